@@ -1,0 +1,110 @@
+//! The one place that knows what time it is: a wall clock for real life, a hand-set one for tests.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+/// Time from outside. All of Postrider asks this and nothing else for the hour.
+pub trait Clock: Send + Sync + 'static {
+    /// The present instant, cut to whole milliseconds: what is stored is what was compared.
+    fn now(&self) -> Timestamp;
+
+    /// Resolves once `instant` has come, at once if it has passed.
+    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// A clock shared by everything in one engine.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's own clock.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        whole_millis(Timestamp::now())
+    }
+
+    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // The wall clock may be set back or the machine put to sleep, so long waits are cut into
+        // pieces and the wall is asked again after each.
+        Box::pin(async move {
+            loop {
+                let left = instant.duration_since(Timestamp::now());
+                if left <= jiff::SignedDuration::ZERO {
+                    return;
+                }
+                let left = left.unsigned_abs().min(Duration::from_secs(60));
+                tokio::time::sleep(left).await;
+            }
+        })
+    }
+}
+
+/// A clock that stands still until it is moved.
+pub struct HandClock {
+    time: watch::Sender<Timestamp>,
+}
+
+impl HandClock {
+    /// A clock that shows `start` until told otherwise.
+    pub fn new(start: Timestamp) -> Self {
+        let (time, _) = watch::channel(whole_millis(start));
+        Self { time }
+    }
+
+    /// Moves the hands forward and wakes whoever waited for an instant that has now come.
+    pub fn advance(&self, by: Duration) {
+        self.time.send_modify(|now| *now = now.saturating_add(by).unwrap_or(*now));
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        *self.time.borrow()
+    }
+
+    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut time = self.time.subscribe();
+        Box::pin(async move {
+            // The sender is gone only when the whole engine is: then nobody is left to wake.
+            if time.wait_for(|now| *now >= instant).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+/// Milliseconds since 1970, the form in which instants are stored.
+pub fn millis(instant: Timestamp) -> i64 {
+    instant.as_millisecond()
+}
+
+/// The instant of so many milliseconds since 1970; out-of-range values become the nearest end.
+pub fn from_millis(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+/// `2026-11-20T07:00:00.000Z`: how every instant is written for people and programs.
+pub fn rfc3339(instant: Timestamp) -> String {
+    format!("{instant:.3}")
+}
+
+/// `instant + span`, stopping at the end of time instead of overflowing.
+pub fn after(instant: Timestamp, span: Duration) -> Timestamp {
+    instant.saturating_add(span).unwrap_or(Timestamp::MAX)
+}
+
+/// CPU time that the calling thread has used, which is what a script's limit counts: the wall
+/// clock would blame a script for a busy machine.
+pub fn thread_cpu() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
+}
+
+fn whole_millis(instant: Timestamp) -> Timestamp {
+    from_millis(instant.as_millisecond())
+}

@@ -1,0 +1,108 @@
+//! Identifiers: UUIDs of version 7, so that they sort by the time at which they were made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $noun:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The sixteen bytes, as stored.
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// Back from the sixteen stored bytes.
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Uuid::parse_str(text)
+                    .map(Self)
+                    .map_err(|_| format!("`{text}` is no {} id (a UUID)", $noun))
+            }
+        }
+    };
+}
+
+id!(
+    /// Names one run.
+    RunId,
+    "run"
+);
+id!(
+    /// Names one message.
+    MessageId,
+    "message"
+);
+
+impl RunId {
+    /// A fresh id for a run accepted at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self(layout(now, random_bytes()))
+    }
+}
+
+impl MessageId {
+    /// A fresh id for a message that no script promised (sent by hand).
+    pub fn new(now: Timestamp) -> Self {
+        Self(layout(now, random_bytes()))
+    }
+
+    /// The id of the `index`-th message promised at journal `position` of a run: the same promise
+    /// always gets the same id, which is why it can never be queued twice.
+    pub fn promised(run_time: Timestamp, seed: &[u8; 16], position: u32, index: u32) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"message");
+        hash.update(seed);
+        hash.update(position.to_be_bytes());
+        hash.update(index.to_be_bytes());
+        let digest = hash.finalize();
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&digest[..10]);
+        Self(layout(run_time, tail))
+    }
+}
+
+/// Bytes that nobody can guess, from the system's source of chance.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    for chunk in bytes.chunks_mut(16) {
+        // Version 4 UUIDs carry six fixed bits; hashing spreads the remaining 122 evenly.
+        let digest = Sha256::digest(Uuid::new_v4().as_bytes());
+        chunk.copy_from_slice(&digest[..chunk.len()]);
+    }
+    bytes
+}
+
+/// A UUID of version 7 from a time and ten bytes of chance or hash.
+pub fn layout(time: Timestamp, tail: [u8; 10]) -> Uuid {
+    let ms = time.as_millisecond().max(0).unsigned_abs();
+    uuid::Builder::from_unix_timestamp_millis(ms, &tail).into_uuid()
+}

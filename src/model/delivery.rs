@@ -1,0 +1,380 @@
+//! The fate of a message: its states, what moves it between them, and how an attempt can end.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageState {
+    /// Its time has not come.
+    Scheduled,
+    /// Due; waits for its turn.
+    Queued,
+    /// An attempt is open.
+    Sending,
+    /// The gateway has it.
+    Accepted,
+    /// WhatsApp has it.
+    Sent,
+    /// The phone has it.
+    Delivered,
+    /// The person has seen it.
+    Read,
+    /// It may or may not have gone out; nobody guesses.
+    Unknown,
+    /// The gateway says never.
+    Rejected,
+    /// Tries used up; a person must decide.
+    Dead,
+    /// Its `valid_for` passed before it went out.
+    Expired,
+    /// Taken back before it went out.
+    Cancelled,
+}
+
+/// What may happen to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Its `at` has come.
+    Due,
+    /// An attempt begins; its number is on record before the wire is touched.
+    Claim,
+    /// The gateway took it: accepted, sent, delivered or read.
+    Reached(MessageState),
+    /// A certain error that is safe to repeat.
+    TryAgain,
+    /// No clear answer, or the engine died in between.
+    Doubt,
+    /// The gateway says never.
+    Refuse,
+    /// No tries are left.
+    GiveUp,
+    /// `valid_for` has passed.
+    Expire,
+    /// The script or a person takes it back.
+    Cancel,
+    /// `on_unknown: resend`, or a person's word.
+    Resend,
+    /// A person's word that it did go out.
+    Vouch,
+    /// A person wants one more round.
+    Retry,
+}
+
+impl MessageState {
+    /// Every state, in the order of their numbers in the store.
+    pub const ALL: [Self; 12] = [
+        Self::Scheduled,
+        Self::Queued,
+        Self::Sending,
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Unknown,
+        Self::Rejected,
+        Self::Dead,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    /// The state after `step`; none when the step is not legal here.
+    ///
+    /// This is the whole state table: everything that moves a message asks it.
+    pub fn after(self, step: Step) -> Option<Self> {
+        use MessageState::*;
+        match (self, step) {
+            (Scheduled, Step::Due) => Some(Queued),
+            (Queued, Step::Claim) => Some(Sending),
+            (Sending, Step::Reached(state @ (Accepted | Sent | Delivered | Read))) => Some(state),
+            (
+                Accepted | Sent | Delivered | Unknown,
+                Step::Reached(state @ (Accepted | Sent | Delivered | Read)),
+            ) if self == Unknown || state > self => Some(state),
+            (Sending, Step::TryAgain) => Some(Queued),
+            (Sending, Step::Doubt) => Some(Unknown),
+            (Sending | Accepted | Sent, Step::Refuse) => Some(Rejected),
+            // An attempt whose error allows another, but none is left, passes through `queued`.
+            (Queued | Sending, Step::GiveUp) => Some(Dead),
+            (Scheduled | Queued, Step::Expire) => Some(Expired),
+            (Scheduled | Queued, Step::Cancel) => Some(Cancelled),
+            (Unknown, Step::Resend) => Some(Queued),
+            (Unknown, Step::Vouch) => Some(Sent),
+            (Dead | Rejected, Step::Retry) => Some(Queued),
+            _ => None,
+        }
+    }
+
+    /// Whether it is still on its way out, so that its successors may have to wait.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Queued | Self::Sending)
+    }
+
+    /// Whether a wait for `goal` is over: reached, or never to be reached.
+    pub fn answers(self, goal: Goal) -> bool {
+        if matches!(self, Self::Rejected | Self::Dead | Self::Expired | Self::Cancelled) {
+            return true;
+        }
+        match goal {
+            Goal::Settled => !self.is_open(),
+            Goal::State(wanted) => {
+                self >= wanted && matches!(self, Self::Accepted | Self::Sent | Self::Delivered | Self::Read)
+            }
+        }
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Accepted => "accepted",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Unknown => "unknown",
+            Self::Rejected => "rejected",
+            Self::Dead => "dead",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Back from the word.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What a script's `.wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Anything but scheduled, queued, sending.
+    Settled,
+    /// `accepted`, `sent`, `delivered` or `read`.
+    State(MessageState),
+}
+
+impl Goal {
+    /// The word for it; `settled` is what a bare `.wait()` means.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::State(state) => state.name(),
+        }
+    }
+
+    /// Back from the word.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "settled" => Some(Self::Settled),
+            "accepted" | "sent" | "delivered" | "read" => MessageState::parse(name).map(Self::State),
+            _ => None,
+        }
+    }
+}
+
+/// Whom a rate limit concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The whole account.
+    Account,
+    /// One recipient only.
+    Recipient,
+}
+
+/// Why an attempt did not succeed, sorted by what is to be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Credentials are wrong: the lane pauses.
+    Auth,
+    /// The request is wrong and will stay so.
+    Invalid,
+    /// The gateway cannot do this.
+    Unsupported,
+    /// Nobody is there.
+    RecipientInvalid,
+    /// Outside the customer-service window.
+    WindowClosed,
+    /// The picture or document was refused.
+    MediaRejected,
+    /// Too many bytes.
+    TooLarge,
+    /// Too fast.
+    RateLimited {
+        /// What the gateway asked for.
+        retry_after: Option<Duration>,
+        /// Whom it concerns.
+        scope: Scope,
+    },
+    /// The phone behind the gateway is away: the lane pauses.
+    NotConnected,
+    /// Paid or counted out: the lane pauses.
+    Quota,
+    /// The gateway or the way to it is in trouble, and certainly nothing was sent.
+    Upstream {
+        /// What the gateway asked for.
+        retry_after: Option<Duration>,
+    },
+    /// Nobody can say whether it was sent.
+    Ambiguous,
+}
+
+/// What the class of an error means for its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Try this message again later.
+    Retry,
+    /// Pause the whole lane and probe; the try does not count.
+    Pause,
+    /// Never again.
+    Refuse,
+    /// Wait for evidence.
+    Doubt,
+}
+
+impl ErrorClass {
+    /// The word for it, as in the API and in `catch`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Invalid => "invalid",
+            Self::Unsupported => "unsupported",
+            Self::RecipientInvalid => "recipient_invalid",
+            Self::WindowClosed => "window_closed",
+            Self::MediaRejected => "media_rejected",
+            Self::TooLarge => "too_large",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::NotConnected => "not_connected",
+            Self::Quota => "quota",
+            Self::Upstream { .. } => "upstream",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+
+    /// What is to be done.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Auth | Self::NotConnected | Self::Quota => Remedy::Pause,
+            Self::RateLimited { .. } | Self::Upstream { .. } => Remedy::Retry,
+            Self::Ambiguous => Remedy::Doubt,
+            Self::Invalid
+            | Self::Unsupported
+            | Self::RecipientInvalid
+            | Self::WindowClosed
+            | Self::MediaRejected
+            | Self::TooLarge => Remedy::Refuse,
+        }
+    }
+
+    /// How long the gateway asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Upstream { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// One wish that a gateway could not fulfil as asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degraded {
+    /// The option's name.
+    pub field: String,
+    /// What was done instead.
+    pub action: String,
+}
+
+/// The gateway's yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// `accepted`, `sent`, `delivered` or `read`.
+    pub state: MessageState,
+    /// The gateway's id for the message.
+    pub provider_id: Option<String>,
+    /// Wishes that were changed on the way.
+    pub degraded: Vec<Degraded>,
+}
+
+/// The gateway's no, or its silence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendError {
+    /// What is to be done about it.
+    pub class: ErrorClass,
+    /// What, where and, if known, the remedy; free of secrets.
+    pub message: String,
+}
+
+impl SendError {
+    /// An error of `class` that says `message`.
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into() }
+    }
+}
+
+/// One try, as it is kept with the message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Counted from 1.
+    pub number: u32,
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// `open`, a state's name, or an error class's name; `interrupted` when the engine died.
+    pub outcome: String,
+    /// What the gateway said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use MessageState::*;
+
+    #[test]
+    fn every_row_of_the_table_and_nothing_else() {
+        let steps = [
+            Step::Due,
+            Step::Claim,
+            Step::Reached(Accepted),
+            Step::Reached(Sent),
+            Step::Reached(Delivered),
+            Step::Reached(Read),
+            Step::TryAgain,
+            Step::Doubt,
+            Step::Refuse,
+            Step::GiveUp,
+            Step::Expire,
+            Step::Cancel,
+            Step::Resend,
+            Step::Vouch,
+            Step::Retry,
+        ];
+        let mut table = String::new();
+        for state in MessageState::ALL {
+            for step in steps {
+                if let Some(next) = state.after(step) {
+                    table.push_str(&format!("{} --{step:?}--> {}\n", state.name(), next.name()));
+                }
+            }
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn acks_never_go_backwards() {
+        assert_eq!(Read.after(Step::Reached(Delivered)), None);
+        assert_eq!(Delivered.after(Step::Reached(Sent)), None);
+        assert_eq!(Unknown.after(Step::Reached(Accepted)), Some(Accepted));
+    }
+
+    #[test]
+    fn waits_end_when_reached_or_hopeless() {
+        assert!(!Queued.answers(Goal::Settled) && Unknown.answers(Goal::Settled));
+        assert!(!Unknown.answers(Goal::State(Delivered)) && Dead.answers(Goal::State(Delivered)));
+        assert!(Read.answers(Goal::State(Delivered)) && !Sent.answers(Goal::State(Delivered)));
+    }
+}

@@ -1,0 +1,10 @@
+//! The nouns of Postrider and the decisions about them: no I/O, no async, nothing of ours but leaves.
+
+pub mod capability;
+pub mod delivery;
+pub mod diagnostic;
+pub mod journal;
+pub mod message;
+pub mod policy;
+pub mod recipient;
+pub mod run;

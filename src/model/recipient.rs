@@ -1,0 +1,155 @@
+//! Whom a message goes to: parsed once, then trusted.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A checked address. Its text form is canonical: `+15417543010` or `<id>@<kind>`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Recipient {
+    /// A phone in international digits, without the `+`.
+    Phone(String),
+    /// A WhatsApp group, the part before `@g.us`.
+    Group(String),
+    /// A channel, the part before `@newsletter`.
+    Newsletter(String),
+    /// A hidden identity, the part before `@lid`.
+    Lid(String),
+}
+
+impl Recipient {
+    /// Reads a phone in any usual writing, `...@g.us`, `...@newsletter` or `...@lid`.
+    ///
+    /// # Errors
+    /// A sentence that names what was written and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let Some((id, suffix)) = text.split_once('@') else {
+            return phone(text).map(Self::Phone);
+        };
+        let known = matches!(suffix, "g.us" | "newsletter" | "lid" | "s.whatsapp.net" | "c.us");
+        if !known {
+            return Err(format!(
+                "`{text}` is no recipient: behind `@` only `g.us` (group), `newsletter` (channel) and `lid` are known"
+            ));
+        }
+        let clean = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        if !clean {
+            return Err(format!("`{text}` is no recipient: digits belong before the `@`"));
+        }
+        match suffix {
+            "g.us" => Ok(Self::Group(id.into())),
+            "newsletter" => Ok(Self::Newsletter(id.into())),
+            "lid" => Ok(Self::Lid(id.into())),
+            _ => phone(id).map(Self::Phone),
+        }
+    }
+
+    /// The part before the `@`, or the phone's digits.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Phone(id) | Self::Group(id) | Self::Newsletter(id) | Self::Lid(id) => id,
+        }
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phone(digits) => write!(f, "+{digits}"),
+            Self::Group(id) => write!(f, "{id}@g.us"),
+            Self::Newsletter(id) => write!(f, "{id}@newsletter"),
+            Self::Lid(id) => write!(f, "{id}@lid"),
+        }
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Recipient {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Recipient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// International digits of a phone. What E.164 allows is the business of `phonenumber`; ours is
+/// only that digits without `+` or `00` are international already.
+fn phone(text: &str) -> Result<String, String> {
+    let wrong = |why: &str| {
+        format!("`{text}` is no phone number: {why}; write it internationally, such as `+1 541-754-3010`")
+    };
+    let strange = text
+        .chars()
+        .find(|c| !(c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}')));
+    if let Some(strange) = strange {
+        return Err(wrong(&format!("`{strange}` does not belong in one")));
+    }
+    let bare: String = text.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
+    let digits = match bare.strip_prefix('+').or_else(|| bare.strip_prefix("00")) {
+        Some(digits) => digits,
+        None => &bare,
+    };
+    if digits.contains('+') {
+        return Err(wrong("`+` belongs at its beginning only"));
+    }
+    if digits.starts_with('0') {
+        return Err(wrong("a country code does not begin with 0"));
+    }
+    if !(7..=15).contains(&digits.len()) {
+        return Err(wrong(&format!("it has {} digits where 7 to 15 are possible", digits.len())));
+    }
+    let parsed = phonenumber::parse(None, format!("+{digits}"))
+        .map_err(|_| wrong("no country has such a number"))?;
+    let code = parsed.code().value();
+    Ok(format!("{code}{}", parsed.national()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_writings_mean_one_phone() {
+        for text in
+            ["+1 541-754-3010", "15417543010", "+1 (541) 754.3010", "0015417543010", "15417543010@c.us"]
+        {
+            assert_eq!(Recipient::parse(text).unwrap().to_string(), "+15417543010", "{text}");
+        }
+        assert_eq!(Recipient::parse("+44 (0)20 7946 0000").unwrap().to_string(), "+442079460000");
+        assert_eq!(Recipient::parse("+39 06 698 12345").unwrap().to_string(), "+390669812345");
+    }
+
+    #[test]
+    fn other_addresses_keep_their_kind() {
+        for text in ["120363024512345678@g.us", "15417543010-1570918620@g.us", "1203@newsletter", "77@lid"] {
+            assert_eq!(Recipient::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn wrong_addresses_say_what_is_wrong() {
+        for (text, part) in [
+            ("abc", "`a` does not belong"),
+            ("0541754", "country code"),
+            ("123", "3 digits"),
+            ("a@b.c", "only `g.us`"),
+            ("", "0 digits"),
+            ("x@g.us", "digits belong"),
+            ("+1+541754301", "beginning only"),
+        ] {
+            let error = Recipient::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

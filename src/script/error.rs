@@ -1,0 +1,164 @@
+//! Errors between Rhai and people: what a host function throws, what `catch` sees, and what is
+//! reported of an error that nobody caught.
+
+use rhai::{Dynamic, EvalAltResult, Map, Position};
+
+use crate::model::run::ScriptError;
+
+/// What a host function returns.
+pub type HostResult<T> = Result<T, Box<EvalAltResult>>;
+
+/// Throws an error of ours: in `catch (e)` it is a map with `kind` and `message`.
+pub fn thrown(kind: &str, message: impl Into<String>) -> Box<EvalAltResult> {
+    let mut map = Map::new();
+    map.insert("kind".into(), kind.into());
+    map.insert("message".into(), message.into().into());
+    Box::new(EvalAltResult::ErrorRuntime(map.into(), Position::NONE))
+}
+
+/// Throws a recorded error again.
+pub fn rethrown(error: &ScriptError) -> Box<EvalAltResult> {
+    thrown(&error.kind, error.message.clone())
+}
+
+/// Ends the turn without anything being able to catch it; the reason is kept in the turn's state.
+pub fn terminated() -> Box<EvalAltResult> {
+    Box::new(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE))
+}
+
+/// The kind of one of Rhai's own errors.
+fn kind_of(error: &EvalAltResult) -> &'static str {
+    use EvalAltResult as E;
+    match error {
+        E::ErrorParsing(..) => "syntax",
+        E::ErrorVariableNotFound(..) | E::ErrorPropertyNotFound(..) => "unknown_name",
+        E::ErrorFunctionNotFound(..) | E::ErrorModuleNotFound(..) => "unknown_function",
+        E::ErrorIndexNotFound(..)
+        | E::ErrorArrayBounds(..)
+        | E::ErrorStringBounds(..)
+        | E::ErrorBitFieldBounds(..)
+        | E::ErrorIndexingType(..) => "index",
+        E::ErrorMismatchDataType(..) | E::ErrorMismatchOutputType(..) | E::ErrorFor(..) => "type",
+        E::ErrorArithmetic(..) => "arithmetic",
+        E::ErrorAssignmentToConstant(..) | E::ErrorNonPureMethodCallOnConstant(..) => "constant",
+        E::ErrorStackOverflow(..) | E::ErrorTooManyVariables(..) | E::ErrorDataTooLarge(..) => "limit",
+        _ => "script",
+    }
+}
+
+/// The kind for the name that Rhai itself gives an error in `catch`.
+fn kind_of_name(name: &str) -> &'static str {
+    match name {
+        "ErrorVariableNotFound" | "ErrorPropertyNotFound" => "unknown_name",
+        "ErrorFunctionNotFound" | "ErrorModuleNotFound" => "unknown_function",
+        "ErrorIndexNotFound" | "ErrorArrayBounds" | "ErrorStringBounds" | "ErrorBitFieldBounds"
+        | "ErrorIndexingType" => "index",
+        "ErrorMismatchDataType" | "ErrorMismatchOutputType" | "ErrorFor" => "type",
+        "ErrorArithmetic" => "arithmetic",
+        "ErrorAssignmentToConstant" | "ErrorNonPureMethodCallOnConstant" => "constant",
+        "ErrorStackOverflow" | "ErrorTooManyVariables" | "ErrorDataTooLarge" => "limit",
+        _ => "script",
+    }
+}
+
+/// Gives the map that Rhai makes of one of its own errors the `kind` that all errors have.
+pub fn complete_caught(caught: &mut Dynamic) {
+    let Some(mut map) = caught.write_lock::<Map>() else { return };
+    if map.contains_key("kind") {
+        return;
+    }
+    let Some(name) = map.get("error").and_then(|name| name.clone().into_string().ok()) else { return };
+    map.insert("kind".into(), kind_of_name(&name).into());
+}
+
+/// The innermost error with its place: source file (none for the main script) and position.
+fn innermost(error: &EvalAltResult) -> (&EvalAltResult, Option<&str>, Position) {
+    let (mut error, mut source, mut place) = (error, None, error.position());
+    loop {
+        let inner = match error {
+            EvalAltResult::ErrorInFunctionCall(_, from, inner, _) => {
+                source = (!from.is_empty()).then_some(from.as_str()).or(source);
+                inner
+            }
+            EvalAltResult::ErrorInModule(name, inner, _) => {
+                source = Some(name.as_str());
+                inner
+            }
+            _ => return (error, source, place),
+        };
+        if !inner.position().is_none() {
+            place = inner.position();
+        }
+        error = inner;
+    }
+}
+
+/// An uncaught error as it is kept with the run and shown: kind, sentence, file, line, column.
+/// `main` is the file of the flow's own script.
+pub fn report(error: &EvalAltResult, main: &str, known: &[String]) -> ScriptError {
+    let (inner, source, place) = innermost(error);
+    let mut report = match inner {
+        EvalAltResult::ErrorRuntime(value, _) => runtime(value),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+            ScriptError::new(kind_of(inner), unknown_function(signature, known))
+        }
+        other => {
+            let mut bare = format!("{other}");
+            if let Some(cut) = bare.rfind(" (line ") {
+                bare.truncate(cut);
+            }
+            ScriptError::new(kind_of(other), lower_first(&bare))
+        }
+    };
+    report.script = Some(source.unwrap_or(main).to_owned());
+    report.line = place.line().map(|line| line as u32);
+    report.column = place.position().map(|column| column as u32);
+    report
+}
+
+fn runtime(value: &Dynamic) -> ScriptError {
+    if let Some(map) = value.read_lock::<Map>() {
+        let text = |key: &str| map.get(key).map(|item| item.to_string());
+        if let Some(message) = text("message") {
+            return ScriptError::new(&text("kind").unwrap_or_else(|| "thrown".into()), message);
+        }
+    }
+    ScriptError::new("thrown", value.to_string())
+}
+
+fn unknown_function(signature: &str, known: &[String]) -> String {
+    let name = signature.split([' ', '(']).next().unwrap_or(signature);
+    if known.iter().any(|known| known == name) {
+        let types = plain_types(signature);
+        return format!("`{name}` takes other values than `{types}`; see the script reference");
+    }
+    match crate::units::nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("there is no function `{name}`; did you mean `{near}`?"),
+        None => format!("there is no function `{name}`"),
+    }
+}
+
+/// Rust's names for types out of a signature, in an author's words.
+fn plain_types(signature: &str) -> String {
+    let mut text = signature.to_owned();
+    for (theirs, ours) in [
+        ("&str | ImmutableString | String", "string"),
+        ("i64", "integer"),
+        ("f64", "float"),
+        ("postrider::script::time::Moment", "time"),
+        ("postrider::script::time::Span", "duration"),
+        ("postrider::script::secret_text::SecretText", "secret"),
+        ("postrider::script::host::send::Message", "message"),
+    ] {
+        text = text.replace(theirs, ours);
+    }
+    text
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}

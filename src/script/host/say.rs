@@ -1,0 +1,124 @@
+//! What a script says without a gateway: log lines, the answer to a webhook, its own failure.
+
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map, Module, NativeCallContext};
+use serde_json::Value;
+
+use crate::model::journal::Kind;
+use crate::model::run::{Response, ScriptError};
+use crate::script::error::{HostResult, thrown};
+use crate::script::state::{self, json};
+use crate::script::value::{to_json, type_name};
+
+/// A log line longer than this is cut: the journal is no place for documents.
+const LONGEST_LINE: usize = 4_096;
+
+fn line(ctx: &NativeCallContext, level: &'static str, value: &Dynamic) -> HostResult<()> {
+    let mut message = text(ctx, value)?;
+    if message.len() > LONGEST_LINE {
+        let cut = message.floor_char_boundary(LONGEST_LINE);
+        message.truncate(cut);
+        message.push('…');
+    }
+    let at = state::line(ctx);
+    state::with(ctx, |turn| {
+        let request = json(&serde_json::json!({ "level": level, "message": message }))?;
+        if turn.recall(Kind::Log, &request)?.is_none() {
+            let (flow, run) = (&turn.flow, turn.run);
+            match level {
+                "warn" => tracing::warn!(%flow, %run, line = at, "{message}"),
+                "error" => tracing::error!(%flow, %run, line = at, "{message}"),
+                _ => tracing::info!(%flow, %run, line = at, "{message}"),
+            }
+            turn.record(Kind::Log, request, at, Value::Null)?;
+        }
+        Ok(())
+    })
+}
+
+/// A value as a log line shows it: texts as they are, everything else as JSON.
+fn text(ctx: &NativeCallContext, value: &Dynamic) -> HostResult<String> {
+    if let Ok(text) = value.as_immutable_string_ref() {
+        return Ok(text.to_string());
+    }
+    match to_json(value) {
+        Ok(value) => Ok(value.to_string()),
+        Err(_) => ctx.call_native_fn::<String>("to_string", (value.clone(),)).or_else(|_| Ok(type_name(value).into())),
+    }
+}
+
+fn print(ctx: NativeCallContext, value: Dynamic) -> HostResult<()> {
+    line(&ctx, "info", &value)
+}
+
+fn respond(ctx: NativeCallContext, status: i64, body: Dynamic, headers: Map) -> HostResult<()> {
+    let status = u16::try_from(status).ok().filter(|status| (200..=599).contains(status));
+    let Some(status) = status else {
+        return Err(thrown("invalid", "respond: an HTTP status lies between 200 and 599"));
+    };
+    let body = to_json(&body).map_err(|error| thrown("invalid", format!("respond: {error}")))?;
+    let mut fields = Vec::new();
+    for (name, value) in &headers {
+        let value = value.to_string();
+        let sound = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            && value.bytes().all(|b| (0x20..0x7f).contains(&b));
+        if !sound {
+            return Err(thrown("invalid", format!("respond: `{name}` is no header that can be sent")));
+        }
+        fields.push((name.to_string(), value));
+    }
+    let response = Response { status, body, headers: fields };
+    let at = state::line(&ctx);
+    state::with(&ctx, |turn| {
+        if std::mem::replace(&mut turn.responded, true) {
+            return Err(thrown("invalid", "respond was called before; a request gets one answer"));
+        }
+        let request = json(&response)?;
+        if turn.recall(Kind::Respond, &request)?.is_none() {
+            turn.record(Kind::Respond, request, at, Value::Null)?;
+            turn.promises.response = Some(response);
+        }
+        Ok(())
+    })
+}
+
+fn fail(ctx: NativeCallContext, reason: &str) -> HostResult<()> {
+    let at = state::line(&ctx);
+    state::with(&ctx, |turn| {
+        let request = json(&serde_json::json!({ "reason": reason }))?;
+        turn.record(Kind::Fail, request, at, Value::Null)?;
+        let error = ScriptError { line: Some(at), ..ScriptError::new("fail", reason) };
+        Err(turn.failed(error))
+    })
+}
+
+/// Registers `print`, `respond`, `fail`.
+pub fn register(module: &mut Module) {
+    // Rhai has one for each of its types; an exact type wins over ours that takes any.
+    macro_rules! instead_of_rhai_s {
+        ($($kind:ty),*) => {
+            for name in ["print", "debug"] {
+                module.set_native_fn(name, print);
+                $(module.set_native_fn(name, |ctx: NativeCallContext, value: $kind| print(ctx, Dynamic::from(value)));)*
+            }
+        };
+    }
+    instead_of_rhai_s!(ImmutableString, i64, f64, bool, char, (), Array, Map, Blob, FnPtr);
+    module.set_native_fn("respond", |ctx: NativeCallContext, status: i64| {
+        respond(ctx, status, Dynamic::UNIT, Map::new())
+    });
+    module.set_native_fn("respond", |ctx: NativeCallContext, status: i64, body: Dynamic| {
+        respond(ctx, status, body, Map::new())
+    });
+    module.set_native_fn("respond", respond);
+    module.set_native_fn("fail", fail);
+}
+
+/// The `log::` functions.
+pub fn space() -> Module {
+    let mut module = Module::new();
+    module.set_native_fn("info", |ctx: NativeCallContext, value: Dynamic| line(&ctx, "info", &value));
+    module.set_native_fn("warn", |ctx: NativeCallContext, value: Dynamic| line(&ctx, "warn", &value));
+    module.set_native_fn("error", |ctx: NativeCallContext, value: Dynamic| line(&ctx, "error", &value));
+    module
+}

@@ -1,0 +1,292 @@
+//! `send_text`, `send_link`, `send_image`, `send_file`: promises of messages.
+
+use rhai::{Array, Dynamic, Map, Module, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::options::{Common, Options, When};
+use crate::id::MessageId;
+use crate::model::journal::{Kind, Read};
+use crate::model::message::{Body, Content, NewMessage, Snapshot, Source};
+use crate::model::recipient::Recipient;
+use crate::script::error::{HostResult, thrown};
+use crate::script::state::{self, State};
+use crate::script::value::type_name;
+
+/// Most recipients of one call.
+const MOST_RECIPIENTS: usize = 1_000;
+
+/// A promised message in a script's hands.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Canonical recipient.
+    pub to: String,
+    /// The account that sends it.
+    pub account: String,
+}
+
+/// Whom a call goes to: one recipient gives one message, an array gives an array.
+enum Targets {
+    One(Recipient),
+    Many(Vec<Recipient>),
+}
+
+fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
+    let one = |to: &Dynamic| -> Result<Recipient, String> {
+        match to.as_immutable_string_ref() {
+            Ok(text) => Recipient::parse(&text),
+            Err(_) if to.is_int() => Recipient::parse(&to.to_string()),
+            Err(_) => Err(format!("a recipient is a text such as \"+1 541-754-3010\", not a value of type {}", type_name(to))),
+        }
+    };
+    let Some(items) = to.read_lock::<Array>() else {
+        return one(to).map(Targets::One).map_err(|error| thrown("invalid", format!("{function}: {error}")));
+    };
+    if items.is_empty() || items.len() > MOST_RECIPIENTS {
+        let message = format!("{function}: an array of recipients has 1 to {MOST_RECIPIENTS} of them, not {}", items.len());
+        return Err(thrown("invalid", message));
+    }
+    let mut good = Vec::new();
+    let mut bad = Vec::new();
+    for item in items.iter() {
+        match one(item) {
+            Ok(recipient) if good.contains(&recipient) => {}
+            Ok(recipient) => good.push(recipient),
+            Err(error) => bad.push(error),
+        }
+    }
+    if bad.is_empty() {
+        return Ok(Targets::Many(good));
+    }
+    Err(thrown("invalid", format!("{function}: {} of {} recipients are wrong: {}", bad.len(), items.len(), bad.join("; "))))
+}
+
+/// Promises `content` to everybody, or gives back what was promised before.
+fn promise(
+    turn: &mut State,
+    line: u32,
+    function: &'static str,
+    to: &Targets,
+    content: Content,
+    common: Common,
+) -> HostResult<Dynamic> {
+    let account = account(turn, function, common.account.as_deref())?;
+    let recipients = match to {
+        Targets::One(recipient) => std::slice::from_ref(recipient),
+        Targets::Many(recipients) => recipients,
+    };
+    let capabilities = turn.accounts.by_name.get(&account).copied();
+    for recipient in recipients {
+        if let Some(Err(error)) = capabilities.map(|known| known.addresses(recipient)) {
+            return Err(thrown("unsupported", format!("{function}: account `{account}`: {error}")));
+        }
+    }
+    // Messages that an earlier call promised under the same key, by recipient.
+    let mut earlier = Vec::new();
+    if let Some(key) = &common.key {
+        for recipient in recipients {
+            let read = Read::Keyed { key: key.clone(), to: recipient.to_string() };
+            earlier.push(match unsaved_keyed(turn, key, recipient) {
+                Some(known) => known,
+                None => turn.read(Kind::Keyed, line, read)?,
+            });
+        }
+    }
+    let at = common.at.map(|at| match at {
+        When::At(instant) => instant,
+        When::In(span) => crate::clock::after(turn.moment, span),
+    });
+    let body = Body { content, options: common.options };
+    let request = state::json(&json!({
+        "account": account,
+        "to": recipients,
+        "body": body,
+        "at": at.map(crate::clock::rfc3339),
+        "valid_for": common.valid_for.map(crate::units::format_duration),
+        "key": common.key,
+    }))?;
+    let sent = match turn.recall(Kind::Send, &request)? {
+        Some(sent) => sent,
+        None => {
+            let position = turn.next_position();
+            let mut sent = Vec::with_capacity(recipients.len());
+            for (index, recipient) in recipients.iter().enumerate() {
+                if let Some(known @ Value::Object(_)) = earlier.get(index) {
+                    sent.push(known.clone());
+                    continue;
+                }
+                let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32);
+                sent.push(json!({ "id": id, "to": recipient, "account": account }));
+                turn.promises.messages.push(NewMessage {
+                    id,
+                    run: Some(turn.run),
+                    flow: turn.flow.clone(),
+                    account: account.clone(),
+                    to: recipient.clone(),
+                    body: body.clone(),
+                    at,
+                    valid_for: common.valid_for,
+                    key: common.key.clone(),
+                });
+            }
+            let sent = Value::Array(sent);
+            turn.record(Kind::Send, request, line, sent.clone())?;
+            sent
+        }
+    };
+    let messages = sent.as_array().into_iter().flatten().map(recorded);
+    let mut messages = messages.collect::<HostResult<Array>>()?;
+    Ok(match to {
+        Targets::One(_) => messages.pop().unwrap_or(Dynamic::UNIT),
+        Targets::Many(_) => messages.into(),
+    })
+}
+
+/// A message with this key that the run promised but that is not in the store yet.
+fn unsaved_keyed(turn: &State, key: &str, to: &Recipient) -> Option<Value> {
+    let promised = turn.promises.messages.iter();
+    promised
+        .filter(|message| message.key.as_deref() == Some(key) && message.to == *to)
+        .map(|message| json!({ "id": message.id, "to": message.to, "account": message.account }))
+        .next()
+}
+
+fn recorded(message: &Value) -> HostResult<Dynamic> {
+    let text = |field: &str| message.get(field).and_then(Value::as_str);
+    let whole = (|| {
+        Some(Message {
+            id: text("id")?.parse().ok()?,
+            to: text("to")?.to_owned(),
+            account: text("account")?.to_owned(),
+        })
+    })();
+    whole.map(Dynamic::from).ok_or_else(|| thrown("replay", "the journal holds no readable message here"))
+}
+
+fn account(turn: &State, function: &str, named: Option<&str>) -> HostResult<String> {
+    let accounts = &turn.accounts;
+    let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) else {
+        let names: Vec<_> = accounts.by_name.keys().map(String::as_str).collect();
+        return Err(thrown("invalid", format!(
+            "{function}: which account? name one of {} by the option `account`, by `account:` in the flow, \
+             or by `default_account:` in postrider.yaml",
+            names.join(", ")
+        )));
+    };
+    if accounts.by_name.contains_key(name) {
+        return Ok(name.to_owned());
+    }
+    let mut message = format!("{function}: there is no account `{name}` in postrider.yaml");
+    if let Some(near) = crate::units::nearest(name, accounts.by_name.keys().map(String::as_str)) {
+        message.push_str(&format!("; did you mean `{near}`?"));
+    }
+    Err(thrown("invalid", message))
+}
+
+fn said(function: &str, what: &str, value: &Dynamic) -> HostResult<String> {
+    let text = value.as_immutable_string_ref().map_err(|_| {
+        let hint = if value.is::<crate::script::secret_text::SecretText>() { "; a secret never goes into a message" } else { "" };
+        thrown("type", format!("{function}: the {what} is a text, not a value of type {}{hint}", type_name(value)))
+    })?;
+    if text.trim().is_empty() {
+        return Err(thrown("invalid", format!("{function}: the {what} is empty")));
+    }
+    Ok(text.to_string())
+}
+
+fn link(function: &str, what: &str, text: &str) -> HostResult<()> {
+    let sound = (text.starts_with("https://") || text.starts_with("http://"))
+        && url::Url::parse(text).is_ok_and(|url| url.has_host());
+    if sound {
+        return Ok(());
+    }
+    Err(thrown("invalid", format!("{function}: the {what} `{text}` is no web address; it begins with `https://` or `http://`")))
+}
+
+/// A URL as it is, or a copy of a file below the workspace.
+fn source(turn: &mut State, line: u32, function: &str, text: &str) -> HostResult<Source> {
+    if text.contains("://") {
+        link(function, "source", text)?;
+        return Ok(Source::Url { url: text.into() });
+    }
+    let answer = turn.read(Kind::Snapshot, line, Read::Snapshot { path: text.into() })?;
+    let snapshot: Result<Snapshot, _> = serde_json::from_value(answer);
+    snapshot.map(Source::Snapshot).map_err(|error| thrown("replay", error.to_string()))
+}
+
+fn send_text(ctx: NativeCallContext, to: Dynamic, text: Dynamic, options: Map) -> HostResult<Dynamic> {
+    let to = targets("send_text", &to)?;
+    let text = said("send_text", "text", &text)?;
+    let options = Options::new("send_text", &options, &[])?;
+    let line = state::line(&ctx);
+    state::with(&ctx, |turn| {
+        let common = options.common(&turn.zone)?;
+        promise(turn, line, "send_text", &to, Content::Text { text }, common)
+    })
+}
+
+fn send_link(ctx: NativeCallContext, to: Dynamic, url: Dynamic, options: Map) -> HostResult<Dynamic> {
+    let to = targets("send_link", &to)?;
+    let url = said("send_link", "link", &url)?;
+    link("send_link", "link", &url)?;
+    let own = ["caption", "title", "description", "thumbnail", "high_quality", "preview"];
+    let options = Options::new("send_link", &options, &own)?;
+    let thumbnail = options.text("thumbnail")?;
+    if let Some(thumbnail) = &thumbnail {
+        link("send_link", "thumbnail", thumbnail)?;
+    }
+    let content = Content::Link {
+        url,
+        caption: options.text("caption")?,
+        title: options.text("title")?,
+        description: options.text("description")?,
+        thumbnail,
+        high_quality: options.flag("high_quality")?,
+        preview: options.flag("preview")?,
+    };
+    let line = state::line(&ctx);
+    state::with(&ctx, |turn| {
+        let common = options.common(&turn.zone)?;
+        promise(turn, line, "send_link", &to, content, common)
+    })
+}
+
+fn send_image(ctx: NativeCallContext, to: Dynamic, from: Dynamic, options: Map) -> HostResult<Dynamic> {
+    let to = targets("send_image", &to)?;
+    let from = said("send_image", "source", &from)?;
+    let options = Options::new("send_image", &options, &["caption", "view_once", "hd"])?;
+    let (caption, view_once, hd) = (options.text("caption")?, options.flag("view_once")?, options.flag("hd")?);
+    let line = state::line(&ctx);
+    state::with(&ctx, |turn| {
+        let common = options.common(&turn.zone)?;
+        let source = source(turn, line, "send_image", &from)?;
+        promise(turn, line, "send_image", &to, Content::Image { source, caption, view_once, hd }, common)
+    })
+}
+
+fn send_file(ctx: NativeCallContext, to: Dynamic, from: Dynamic, options: Map) -> HostResult<Dynamic> {
+    let to = targets("send_file", &to)?;
+    let from = said("send_file", "source", &from)?;
+    let options = Options::new("send_file", &options, &["caption", "name"])?;
+    let (caption, name) = (options.text("caption")?, options.text("name")?);
+    let line = state::line(&ctx);
+    state::with(&ctx, |turn| {
+        let common = options.common(&turn.zone)?;
+        let source = source(turn, line, "send_file", &from)?;
+        promise(turn, line, "send_file", &to, Content::File { source, caption, name }, common)
+    })
+}
+
+/// Registers the four functions, each with and without options.
+pub fn register(module: &mut Module) {
+    macro_rules! both {
+        ($($name:ident),*) => {$(
+            module.set_native_fn(stringify!($name), |ctx: NativeCallContext, to: Dynamic, what: Dynamic| {
+                $name(ctx, to, what, Map::new())
+            });
+            module.set_native_fn(stringify!($name), $name);
+        )*};
+    }
+    both!(send_text, send_link, send_image, send_file);
+}

@@ -1,0 +1,19 @@
+//! Scripts: from text to a checked program, and from a program to one pure turn.
+//!
+//! A turn does no I/O and blocks nothing. What a script wants from the world is either a promise
+//! (recorded, and the script goes on) or a question (the turn ends, and a later one is given the
+//! answer). Nothing outside this folder knows Rhai.
+
+mod engine;
+mod error;
+mod host;
+mod limits;
+mod program;
+mod secret_text;
+mod state;
+mod time;
+mod turn;
+mod value;
+
+pub use program::{Main, Program, Sources};
+pub use turn::{Accounts, Ending, TurnInput, TurnOutput, turn};

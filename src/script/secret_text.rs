@@ -1,0 +1,74 @@
+//! A secret in a script: a value that can be joined to text and handed on, but not looked at.
+
+use rhai::{Module, NativeCallContext};
+
+use super::error::{HostResult, thrown};
+use super::state;
+
+/// Text of which some parts are secrets, kept by name until the wire.
+#[derive(Clone, Debug)]
+pub struct SecretText {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Plain(String),
+    Named(String),
+}
+
+impl SecretText {
+    /// The text with each secret as `secret(NAME)`: what a journal may hold.
+    pub fn by_name(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Plain(text) => text.clone(),
+            Part::Named(name) => format!("secret({name})"),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
+    /// The text with each secret filled in by `lookup`.
+    pub fn reveal(&self, lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let part = |part: &Part| match part {
+            Part::Plain(text) => Some(text.clone()),
+            Part::Named(name) => lookup(name),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
+    fn joined(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
+        self
+    }
+
+    fn plain(text: &str) -> Self {
+        Self { parts: vec![Part::Plain(text.into())] }
+    }
+}
+
+fn secret(ctx: NativeCallContext, name: &str) -> HostResult<SecretText> {
+    state::with(&ctx, |turn| {
+        let known = turn.secret_names();
+        if known.iter().any(|known| known == name) {
+            return Ok(SecretText { parts: vec![Part::Named(name.into())] });
+        }
+        let mut message = format!("secret `{name}` is not listed under `secrets:` of this flow");
+        match crate::units::nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => message.push_str(&format!("; did you mean `{near}`?")),
+            None => message.push_str(&format!("; add `secrets: [{name}]` to it")),
+        }
+        Err(thrown("secret", message))
+    })
+}
+
+/// Registers `secret` and how secrets join text.
+pub fn register(module: &mut Module) {
+    module.set_native_fn("secret", secret);
+    module.set_native_fn("+", |a: SecretText, b: &str| Ok(a.joined(SecretText::plain(b))));
+    module.set_native_fn("+", |a: &str, b: SecretText| Ok(SecretText::plain(a).joined(b)));
+    module.set_native_fn("+", |a: SecretText, b: SecretText| Ok(a.joined(b)));
+    // Whatever would print one gets stars; in `${...}` of a text too.
+    for name in ["to_string", "to_debug"] {
+        module.set_native_fn(name, |_: &mut SecretText| Ok("***".to_owned()));
+    }
+}

@@ -1,0 +1,190 @@
+//! One turn: the script from its first line until it ends or must wait. Pure and synchronous.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rhai::{Dynamic, EvalAltResult, Scope};
+use serde_json::Value;
+
+use super::engine;
+use super::error;
+use super::limits::Watch;
+use super::program::Program;
+use super::state::{Handle, Latch, State, excess_error};
+use super::value::{to_dynamic, to_json};
+use crate::id::RunId;
+use crate::model::capability::Capabilities;
+use crate::model::journal::{Entry, Pending, Promises};
+use crate::model::policy::Limits;
+use crate::model::run::ScriptError;
+use crate::secret::Secret;
+
+/// The accounts that messages may be sent from.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// Used when neither script nor flow names one.
+    pub default: Option<String>,
+    /// What each can do.
+    pub by_name: BTreeMap<String, Capabilities>,
+}
+
+/// Everything a turn depends on. The same input gives the same output.
+pub struct TurnInput<'a> {
+    /// The script with its modules.
+    pub program: &'a Program,
+    /// The event, as JSON.
+    pub event: &'a Value,
+    /// The flow's constants, as JSON.
+    pub params: &'a Value,
+    /// Name of the flow.
+    pub flow: &'a str,
+    /// The flow's account.
+    pub account: Option<&'a str>,
+    /// The flow's zone.
+    pub zone: jiff::tz::TimeZone,
+    /// The configured accounts.
+    pub accounts: Arc<Accounts>,
+    /// The secrets that the flow may ask for.
+    pub secrets: Arc<BTreeMap<String, Secret>>,
+    /// The run.
+    pub run: RunId,
+    /// When the run was accepted.
+    pub run_time: Timestamp,
+    /// Where the run's chance comes from.
+    pub seed: [u8; 16],
+    /// When the first turn of the journal began.
+    pub base: Timestamp,
+    /// When this turn began.
+    pub now: Timestamp,
+    /// What the run has done so far.
+    pub journal: Arc<Vec<Entry>>,
+    /// How much of the journal is in the store already.
+    pub committed: usize,
+    /// Bounds.
+    pub limits: Limits,
+    /// CPU time that is left to the run.
+    pub cpu_left: Duration,
+}
+
+/// How a turn ended.
+pub enum Ending {
+    /// The script came to its end, with its last value.
+    Done(Value),
+    /// It needs an answer.
+    Waiting(Pending),
+    /// It threw, and nobody caught it: its promises do not count.
+    Thrown(ScriptError),
+    /// `fail(reason)`: its promises count, and it is not tried again.
+    Failed(ScriptError),
+}
+
+/// What a turn gives back.
+pub struct TurnOutput {
+    /// How it ended.
+    pub ending: Ending,
+    /// New entries, in order.
+    pub entries: Vec<Entry>,
+    /// What it promised.
+    pub promises: Promises,
+    /// CPU time it used.
+    pub cpu: Duration,
+}
+
+/// Runs one turn on the calling thread.
+pub fn turn(input: TurnInput<'_>) -> TurnOutput {
+    let cpu_left = input.cpu_left.min(input.limits.cpu_turn);
+    let watch = Watch::new(cpu_left, input.limits.memory);
+    let program = input.program;
+    let event = to_dynamic(input.event);
+    let params = to_dynamic(input.params);
+    let handle: Handle = Arc::new(Mutex::new(new_state(input, watch.clone())));
+    let engine = engine::for_turn(program, event, params, handle.clone(), watch.clone());
+
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast)
+    }));
+    drop(engine);
+    let cpu = watch.spent();
+    let mut state = handle.lock().unwrap_or_else(PoisonError::into_inner);
+    let entries = std::mem::take(&mut state.entries);
+    let promises = std::mem::take(&mut state.promises);
+    // Whatever Rhai returned, a closed latch decides: `sort` and `dedup` swallow errors.
+    let ending = match (state.latch.take(), result) {
+        (Some(Latch::Question(pending)), _) => Ending::Waiting(pending),
+        (Some(Latch::Failed(error)), _) => Ending::Failed(error),
+        (Some(Latch::Fatal(error)), result) => Ending::Thrown(place(error, result, program)),
+        (None, Ok(Ok(value))) => match to_json(&value) {
+            Ok(value) => Ending::Done(value),
+            // The last value of a script is often that of its last call, which nobody asked for.
+            Err(_) => Ending::Done(Value::Null),
+        },
+        (None, Ok(Err(error))) => {
+            let report = error::report(&error, &program.main, engine::names());
+            Ending::Thrown(program.with_source(report))
+        }
+        (None, Err(panic)) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no reason given");
+            let message = format!("the script interpreter broke down ({what}); this is a defect, please report it");
+            Ending::Thrown(ScriptError::new("panic", message))
+        }
+    };
+    TurnOutput { ending, entries, promises, cpu }
+}
+
+/// A broken bound gets the place where Rhai stopped.
+fn place(
+    error: ScriptError,
+    result: std::thread::Result<Result<Dynamic, Box<EvalAltResult>>>,
+    program: &Program,
+) -> ScriptError {
+    let Ok(Err(stopped)) = result else { return error };
+    let at = error::report(&stopped, &program.main, &[]);
+    program.with_source(ScriptError { kind: error.kind, message: error.message, ..at })
+}
+
+fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
+    State {
+        run: input.run,
+        run_time: input.run_time,
+        seed: input.seed,
+        flow: input.flow.to_owned(),
+        account: input.account.map(str::to_owned),
+        accounts: input.accounts,
+        zone: input.zone,
+        secrets: input.secrets,
+        limits: input.limits,
+        watch,
+        weight: input.journal.iter().map(Entry::weight).sum(),
+        journal: input.journal,
+        committed: input.committed,
+        position: 0,
+        now: input.now,
+        moment: input.base,
+        drawn: 0,
+        unsaved: BTreeMap::new(),
+        entries: Vec::new(),
+        promises: Promises::default(),
+        responded: false,
+        latch: None,
+    }
+}
+
+/// Ends the turn when a bound is broken; called for every operation.
+pub(super) fn progress(handle: &Handle, watch: &Watch) -> Option<Dynamic> {
+    if watch.has_ended() {
+        return Some(Dynamic::UNIT);
+    }
+    let excess = watch.check().err()?;
+    // A host function holds the lock only while it runs, and none of them evaluates script.
+    if let Ok(mut state) = handle.try_lock() {
+        let _ = state.fatal(excess_error(&excess));
+    }
+    Some(Dynamic::UNIT)
+}

@@ -1,0 +1,115 @@
+//! Between Rhai's values and JSON, which is what journals, events and the API are written in.
+
+use rhai::{Array, Blob, Dynamic, Map};
+use serde_json::{Number, Value};
+
+use super::secret_text::SecretText;
+use super::time::{Moment, Span};
+
+/// A Rhai value from JSON. Whole numbers beyond 64 signed bits become floats.
+pub fn to_dynamic(value: &Value) -> Dynamic {
+    match value {
+        Value::Null => Dynamic::UNIT,
+        Value::Bool(flag) => (*flag).into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64().unwrap_or(f64::NAN).into(),
+        },
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => items.iter().map(to_dynamic).collect::<Array>().into(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, item)| (key.as_str().into(), to_dynamic(item))).collect::<Map>().into()
+        }
+    }
+}
+
+/// JSON from a Rhai value. Times and durations become their text.
+///
+/// # Errors
+/// A sentence that names what cannot be written as JSON: a secret, bytes, a function, infinity.
+pub fn to_json(value: &Dynamic) -> Result<Value, String> {
+    nested(value, 0)
+}
+
+fn nested(value: &Dynamic, depth: usize) -> Result<Value, String> {
+    if depth > 128 {
+        return Err("the value is nested more than 128 deep".into());
+    }
+    if value.is_unit() {
+        return Ok(Value::Null);
+    }
+    if let Ok(flag) = value.as_bool() {
+        return Ok(flag.into());
+    }
+    if let Ok(whole) = value.as_int() {
+        return Ok(whole.into());
+    }
+    if let Ok(number) = value.as_float() {
+        return Number::from_f64(number)
+            .map(Value::Number)
+            .ok_or_else(|| format!("`{number}` is no number that JSON knows"));
+    }
+    if let Ok(character) = value.as_char() {
+        return Ok(character.to_string().into());
+    }
+    if let Ok(text) = value.as_immutable_string_ref() {
+        return Ok(text.as_str().into());
+    }
+    if let Some(items) = value.read_lock::<Array>() {
+        return items.iter().map(|item| nested(item, depth + 1)).collect();
+    }
+    if let Some(fields) = value.read_lock::<Map>() {
+        return fields
+            .iter()
+            .map(|(key, item)| nested(item, depth + 1).map(|item| (key.to_string(), item)))
+            .collect();
+    }
+    if let Some(moment) = value.read_lock::<Moment>() {
+        return Ok(moment.to_string().into());
+    }
+    if let Some(span) = value.read_lock::<Span>() {
+        return Ok(span.to_string().into());
+    }
+    if value.is::<SecretText>() {
+        return Err("a secret cannot be stored or sent as data".into());
+    }
+    if value.is::<Blob>() {
+        return Err("bytes cannot be written as JSON; use `base64::encode` first".into());
+    }
+    Err(format!("a value of type `{}` cannot be written as JSON", type_name(value)))
+}
+
+/// The name of a value's type as an author knows it.
+pub fn type_name(value: &Dynamic) -> &'static str {
+    if value.is_unit() {
+        "()"
+    } else if value.is_string() {
+        "string"
+    } else if value.is_int() {
+        "integer"
+    } else if value.is_float() {
+        "float"
+    } else if value.is_bool() {
+        "bool"
+    } else if value.is_array() {
+        "array"
+    } else if value.is_map() {
+        "map"
+    } else if value.is_char() {
+        "char"
+    } else if value.is::<Moment>() {
+        "time"
+    } else if value.is::<Span>() {
+        "duration"
+    } else if value.is::<SecretText>() {
+        "secret"
+    } else if value.is::<super::host::Message>() {
+        "message"
+    } else if value.is_blob() {
+        "bytes"
+    } else if value.is_fnptr() {
+        "function"
+    } else {
+        "other"
+    }
+}

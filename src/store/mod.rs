@@ -1,0 +1,129 @@
+//! What survives: the contract of a store, its errors, and the rows it gives back.
+//!
+//! Each method is one transaction and one legal step; no transaction crosses the border. Once a
+//! reply resolves with `Ok`, the change is on disk.
+
+pub mod rows;
+pub mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::id::{MessageId, RunId};
+use crate::model::journal::{Entry, TurnCommit};
+use crate::model::message::NewMessage;
+use crate::model::run::NewRun;
+use crate::wake::{Bell, Bells};
+use rows::{
+    Claimed, Committed, Decision, Decided, DueMessage, MessageFilter, MessageRecord, MessageRef, Moved, PhoneMessage,
+    ReadyRun, ResendPolicy, RunFilter, RunRecord, Settlement, Traffic, VersionRow, Woken,
+};
+
+/// What a store method gives: it may be awaited or not, the work is done either way.
+pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// Why the store could not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No room, or the disk does not take writes: try again later.
+    #[error("the state file cannot be written: {0}; free some disk space, nothing accepted so far is lost")]
+    NoRoom(String),
+    /// The file is not whole.
+    #[error("the state file is damaged: {0}; stop, keep a copy of it, and start from your last backup")]
+    Damaged(String),
+    /// The file is of a later version of Postrider.
+    #[error("the state file has format {found}, this Postrider knows up to {known}; use the newer version again")]
+    Newer {
+        /// In the file.
+        found: i64,
+        /// In this program.
+        known: i64,
+    },
+    /// The file is another program's.
+    #[error("{0} is no Postrider state file; move it away or name another one by `store:`")]
+    Foreign(String),
+    /// Too many runs wait for their first turn.
+    #[error("{0} runs wait for their first turn already (`limits.backlog`)")]
+    Backlog(u64),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// Anything else.
+    #[error("the store failed: {0}")]
+    Other(String),
+}
+
+/// Bells that the store rings after a commit. They are hints: services look by themselves too.
+#[derive(Clone, Default)]
+pub struct Signals {
+    /// A flow has runs that are ready.
+    pub runs: Bell,
+    /// An account has messages that are due.
+    pub lanes: Bells,
+    /// A run waits for an earlier time than any before.
+    pub run_timer: Bell,
+    /// A message waits for an earlier time than any before.
+    pub message_timer: Bell,
+}
+
+/// A store.
+pub trait Store: Send + Sync + 'static {
+    /// Keeps the texts of flow versions; known ones stay as they are.
+    fn keep_versions(&self, versions: Vec<VersionRow>) -> Reply<()>;
+    /// The text of a flow version.
+    fn version(&self, id: &str) -> Reply<Option<VersionRow>>;
+
+    /// Accepts a run; it is ready.
+    fn intake(&self, run: NewRun) -> Reply<()>;
+    /// Flows that have ready runs.
+    fn ready_flows(&self) -> Reply<Vec<String>>;
+    /// Ready runs of a flow with a sequence number above `after`, lowest first.
+    fn ready_runs(&self, flow: &str, after: i64, limit: usize) -> Reply<Vec<ReadyRun>>;
+    /// Commits a turn whole, or says why it does not count.
+    fn commit_turn(&self, turn: TurnCommit) -> Reply<Committed>;
+    /// Makes the waiting runs ready whose time has come.
+    fn wake_runs(&self, now: Timestamp) -> Reply<Woken>;
+    /// A value of a flow that has not expired at `now`.
+    fn kv_get(&self, flow: &str, key: &str, now: Timestamp) -> Reply<Option<Value>>;
+
+    /// Puts a message without a run into the outbox.
+    fn promise(&self, message: NewMessage, now: Timestamp) -> Reply<()>;
+    /// The message that a flow promised under a key to a recipient.
+    fn keyed(&self, flow: &str, key: &str, to: &str) -> Reply<Option<MessageRef>>;
+    /// Queued messages of an account with a sequence number above `after`, lowest first.
+    fn due_messages(&self, account: &str, after: i64, limit: usize) -> Reply<Vec<DueMessage>>;
+    /// Opens an attempt for each of the messages that is still queued.
+    fn claim(&self, messages: Vec<MessageId>, now: Timestamp) -> Reply<Vec<Claimed>>;
+    /// Records how an attempt ended.
+    fn settle(&self, settlement: Settlement) -> Reply<()>;
+    /// Moves the messages whose time has come: due, expired, resent.
+    fn move_messages(&self, now: Timestamp, resend: Vec<ResendPolicy>) -> Reply<Moved>;
+    /// After a start: attempts that a dead engine left open become unknown. Gives their number.
+    fn recover(&self, now: Timestamp) -> Reply<u64>;
+    /// A person's decision about a message.
+    fn decide(&self, id: MessageId, decision: Decision, now: Timestamp) -> Reply<Decided>;
+
+    /// Runs, newest first.
+    fn runs(&self, filter: RunFilter) -> Reply<Vec<RunRecord>>;
+    /// One run.
+    fn run(&self, id: RunId) -> Reply<Option<RunRecord>>;
+    /// A run's journal, and the log lines of attempts that were thrown away.
+    fn journal(&self, id: RunId) -> Reply<Vec<Entry>>;
+    /// Messages, newest first.
+    fn messages(&self, filter: MessageFilter) -> Reply<Vec<MessageRecord>>;
+    /// One message.
+    fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>>;
+    /// Queued messages of an account.
+    fn backlog(&self, account: &str) -> Reply<u64>;
+
+    /// Puts a message onto a phone of the sandbox, once for each id.
+    fn receive_on_phone(&self, message: PhoneMessage) -> Reply<()>;
+    /// What the phones of the sandbox got, newest first.
+    fn phone_messages(&self, limit: usize) -> Reply<Vec<PhoneMessage>>;
+
+    /// How much has been written.
+    fn traffic(&self) -> Traffic;
+}

@@ -1,0 +1,336 @@
+//! What goes into a store and comes out of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::{Attempt, Degraded, MessageState};
+use crate::model::journal::{Entry, Pending};
+use crate::model::message::Body;
+use crate::model::run::{RunState, ScriptError};
+
+/// The text of a flow version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRow {
+    /// Hash of the content.
+    pub id: String,
+    /// Name of the flow.
+    pub flow: String,
+    /// Everything needed to build it again, as JSON.
+    pub content: String,
+}
+
+/// A run whose next turn may begin.
+#[derive(Clone, Debug)]
+pub struct ReadyRun {
+    /// Which.
+    pub id: RunId,
+    /// Name of its flow.
+    pub flow: String,
+    /// What it is pinned to.
+    pub version: String,
+    /// Its place among the ready ones.
+    pub ready: i64,
+    /// The event as JSON.
+    pub event: String,
+    /// Where its chance comes from.
+    pub seed: [u8; 16],
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the first turn of its journal began; none before it.
+    pub base: Option<Timestamp>,
+    /// Attempt to be made, from 1.
+    pub attempt: u32,
+    /// CPU time used so far.
+    pub cpu: Duration,
+    /// What it has done so far.
+    pub journal: Vec<Entry>,
+    /// The question that can be answered now.
+    pub pending: Option<Pending>,
+}
+
+/// What became of a turn that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is on disk.
+    Yes,
+    /// Another run promised a message under the same key meanwhile: do the turn again.
+    KeyTaken,
+    /// The run is over already; nothing was written.
+    Over,
+}
+
+/// What [`super::Store::wake_runs`] did.
+#[derive(Clone, Debug, Default)]
+pub struct Woken {
+    /// How many runs became ready.
+    pub count: u64,
+    /// When the next one will.
+    pub next: Option<Timestamp>,
+}
+
+/// What [`super::Store::move_messages`] did.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// How many messages moved.
+    pub count: u64,
+    /// When the next one will.
+    pub next: Option<Timestamp>,
+}
+
+/// Unknown messages of an account are sent again when they are older than this.
+#[derive(Clone, Debug)]
+pub struct ResendPolicy {
+    /// The account.
+    pub account: String,
+    /// `unknown_after`.
+    pub after: Duration,
+}
+
+/// A message by its name cards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MessageRef {
+    /// Which.
+    pub id: MessageId,
+    /// Canonical recipient.
+    pub to: String,
+    /// The account that sends it.
+    pub account: String,
+}
+
+/// A message that waits in a lane.
+#[derive(Clone, Debug)]
+pub struct DueMessage {
+    /// Which.
+    pub id: MessageId,
+    /// Its place in its account.
+    pub seq: i64,
+    /// Canonical recipient.
+    pub to: String,
+    /// Not before this, after a failed attempt.
+    pub due_at: Option<Timestamp>,
+}
+
+/// A message with an attempt open.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Which.
+    pub id: MessageId,
+    /// Canonical recipient.
+    pub to: String,
+    /// What it says.
+    pub body: Body,
+    /// Tries that counted, this one not included.
+    pub tries: u32,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// Which message.
+    pub id: MessageId,
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub verdict: Verdict,
+}
+
+/// The verdict on an attempt.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The gateway took it.
+    Reached {
+        /// `accepted`, `sent`, `delivered` or `read`.
+        state: MessageState,
+        /// The gateway's id.
+        provider_id: Option<String>,
+        /// What was changed on the way.
+        degraded: Vec<Degraded>,
+    },
+    /// It certainly did not go out and may be tried again.
+    TryAgain {
+        /// The error class's name and what was said.
+        error: (String, String),
+        /// Not before this.
+        due_at: Timestamp,
+        /// Whether the try counts.
+        counts: bool,
+    },
+    /// Nobody knows.
+    Doubt {
+        /// What was seen.
+        error: String,
+    },
+    /// The gateway says never.
+    Refuse {
+        /// The error class's name and what was said.
+        error: (String, String),
+    },
+    /// No tries are left.
+    GiveUp {
+        /// The error class's name and what was said.
+        error: (String, String),
+    },
+}
+
+/// A person's decision about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Take it back.
+    Cancel,
+    /// One more round for one that is dead or rejected.
+    Retry,
+    /// An unknown one did go out.
+    ReleaseAsSent,
+    /// An unknown one did not; send it again.
+    ReleaseAndResend,
+}
+
+/// What came of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// Done; the state it has now.
+    Now(MessageState),
+    /// Not possible in the state that it is in.
+    NotIn(MessageState),
+    /// There is no such message.
+    Missing,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Of this flow.
+    pub flow: Option<String>,
+    /// In this state, by the store's knowledge (which has no `running`).
+    pub state: Option<RunState>,
+    /// Only these.
+    pub only: Option<Vec<RunId>>,
+    /// Not these.
+    pub without: Vec<RunId>,
+    /// Accepted at or after this.
+    pub since: Option<Timestamp>,
+    /// Older than this one.
+    pub after: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a waiting run waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingFor {
+    /// `time`, `delivery` or `retry`.
+    pub kind: String,
+    /// Milliseconds since 1970.
+    pub until: Option<i64>,
+    /// In words.
+    pub detail: String,
+}
+
+/// A run as it is shown.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// Which.
+    pub id: RunId,
+    /// Name of its flow.
+    pub flow: String,
+    /// What it is pinned to.
+    pub version: String,
+    /// What started it.
+    pub trigger: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// What it waits for.
+    pub waiting_for: Option<WaitingFor>,
+    /// From 1.
+    pub attempt: u32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its first turn was committed.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it failed, or why it is tried again.
+    pub error: Option<ScriptError>,
+    /// The event.
+    pub event: Value,
+    /// The script's last value.
+    pub result: Option<Value>,
+}
+
+/// Which messages to list.
+#[derive(Clone, Debug, Default)]
+pub struct MessageFilter {
+    /// Canonical recipient.
+    pub to: Option<String>,
+    /// In this state.
+    pub state: Option<MessageState>,
+    /// Of this flow.
+    pub flow: Option<String>,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// Older than this one.
+    pub after: Option<MessageId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A message as it is shown.
+#[derive(Clone, Debug)]
+pub struct MessageRecord {
+    /// Which.
+    pub id: MessageId,
+    /// The run that promised it.
+    pub run: Option<RunId>,
+    /// Name of the flow; empty when sent by hand.
+    pub flow: String,
+    /// The account that sends it.
+    pub account: String,
+    /// Canonical recipient.
+    pub to: String,
+    /// What it says.
+    pub body: Body,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Its tries.
+    pub attempts: Vec<Attempt>,
+    /// The gateway's id.
+    pub provider_id: Option<String>,
+    /// What was changed on the way.
+    pub degraded: Vec<Degraded>,
+    /// What last went wrong.
+    pub error: Option<String>,
+    /// When it was promised.
+    pub created_at: Timestamp,
+    /// Not before this.
+    pub due_at: Option<Timestamp>,
+}
+
+/// A message on a phone of the sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PhoneMessage {
+    /// The message's own id.
+    pub id: MessageId,
+    /// The account that sent it.
+    pub account: String,
+    /// Canonical recipient: the phone.
+    pub to: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Body,
+    /// When it came.
+    #[serde(skip)]
+    pub at: Timestamp,
+}
+
+/// How much a store has written since it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Transactions.
+    pub commits: u64,
+    /// Commands in them.
+    pub commands: u64,
+}

@@ -1,0 +1,144 @@
+//! The tables, and how a file of an earlier format becomes one of this.
+
+use rusqlite::{Connection, Error, ErrorCode};
+
+use crate::store::StoreError;
+
+/// Marks the file as ours: `post` in ASCII.
+const APPLICATION: i64 = 0x706f_7374;
+
+/// One step for each format; the number of a format is its place here, from 1. A step that has
+/// been released never changes.
+const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE versions (
+    id TEXT PRIMARY KEY,
+    flow TEXT NOT NULL,
+    content TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE runs (
+    id BLOB PRIMARY KEY,
+    flow TEXT NOT NULL,
+    version TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    ready INTEGER,
+    wake_at INTEGER,
+    attempt INTEGER NOT NULL DEFAULT 1,
+    cpu INTEGER NOT NULL DEFAULT 0,
+    base_at INTEGER,
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    seed BLOB NOT NULL,
+    event TEXT NOT NULL,
+    pending TEXT,
+    waiting TEXT,
+    error TEXT,
+    result TEXT
+) WITHOUT ROWID;
+CREATE INDEX runs_ready ON runs (flow, ready) WHERE ready IS NOT NULL;
+CREATE INDEX runs_wake ON runs (wake_at) WHERE wake_at IS NOT NULL;
+
+CREATE TABLE journal (
+    run BLOB NOT NULL,
+    part INTEGER NOT NULL,
+    live INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    entries TEXT NOT NULL,
+    PRIMARY KEY (run, part)
+) WITHOUT ROWID;
+
+CREATE TABLE messages (
+    id BLOB PRIMARY KEY,
+    run BLOB,
+    flow TEXT NOT NULL,
+    account TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    seq INTEGER,
+    due_at INTEGER,
+    expires_at INTEGER,
+    tries INTEGER NOT NULL DEFAULT 0,
+    waited INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    key TEXT,
+    body TEXT NOT NULL,
+    attempts TEXT NOT NULL DEFAULT '[]',
+    provider_id TEXT,
+    degraded TEXT,
+    error TEXT
+) WITHOUT ROWID;
+CREATE INDEX messages_lane ON messages (account, seq) WHERE state = 1;
+CREATE INDEX messages_scheduled ON messages (due_at) WHERE state = 0;
+CREATE INDEX messages_open ON messages (id) WHERE state = 2;
+CREATE INDEX messages_unknown ON messages (account, changed_at) WHERE state = 7;
+CREATE INDEX messages_expiring ON messages (expires_at) WHERE expires_at IS NOT NULL AND state IN (0, 1);
+CREATE INDEX messages_of_run ON messages (run) WHERE run IS NOT NULL;
+CREATE UNIQUE INDEX messages_keyed ON messages (flow, key, recipient) WHERE key IS NOT NULL;
+
+CREATE TABLE waits (
+    message BLOB NOT NULL,
+    run BLOB NOT NULL,
+    goal TEXT NOT NULL,
+    PRIMARY KEY (message, run)
+) WITHOUT ROWID;
+
+CREATE TABLE kv (
+    flow TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    expires_at INTEGER,
+    PRIMARY KEY (flow, key)
+) WITHOUT ROWID;
+
+CREATE TABLE phones (
+    id BLOB PRIMARY KEY,
+    account TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    body TEXT NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+"];
+
+/// The newest format that this program knows.
+pub const FORMAT: i64 = MIGRATIONS.len() as i64;
+
+/// Brings the file behind `connection` to the present format.
+///
+/// # Errors
+/// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Damaged`]; the file is then as
+/// it was.
+pub fn migrate(connection: &mut Connection, file: &str) -> Result<(), StoreError> {
+    let number = |pragma: &str| -> Result<i64, StoreError> {
+        connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0)).map_err(|error| error_of(&error))
+    };
+    let (format, application, tables) = (number("user_version")?, number("application_id")?, number("schema_version")?);
+    if tables > 0 && application != APPLICATION {
+        return Err(StoreError::Foreign(file.into()));
+    }
+    if format > FORMAT {
+        return Err(StoreError::Newer { found: format, known: FORMAT });
+    }
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(format.max(0).unsigned_abs() as usize) {
+        let sql = format!(
+            "BEGIN IMMEDIATE; {sql} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}; COMMIT;",
+            step + 1
+        );
+        connection.execute_batch(&sql).map_err(|error| error_of(&error))?;
+    }
+    Ok(())
+}
+
+/// What a failure of SQLite means for us.
+pub fn error_of(error: &Error) -> StoreError {
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+            StoreError::NoRoom(text)
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(text),
+        _ => StoreError::Other(text),
+    }
+}

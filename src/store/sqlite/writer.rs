@@ -1,0 +1,265 @@
+//! The one thread that writes. Whatever waits is put into one transaction: the price of a
+//! durable commit is shared by all who came while the last one was under way.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::schema::error_of;
+use crate::store::{Reply, Signals, StoreError};
+use crate::wake::Bell;
+
+/// Most commands in one transaction; more would only make the first ones wait.
+const GROUP: usize = 512;
+
+/// Frames in the write-ahead log after which it is copied into the file (4 KiB each).
+const CHECKPOINT_AT: i64 = 2_000;
+
+/// What a command works with.
+pub struct Work<'a> {
+    pub tx: &'a Transaction<'a>,
+    pub memory: &'a mut Memory,
+    pub rings: &'a mut Rings,
+}
+
+/// What the writer knows without asking the file.
+pub struct Memory {
+    /// The last sequence number given out.
+    pub seq: i64,
+    /// Runs that wait for their first turn.
+    pub backlog: u64,
+    /// How many there may be.
+    pub most_backlog: u64,
+}
+
+impl Memory {
+    /// The next sequence number.
+    pub fn next_seq(&mut self) -> i64 {
+        self.seq += 1;
+        self.seq
+    }
+}
+
+/// Bells to be rung once the group is on disk.
+#[derive(Default)]
+pub struct Rings {
+    runs: Vec<Arc<str>>,
+    lanes: Vec<String>,
+    run_timer: bool,
+    message_timer: bool,
+}
+
+impl Rings {
+    /// The flow has a ready run.
+    pub fn run(&mut self, flow: &str) {
+        if !self.runs.iter().any(|known| &**known == flow) {
+            self.runs.push(flow.into());
+        }
+    }
+
+    /// The account has a due message.
+    pub fn lane(&mut self, account: &str) {
+        if !self.lanes.iter().any(|known| known == account) {
+            self.lanes.push(account.into());
+        }
+    }
+
+    /// A run waits for a time.
+    pub fn run_timer(&mut self) {
+        self.run_timer = true;
+    }
+
+    /// A message waits for a time.
+    pub fn message_timer(&mut self) {
+        self.message_timer = true;
+    }
+
+    fn ring(&mut self, signals: &Signals) {
+        self.runs.drain(..).for_each(|flow| signals.runs.ring(&flow));
+        self.lanes.drain(..).for_each(|account| signals.lanes.ring(&account));
+        let timed: [(&mut bool, &Bell); 2] =
+            [(&mut self.run_timer, &signals.run_timer), (&mut self.message_timer, &signals.message_timer)];
+        for (wanted, bell) in timed {
+            if std::mem::take(wanted) {
+                bell.nudge();
+            }
+        }
+    }
+}
+
+/// A command: does its work inside the group's transaction and gives what is to be done once
+/// that is on disk (or is not).
+type Command = Box<dyn FnOnce(&mut Work<'_>) -> Done + Send>;
+type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// The door to the writer.
+#[derive(Clone)]
+pub struct Writer {
+    commands: Sender<Command>,
+    counters: Arc<Counters>,
+}
+
+/// How much was written.
+#[derive(Default)]
+pub struct Counters {
+    /// Transactions.
+    pub commits: AtomicU64,
+    /// Commands in them.
+    pub commands: AtomicU64,
+}
+
+impl Writer {
+    /// Starts the thread that owns `connection`.
+    pub fn start(connection: Connection, memory: Memory, signals: Signals) -> Result<Self, StoreError> {
+        let (commands, inbox) = std::sync::mpsc::channel();
+        let counters = Arc::new(Counters::default());
+        let counted = counters.clone();
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || Thread { connection, memory, signals, counters: counted }.run(&inbox))
+            .map_err(|error| StoreError::Other(error.to_string()))?;
+        Ok(Self { commands, counters })
+    }
+
+    /// How much was written.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Hands in a command. It checks first and writes last: a command that returns an error of
+    /// its own must not have written anything, for its group goes on without it.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Reply<T> {
+        let (answer, reply) = oneshot::channel();
+        let command: Command = Box::new(move |context| {
+            let outcome = work(context);
+            Box::new(move |committed| {
+                let outcome = match (outcome, committed) {
+                    (Err(Refusal::Own(error)), _) => Err(error),
+                    (Err(Refusal::Sql(error)), _) => Err(error_of(&error)),
+                    (Ok(_), Err(error)) => Err(error),
+                    (Ok(value), Ok(())) => Ok(value),
+                };
+                // Whoever asked may have gone; the work is done all the same.
+                let _ = answer.send(outcome);
+            })
+        });
+        let sent = self.commands.send(command).is_ok();
+        Box::pin(async move {
+            match sent {
+                true => reply.await.unwrap_or(Err(StoreError::Closed)),
+                false => Err(StoreError::Closed),
+            }
+        })
+    }
+}
+
+/// Why a command did not do its work.
+pub enum Refusal {
+    /// Nothing was written.
+    Own(StoreError),
+    /// SQLite failed; the group is undone.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Own(error)
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    memory: Memory,
+    signals: Signals,
+    counters: Arc<Counters>,
+}
+
+impl Thread {
+    fn run(mut self, inbox: &Receiver<Command>) {
+        while let Ok(first) = inbox.recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP
+                && let Ok(next) = inbox.try_recv()
+            {
+                group.push(next);
+            }
+            self.commit(group);
+            self.checkpoint();
+        }
+        // The last door is closed: leave a file without a log behind.
+        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    fn commit(&mut self, group: Vec<Command>) {
+        let count = group.len() as u64;
+        let mut rings = Rings::default();
+        let mut done = Vec::with_capacity(group.len());
+        let (seq, backlog) = (self.memory.seq, self.memory.backlog);
+        let result = (|| {
+            let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for command in group {
+                done.push(command(&mut Work { tx: &tx, memory: &mut self.memory, rings: &mut rings }));
+                // SQLite itself gives up the transaction when the disk is full.
+                if tx.is_autocommit() {
+                    return Err(rusqlite::Error::SqliteFailure(
+                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL),
+                        Some("the transaction was given up".into()),
+                    ));
+                }
+            }
+            tx.commit()
+        })();
+        match result {
+            Ok(()) => {
+                self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                self.counters.commands.fetch_add(count, Ordering::Relaxed);
+                done.into_iter().for_each(|done| done(Ok(())));
+                rings.ring(&self.signals);
+            }
+            Err(error) => {
+                self.memory.seq = seq;
+                self.memory.backlog = backlog;
+                let error = error_of(&error);
+                tracing::error!(%error, commands = count, "a group of changes could not be committed");
+                done.into_iter().for_each(|done| done(Err(error.clone())));
+            }
+        }
+    }
+
+    /// Copies the log into the file. The writer does it itself, between two groups, so that the
+    /// log is always copied whole and begins anew; readers hold it for one statement at most.
+    fn checkpoint(&mut self) {
+        let frames = self.counters.commits.load(Ordering::Relaxed) % 16;
+        if frames != 0 {
+            return;
+        }
+        let log: Result<i64, _> = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1));
+        if log.is_ok_and(|frames| frames >= CHECKPOINT_AT) {
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
+    }
+}
+
+/// Opens the writing connection.
+pub fn connect(file: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(file).map_err(|error| error_of(&error))?;
+    let set = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+        PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
+        PRAGMA cache_size = -8192; PRAGMA busy_timeout = 5000;";
+    connection.execute_batch(set).map_err(|error| error_of(&error))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

@@ -1,0 +1,4 @@
+//! Tests at the border: the real HTTP server, the real store, a fake gateway over HTTP, the real
+//! binary for commands.
+
+mod turn;

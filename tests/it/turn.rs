@@ -1,0 +1,419 @@
+//! Turns by themselves: replay, the latch, and every trap that Rhai lays for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use postrider::id::RunId;
+use postrider::model::capability::Capabilities;
+use postrider::model::journal::{Entry, Promises, Question, Read};
+use postrider::model::message::Content;
+use postrider::model::policy::Limits;
+use postrider::model::run::ScriptError;
+use postrider::script::{Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::secret::Secret;
+use serde_json::{Value, json};
+
+const EVERYTHING: Capabilities =
+    Capabilities { kinds: &[("text", &[])], addresses: &["phone", "group"], in_flight: 1 };
+
+fn start() -> Timestamp {
+    "2026-11-20T07:00:00Z".parse().unwrap()
+}
+
+/// A run that is driven by hand.
+struct Run {
+    program: Program,
+    event: Value,
+    journal: Vec<Entry>,
+    promises: Promises,
+    now: Timestamp,
+    limits: Limits,
+    committed: usize,
+}
+
+impl Run {
+    fn new(script: &str) -> Self {
+        Self::with_modules(script, &[])
+    }
+
+    fn with_modules(script: &str, modules: &[(&str, &str)]) -> Self {
+        let modules: BTreeMap<String, Arc<str>> =
+            modules.iter().map(|(name, text)| ((*name).to_owned(), Arc::from(*text))).collect();
+        let main = Main { file: "scripts/main.rhai", text: script, indent: 0 };
+        let program = Program::compile(main, &|name| modules.get(name).cloned());
+        let program = program.unwrap_or_else(|findings| panic!("{findings:?}"));
+        Self {
+            program,
+            event: json!({ "body": { "a": 1, "items": [1, 2, 3] }, "trigger": "webhook" }),
+            journal: Vec::new(),
+            promises: Promises::default(),
+            now: start(),
+            limits: Limits::default(),
+            committed: 0,
+        }
+    }
+
+    fn turn(&mut self) -> TurnOutput {
+        let accounts = Accounts {
+            default: Some("main".into()),
+            by_name: BTreeMap::from([("main".into(), EVERYTHING), ("other".into(), EVERYTHING)]),
+        };
+        turn(TurnInput {
+            program: &self.program,
+            event: &self.event,
+            params: &json!({ "team": "+15417543010" }),
+            flow: "test",
+            account: None,
+            zone: TimeZone::get("Europe/Berlin").unwrap(),
+            accounts: Arc::new(accounts),
+            secrets: Arc::new(BTreeMap::from([("KEY".to_owned(), Secret::new("hidden"))])),
+            run: RunId::from_bytes([7; 16]),
+            run_time: start(),
+            seed: [9; 16],
+            base: start(),
+            now: self.now,
+            journal: Arc::new(self.journal.clone()),
+            committed: self.committed,
+            limits: self.limits,
+            cpu_left: Duration::from_secs(60),
+        })
+    }
+
+    /// One turn whose question, if it has one, gets `answer`.
+    fn step(&mut self, answer: Value) -> Option<Question> {
+        let output = self.turn();
+        self.journal.extend(output.entries);
+        self.promises.messages.extend(output.promises.messages);
+        self.promises.kv.extend(output.promises.kv);
+        let Ending::Waiting(pending) = output.ending else { return None };
+        let question = pending.question.clone();
+        self.journal.push(pending.answered(self.now, Ok(answer)));
+        Some(question)
+    }
+
+    fn done(&mut self) -> Value {
+        match self.turn().ending {
+            Ending::Done(value) => value,
+            Ending::Thrown(error) | Ending::Failed(error) => panic!("{error}"),
+            Ending::Waiting(pending) => panic!("waits for {:?}", pending.question),
+        }
+    }
+
+    fn thrown(&mut self) -> ScriptError {
+        match self.turn().ending {
+            Ending::Thrown(error) => error,
+            Ending::Done(value) => panic!("ended with {value}"),
+            _ => panic!("did not throw"),
+        }
+    }
+}
+
+fn value(script: &str) -> Value {
+    Run::new(script).done()
+}
+
+fn error(script: &str) -> ScriptError {
+    Run::new(script).thrown()
+}
+
+#[test]
+fn event_and_params_are_seen_in_functions_and_modules_and_nothing_changes_them() {
+    assert_eq!(value("fn f() { event.body.a + params.len() } f()"), json!(2));
+    let mut run = Run::with_modules(
+        r#"import "lib/m" as m; m::first() + m::NAME"#,
+        &[("lib/m", r#"export const NAME = "x"; fn first() { "" + event.body.items[0] + params.team }"#)],
+    );
+    assert_eq!(run.done(), json!("1+15417543010x"));
+    for assignment in ["event.body = 1", "event = 1", "event.body.a = 2", "params.team = 1", "event.body.items.push(4)"] {
+        let mut run = Run::new(&format!("{assignment}; event"));
+        let ending = run.turn().ending;
+        match ending {
+            Ending::Thrown(error) => assert_eq!(error.kind, "constant", "{assignment}: {error}"),
+            Ending::Done(seen) => assert_eq!(seen, run.event, "{assignment}"),
+            _ => panic!("{assignment}"),
+        }
+    }
+    assert_eq!(value("fn f(e) { e.body.a = 5; e.body.a } let r = f(event); r + event.body.a"), json!(6));
+    assert_eq!(value("let e = event; e.body.a = 5; event.body.a"), json!(1));
+}
+
+#[test]
+fn a_question_ends_the_turn_and_its_answer_lets_the_script_go_on() {
+    let mut run = Run::new(
+        r#"let m = send_text("+15417543010", "one"); sleep("2h"); send_text("+15417543010", "two"); m.id"#,
+    );
+    let Some(Question::Sleep { until }) = run.step(Value::Null) else { panic!("no sleep") };
+    assert_eq!(until, start().as_millisecond() + 7_200_000);
+    assert_eq!(run.promises.messages.len(), 1);
+    run.committed = run.journal.len();
+    run.now = jiff::Timestamp::from_millisecond(until).unwrap();
+    run.journal.last_mut().unwrap().at = until;
+    let output = run.turn();
+    let Ending::Done(id) = output.ending else { panic!("not done") };
+    assert_eq!(output.promises.messages.len(), 1, "the first message is not promised again");
+    assert_eq!(output.entries.len(), 1);
+    assert_eq!(id, json!(run.promises.messages[0].id));
+    assert_ne!(output.promises.messages[0].id, run.promises.messages[0].id);
+}
+
+#[test]
+fn questions_pass_through_try_and_closures_and_sorting_cannot_swallow_them() {
+    for script in [
+        r#"try { sleep("1h"); } catch { print("caught"); } "end""#,
+        r#"let f = || sleep("1h"); f.call(); "end""#,
+        r#"[1, 2].map(|x| { sleep("1h"); x }); "end""#,
+        r#"let a = [3, 1, 2]; a.sort(|x, y| { sleep("1h"); x - y }); send_text("+15417543010", "wrong"); "end""#,
+        r#"let a = [1, 1]; a.dedup(|x, y| { sleep("1h"); true }); send_text("+15417543010", "wrong"); "end""#,
+        r#"fn f(n) { if n == 0 { sleep("1h"); } else { f(n - 1) } } try { f(5) } catch (e) { } "end""#,
+    ] {
+        let mut run = Run::new(script);
+        let output = run.turn();
+        assert!(matches!(output.ending, Ending::Waiting(_)), "{script}");
+        assert!(output.entries.is_empty() && output.promises.messages.is_empty(), "{script}");
+        while run.step(Value::Null).is_some() {}
+        assert_eq!(run.done(), json!("end"), "{script}");
+    }
+}
+
+#[test]
+fn time_and_chance_repeat_themselves() {
+    let script = r#"
+        let before = now(); let u = uuid(); let r = random();
+        sleep("1h");
+        let after = now();
+        [before.format("%H:%M"), after.format("%H:%M"), u, r, random(1, 6), uuid()]"#;
+    let mut run = Run::new(script);
+    run.step(Value::Null);
+    run.now = start() + Duration::from_secs(3600);
+    run.journal[0].at = run.now.as_millisecond();
+    let first = run.done();
+    run.now = start() + Duration::from_secs(99_999);
+    assert_eq!(first, run.done());
+    assert_eq!((&first[0], &first[1]), (&json!("08:00"), &json!("09:00")));
+    assert_ne!(first[2], first[5]);
+    assert_eq!(value("[today().format(\"%F %T\"), now().weekday(), (now() + duration(\"2h\")).hour, now() < now() + duration(\"1s\")]"),
+        json!(["2026-11-20 00:00:00", 5, 10, true]));
+}
+
+#[test]
+fn a_journal_that_does_not_fit_is_named() {
+    let mut run = Run::new(r#"print("a"); sleep("1h");"#);
+    run.step(Value::Null);
+    let mut other = Run::new(r#"print("b"); sleep("1h");"#);
+    other.journal = run.journal;
+    let error = other.thrown();
+    assert_eq!(error.kind, "replay");
+    assert!(error.message.contains("position 0") && error.message.contains("\"b\""), "{error}");
+}
+
+#[test]
+fn every_error_arrives_in_catch_with_kind_and_message() {
+    for (script, kind) in [
+        ("1 / 0", "arithmetic"),
+        ("let a = [1]; a[5]", "index"),
+        ("let x = 1; x.foo()", "unknown_function"),
+        ("event = 5", "constant"),
+        (r#"send_text("abc", "x")"#, "invalid"),
+        (r#"send_text("+15417543010", "")"#, "invalid"),
+        (r#"send_text("+15417543010", 5)"#, "type"),
+        ("sleep(5)", "type"),
+        ("sleep(0.5)", "type"),
+        (r#"sleep("soon")"#, "invalid"),
+        (r#"throw #{ kind: "mine", message: "m" }"#, "mine"),
+        ("let x = nothing", "unknown_name"),
+        (r#"secret("OTHER")"#, "secret"),
+    ] {
+        let caught = value(&format!("let seen = 0; try {{ {script}; }} catch (e) {{ seen = [e.kind, e.message.len > 0] }} seen"));
+        assert_eq!(caught, json!([kind, true]), "{script}");
+    }
+}
+
+#[test]
+fn an_uncaught_error_names_its_place() {
+    let error = error("let a = 1;\n\nfn f() {\n    let b = 1 / 0;\n}\nf();");
+    assert_eq!((error.line, error.script.as_deref()), (Some(4), Some("scripts/main.rhai")), "{error}");
+    assert_eq!(error.source.as_deref(), Some("    let b = 1 / 0;"));
+    let mut run = Run::with_modules("import \"m\" as m;\nm::f();", &[("m", "\nfn f() {\n  [][3]\n}")]);
+    let error = run.thrown();
+    assert_eq!((error.line, error.script.as_deref()), (Some(3), Some("scripts/m.rhai")), "{error}");
+    assert_eq!(error.source.as_deref(), Some("  [][3]"));
+}
+
+#[test]
+fn endless_and_hoarding_scripts_end_with_a_limit() {
+    for script in [
+        "loop { }",
+        "let i = 0; while true { i += 1; try { i += 1; } catch { } }",
+        "try { loop { } } catch { 1 }",
+    ] {
+        let mut run = Run::new(script);
+        run.limits.cpu_turn = Duration::from_millis(50);
+        let error = run.thrown();
+        assert_eq!(error.kind, "limit", "{script}: {error}");
+        assert!(error.line.is_some(), "{script}");
+    }
+    for script in [
+        "let a = []; loop { a.push(\"xxxxxxxxxxxxxxxx\"); }",
+        "let s = \"x\"; loop { s += s; }",
+        "let a = [1]; loop { a = [a, a]; }",
+        "let m = #{}; loop { m[uuid()] = m.len(); }",
+        "let s = \"a\"; s.pad(1_000_000_000_000, 'x');",
+        "let a = []; a.pad(1_000_000_000, 1);",
+        "blob(1_000_000_000_000)",
+        "let s = \"\"; s.pad(4_000_000, 'x'); s.replace(\"x\", s);",
+        "let s = \"\"; s.pad(30_000_000, 'x'); s.split(\"\");",
+        "try { let s = \"a\"; s.pad(1_000_000_000_000, 'x'); } catch { 1 }",
+    ] {
+        let mut run = Run::new(script);
+        run.limits.cpu_turn = Duration::from_secs(20);
+        let error = run.thrown();
+        assert_eq!(error.kind, "limit", "{script}: {error}");
+        assert!(error.message.contains("bytes"), "{script}: {error}");
+    }
+    let error = error("fn f(n) { f(n + 1) + 1 } f(0)");
+    assert_eq!(error.kind, "limit", "{error}");
+}
+
+#[test]
+fn the_journal_has_a_limit() {
+    let mut run = Run::new("for i in 0..100 { kv::set(\"k\" + i, i); }");
+    run.limits.journal = 50;
+    let error = run.thrown();
+    assert!(error.kind == "limit" && error.message.contains("50 recorded calls"), "{error}");
+    let mut run = Run::new("for i in 0..100 { kv::set(\"k\" + i, \"a long value that weighs something\"); }");
+    run.limits.journal_bytes = 1_000;
+    assert_eq!(run.thrown().kind, "limit");
+}
+
+#[test]
+fn a_run_reads_its_own_writes() {
+    let mut run = Run::new(r#"kv::set("a", 1); let x = kv::get("a"); kv::delete("a"); [x, kv::get("a"), kv::get("b")]"#);
+    assert_eq!(run.step(json!("stored")), Some(Question::Read(Read::Kv { key: "b".into() })));
+    assert_eq!(run.done(), json!([1, null, "stored"]));
+    run.committed = run.journal.len();
+    assert_eq!(run.done(), json!([1, null, "stored"]));
+}
+
+#[test]
+fn sending_checks_everything_at_the_line() {
+    for (script, part) in [
+        (r#"send_text("abc", "x")"#, "no phone number"),
+        (r#"send_text(["+15417543010", "abc", "12"], "x")"#, "2 of 3 recipients are wrong"),
+        (r#"send_link("+15417543010", "example.com")"#, "begins with `https://`"),
+        (r#"send_text("+15417543010", "x", #{ acount: "main" })"#, "did you mean `account`"),
+        (r#"send_text("+15417543010", "x", #{ account: "mian" })"#, "did you mean `main`"),
+        (r#"send_text("+15417543010", "x", #{ disappear: "3d" })"#, "\"24h\", \"7d\""),
+        (r#"send_text("+15417543010", "x", #{ extra: #{ a: 1 } })"#, "need the option `account`"),
+        (r#"send_text("77@lid", "x")"#, "cannot address"),
+        (r#"send_link("+15417543010", "https://e.com", #{ track: true })"#, "no option `track` yet"),
+        (r#"send_text("+15417543010", secret("KEY"))"#, "a secret never goes into a message"),
+        (r#"send_text([], "x")"#, "1 to 1000"),
+    ] {
+        let error = error(script);
+        assert!(error.message.contains(part), "{script}: {error}");
+    }
+}
+
+#[test]
+fn an_array_of_recipients_gives_an_array_of_messages_each_once() {
+    let mut run = Run::new(r#"send_text(["+15417543010", "0015417543010", "120@g.us"], "hi").len"#);
+    let output = run.turn();
+    let Ending::Done(count) = output.ending else { panic!("not done") };
+    assert_eq!((count, output.promises.messages.len()), (json!(2), 2));
+    let Content::Text { text } = &output.promises.messages[1].body.content else { panic!("no text") };
+    assert_eq!((text.as_str(), output.promises.messages[1].to.to_string().as_str()), ("hi", "120@g.us"));
+}
+
+#[test]
+fn files_and_keys_are_asked_for_before_the_promise() {
+    let mut run = Run::new(r#"send_file("+15417543010", "files/a.pdf", #{ key: "k" }).to"#);
+    let snapshot = Question::Read(Read::Snapshot { path: "files/a.pdf".into() });
+    assert_eq!(run.step(json!({ "blob": "00", "size": 3, "file_name": "a.pdf" })), Some(snapshot));
+    let keyed = Question::Read(Read::Keyed { key: "k".into(), to: "+15417543010".into() });
+    assert_eq!(run.step(Value::Null), Some(keyed));
+    assert_eq!(run.done(), json!("+15417543010"));
+    assert_eq!(run.turn().promises.messages.len(), 1);
+}
+
+#[test]
+fn secrets_are_opaque() {
+    assert_eq!(value(r#"let s = "Bearer " + secret("KEY"); `${s}` + s.to_string()"#), json!("******"));
+    assert_eq!(
+        value(r#"hash::hmac_sha256(secret("KEY"), "x") == hash::hmac_sha256("hidden", "x")"#),
+        json!(true)
+    );
+    for script in [r#"print(secret("KEY"))"#, r#"kv::set("a", secret("KEY"))"#, r#"respond(200, secret("KEY"))"#, r#"json::stringify(secret("KEY"))"#] {
+        let mut run = Run::new(&format!("try {{ {script}; }} catch {{ }}"));
+        let output = run.turn();
+        let trace = format!("{:?} {:?}", output.entries, output.promises);
+        assert!(!trace.contains("hidden"), "{script}: {trace}");
+    }
+}
+
+#[test]
+fn pure_functions() {
+    for (script, wanted) in [
+        (r#"json::parse("{\"a\": [1, 2.5, null]}")"#, json!({ "a": [1, 2.5, null] })),
+        (r#"json::stringify(#{ b: 1, a: [true] })"#, json!(r#"{"a":[true],"b":1}"#)),
+        (r#"csv::parse("name,age\nAda,36\n")"#, json!([{ "name": "Ada", "age": "36" }])),
+        (r#"csv::parse("a;b\n", #{ header: false, delimiter: ";" })"#, json!([["a", "b"]])),
+        (r#"base64::decode_text(base64::encode("häh"))"#, json!("häh")),
+        (r#"hash::sha256("abc").sub_string(0, 8)"#, json!("ba7816bf")),
+        (r#"regex::captures("order 42", "order (?<n>\\d+)").n"#, json!("42")),
+        (r#"regex::replace("a1b2", "[0-9]", "-")"#, json!("a-b-")),
+        (r#"url::encode("a b&c")"#, json!("a%20b%26c")),
+        (r#"url::utm("https://e.com/?utm_source=x&a=1", #{ source: "mail" })"#, json!("https://e.com/?a=1&utm_source=mail")),
+        (r#"time::parse("2026-12-01T09:00").format("%d.%m.%Y %H:%M %Z")"#, json!("01.12.2026 09:00 CET")),
+        (r#"time::parse("2026-12-01T09:00Z").in_zone("America/New_York").hour"#, json!(4)),
+        (r#"duration("90m").to_string()"#, json!("1h30m")),
+        (r#"print("a"); print(5); print(#{ a: [1] }); print(()); print(true); 1"#, json!(1)),
+        (r#"uuid().len == 36 && random() < 1.0"#, json!(true)),
+    ] {
+        assert_eq!(value(script), wanted, "{script}");
+    }
+}
+
+#[test]
+fn what_can_be_said_before_running_is_said() {
+    for (script, part) in [
+        ("let a = ;", "the script cannot be read"),
+        ("eval(\"1\")", "cannot be read"),
+        ("send_txt(\"a\", \"b\")", "no function `send_txt`"),
+        ("kv::gett(\"a\")", "no function `kv::gett`"),
+        ("let n = \"m\"; import n as m;", "literal name only"),
+        ("import \"missing\" as m;", "no module `missing`"),
+        ("import \"../secret\" as m;", "no module name"),
+        ("import \"loop\" as m;", "in a circle"),
+        ("import \"sends\" as m;", "may only define functions"),
+    ] {
+        let load = |name: &str| match name {
+            "loop" => Some(Arc::from("import \"loop\" as me;")),
+            "sends" => Some(Arc::from("send_text(\"+15417543010\", \"x\");")),
+            _ => None,
+        };
+        let main = Main { file: "scripts/main.rhai", text: script, indent: 0 };
+        let Err(findings) = Program::compile(main, &load) else { panic!("{script} was accepted") };
+        let text: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        assert!(text.join("\n").contains(part), "{script}: {text:?}");
+    }
+}
+
+#[test]
+fn fail_keeps_what_was_promised() {
+    let mut run = Run::new(r#"send_text("+15417543010", "x"); try { fail("no stock"); } catch { } 1"#);
+    let output = run.turn();
+    let Ending::Failed(error) = output.ending else { panic!("did not fail") };
+    assert_eq!((error.kind.as_str(), error.message.as_str()), ("fail", "no stock"));
+    assert_eq!(output.promises.messages.len(), 1);
+}
+
+#[test]
+fn a_second_answer_to_one_request_is_an_error() {
+    assert!(error("respond(200, 1); respond(200, 2)").message.contains("called before"));
+    let mut run = Run::new(r#"respond(201, #{ ok: true }, #{ "X-A": "b" });"#);
+    let response = run.turn().promises.response.unwrap();
+    assert_eq!((response.status, response.body), (201, json!({ "ok": true })));
+}
