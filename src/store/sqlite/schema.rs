@@ -105,22 +105,29 @@ CREATE TABLE phones (
 /// The newest format that this program knows.
 pub const FORMAT: i64 = MIGRATIONS.len() as i64;
 
-/// Brings the file behind `connection` to the present format.
+/// Looks whether the file behind `connection` is one that we may write to.
 ///
 /// # Errors
-/// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Damaged`]; the file is then as
-/// it was.
-pub fn migrate(connection: &mut Connection, file: &str) -> Result<(), StoreError> {
-    let number = |pragma: &str| -> Result<i64, StoreError> {
-        connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0)).map_err(|error| error_of(&error))
-    };
-    let (format, application, tables) = (number("user_version")?, number("application_id")?, number("schema_version")?);
-    if tables > 0 && application != APPLICATION {
+/// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Damaged`].
+pub fn examine(connection: &Connection, file: &str) -> Result<(), StoreError> {
+    if number(connection, "schema_version")? == 0 {
+        return Ok(());
+    }
+    if number(connection, "application_id")? != APPLICATION {
         return Err(StoreError::Foreign(file.into()));
     }
-    if format > FORMAT {
-        return Err(StoreError::Newer { found: format, known: FORMAT });
+    match number(connection, "user_version")? {
+        format if format > FORMAT => Err(StoreError::Newer { found: format, known: FORMAT }),
+        _ => Ok(()),
     }
+}
+
+/// Brings the file behind `connection` to the present format; each step is one transaction.
+///
+/// # Errors
+/// As SQLite fails; the file then has the format of the last step that succeeded.
+pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let format = number(connection, "user_version")?;
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(format.max(0).unsigned_abs() as usize) {
         let sql = format!(
             "BEGIN IMMEDIATE; {sql} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}; COMMIT;",
@@ -129,6 +136,10 @@ pub fn migrate(connection: &mut Connection, file: &str) -> Result<(), StoreError
         connection.execute_batch(&sql).map_err(|error| error_of(&error))?;
     }
     Ok(())
+}
+
+fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
+    connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0)).map_err(|error| error_of(&error))
 }
 
 /// What a failure of SQLite means for us.

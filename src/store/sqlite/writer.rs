@@ -130,15 +130,14 @@ impl Writer {
         &self.counters
     }
 
-    /// Hands in a command. It checks first and writes last: a command that returns an error of
-    /// its own must not have written anything, for its group goes on without it.
+    /// Hands in a command. A command that fails is undone by itself; its group goes on.
     pub fn submit<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Reply<T> {
         let (answer, reply) = oneshot::channel();
         let command: Command = Box::new(move |context| {
-            let outcome = work(context);
+            let outcome = alone(context, work);
             Box::new(move |committed| {
                 let outcome = match (outcome, committed) {
                     (Err(Refusal::Own(error)), _) => Err(error),
@@ -153,18 +152,36 @@ impl Writer {
         let sent = self.commands.send(command).is_ok();
         Box::pin(async move {
             match sent {
-                true => reply.await.unwrap_or(Err(StoreError::Closed)),
+                true => reply.await.unwrap_or_else(|_| Err(StoreError::Other("the change was given up with its group".into()))),
                 false => Err(StoreError::Closed),
             }
         })
     }
 }
 
+/// Does one command's work so that its failure leaves nothing behind.
+fn alone<T>(
+    context: &mut Work<'_>,
+    work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let (seq, backlog) = (context.memory.seq, context.memory.backlog);
+    context.tx.prepare_cached("SAVEPOINT command")?.execute([])?;
+    let outcome = work(context);
+    if outcome.is_err() && !context.tx.is_autocommit() {
+        context.tx.prepare_cached("ROLLBACK TO command")?.execute([])?;
+        (context.memory.seq, context.memory.backlog) = (seq, backlog);
+    }
+    if !context.tx.is_autocommit() {
+        context.tx.prepare_cached("RELEASE command")?.execute([])?;
+    }
+    outcome
+}
+
 /// Why a command did not do its work.
 pub enum Refusal {
-    /// Nothing was written.
+    /// We refuse.
     Own(StoreError),
-    /// SQLite failed; the group is undone.
+    /// SQLite failed.
     Sql(rusqlite::Error),
 }
 

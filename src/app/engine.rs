@@ -1,0 +1,227 @@
+//! The engine: everything that runs, started in order and stopped in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::phones::StoredPhones;
+use super::state::{Address, StateFolder};
+use super::workspace::Workspace;
+use crate::blobs::Blobs;
+use crate::clock::SharedClock;
+use crate::files::Files;
+use crate::flow::catalog::Catalog;
+use crate::flow::versions::Versions;
+use crate::http::{House, serve};
+use crate::outbox::{Account, Lane, Mover, SharedView};
+use crate::run::{Board, Context, Dispatcher, Intake, Waiters, Waker, start_threads};
+use crate::shutdown::{Phase, Shutdown, Stopper, channel};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Signals, Store, StoreError};
+use crate::transport::sandbox::Phones;
+
+/// How long turns and sends in flight may take to end.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What an engine gets from outside.
+pub struct Outside {
+    /// The time.
+    pub clock: SharedClock,
+    /// Public side.
+    pub public: TcpListener,
+    /// Private side.
+    pub private: TcpListener,
+    /// Opens the store; gets the bells that it is to ring.
+    pub store: Box<dyn FnOnce(Signals) -> Result<Arc<dyn Store>, StoreError> + Send>,
+}
+
+/// Why an engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder, a socket, a thread.
+    #[error("{0}")]
+    System(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A running engine.
+pub struct Engine {
+    address: Address,
+    catalog: watch::Sender<Arc<Catalog>>,
+    store: Arc<dyn Store>,
+    board: Arc<Board>,
+    stopper: Stopper,
+    services: JoinSet<()>,
+    // Given back when the engine is gone.
+    _folder: StateFolder,
+}
+
+/// Opens the store that a workspace's settings name.
+pub fn open_store(workspace: &Workspace) -> Box<dyn FnOnce(Signals) -> Result<Arc<dyn Store>, StoreError> + Send> {
+    let (file, backlog) = (workspace.settings.store.clone(), workspace.settings.limits.backlog);
+    Box::new(move |signals| {
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| StoreError::NoRoom(error.to_string()))?;
+        }
+        Ok(Arc::new(SqliteStore::open(&file, backlog, signals)?))
+    })
+}
+
+impl Engine {
+    /// Starts an engine on a workspace: when this returns, it serves.
+    ///
+    /// # Errors
+    /// When the folder is another engine's, or the store cannot be opened. Broken flows are no
+    /// reason: the others run.
+    pub async fn start(workspace: &Workspace, outside: Outside) -> Result<Self, StartError> {
+        let system = |error: std::io::Error| StartError::System(error.to_string());
+        let mut folder = StateFolder::lock(&workspace.root).map_err(StartError::System)?;
+        let signals = Signals::default();
+        let store = (outside.store)(signals.clone())?;
+        let clock = outside.clock;
+        let interrupted = store.recover(clock.now()).await?;
+        if interrupted > 0 {
+            tracing::warn!(messages = interrupted, "attempts were open when the engine last stopped; these messages are unknown");
+        }
+        let phones: Arc<dyn Phones> = Arc::new(StoredPhones { store: store.clone(), clock: clock.clone() });
+        let accounts = workspace.accounts(&phones).map_err(StartError::System)?;
+        let first = workspace.catalog(&accounts);
+        for finding in &first.findings {
+            tracing::error!("{finding}");
+        }
+        store.keep_versions(Versions::rows(&first)).await?;
+        tracing::info!(flows = first.flows.len(), hash = %first.hash, "the flows are live");
+        let (sender, catalog) = watch::channel(Arc::new(first));
+
+        let (stopper, shutdown) = channel();
+        let waiters = Waiters::default();
+        let blobs = Blobs::new(folder.path.join("blobs"));
+        let context = Arc::new(Context {
+            store: store.clone(),
+            versions: Versions::new(
+                store.clone(),
+                catalog.clone(),
+                workspace.settings.environment.clone(),
+                workspace.settings.zone.clone(),
+            ),
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+            files: Files::new(workspace.root.clone()),
+            blobs: blobs.clone(),
+            zone: workspace.settings.zone.clone(),
+            limits: workspace.settings.limits,
+            waiters: waiters.clone(),
+        });
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        let board = Board::new(threads);
+        start_threads(threads, &board, &context, &Handle::current()).map_err(system)?;
+
+        let mut services = JoinSet::new();
+        let lanes = start_lanes(&accounts, &store, &blobs, &clock, &signals, &shutdown, &mut services);
+        let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
+        services.spawn(dispatcher.run(shutdown.clone()));
+        services.spawn(Waker::new(store.clone(), clock.clone(), signals.run_timer.clone()).run(shutdown.clone()));
+        let address = Address {
+            admin: outside.private.local_addr().map_err(system)?,
+            listen: outside.public.local_addr().map_err(system)?,
+            pid: std::process::id(),
+        };
+        let house = Arc::new(House {
+            catalog,
+            store: store.clone(),
+            clock: clock.clone(),
+            intake: Intake::new(store.clone(), clock),
+            waiters,
+            board: board.clone(),
+            context,
+            accounts: lanes,
+            token: folder.token().map_err(system)?,
+            admin_hosts: workspace.settings.admin_hosts.clone(),
+            body_limit: usize::try_from(workspace.settings.limits.body).unwrap_or(usize::MAX),
+            shutdown: shutdown.clone(),
+        });
+        services.spawn(serve(house, outside.public, outside.private));
+        folder.announce(&address).map_err(system)?;
+        Ok(Self { address, catalog: sender, store, board, stopper, services, _folder: folder })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The flows that are live.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.borrow().clone()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Takes no new work, lets turns and sends in flight end (30 s at most), and stops.
+    pub async fn stop(mut self) {
+        self.stopper.enter(Phase::Draining);
+        self.board.close();
+        let ended = async {
+            self.board.idle().await;
+            while self.services.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(GRACE, ended).await.is_err() {
+            tracing::warn!("something did not end in time; it is taken up after the next start");
+        }
+        self.stopper.enter(Phase::Stopped);
+    }
+
+    /// Stops as a crash would: nothing is finished, nothing is said.
+    pub async fn abandon(mut self) {
+        self.board.close();
+        self.services.shutdown().await;
+    }
+}
+
+fn start_lanes(
+    accounts: &[Account],
+    store: &Arc<dyn Store>,
+    blobs: &Blobs,
+    clock: &SharedClock,
+    signals: &Signals,
+    shutdown: &Shutdown,
+    services: &mut JoinSet<()>,
+) -> Vec<(Account, SharedView)> {
+    let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts);
+    services.spawn(mover.run(shutdown.clone()));
+    let start = |account: &Account| {
+        let view = SharedView::default();
+        let bell = signals.lanes.of(&account.name);
+        let lane = Lane::new(account.clone(), store.clone(), blobs.clone(), clock.clone(), bell, view.clone());
+        services.spawn(lane.run(shutdown.clone()));
+        (account.clone(), view)
+    };
+    accounts.iter().map(start).collect()
+}
+
+/// Binds a listener.
+///
+/// # Errors
+/// A sentence that names the address.
+pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = "is another program there? name another address in postrider.yaml";
+        StartError::System(format!("`{what}` cannot listen on {address}: {error}; {hint}"))
+    })
+}
+
+/// Whether a folder could be a workspace: it has flows or settings.
+pub fn looks_like_workspace(root: &Path) -> bool {
+    root.join("flows").is_dir() || root.join("postrider.yaml").is_file()
+}

@@ -1,0 +1,10 @@
+//! The composition root: turns settings into ready objects and starts them in order.
+
+mod engine;
+mod phones;
+mod state;
+mod workspace;
+
+pub use engine::{Engine, Outside, StartError, bind, looks_like_workspace, open_store};
+pub use state::{Address, read_address, read_token};
+pub use workspace::Workspace;

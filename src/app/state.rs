@@ -1,0 +1,100 @@
+//! The folder `.postrider/`: one engine's alone while it runs.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::random_bytes;
+use crate::secret::Secret;
+
+/// Where a running engine can be found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Address {
+    /// Private side.
+    pub admin: SocketAddr,
+    /// Public side.
+    pub listen: SocketAddr,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// The folder, locked for as long as this lives.
+pub struct StateFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    lock: File,
+}
+
+impl StateFolder {
+    /// Makes the folder where there is none, for its owner alone, and locks it.
+    ///
+    /// # Errors
+    /// A sentence: another engine has it, or it cannot be made.
+    pub fn lock(root: &Path) -> Result<Self, String> {
+        let path = root.join(".postrider");
+        let failed = |error: io::Error| format!("{} cannot be used: {error}", path.display());
+        fs::create_dir_all(&path).map_err(failed)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+        let file = path.join("lock");
+        let lock = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(file).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, lock }),
+            Err(TryLockError::WouldBlock) => {
+                let who = read_address(root).map_or(String::new(), |address| format!(" (process {})", address.pid));
+                Err(format!("another Postrider runs on this workspace{who}; stop it first, or use another folder"))
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// Writes down where the engine can be found.
+    ///
+    /// # Errors
+    /// As the file system fails.
+    pub fn announce(&mut self, address: &Address) -> io::Result<()> {
+        self.lock.rewind()?;
+        self.lock.set_len(0)?;
+        self.lock.write_all(serde_json::to_string(address)?.as_bytes())
+    }
+
+    /// The token of the private side, made when there is none.
+    ///
+    /// # Errors
+    /// As the file system fails.
+    pub fn token(&self) -> io::Result<Secret> {
+        let file = self.path.join("admin-token");
+        if let Ok(token) = fs::read_to_string(&file)
+            && token.trim().len() >= 32
+        {
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+            return Ok(Secret::new(token.trim()));
+        }
+        let token = hex::encode(random_bytes::<32>());
+        let mut created = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&file)?;
+        created.write_all(token.as_bytes())?;
+        created.sync_all()?;
+        Ok(Secret::new(token))
+    }
+}
+
+/// Where the engine of a workspace can be found; none when none runs.
+pub fn read_address(root: &Path) -> Option<Address> {
+    let mut file = File::open(root.join(".postrider/lock")).ok()?;
+    // Who gets the lock knows that nobody runs; it is given back when the file is closed.
+    if file.try_lock_shared().is_ok() {
+        return None;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The token of a workspace's private side.
+pub fn read_token(root: &Path) -> Option<Secret> {
+    let token = fs::read_to_string(root.join(".postrider/admin-token")).ok()?;
+    Some(Secret::new(token.trim()))
+}

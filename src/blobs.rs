@@ -1,0 +1,69 @@
+//! Files under `.postrider/blobs/`, named by the hash of their content.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// Largest file that is copied.
+pub const LARGEST: u64 = 100 << 20;
+
+/// A folder of copies. The same content is kept once.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    folder: PathBuf,
+}
+
+impl Blobs {
+    /// Uses `folder`, which is made when the first copy is.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Copies a file; the copy is on disk when this returns. Gives hash and size.
+    ///
+    /// # Errors
+    /// As the file system fails; `FileTooLarge` above [`LARGEST`].
+    pub fn keep(&self, file: &mut fs::File) -> io::Result<(String, u64)> {
+        if !self.folder.is_dir() {
+            fs::create_dir_all(&self.folder)?;
+        }
+        let unfinished = self.folder.join(format!("{}.part", uuid::Uuid::new_v4()));
+        let kept = self.copy(file, &unfinished);
+        if kept.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        kept
+    }
+
+    fn copy(&self, file: &mut fs::File, unfinished: &Path) -> io::Result<(String, u64)> {
+        let mut copy = fs::File::create(unfinished)?;
+        let mut hash = Sha256::new();
+        let mut size: u64 = 0;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = file.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            size += count as u64;
+            if size > LARGEST {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            hash.update(&buffer[..count]);
+            copy.write_all(&buffer[..count])?;
+        }
+        let name = hex::encode(hash.finalize());
+        copy.sync_all()?;
+        fs::rename(unfinished, self.path(&name))?;
+        // The name is durable only when the folder is.
+        fs::File::open(&self.folder)?.sync_all()?;
+        Ok((name, size))
+    }
+
+    /// Where the copy with this hash is.
+    pub fn path(&self, hash: &str) -> PathBuf {
+        self.folder.join(hash)
+    }
+}

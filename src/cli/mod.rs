@@ -1,0 +1,234 @@
+//! The commands.
+
+mod client;
+mod check;
+mod run;
+mod show;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flags;
+
+/// A durable automation engine: YAML flows start scripts that send WhatsApp messages.
+#[derive(Parser)]
+#[command(name = "postrider", version, about, disable_help_subcommand = true)]
+struct Cli {
+    /// The folder with flows/, scripts/ and postrider.yaml.
+    #[arg(long, short = 'w', global = true, default_value = ".", value_name = "DIR")]
+    workspace: PathBuf,
+    /// Print JSON, as the API does.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the engine until it is told to stop.
+    Run(RunArgs),
+    /// Check settings, flows and scripts; needs no running engine.
+    Check,
+    /// Start a flow by hand.
+    Trigger(TriggerArgs),
+    /// List the flows that are live.
+    Flows {
+        /// Only this one.
+        name: Option<String>,
+    },
+    /// List runs, or show one with its timeline.
+    Runs(RunsArgs),
+    /// List messages, show one, or decide about one.
+    Messages(MessagesArgs),
+    /// Send one message.
+    Send(SendArgs),
+    /// Look at the phones of the sandbox.
+    Sandbox {
+        #[command(subcommand)]
+        what: Option<SandboxCommand>,
+    },
+    /// List accounts with their state.
+    Accounts,
+}
+
+#[derive(Args, Clone)]
+struct RunArgs {
+    /// Address of the public side (webhooks).
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Address of the private side (API).
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// The state file.
+    #[arg(long, value_name = "FILE")]
+    store: Option<String>,
+}
+
+#[derive(Args)]
+struct TriggerArgs {
+    /// Name of the flow.
+    flow: String,
+    /// Data for the script's `event.data`: JSON, or @FILE.
+    #[arg(long, conflicts_with = "event", value_name = "JSON")]
+    data: Option<String>,
+    /// A file with a whole event, to try a webhook or message flow.
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+    /// Wait until the run has ended.
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct RunsArgs {
+    #[command(subcommand)]
+    what: Option<RunsCommand>,
+    /// Only of this flow.
+    #[arg(long)]
+    flow: Option<String>,
+    /// Only in this state.
+    #[arg(long)]
+    state: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Subcommand)]
+enum RunsCommand {
+    /// One run: event, timeline, messages.
+    Show {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct MessagesArgs {
+    #[command(subcommand)]
+    what: Option<MessagesCommand>,
+    /// Only to this recipient.
+    #[arg(long)]
+    to: Option<String>,
+    /// Only in this state.
+    #[arg(long)]
+    state: Option<String>,
+    /// Only of this flow.
+    #[arg(long)]
+    flow: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Subcommand)]
+enum MessagesCommand {
+    /// One message with its attempts.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// One more round for a message that is dead or rejected.
+    Retry {
+        /// Its id.
+        id: String,
+    },
+    /// Take back a message that has not been sent.
+    Cancel {
+        /// Its id.
+        id: String,
+    },
+    /// Decide about an unknown message: did it go out?
+    Release {
+        /// Its id.
+        id: String,
+        /// `sent`: it did; `resend`: send it again.
+        #[arg(long = "as", value_parser = ["sent", "resend"])]
+        as_what: String,
+    },
+}
+
+#[derive(Args)]
+struct SendArgs {
+    /// What to send.
+    #[arg(value_parser = ["text", "link", "image", "file"])]
+    kind: String,
+    /// Whom to: a phone such as +15417543010, or a group.
+    to: String,
+    /// The text, the link, or the file's path or address.
+    what: String,
+    /// From this account.
+    #[arg(long)]
+    account: Option<String>,
+    /// Words beside a link, image or file.
+    #[arg(long)]
+    caption: Option<String>,
+    /// Title of a link's card.
+    #[arg(long)]
+    title: Option<String>,
+    /// Description on a link's card.
+    #[arg(long)]
+    description: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum SandboxCommand {
+    /// What the phones got, newest first.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+/// Why a command ended badly.
+pub enum Failure {
+    /// Said already.
+    Reported,
+    /// To be said.
+    Said(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Said(message)
+    }
+}
+
+/// Reads the command line, does what it says, gives the exit code: 0 fine, 1 problems found or
+/// refused, 2 usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let flags = match &cli.command {
+        Command::Run(args) => {
+            Flags { listen: args.listen.clone(), admin: args.admin.clone(), store: args.store.clone() }
+        }
+        _ => Flags::default(),
+    };
+    let place = client::Place { root: cli.workspace, json: cli.json };
+    let result = match cli.command {
+        Command::Run(_) => run::run(&place.root, flags),
+        Command::Check => check::check(&place),
+        Command::Trigger(args) => show::trigger(&place, &args),
+        Command::Flows { name } => show::flows(&place, name.as_deref()),
+        Command::Runs(args) => show::runs(&place, &args),
+        Command::Messages(args) => show::messages(&place, &args),
+        Command::Send(args) => show::send(&place, &args),
+        Command::Sandbox { what } => show::sandbox(&place, what.map_or(20, |SandboxCommand::List { limit }| limit)),
+        Command::Accounts => show::accounts(&place),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Reported) => ExitCode::from(1),
+        Err(Failure::Said(message)) => {
+            eprintln!("postrider: {message}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `run`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use super::check::report;
+use crate::app::{Engine, Outside, Workspace, bind, looks_like_workspace, open_store};
+use crate::clock::SystemClock;
+use crate::config::Flags;
+use crate::telemetry;
+
+pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
+    telemetry::start();
+    let workspace = Workspace::open(root, flags, std::env::vars()).map_err(|findings| {
+        report(root, &findings);
+        Failure::Reported
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the system gives no threads: {error}"))?;
+    let result = runtime.block_on(serve(&workspace));
+    // Blocking reads that nobody waits for any more are not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(workspace: &Workspace) -> Result<(), Failure> {
+    let said = |error: std::io::Error| error.to_string();
+    let mut terminate = signal(SignalKind::terminate()).map_err(said)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(said)?;
+    let public = bind(workspace.settings.listen, "listen").await.map_err(|error| error.to_string())?;
+    let private = bind(workspace.settings.admin, "admin").await.map_err(|error| error.to_string())?;
+    if !looks_like_workspace(&workspace.root) {
+        tracing::warn!("this folder has neither flows/ nor postrider.yaml; is it the right one?");
+    }
+    let outside = Outside { clock: Arc::new(SystemClock), public, private, store: open_store(workspace) };
+    let engine = Engine::start(workspace, outside).await.map_err(|error| error.to_string())?;
+    let address = engine.address().clone();
+    println!("postrider is ready: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: what is under way ends first; a second signal stops at once");
+    tokio::select! {
+        () = engine.stop() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! Commands that ask the running engine.
+
+use serde_json::{Value, json};
+
+use super::client::{Place, query};
+use super::table::{cell, gist, table};
+use super::{Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsCommand, SendArgs, TriggerArgs};
+
+fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    answer[name].as_array().into_iter().flatten()
+}
+
+fn cells(row: &Value, fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|field| cell(&row[*field])).collect()
+}
+
+pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
+    let parse = |text: &str, what: &str| -> Result<Value, Failure> {
+        serde_json::from_str(text).map_err(|error| format!("{what} is no JSON: {error}").into())
+    };
+    let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"));
+    let wish = match (&args.data, &args.event) {
+        (Some(data), _) => match data.strip_prefix('@') {
+            Some(path) => json!({ "data": parse(&read(path)?, path)? }),
+            None => json!({ "data": parse(data, "--data")? }),
+        },
+        (None, Some(path)) => {
+            let path = path.display().to_string();
+            json!({ "event": parse(&read(&path)?, &path)? })
+        }
+        (None, None) => json!({}),
+    };
+    let answer = place.post(&format!("/flows/{}/trigger", args.flow), &wish)?;
+    if !args.wait {
+        place.print(&answer, |answer| println!("run {} was accepted", cell(&answer["run"])));
+        return Ok(());
+    }
+    let id = answer["run"].as_str().unwrap_or_default().to_owned();
+    loop {
+        let run = place.get(&format!("/runs/{id}"))?;
+        let state = run["state"].as_str().unwrap_or_default();
+        if !matches!(state, "queued" | "running" | "waiting") {
+            place.print(&run, show_run);
+            return if state == "succeeded" { Ok(()) } else { Err(Failure::Reported) };
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
+    let answer = match name {
+        Some(name) => place.get(&format!("/flows/{name}"))?,
+        None => place.get("/flows")?,
+    };
+    place.print(&answer, |answer| {
+        let flows: Vec<&Value> = if name.is_some() { vec![answer] } else { rows(answer, "flows").collect() };
+        let row = |flow: &&Value| {
+            let triggers = rows(flow, "triggers").map(|trigger| format!("{} {}", cell(&trigger["kind"]), cell(&trigger["path"])));
+            let triggers = triggers.collect::<Vec<_>>().join(", ");
+            let version: String = cell(&flow["version"]).chars().take(8).collect();
+            let enabled = if flow["enabled"] == json!(true) { "yes" } else { "no" };
+            let triggers = if triggers.is_empty() { "-".to_owned() } else { triggers };
+            vec![cell(&flow["name"]), enabled.into(), triggers, version, cell(&flow["last_run"]["state"])]
+        };
+        let list: Vec<Vec<String>> = flows.iter().map(row).collect();
+        table(&["FLOW", "ENABLED", "TRIGGERS", "VERSION", "LAST RUN"], &list, "there are no flows; add one below flows/");
+        for finding in rows(answer, "diagnostics") {
+            println!("{}:{}: {}", cell(&finding["file"]), cell(&finding["line"]), cell(&finding["message"]));
+        }
+    });
+    Ok(())
+}
+
+pub fn runs(place: &Place, args: &RunsArgs) -> Result<(), Failure> {
+    if let Some(RunsCommand::Show { id }) = &args.what {
+        let run = place.get(&format!("/runs/{id}"))?;
+        place.print(&run, show_run);
+        return Ok(());
+    }
+    let limit = args.limit.to_string();
+    let asked = query(&[("flow", args.flow.as_deref()), ("state", args.state.as_deref()), ("limit", Some(&limit))]);
+    let answer = place.get(&format!("/runs{asked}"))?;
+    place.print(&answer, |answer| {
+        let row = |run: &Value| {
+            let mut row = cells(run, &["id", "flow", "trigger", "state", "attempt", "created_at"]);
+            row.push(match &run["error"]["message"] {
+                Value::Null => cell(&run["waiting_for"]["detail"]),
+                error => cell(error),
+            });
+            row
+        };
+        let list: Vec<Vec<String>> = rows(answer, "runs").map(row).collect();
+        table(&["RUN", "FLOW", "TRIGGER", "STATE", "ATTEMPT", "ACCEPTED", "NOTE"], &list, "there are no runs");
+    });
+    Ok(())
+}
+
+fn show_run(run: &Value) {
+    for field in ["id", "flow", "version", "trigger", "state", "attempt", "created_at", "started_at", "finished_at"] {
+        println!("{field:12} {}", cell(&run[field]));
+    }
+    if let Some(error) = run["error"].as_object() {
+        println!("{:12} {} at {}:{}", "error", cell(&error["message"]), cell(&run["error"]["script"]), cell(&run["error"]["line"]));
+    }
+    if !run["waiting_for"].is_null() {
+        println!("{:12} {}", "waits", cell(&run["waiting_for"]["detail"]));
+    }
+    if !run["result"].is_null() {
+        println!("{:12} {}", "result", cell(&run["result"]));
+    }
+    println!("\nTIMELINE");
+    let row = |entry: &Value| cells(entry, &["position", "at", "line", "kind", "request", "result"]);
+    let list: Vec<Vec<String>> = rows(run, "entries").map(row).collect();
+    table(&["#", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
+    println!("\nMESSAGES");
+    show_messages(run);
+}
+
+fn show_messages(answer: &Value) {
+    let row = |message: &Value| {
+        let mut row = cells(message, &["id", "to", "kind", "state"]);
+        row.push(gist(&message["body"]));
+        row.push(cell(&message["why"]));
+        row
+    };
+    let list: Vec<Vec<String>> = rows(answer, "messages").map(row).collect();
+    table(&["MESSAGE", "TO", "KIND", "STATE", "CONTENT", "WHY"], &list, "there are no messages");
+}
+
+pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
+    let Some(what) = &args.what else {
+        let limit = args.limit.to_string();
+        let asked = query(&[
+            ("to", args.to.as_deref()),
+            ("state", args.state.as_deref()),
+            ("flow", args.flow.as_deref()),
+            ("limit", Some(&limit)),
+        ]);
+        let answer = place.get(&format!("/messages{asked}"))?;
+        place.print(&answer, show_messages);
+        return Ok(());
+    };
+    let answer = match what {
+        MessagesCommand::Show { id } => place.get(&format!("/messages/{id}"))?,
+        MessagesCommand::Retry { id } => place.post(&format!("/messages/{id}/retry"), &json!({}))?,
+        MessagesCommand::Cancel { id } => place.post(&format!("/messages/{id}/cancel"), &json!({}))?,
+        MessagesCommand::Release { id, as_what } => place.post(&format!("/messages/{id}/release"), &json!({ "as": as_what }))?,
+    };
+    place.print(&answer, |message| {
+        for field in ["id", "run", "flow", "account", "to", "kind", "state", "why", "provider_id", "created_at", "due_at"] {
+            println!("{field:12} {}", cell(&message[field]));
+        }
+        println!("{:12} {}", "content", gist(&message["body"]));
+        for change in rows(message, "degraded") {
+            println!("{:12} {}: {}", "degraded", cell(&change["field"]), cell(&change["action"]));
+        }
+        println!("\nATTEMPTS");
+        let list: Vec<Vec<String>> =
+            rows(message, "attempts").map(|attempt| cells(attempt, &["number", "at", "outcome", "error"])).collect();
+        table(&["#", "AT", "OUTCOME", "ERROR"], &list, "none yet");
+    });
+    Ok(())
+}
+
+pub fn send(place: &Place, args: &SendArgs) -> Result<(), Failure> {
+    let field = match args.kind.as_str() {
+        "text" => "text",
+        "link" => "url",
+        _ => "source",
+    };
+    let mut wish = json!({ "kind": args.kind, "to": args.to, field: args.what });
+    let options =
+        [("account", &args.account), ("caption", &args.caption), ("title", &args.title), ("description", &args.description)];
+    for (name, value) in options {
+        if let Some(value) = value {
+            wish[name] = json!(value);
+        }
+    }
+    let answer = place.post("/messages", &wish)?;
+    place.print(&answer, |answer| println!("message {} is in the outbox", cell(&answer["message"])));
+    Ok(())
+}
+
+pub fn sandbox(place: &Place, limit: usize) -> Result<(), Failure> {
+    let answer = place.get(&format!("/sandbox/messages?limit={limit}"))?;
+    place.print(&answer, |answer| {
+        let row = |message: &Value| {
+            let mut row = cells(message, &["at", "to", "from", "kind"]);
+            row.push(gist(message));
+            row
+        };
+        let list: Vec<Vec<String>> = rows(answer, "messages").map(row).collect();
+        table(&["AT", "TO", "FROM", "KIND", "CONTENT"], &list, "the phones of the sandbox have got nothing");
+    });
+    Ok(())
+}
+
+pub fn accounts(place: &Place) -> Result<(), Failure> {
+    let answer = place.get("/accounts")?;
+    place.print(&answer, |answer| {
+        let row = |account: &Value| cells(account, &["name", "transport", "state", "backlog", "pace", "reason"]);
+        let list: Vec<Vec<String>> = rows(answer, "accounts").map(row).collect();
+        table(&["ACCOUNT", "TRANSPORT", "STATE", "BACKLOG", "PACE", "REASON"], &list, "there are no accounts");
+    });
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Rows under headings, as wide as what stands in them.
+
+use serde_json::Value;
+
+/// Prints a table; with no rows, a sentence.
+pub fn table(headings: &[&str], rows: &[Vec<String>], empty: &str) {
+    if rows.is_empty() {
+        println!("{empty}");
+        return;
+    }
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).chain([headings[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    line(headings.to_vec());
+    for row in rows {
+        line(row.iter().map(String::as_str).collect());
+    }
+}
+
+/// A field as a cell: one line, cut short.
+pub fn cell(value: &Value) -> String {
+    let text = match value {
+        Value::Null => return "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    if text.chars().count() > 60 { format!("{line}…") } else { line }
+}
+
+/// What a message says, in a few words.
+pub fn gist(body: &Value) -> String {
+    let field = ["text", "url", "caption"].into_iter().map(|name| &body[name]).find(|value| !value.is_null());
+    match field {
+        Some(value) => cell(value),
+        None => cell(&body["source"]["file_name"]),
+    }
+}

@@ -1,0 +1,173 @@
+//! `postrider.yaml`: from text to settings, with all findings at once.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use super::account::{AccountSettings, Gateway, read as account};
+use super::{Flags, Settings};
+use crate::flow::file::fill::Environment;
+use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
+use crate::model::diagnostic::Diagnostic;
+use crate::model::policy::Limits;
+use crate::units::{nearest, parse_bytes, parse_duration};
+
+const FILE: &str = "postrider.yaml";
+const KEYS: [&str; 12] = [
+    "timezone", "store", "listen", "admin", "admin_hosts", "public_url", "trusted_proxies", "default_account",
+    "accounts", "http", "limits", "keep",
+];
+const NOT_YET: [&str; 4] = ["public_url", "trusted_proxies", "http", "keep"];
+
+pub fn read(
+    root: &Path,
+    text: Option<&str>,
+    flags: Flags,
+    environment: Environment,
+) -> Result<Settings, Vec<Diagnostic>> {
+    let mut findings = Findings::new(FILE);
+    let empty = Node { line: 0, column: 0, value: Yaml::Map(Vec::new()) };
+    // A file of comments alone says as much as no file.
+    let text = text.filter(|text| text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    let node = match text.map(|text| node::parse(FILE, text)) {
+        None => empty,
+        Some(Ok(node)) => node,
+        Some(Err(finding)) => return Err(vec![finding]),
+    };
+    let settings = build(root, &node, flags, environment, &mut findings);
+    findings.finish()?;
+    settings.ok_or_else(|| vec![Diagnostic::error(FILE, 0, 0, "the settings cannot be read")])
+}
+
+fn build(root: &Path, node: &Node, flags: Flags, environment: Environment, findings: &mut Findings) -> Option<Settings> {
+    let mut fields = Fields::of(node, "postrider.yaml", &KEYS, findings)?;
+    for key in NOT_YET {
+        if let Some(node) = fields.take(key) {
+            findings.not_yet(node, key);
+        }
+    }
+    let zone = match fields.take("timezone") {
+        Some(node) => zone(node, &environment, findings),
+        None => TimeZone::system(),
+    };
+    let mut text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
+        let node = fields.take(key);
+        let written = node.and_then(|node| node.filled(key, &environment, findings));
+        (flag.or(written).unwrap_or_else(|| default.into()), node)
+    };
+    let store = text("store", flags.store, ".postrider/state.db", findings).0;
+    let listen = text("listen", flags.listen, "127.0.0.1:8700", findings);
+    let listen = socket("listen", &listen.0, listen.1, findings);
+    let admin = text("admin", flags.admin, "127.0.0.1:8701", findings);
+    let admin = socket("admin", &admin.0, admin.1, findings);
+    let admin_hosts = hosts(fields.take("admin_hosts"), &environment, findings);
+    if let Some(admin) = admin
+        && !admin.ip().is_loopback()
+        && admin_hosts.is_empty()
+    {
+        findings
+            .at(node, format!("`admin: {admin}` is open to others, so `admin_hosts` must name how it may be called"))
+            .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
+    }
+    let accounts = accounts(fields.take("accounts"), &environment, findings);
+    let default_account = default(fields.take("default_account"), &accounts, findings);
+    let limits = limits(fields.take("limits"), findings);
+    Some(Settings {
+        zone,
+        store: root.join(store),
+        listen: listen?,
+        admin: admin?,
+        admin_hosts,
+        default_account,
+        accounts,
+        limits,
+        environment,
+    })
+}
+
+fn zone(node: &Node, environment: &Environment, findings: &mut Findings) -> TimeZone {
+    let name = node.filled("timezone", environment, findings).unwrap_or_default();
+    TimeZone::get(&name).unwrap_or_else(|_| {
+        findings.at(node, format!("there is no time zone `{name}`")).hint("write one such as `Europe/Berlin` or `UTC`");
+        TimeZone::UTC
+    })
+}
+
+fn socket(key: &str, text: &str, node: Option<&Node>, findings: &mut Findings) -> Option<SocketAddr> {
+    let address = text.parse().or_else(|_| text.replacen("localhost", "127.0.0.1", 1).parse());
+    if address.is_err() {
+        let nowhere = Node { line: 0, column: 0, value: Yaml::Null };
+        findings
+            .at(node.unwrap_or(&nowhere), format!("`{key}`: `{text}` is no address to listen on"))
+            .hint("write one such as `127.0.0.1:8700`");
+    }
+    address.ok()
+}
+
+fn hosts(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Vec<String> {
+    let items = node.and_then(|node| node.list("admin_hosts", findings)).unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| item.filled("admin_hosts", environment, findings))
+        .map(|name| name.to_ascii_lowercase())
+        .collect()
+}
+
+fn accounts(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Vec<AccountSettings> {
+    let sandbox = || vec![AccountSettings::new("sandbox", Gateway::Sandbox)];
+    let Some(node) = node else { return sandbox() };
+    let Yaml::Map(entries) = &node.value else {
+        node.wrong("accounts", "a map of names to accounts", findings);
+        return sandbox();
+    };
+    if entries.is_empty() {
+        return sandbox();
+    }
+    entries.iter().filter_map(|(name, node)| account(name, node, environment, findings)).collect()
+}
+
+fn default(node: Option<&Node>, accounts: &[AccountSettings], findings: &mut Findings) -> Option<String> {
+    let Some(node) = node else {
+        return match accounts {
+            [only] => Some(only.name.clone()),
+            _ => None,
+        };
+    };
+    let name = node.text("default_account", findings)?;
+    if accounts.iter().any(|account| account.name == name) {
+        return Some(name.to_owned());
+    }
+    let finding = findings.at(node, format!("there is no account `{name}`"));
+    match nearest(name, accounts.iter().map(|account| account.name.as_str())) {
+        Some(near) => finding.hint(format!("did you mean `{near}`?")),
+        None => finding.hint("add it under `accounts:`"),
+    }
+    None
+}
+
+fn limits(node: Option<&Node>, findings: &mut Findings) -> Limits {
+    let default = Limits::default();
+    let Some(node) = node else { return default };
+    let keys = ["body", "cpu_turn", "cpu_run", "memory", "journal", "journal_bytes", "backlog"];
+    let Some(mut fields) = Fields::of(node, "`limits`", &keys, findings) else { return default };
+    let positive = |text: &str| match parse_bytes(text)? {
+        0 => Err("it must be more than nothing".to_owned()),
+        number => Ok(number),
+    };
+    let some_time = |text: &str| match parse_duration(text)? {
+        span if span.is_zero() => Err("it must be more than nothing".to_owned()),
+        span => Ok(span),
+    };
+    Limits {
+        body: fields.parsed("body", positive, findings).unwrap_or(default.body),
+        cpu_turn: fields.parsed("cpu_turn", some_time, findings).unwrap_or(default.cpu_turn),
+        cpu_run: fields.parsed("cpu_run", some_time, findings).unwrap_or(default.cpu_run),
+        memory: fields.parsed("memory", positive, findings).unwrap_or(default.memory),
+        journal: fields
+            .parsed("journal", positive, findings)
+            .map_or(default.journal, |number| u32::try_from(number).unwrap_or(u32::MAX)),
+        journal_bytes: fields.parsed("journal_bytes", positive, findings).unwrap_or(default.journal_bytes),
+        backlog: fields.parsed("backlog", positive, findings).unwrap_or(default.backlog),
+    }
+}

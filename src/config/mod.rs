@@ -1,0 +1,94 @@
+//! Settings: `postrider.yaml`, `.env`, the environment and flags, turned into what the inner
+//! layers take. Nothing below imports this.
+
+mod account;
+mod file;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::flow::file::fill::{Environment, parse_dotenv};
+use crate::model::diagnostic::Diagnostic;
+use crate::model::policy::Limits;
+
+pub use account::{AccountSettings, Gateway};
+
+/// The settings of a workspace.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Zone of flows that name none.
+    pub zone: TimeZone,
+    /// The state file.
+    pub store: PathBuf,
+    /// Public side.
+    pub listen: SocketAddr,
+    /// Private side.
+    pub admin: SocketAddr,
+    /// Names that the private side may be called by, besides the loopback ones.
+    pub admin_hosts: Vec<String>,
+    /// Used when neither script nor flow names one.
+    pub default_account: Option<String>,
+    /// The accounts.
+    pub accounts: Vec<AccountSettings>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Values for `${NAME}`.
+    pub environment: Environment,
+}
+
+/// What flags say; they win over the environment, which wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--admin`.
+    pub admin: Option<String>,
+    /// `--store`.
+    pub store: Option<String>,
+}
+
+impl Flags {
+    /// Fills what was not given from `POSTRIDER_LISTEN`, `POSTRIDER_ADMIN`, `POSTRIDER_STORE`.
+    fn or_environment(self, environment: &Environment) -> Self {
+        let or = |flag: Option<String>, name: &str| flag.or_else(|| environment.get(name).map(str::to_owned));
+        Self {
+            listen: or(self.listen, "POSTRIDER_LISTEN"),
+            admin: or(self.admin, "POSTRIDER_ADMIN"),
+            store: or(self.store, "POSTRIDER_STORE"),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the settings of the workspace at `root`. No file is needed.
+    ///
+    /// # Errors
+    /// All findings.
+    pub fn load(root: &Path, flags: Flags, process: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<Diagnostic>> {
+        let environment = Environment::new(dotenv(root)?, process);
+        let flags = flags.or_environment(&environment);
+        let path = root.join("postrider.yaml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let message = format!("the file cannot be read: {error}");
+                return Err(vec![Diagnostic::error("postrider.yaml", 0, 0, message)]);
+            }
+        };
+        file::read(root, text.as_deref(), flags, environment)
+    }
+}
+
+fn dotenv(root: &Path) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
+    match std::fs::read_to_string(root.join(".env")) {
+        Ok(text) => parse_dotenv(&text).map_err(|wrong| {
+            wrong.into_iter().map(|(line, message)| Diagnostic::error(".env", line, 1, message)).collect()
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(vec![Diagnostic::error(".env", 0, 0, format!("the file cannot be read: {error}"))]),
+    }
+}

@@ -1,0 +1,94 @@
+//! The workspace's files as scripts may see them: everything below the folder but what is hidden,
+//! secret or outside.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// A folder whose files may be read.
+#[derive(Clone, Debug)]
+pub struct Files {
+    root: PathBuf,
+}
+
+impl Files {
+    /// Files below `root`.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// A sentence that names the path and says why it cannot be read.
+    pub fn open(&self, path: &str) -> Result<fs::File, String> {
+        let refused = |why: &str| Err(format!("`{path}` cannot be read: {why}"));
+        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !plain || path.is_empty() {
+            return refused("paths are relative to the workspace and stay inside it");
+        }
+        if hidden(Path::new(path)) {
+            return refused("hidden files, .postrider/ and postrider.yaml are not for scripts");
+        }
+        let (Ok(root), Ok(real)) = (self.root.canonicalize(), self.root.join(path).canonicalize()) else {
+            return refused("there is no such file");
+        };
+        let Ok(inside) = real.strip_prefix(&root) else {
+            return refused("a link leads out of the workspace");
+        };
+        if hidden(inside) {
+            return refused("a link leads to a hidden file");
+        }
+        let file = fs::File::open(&real).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        match file.metadata() {
+            Ok(about) if about.is_file() => Ok(file),
+            _ => refused("it is no regular file"),
+        }
+    }
+}
+
+fn hidden(path: &Path) -> bool {
+    let dotted = path.components().any(|part| match part {
+        Component::Normal(name) => name.to_string_lossy().starts_with('.'),
+        _ => false,
+    });
+    dotted || path.components().filter(|part| *part != Component::CurDir).eq(Path::new("postrider.yaml").components())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_open_below_the_folder_is_read() {
+        let outside = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::write(outside.path().join("secret"), "x").unwrap();
+        fs::create_dir_all(root.join("files")).unwrap();
+        for name in ["files/a.txt", "postrider.yaml", ".env"] {
+            fs::write(root.join(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(outside.path().join("secret"), root.join("files/out")).unwrap();
+        std::os::unix::fs::symlink("a.txt", root.join("files/in")).unwrap();
+        std::os::unix::fs::symlink("../.env", root.join("files/env")).unwrap();
+        let files = Files::new(root.to_owned());
+        for good in ["files/a.txt", "./files/a.txt", "files/in"] {
+            assert!(files.open(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("/etc/passwd", "stay inside"),
+            ("../x", "stay inside"),
+            ("files/../../x", "stay inside"),
+            ("", "stay inside"),
+            (".env", "hidden"),
+            ("./.postrider/state.db", "hidden"),
+            ("./postrider.yaml", "postrider.yaml"),
+            ("files/out", "leads out"),
+            ("files/env", "hidden file"),
+            ("files", "regular"),
+            ("files/none", "no such file"),
+        ] {
+            assert!(files.open(bad).unwrap_err().contains(why), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A flow's YAML file: from text to a checked flow, with all findings at once.
+
+pub mod fill;
+pub mod node;
+mod parts;
+pub use parts::retry;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Flow, Trigger};
+use crate::model::diagnostic::Diagnostic;
+use crate::model::policy::Retry;
+use crate::script::{Main, Program};
+use crate::secret::Secret;
+use fill::Environment;
+use node::{Fields, Findings, Node};
+
+/// Everything that a flow version is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Path below the workspace.
+    pub file: String,
+    /// Text of the flow file.
+    pub yaml: Arc<str>,
+    /// Texts of the script files that it uses, by path below the workspace.
+    pub scripts: BTreeMap<String, Arc<str>>,
+}
+
+/// What a flow file is read against.
+pub struct Surroundings<'a> {
+    /// Text of a file below `scripts/`, by its path there.
+    pub script: &'a dyn Fn(&str) -> Option<Arc<str>>,
+    /// Values for `${NAME}` and `secrets:`.
+    pub environment: &'a Environment,
+    /// Zone of flows that name none.
+    pub zone: &'a TimeZone,
+}
+
+const KEYS: [&str; 14] = [
+    "name", "description", "enabled", "timezone", "triggers", "script", "run", "params", "secrets", "account",
+    "concurrency", "retry", "on_failure", "expect",
+];
+
+/// Keys of flows that a later version of Postrider brings.
+const NOT_YET: [&str; 2] = ["concurrency", "expect"];
+
+/// Reads a flow.
+///
+/// # Errors
+/// All findings in the file and its scripts.
+pub fn read(file: &str, yaml: &Arc<str>, around: &Surroundings<'_>) -> Result<Flow, Vec<Diagnostic>> {
+    let mut findings = Findings::new(file);
+    let root = match node::parse(file, yaml) {
+        Ok(root) => root,
+        Err(finding) => return Err(vec![finding]),
+    };
+    let flow = build(file, yaml, &root, around, &mut findings);
+    match (flow, findings.finish()) {
+        (Some(flow), Ok(())) => Ok(flow),
+        (_, Err(list)) => Err(list),
+        (None, Ok(())) => Err(vec![Diagnostic::error(file, 0, 0, "the flow cannot be read")]),
+    }
+}
+
+fn build(
+    file: &str,
+    yaml: &Arc<str>,
+    root: &Node,
+    around: &Surroundings<'_>,
+    findings: &mut Findings,
+) -> Option<Flow> {
+    let mut fields = Fields::of(root, "a flow", &KEYS, findings)?;
+    for key in NOT_YET {
+        if let Some(node) = fields.take(key) {
+            findings.not_yet(node, key);
+        }
+    }
+    let name = parts::name(fields.take("name"), file, findings);
+    let description = fields.text("description", findings);
+    let enabled = fields.flag("enabled", findings).unwrap_or(true);
+    let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.zone.clone());
+    let account = fields.text("account", findings);
+    let triggers = parts::triggers(fields.take("triggers"), around.environment, findings);
+    let params = parts::params(fields.take("params"), around.environment, findings);
+    let secrets = parts::secrets(fields.take("secrets"), around.environment, findings);
+    let retry = parts::retry(
+        fields.take("retry"),
+        Retry { attempts: 1, first: std::time::Duration::from_secs(1), max: std::time::Duration::from_secs(300) },
+        findings,
+    );
+    let on_failure = fields.text("on_failure", findings);
+    let (script, program) = program(file, yaml, root, &mut fields, around, findings)?;
+
+    let mut scripts = BTreeMap::new();
+    for (name, text) in program.sources() {
+        scripts.insert(format!("scripts/{name}.rhai"), text);
+    }
+    if let Some(path) = script.strip_prefix("scripts/")
+        && let Some(text) = (around.script)(path)
+    {
+        scripts.insert(script.clone(), text);
+    }
+    let content = Content { file: file.into(), yaml: yaml.clone(), scripts };
+    let version = version(&content, &params, &around.zone);
+    Some(Flow {
+        name: name?.into(),
+        file: file.into(),
+        description,
+        enabled,
+        zone,
+        account,
+        triggers,
+        params,
+        secrets: Arc::new(secrets),
+        retry,
+        on_failure,
+        script,
+        program,
+        version,
+        content,
+    })
+}
+
+/// The version of a flow is the hash of all it is made of: its texts, its filled-in constants
+/// and the zone it inherits.
+fn version(content: &Content, params: &serde_json::Value, zone: &TimeZone) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    };
+    add(&content.file);
+    add(&content.yaml);
+    for (path, text) in &content.scripts {
+        add(path);
+        add(text);
+    }
+    add(&params.to_string());
+    add(zone.iana_name().unwrap_or_default());
+    hex::encode(&hash.finalize()[..16])
+}
+
+fn program(
+    file: &str,
+    yaml: &str,
+    root: &Node,
+    fields: &mut Fields<'_>,
+    around: &Surroundings<'_>,
+    findings: &mut Findings,
+) -> Option<(String, Program)> {
+    let load = |name: &str| (around.script)(&format!("{name}.rhai"));
+    let (file, text, indent) = match (fields.take("script"), fields.take("run")) {
+        (Some(script), None) => {
+            let path = script.text("script", findings)?;
+            let sound = path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+            let text = sound.then(|| (around.script)(path)).flatten();
+            let Some(text) = text else {
+                let hint = format!("create scripts/{path}, or write the script here under `run: |`");
+                findings.at(script, format!("there is no script `{path}`")).hint(hint);
+                return None;
+            };
+            (format!("scripts/{path}"), text, 0)
+        }
+        (None, Some(run)) => {
+            let text = run.text("run", findings)?;
+            let (text, indent) = in_place(yaml, run, text);
+            (file.to_owned(), Arc::from(text), indent)
+        }
+        (Some(_), Some(run)) => {
+            findings.at(run, "a flow has either `script` or `run`, not both").hint("remove one of them");
+            return None;
+        }
+        (None, None) => {
+            findings.at(root, "the flow has no script").hint("add `run: |` with the script below it, or `script: name.rhai`");
+            return None;
+        }
+    };
+    match Program::compile(Main { file: &file, text: &text, indent }, &load) {
+        Ok(program) => Some((file, program)),
+        Err(list) => {
+            findings.extend(list);
+            None
+        }
+    }
+}
+
+/// A script inside the YAML file with as many empty lines before it as stand above it there, and
+/// by how much it is indented: so its places are the file's.
+fn in_place(yaml: &str, run: &Node, text: &str) -> (String, u32) {
+    let own_line = yaml.lines().nth(run.line.saturating_sub(1) as usize).unwrap_or_default();
+    let marker: String = own_line.chars().skip(run.column.saturating_sub(1) as usize).collect();
+    if !marker.starts_with('|') {
+        let above = "\n".repeat(run.line.saturating_sub(1) as usize);
+        return (format!("{above}{text}"), run.column.saturating_sub(1));
+    }
+    let body = yaml.lines().skip(run.line as usize).find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let indent = body.len() - body.trim_start_matches(' ').len();
+    (format!("{}{text}", "\n".repeat(run.line as usize)), indent as u32)
+}
+
+/// Builds a flow version again from what was kept of it.
+///
+/// # Errors
+/// All findings: a version that once was accepted can only fail when its environment changed.
+pub fn rebuild(content: &Content, environment: &Environment, zone: &TimeZone) -> Result<Flow, Vec<Diagnostic>> {
+    let script = |path: &str| content.scripts.get(&format!("scripts/{path}")).cloned();
+    read(&content.file, &content.yaml, &Surroundings { script: &script, environment, zone })
+}
+
+/// The triggers that need no clock, file or chat.
+pub fn webhooks(flow: &Flow) -> impl Iterator<Item = &super::Webhook> {
+    flow.triggers.iter().map(|Trigger::Webhook(webhook)| webhook)
+}
+
+/// Secrets by name.
+pub type Secrets = BTreeMap<String, Secret>;

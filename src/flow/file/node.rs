@@ -1,0 +1,331 @@
+//! YAML as a tree that knows its places, and how findings about it are gathered.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml::Spanned;
+
+use super::fill::Environment;
+use crate::model::diagnostic::Diagnostic;
+use crate::units::nearest;
+
+/// A value with its place in the file.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// From 1.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
+    /// What stands there.
+    pub value: Yaml,
+}
+
+/// What a node holds.
+#[derive(Clone, Debug)]
+pub enum Yaml {
+    /// Nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// Keys with values, in the file's order; each key is a text node.
+    Map(Vec<(Node, Node)>),
+}
+
+struct Raw(Yaml);
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Yaml;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a YAML value")
+            }
+            fn visit_unit<E>(self) -> Result<Yaml, E> {
+                Ok(Yaml::Null)
+            }
+            fn visit_none<E>(self) -> Result<Yaml, E> {
+                Ok(Yaml::Null)
+            }
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Yaml, D::Error> {
+                deserializer.deserialize_any(Any)
+            }
+            fn visit_bool<E>(self, flag: bool) -> Result<Yaml, E> {
+                Ok(Yaml::Bool(flag))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Yaml, E> {
+                Ok(Yaml::Int(number))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Yaml, E> {
+                Ok(i64::try_from(number).map_or(Yaml::Float(number as f64), Yaml::Int))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<Yaml, E> {
+                Ok(Yaml::Float(number))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Yaml, E> {
+                Ok(Yaml::Text(text.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Yaml, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element::<Spanned<Raw>>()? {
+                    list.push(item.into());
+                }
+                Ok(Yaml::List(list))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Yaml, A::Error> {
+                let mut map = Vec::new();
+                while let Some((key, value)) = entries.next_entry::<Spanned<String>, Spanned<Raw>>()? {
+                    let place = key.referenced;
+                    map.push((node(place, Yaml::Text(key.value)), value.into()));
+                }
+                Ok(Yaml::Map(map))
+            }
+        }
+        deserializer.deserialize_any(Any).map(Raw)
+    }
+}
+
+impl From<Spanned<Raw>> for Node {
+    fn from(spanned: Spanned<Raw>) -> Self {
+        node(spanned.referenced, spanned.value.0)
+    }
+}
+
+fn node(place: serde_yaml::Location, value: Yaml) -> Node {
+    Node { line: place.line() as u32, column: place.column() as u32, value }
+}
+
+/// Reads a file of one document. Anchors, depth and size are bounded by the parser's budget.
+///
+/// # Errors
+/// Where and why it is no YAML.
+pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
+    if text.trim().is_empty() {
+        return Err(Diagnostic::error(file, 0, 0, "the file is empty"));
+    }
+    serde_yaml::from_str::<Spanned<Raw>>(text).map(Node::from).map_err(|error| {
+        let place = error.location();
+        let (line, column) = place.map_or((0, 0), |place| (place.line() as u32, place.column() as u32));
+        let tab = text.lines().nth(line.saturating_sub(1) as usize).is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
+        let message = error.without_snippet().to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message).lines().next().unwrap_or_default().to_owned();
+        let finding = Diagnostic::error(file, line, column, format!("this is no YAML: {message}"));
+        match tab || message.contains("tab") {
+            true => finding.with_hint("indent with blanks, YAML takes no tabs"),
+            false => finding,
+        }
+    })
+}
+
+/// Findings about one file.
+pub struct Findings {
+    file: String,
+    list: Vec<Diagnostic>,
+}
+
+/// The finding that was just made, to be given a remedy.
+pub struct Latest<'a>(&'a mut Diagnostic);
+
+impl Latest<'_> {
+    /// Says what to write instead.
+    pub fn hint(self, hint: impl Into<String>) {
+        self.0.hint = Some(hint.into());
+    }
+}
+
+impl Findings {
+    /// None yet.
+    pub fn new(file: &str) -> Self {
+        Self { file: file.into(), list: Vec::new() }
+    }
+
+    /// Something is wrong at a node.
+    pub fn at(&mut self, node: &Node, message: impl Into<String>) -> Latest<'_> {
+        let finding = Diagnostic::error(&self.file, node.line, node.column, message);
+        self.list.push(finding);
+        let last = self.list.len() - 1;
+        Latest(&mut self.list[last])
+    }
+
+    /// The node is of a later version.
+    pub fn not_yet(&mut self, node: &Node, what: &str) {
+        self.at(node, format!("`{what}` is not supported yet"));
+    }
+
+    /// Findings that were made elsewhere.
+    pub fn extend(&mut self, list: Vec<Diagnostic>) {
+        self.list.extend(list);
+    }
+
+    /// # Errors
+    /// The findings, if there are any, in the order of their places.
+    pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        self.list.sort_by_key(|finding| (finding.line, finding.column));
+        Err(self.list)
+    }
+}
+
+impl Node {
+    /// What it is, for sentences.
+    fn kind(&self) -> &'static str {
+        match self.value {
+            Yaml::Null => "nothing",
+            Yaml::Bool(_) => "true or false",
+            Yaml::Int(_) | Yaml::Float(_) => "a number",
+            Yaml::Text(_) => "a text",
+            Yaml::List(_) => "a list",
+            Yaml::Map(_) => "a map",
+        }
+    }
+
+    /// It is not what `name` takes.
+    pub fn wrong(&self, name: &str, wanted: &str, findings: &mut Findings) {
+        findings.at(self, format!("`{name}` takes {wanted}, not {}", self.kind()));
+    }
+
+    /// Its text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Yaml::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Its text; anything else is a finding.
+    pub fn text(&self, name: &str, findings: &mut Findings) -> Option<&str> {
+        let text = self.as_text();
+        if text.is_none() {
+            self.wrong(name, "a text", findings);
+        }
+        text
+    }
+
+    /// A number or text as the text that was meant: `30` and `30s` both stand for something.
+    pub fn word(&self, name: &str, findings: &mut Findings) -> Option<String> {
+        match &self.value {
+            Yaml::Text(text) => Some(text.clone()),
+            Yaml::Int(number) => Some(number.to_string()),
+            _ => {
+                self.wrong(name, "a text", findings);
+                None
+            }
+        }
+    }
+
+    /// Its text with `${NAME}` filled in.
+    pub fn filled(&self, name: &str, environment: &Environment, findings: &mut Findings) -> Option<String> {
+        let text = self.word(name, findings)?;
+        match environment.fill(&text) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                findings.at(self, format!("`{name}`: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What `parse` makes of its text.
+    pub fn parsed<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        findings: &mut Findings,
+    ) -> Option<T> {
+        match parse(&self.word(name, findings)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                findings.at(self, format!("`{name}`: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Its items.
+    pub fn list(&self, name: &str, findings: &mut Findings) -> Option<&[Node]> {
+        match &self.value {
+            Yaml::List(items) => Some(items),
+            _ => {
+                self.wrong(name, "a list", findings);
+                None
+            }
+        }
+    }
+}
+
+/// The keys of a map, taken one by one.
+pub struct Fields<'a> {
+    entries: &'a [(Node, Node)],
+}
+
+impl<'a> Fields<'a> {
+    /// The map's keys, each of which must be one of `known`, and once.
+    pub fn of(node: &'a Node, what: &str, known: &[&str], findings: &mut Findings) -> Option<Self> {
+        let Yaml::Map(entries) = &node.value else {
+            let hint = format!("it has the keys {}", known.join(", "));
+            findings.at(node, format!("{what} is a map, not {}", node.kind())).hint(hint);
+            return None;
+        };
+        let mut seen = BTreeSet::new();
+        for (key, _) in entries {
+            let Some(name) = key.as_text() else { continue };
+            if !seen.insert(name) {
+                findings.at(key, format!("`{name}` stands here twice"));
+            }
+            if known.contains(&name) {
+                continue;
+            }
+            let finding = findings.at(key, format!("{what} has no key `{name}`"));
+            match nearest(name, known.iter().copied()) {
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None => finding.hint(format!("it has {}", known.join(", "))),
+            }
+        }
+        Some(Self { entries })
+    }
+
+    /// The value of a key that stands there and is not empty.
+    pub fn take(&mut self, name: &str) -> Option<&'a Node> {
+        let found = self.entries.iter().find(|(key, _)| key.as_text() == Some(name));
+        found.map(|(_, value)| value).filter(|value| !matches!(value.value, Yaml::Null))
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &str, findings: &mut Findings) -> Option<String> {
+        self.take(name)?.text(name, findings).map(str::to_owned)
+    }
+
+    /// True or false.
+    pub fn flag(&mut self, name: &str, findings: &mut Findings) -> Option<bool> {
+        let node = self.take(name)?;
+        match node.value {
+            Yaml::Bool(flag) => Some(flag),
+            _ => {
+                node.wrong(name, "true or false", findings);
+                None
+            }
+        }
+    }
+
+    /// What `parse` makes of a text.
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        findings: &mut Findings,
+    ) -> Option<T> {
+        self.take(name)?.parsed(name, parse, findings)
+    }
+}

@@ -1,0 +1,157 @@
+//! The parts of a flow file that are not a trigger or a script.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::fill::Environment;
+use super::node::{Fields, Findings, Node, Yaml};
+use super::webhook;
+use crate::flow::Trigger;
+use crate::model::policy::Retry;
+use crate::secret::Secret;
+use crate::units::{nearest, parse_duration};
+
+/// The kinds of trigger, with those that a later version brings.
+const TRIGGERS: [&str; 6] = ["webhook", "cron", "every", "at", "watch", "message"];
+
+/// The flow's name: as given, or the path under `flows/` without its ending.
+pub fn name(node: Option<&Node>, file: &str, findings: &mut Findings) -> Option<String> {
+    let given = match node {
+        Some(node) => node.text("name", findings)?.to_owned(),
+        None => {
+            let path = file.strip_prefix("flows/").unwrap_or(file);
+            path.trim_end_matches(".yaml").trim_end_matches(".yml").to_owned()
+        }
+    };
+    let first = given.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let rest = given.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/_-".contains(&b));
+    if first && rest && given.len() <= 200 {
+        return Some(given);
+    }
+    let nowhere = Node { line: 0, column: 0, value: Yaml::Null };
+    findings
+        .at(node.unwrap_or(&nowhere), format!("`{given}` cannot be a flow's name"))
+        .hint("use small letters, digits, `/`, `_` and `-`, beginning with a letter or digit");
+    None
+}
+
+/// A zone by its name.
+pub fn zone(node: Option<&Node>, findings: &mut Findings) -> Option<TimeZone> {
+    let node = node?;
+    let name = node.text("timezone", findings)?;
+    match TimeZone::get(name) {
+        Ok(zone) => Some(zone),
+        Err(_) => {
+            findings.at(node, format!("there is no time zone `{name}`")).hint("write one such as `Europe/Berlin` or `UTC`");
+            None
+        }
+    }
+}
+
+/// The triggers, those that can be read.
+pub fn triggers(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Vec<Trigger> {
+    let Some(items) = node.and_then(|node| node.list("triggers", findings)) else { return Vec::new() };
+    items.iter().filter_map(|item| trigger(item, environment, findings)).collect()
+}
+
+fn trigger(item: &Node, environment: &Environment, findings: &mut Findings) -> Option<Trigger> {
+    let Yaml::Map(entries) = &item.value else {
+        findings.at(item, "a trigger is a map with one key").hint("write `- webhook: /orders`");
+        return None;
+    };
+    let [(key, value)] = entries.as_slice() else {
+        findings
+            .at(item, format!("a trigger has one key, this one has {}", entries.len()))
+            .hint("indent what belongs to it further, or begin the next trigger with `-`");
+        return None;
+    };
+    match key.as_text().unwrap_or_default() {
+        "webhook" => webhook::read(value, environment, findings).map(Trigger::Webhook),
+        known if TRIGGERS.contains(&known) => {
+            findings.not_yet(key, known);
+            None
+        }
+        other => {
+            let finding = findings.at(key, format!("there is no trigger `{other}`"));
+            match nearest(other, TRIGGERS) {
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None => finding.hint(format!("it is one of {}", TRIGGERS.join(", "))),
+            }
+            None
+        }
+    }
+}
+
+/// The flow's constants as JSON, with `${NAME}` filled in.
+pub fn params(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Value {
+    match node {
+        None => Value::Object(serde_json::Map::new()),
+        Some(node) => {
+            if !matches!(node.value, Yaml::Map(_)) {
+                node.wrong("params", "a map", findings);
+            }
+            json(node, environment, findings)
+        }
+    }
+}
+
+fn json(node: &Node, environment: &Environment, findings: &mut Findings) -> Value {
+    match &node.value {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(flag) => (*flag).into(),
+        Yaml::Int(number) => (*number).into(),
+        Yaml::Float(number) => (*number).into(),
+        Yaml::Text(_) => node.filled("params", environment, findings).map_or(Value::Null, Value::String),
+        Yaml::List(items) => items.iter().map(|item| json(item, environment, findings)).collect(),
+        Yaml::Map(entries) => {
+            let entry = |(key, value): &(Node, Node)| {
+                (key.as_text().unwrap_or_default().to_owned(), json(value, environment, findings))
+            };
+            entries.iter().map(entry).collect()
+        }
+    }
+}
+
+/// The secrets that the script may ask for. One that is not set is a finding now, not at night.
+pub fn secrets(
+    node: Option<&Node>,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> BTreeMap<String, Secret> {
+    let mut secrets = BTreeMap::new();
+    for item in node.and_then(|node| node.list("secrets", findings)).unwrap_or_default() {
+        let Some(name) = item.text("secrets", findings) else { continue };
+        match environment.get(name) {
+            Some(value) => {
+                secrets.insert(name.to_owned(), Secret::new(value));
+            }
+            None => findings.at(item, format!("secret `{name}` is not set")).hint("set it in the environment or in .env"),
+        }
+    }
+    secrets
+}
+
+/// How often and how soon to try again; what is left out is as in `default`.
+pub fn retry(node: Option<&Node>, default: Retry, findings: &mut Findings) -> Retry {
+    let Some(node) = node else { return default };
+    let Some(mut fields) = Fields::of(node, "`retry`", &["attempts", "first", "max"], findings) else {
+        return default;
+    };
+    let attempts = fields.parsed(
+        "attempts",
+        |text| match text.parse() {
+            Ok(number @ 1..=1000) => Ok(number),
+            _ => Err("it is a whole number from 1 (the first try counts) to 1000".into()),
+        },
+        findings,
+    );
+    let first = fields.parsed("first", parse_duration, findings);
+    let max = fields.parsed("max", parse_duration, findings);
+    Retry {
+        attempts: attempts.unwrap_or(default.attempts),
+        first: first.unwrap_or(default.first),
+        max: max.unwrap_or(default.max),
+    }
+}

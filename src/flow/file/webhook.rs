@@ -1,0 +1,168 @@
+//! The webhook trigger in a flow file.
+
+use super::fill::Environment;
+use super::node::{Fields, Findings, Node, Yaml};
+use crate::flow::{Algorithm, Encoding, Hmac, Respond, Verify, Webhook};
+use crate::secret::Secret;
+use crate::units::nearest;
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+const VERIFY_LATER: [&str; 8] =
+    ["basic", "github", "stripe", "slack", "shopify", "meta", "standard-webhooks", "mode"];
+
+/// Reads the short form (a path) or the long one.
+pub fn read(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Webhook> {
+    if node.as_text().is_some() {
+        let path = path(node, findings)?;
+        return Some(Webhook { path, methods: vec!["POST".into()], verify: None, respond: Respond::Accepted });
+    }
+    let keys = ["path", "methods", "verify", "respond", "dedupe", "rate"];
+    let mut fields = Fields::of(node, "a webhook", &keys, findings)?;
+    for key in ["dedupe", "rate"] {
+        if let Some(node) = fields.take(key) {
+            findings.not_yet(node, key);
+        }
+    }
+    let methods = fields.take("methods").map_or(Some(vec!["POST".into()]), |node| methods(node, findings));
+    let verify = match fields.take("verify") {
+        Some(node) => Some(verify(node, environment, findings)?),
+        None => None,
+    };
+    let respond = |word: &str| match word {
+        "accepted" => Ok(Respond::Accepted),
+        "result" => Ok(Respond::Result),
+        other => Err(format!("`{other}` is neither `accepted` nor `result`")),
+    };
+    let respond = fields.parsed("respond", respond, findings).unwrap_or(Respond::Accepted);
+    let Some(path_node) = fields.take("path") else {
+        findings.at(node, "a webhook needs a `path`").hint("add `path: /orders`");
+        return None;
+    };
+    Some(Webhook { path: path(path_node, findings)?, methods: methods?, verify, respond })
+}
+
+fn path(node: &Node, findings: &mut Findings) -> Option<String> {
+    let path = node.text("path", findings)?;
+    let why = if !path.starts_with('/') {
+        "it begins with `/`"
+    } else if path.contains(|c: char| c.is_whitespace() || c.is_control() || "?#%*".contains(c)) {
+        "it has no blanks, `?`, `#`, `%` or `*`"
+    } else if path.len() > 1 && path.split('/').skip(1).any(str::is_empty) {
+        "it has no empty part and does not end with `/`"
+    } else if !path.split('/').all(parameter) {
+        "a parameter is a whole part between two `/`, such as `{shop}`"
+    } else {
+        return Some(path.to_owned());
+    };
+    findings.at(node, format!("`{path}` cannot be a webhook's path: {why}"));
+    None
+}
+
+fn parameter(part: &str) -> bool {
+    match part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(name) => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
+        None => !part.contains(['{', '}']),
+    }
+}
+
+fn methods(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
+    let mut methods = Vec::new();
+    for item in node.list("methods", findings)? {
+        let method = item.text("methods", findings)?;
+        if !METHODS.contains(&method) {
+            findings.at(item, format!("`{method}` is no method")).hint(format!("use {}", METHODS.join(", ")));
+            return None;
+        }
+        methods.push(method.to_owned());
+    }
+    if methods.is_empty() {
+        findings.at(node, "`methods` is empty, so nothing can come").hint("write `methods: [POST]`");
+        return None;
+    }
+    Some(methods)
+}
+
+fn verify(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Verify> {
+    let Yaml::Map(entries) = &node.value else {
+        node.wrong("verify", "a map such as `token: ${TOKEN}`", findings);
+        return None;
+    };
+    if let Some((key, _)) = entries.iter().find(|(key, _)| key.as_text().is_some_and(|name| VERIFY_LATER.contains(&name))) {
+        findings.not_yet(key, key.as_text().unwrap_or_default());
+        return None;
+    }
+    let [(key, value)] = entries.as_slice() else {
+        findings.at(node, "`verify` takes one way of verifying").hint("write `verify: { token: \"${TOKEN}\" }`");
+        return None;
+    };
+    match key.as_text().unwrap_or_default() {
+        "token" => secrets("token", value, environment, findings).map(Verify::Token),
+        "hmac" => hmac(value, environment, findings).map(Verify::Hmac),
+        other => {
+            let finding = findings.at(key, format!("there is no way to verify called `{other}`"));
+            match nearest(other, ["token", "hmac"]) {
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None => finding.hint("it is `token` or `hmac`"),
+            }
+            None
+        }
+    }
+}
+
+fn hmac(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Hmac> {
+    let keys = ["header", "secret", "algorithm", "encoding", "prefix", "timestamp_header", "tolerance"];
+    let mut fields = Fields::of(node, "`hmac`", &keys, findings)?;
+    for key in ["timestamp_header", "tolerance"] {
+        if let Some(node) = fields.take(key) {
+            findings.not_yet(node, key);
+        }
+    }
+    let algorithm = |word: &str| match word {
+        "sha1" => Ok(Algorithm::Sha1),
+        "sha256" => Ok(Algorithm::Sha256),
+        "sha512" => Ok(Algorithm::Sha512),
+        other => Err(format!("`{other}` is none of `sha1`, `sha256`, `sha512`")),
+    };
+    let encoding = |word: &str| match word {
+        "hex" => Ok(Encoding::Hex),
+        "base64" => Ok(Encoding::Base64),
+        other => Err(format!("`{other}` is neither `hex` nor `base64`")),
+    };
+    let header = |word: &str| match !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        true => Ok(word.to_ascii_lowercase()),
+        false => Err(format!("`{word}` is no header's name")),
+    };
+    let algorithm = fields.parsed("algorithm", algorithm, findings).unwrap_or(Algorithm::Sha256);
+    let encoding = fields.parsed("encoding", encoding, findings).unwrap_or(Encoding::Hex);
+    let prefix = fields.text("prefix", findings).unwrap_or_default();
+    for key in ["header", "secret"] {
+        if fields.take(key).is_none() {
+            findings.at(node, format!("`hmac` needs `{key}`")).hint("write `hmac: { header: X-Signature, secret: \"${SECRET}\" }`");
+        }
+    }
+    let header = fields.parsed("header", header, findings);
+    let secrets = secrets("secret", fields.take("secret")?, environment, findings)?;
+    Some(Hmac { header: header?, secrets, algorithm, encoding, prefix })
+}
+
+/// One secret, or two while one replaces the other.
+fn secrets(name: &str, node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Vec<Secret>> {
+    let items = match &node.value {
+        Yaml::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    if items.is_empty() || items.len() > 2 {
+        findings.at(node, format!("`{name}` takes one secret, or two while one replaces the other"));
+        return None;
+    }
+    let mut secrets = Vec::new();
+    for item in items {
+        let text = item.filled(name, environment, findings)?;
+        if text.is_empty() {
+            findings.at(item, format!("`{name}` is empty, so anybody could come in")).hint("set it to a long random text");
+            return None;
+        }
+        secrets.push(Secret::new(text));
+    }
+    Some(secrets)
+}

@@ -1,0 +1,123 @@
+//! Flows: what their files mean, the set of them that is live, and the versions that runs are
+//! pinned to.
+
+pub mod catalog;
+pub mod file;
+pub mod versions;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::model::policy::Retry;
+use crate::script::Program;
+use crate::secret::Secret;
+
+/// A checked flow.
+pub struct Flow {
+    /// Unique in the workspace.
+    pub name: Arc<str>,
+    /// Path below the workspace.
+    pub file: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether its triggers are armed.
+    pub enabled: bool,
+    /// Of its times.
+    pub zone: TimeZone,
+    /// Default account of its messages.
+    pub account: Option<String>,
+    /// What starts it besides a person.
+    pub triggers: Vec<Trigger>,
+    /// Constants of the script.
+    pub params: Value,
+    /// Secrets that the script may ask for; those that are set.
+    pub secrets: Arc<BTreeMap<String, Secret>>,
+    /// What happens when the script throws.
+    pub retry: Retry,
+    /// The flow that hears of a failed run.
+    pub on_failure: Option<String>,
+    /// The file that the script is in.
+    pub script: String,
+    /// The compiled script.
+    pub program: Program,
+    /// Hash of the content: what runs are pinned to.
+    pub version: String,
+    /// Everything needed to build it again.
+    pub content: file::Content,
+}
+
+/// A declared cause.
+#[derive(Clone, Debug)]
+pub enum Trigger {
+    /// An HTTP request.
+    Webhook(Webhook),
+}
+
+/// A webhook trigger.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Path below `/hooks`, with `{parameters}`.
+    pub path: String,
+    /// Methods that start a run.
+    pub methods: Vec<String>,
+    /// How callers show that they may.
+    pub verify: Option<Verify>,
+    /// When the caller is answered.
+    pub respond: Respond,
+}
+
+/// How a caller shows that it may start a run.
+#[derive(Clone, Debug)]
+pub enum Verify {
+    /// `Authorization: Bearer S` or `X-Token: S`; any of the secrets.
+    Token(Vec<Secret>),
+    /// A signature over the raw body.
+    Hmac(Hmac),
+}
+
+/// A signature over the raw body.
+#[derive(Clone, Debug)]
+pub struct Hmac {
+    /// Header that carries it, lower-case.
+    pub header: String,
+    /// Any of these.
+    pub secrets: Vec<Secret>,
+    /// Hash function.
+    pub algorithm: Algorithm,
+    /// How the bytes are written.
+    pub encoding: Encoding,
+    /// Stands before the signature.
+    pub prefix: String,
+}
+
+/// Hash function of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// SHA-1, for callers that know nothing better.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// How a signature's bytes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Lower or upper case.
+    Hex,
+    /// Standard alphabet.
+    Base64,
+}
+
+/// When a webhook's caller is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Respond {
+    /// As soon as the event is on disk.
+    Accepted,
+    /// When the script has an answer.
+    Result,
+}

@@ -1,0 +1,47 @@
+//! `/accounts`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Answer, time};
+use crate::http::House;
+use crate::http::error::answer;
+use crate::model::policy::Pace;
+use crate::units::format_duration;
+
+pub async fn list(State(house): State<Arc<House>>) -> Answer {
+    let mut rows = Vec::new();
+    for (account, view) in &house.accounts {
+        let view = view.look();
+        let capabilities = account.transport.capabilities();
+        rows.push(json!({
+            "name": account.name,
+            "transport": account.kind,
+            "state": if view.paused.is_some() { "paused" } else { "ready" },
+            "reason": view.paused.as_ref().map(|(reason, _)| reason),
+            "probe_at": time(view.paused.as_ref().map(|(_, at)| *at)),
+            "pace": pace(&account.pace),
+            "backlog": house.store.backlog(&account.name).await?,
+            "capabilities": {
+                "kinds": capabilities.kinds.iter().map(|(kind, options)| ((*kind).to_owned(), json!(options))).collect::<serde_json::Map<_, _>>(),
+                "addresses": capabilities.addresses,
+            },
+        }));
+    }
+    Ok(answer(StatusCode::OK, &json!({ "accounts": rows })))
+}
+
+fn pace(pace: &Pace) -> Value {
+    if *pace == Pace::UNLIMITED {
+        return "unlimited".into();
+    }
+    let rate = |rate: (u32, std::time::Duration)| format!("{}/{}", rate.0, format_duration(rate.1));
+    json!({
+        "rate": pace.rate.map(rate),
+        "burst": pace.burst,
+        "per_recipient": pace.per_recipient.map(rate),
+    })
+}

@@ -1,0 +1,118 @@
+//! `/flows`.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, time};
+use crate::flow::catalog::Catalog;
+use crate::flow::{Flow, Respond, Trigger};
+use crate::http::House;
+use crate::http::error::{Refused, answer};
+use crate::store::StoreError;
+use crate::store::rows::RunFilter;
+use crate::units::nearest;
+
+pub async fn list(State(house): State<Arc<House>>) -> Answer {
+    let catalog = house.catalog.borrow().clone();
+    let mut rows = Vec::new();
+    for flow in catalog.flows.values() {
+        rows.push(row(&house, flow).await?);
+    }
+    let body = json!({ "flows": rows, "diagnostics": catalog.findings, "hash": catalog.hash });
+    Ok(answer(StatusCode::OK, &body))
+}
+
+pub async fn show(State(house): State<Arc<House>>, Path(name): Path<String>) -> Answer {
+    let catalog = house.catalog.borrow().clone();
+    let flow = find(&catalog, &name)?;
+    Ok(answer(StatusCode::OK, &row(&house, &flow).await?))
+}
+
+pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, body: Bytes) -> Answer {
+    let Some(name) = path.strip_suffix("/trigger") else {
+        return Err(Refused::missing(format!("a flow has no `{path}`")));
+    };
+    let catalog = house.catalog.borrow().clone();
+    let flow = find(&catalog, name)?;
+    let wish: Value = match body.is_empty() {
+        true => json!({}),
+        false => serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?,
+    };
+    let (trigger, event) = event(&wish)?;
+    let run = house.intake.prepare(&flow, trigger, event);
+    let id = run.id;
+    house.intake.accept(run).await?;
+    Ok(answer(StatusCode::ACCEPTED, &json!({ "run": id })))
+}
+
+/// `{data}` makes a manual event, `{event}` is a whole one of another trigger.
+fn event(wish: &Value) -> Result<(&'static str, Map<String, Value>), Refused> {
+    match (wish.get("data"), wish.get("event")) {
+        (data, None) => {
+            let data = data.cloned().unwrap_or(Value::Null);
+            Ok(("manual", Map::from_iter([("data".to_owned(), data)])))
+        }
+        (None, Some(Value::Object(event))) => {
+            let mut event = event.clone();
+            for key in ["at", "flow", "run"] {
+                event.remove(key);
+            }
+            let trigger = match event.get("trigger").and_then(Value::as_str) {
+                Some("webhook") => "webhook",
+                Some("message") => "message",
+                Some("watch") => "watch",
+                Some("manual") | None => "manual",
+                Some(other) => return Err(Refused::bad(format!("an event of trigger `{other}` cannot be tried by hand"))),
+            };
+            Ok((trigger, event))
+        }
+        (None, Some(_)) => Err(Refused::bad("`event` is a map")),
+        (Some(_), Some(_)) => Err(Refused::bad("give `data` or a whole `event`, not both")),
+    }
+}
+
+fn find(catalog: &Catalog, name: &str) -> Result<Arc<Flow>, Refused> {
+    if let Some(flow) = catalog.flow(name) {
+        return Ok(flow.clone());
+    }
+    let refused = Refused::missing(format!("there is no flow `{name}`"));
+    Err(match nearest(name, catalog.flows.keys().map(|name| &**name)) {
+        Some(near) => refused.hint(format!("did you mean `{near}`?")),
+        None => refused.hint("`postrider check` says whether its file has an error"),
+    })
+}
+
+async fn row(house: &House, flow: &Flow) -> Result<Value, StoreError> {
+    let filter = RunFilter { flow: Some(flow.name.to_string()), limit: 1, ..RunFilter::default() };
+    let last = house.store.runs(filter).await?;
+    let last = last.first().map(|run| json!({ "id": run.id, "state": run.state, "created_at": time(Some(run.created_at)) }));
+    let triggers: Vec<Value> = flow
+        .triggers
+        .iter()
+        .map(|Trigger::Webhook(webhook)| {
+            json!({
+                "kind": "webhook",
+                "path": format!("/hooks{}", webhook.path),
+                "methods": webhook.methods,
+                "verified": webhook.verify.is_some(),
+                "respond": if webhook.respond == Respond::Result { "result" } else { "accepted" },
+                "next_at": null,
+            })
+        })
+        .collect();
+    Ok(json!({
+        "name": &*flow.name,
+        "description": flow.description,
+        "enabled": flow.enabled,
+        "version": flow.version,
+        "stale": false,
+        "diagnostics": [],
+        "triggers": triggers,
+        "script": flow.script,
+        "last_run": last,
+    }))
+}

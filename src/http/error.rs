@@ -1,0 +1,85 @@
+//! Errors over HTTP: `{"error":{"kind","message","hint"}}`.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use crate::store::StoreError;
+
+/// An answer that says no.
+#[derive(Debug)]
+pub struct Refused {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+    hint: Option<String>,
+    header: Option<(header::HeaderName, String)>,
+}
+
+impl Refused {
+    /// With a status, a kind and a sentence.
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into(), hint: None, header: None }
+    }
+
+    /// 400.
+    pub fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+    }
+
+    /// 404.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 503: come again.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).with(header::RETRY_AFTER, "5")
+    }
+
+    /// What to do instead.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// One more header.
+    pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
+        self.header = Some((name, value.into()));
+        self
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Backlog(_) | StoreError::NoRoom(_) | StoreError::Closed => Self::busy(error.to_string()),
+            other => {
+                tracing::error!(error = %other, "the store failed");
+                Self::busy("the store failed; the log says why")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<Body> {
+        let body = json!({ "error": { "kind": self.kind, "message": self.message, "hint": self.hint } });
+        let mut response = answer(self.status, &body);
+        if let Some((name, value)) = self.header
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+/// An answer in JSON.
+pub fn answer(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,19 @@
+//! The public side: webhooks and health, nothing else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get};
+
+use super::House;
+use super::error::Refused;
+use super::webhook::webhook;
+
+/// Its routes.
+pub fn router(house: Arc<House>) -> Router {
+    Router::new()
+        .route("/hooks/{*path}", any(webhook))
+        .route("/healthz", get(|| async { "ok" }))
+        .fallback(|| async { Refused::missing("there is nothing here; webhooks are below /hooks") })
+        .with_state(house)
+}

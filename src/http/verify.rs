@@ -1,0 +1,75 @@
+//! Whether a caller may start a run: by a token, or by a signature over the raw body.
+
+use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+
+use crate::flow::{Algorithm, Encoding, Hmac as HmacRule, Verify};
+use crate::secret::Secret;
+
+/// Checks a request. Nothing that was computed is ever told.
+///
+/// # Errors
+/// A sentence for the caller.
+pub fn verify(rule: &Verify, headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
+    match rule {
+        Verify::Token(secrets) => token(secrets, headers),
+        Verify::Hmac(rule) => signature(rule, headers, body),
+    }
+}
+
+fn token(secrets: &[Secret], headers: &HeaderMap) -> Result<(), &'static str> {
+    let bearer = headers.get("authorization").and_then(|value| {
+        let value = value.as_bytes();
+        let scheme = value.get(..7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| value[7..].trim_ascii())
+    });
+    let Some(given) = bearer.or_else(|| headers.get("x-token").map(|value| value.as_bytes())) else {
+        return Err("a token is missing; send it as `Authorization: Bearer ...` or `X-Token: ...`");
+    };
+    match any(secrets, |secret| secret.matches(given)) {
+        true => Ok(()),
+        false => Err("the token is wrong"),
+    }
+}
+
+fn signature(rule: &HmacRule, headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
+    let Some(given) = headers.get(rule.header.as_str()).and_then(|value| value.to_str().ok()) else {
+        return Err("the signature is missing");
+    };
+    let Some(given) = given.trim().strip_prefix(rule.prefix.as_str()) else {
+        return Err("the signature has not the prefix that it should have");
+    };
+    let given = match rule.encoding {
+        Encoding::Hex => hex::decode(given).ok(),
+        Encoding::Base64 => STANDARD.decode(given).ok(),
+    };
+    let Some(given) = given else { return Err("the signature is not written as it should be") };
+    match any(&rule.secrets, |secret| signed(rule.algorithm, secret, body, &given)) {
+        true => Ok(()),
+        false => Err("the signature is wrong"),
+    }
+}
+
+/// Whether one of the secrets fits; all are tried, so that the time tells nothing.
+fn any(secrets: &[Secret], fits: impl Fn(&Secret) -> bool) -> bool {
+    secrets.iter().fold(false, |found, secret| fits(secret) | found)
+}
+
+fn signed(algorithm: Algorithm, secret: &Secret, body: &[u8], given: &[u8]) -> bool {
+    macro_rules! check {
+        ($hash:ty) => {
+            // Keys of any length are taken, so this cannot fail; if it did, nobody would get in.
+            Hmac::<$hash>::new_from_slice(secret.reveal().as_bytes()).is_ok_and(|mut mac| {
+                mac.update(body);
+                mac.verify_slice(given).is_ok()
+            })
+        };
+    }
+    match algorithm {
+        Algorithm::Sha1 => check!(sha1::Sha1),
+        Algorithm::Sha256 => check!(sha2::Sha256),
+        Algorithm::Sha512 => check!(sha2::Sha512),
+    }
+}

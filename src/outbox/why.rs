@@ -1,0 +1,45 @@
+//! Why a message waits, in words.
+
+use jiff::Timestamp;
+
+use super::LaneView;
+use crate::clock::rfc3339;
+use crate::model::delivery::MessageState;
+use crate::store::rows::MessageRecord;
+
+/// Why a message is not on its way yet, or why it is where it is. `lane` is that of its account,
+/// none when the account is not configured any more; `behind` says that an earlier message to
+/// the same recipient is still on its way.
+pub fn why(message: &MessageRecord, lane: Option<&LaneView>, behind: bool, now: Timestamp) -> Option<String> {
+    match message.state {
+        MessageState::Scheduled => message.due_at.map(|at| format!("schedule: due at {}", rfc3339(at))),
+        MessageState::Queued => Some(queued(message, lane, behind, now)),
+        MessageState::Unknown => Some(format!(
+            "unknown: {}; `postrider messages release` settles it",
+            message.error.as_deref().unwrap_or("no clear answer came")
+        )),
+        MessageState::Rejected | MessageState::Dead => message.error.clone(),
+        MessageState::Expired => Some("its `valid_for` passed before it could be sent".into()),
+        _ => None,
+    }
+}
+
+fn queued(message: &MessageRecord, lane: Option<&LaneView>, behind: bool, now: Timestamp) -> String {
+    let Some(lane) = lane else {
+        return format!("pause: account `{}` is not configured any more", message.account);
+    };
+    if let Some((reason, probe_at)) = &lane.paused {
+        return format!("pause: {reason}; tries again at {}", rfc3339(*probe_at));
+    }
+    if let Some(at) = message.due_at.filter(|at| *at > now) {
+        let error = message.error.as_deref().unwrap_or("the last try failed");
+        return format!("retry: {error}; tries again at {}", rfc3339(at));
+    }
+    if behind {
+        return "order: an earlier message to this recipient is on its way".into();
+    }
+    match lane.paced_until.filter(|at| *at > now) {
+        Some(at) => format!("pace: the account may send again at {}", rfc3339(at)),
+        None => "pace: its turn comes".into(),
+    }
+}

@@ -1,0 +1,259 @@
+//! The board: ready runs that were read from the store, and which of them is next. Flows take
+//! turns, and none may hold all threads.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::id::RunId;
+use crate::store::rows::ReadyRun;
+use crate::wake::Bell;
+
+/// Runs read ahead for one flow.
+pub const AHEAD: usize = 64;
+/// Turns whose commit is awaited, at most.
+const UNCOMMITTED: usize = 512;
+
+/// Ready runs, shared by the dispatcher that fills it and the threads that empty it.
+pub struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+    hungry: Bell,
+    settled: Bell,
+    threads: usize,
+}
+
+#[derive(Default)]
+struct State {
+    flows: HashMap<Arc<str>, FlowLine>,
+    /// Flows in the order in which they get their turn.
+    order: VecDeque<Arc<str>>,
+    /// Runs that were read and are not through yet; the value says whether their turn has begun.
+    taken: HashMap<RunId, bool>,
+    uncommitted: usize,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct FlowLine {
+    ready: VecDeque<ReadyRun>,
+    cursor: i64,
+    unread: bool,
+    on_threads: usize,
+}
+
+/// A run that a thread works on. Dropping it without a word gives it back.
+pub struct Taken {
+    /// The run.
+    pub run: ReadyRun,
+    board: Arc<Board>,
+    name: Arc<str>,
+}
+
+impl Board {
+    /// For so many threads.
+    pub fn new(threads: usize) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), hungry: Bell::default(), settled: Bell::default(), threads })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs whose turn has begun and is not on disk yet.
+    pub fn running(&self) -> HashSet<RunId> {
+        self.lock().taken.iter().filter(|(_, begun)| **begun).map(|(id, _)| *id).collect()
+    }
+
+    /// Resolves when a flow's line has become short enough to be filled.
+    pub async fn hungry(&self) {
+        self.hungry.rung().await;
+    }
+
+    /// The store may have ready runs of this flow that were not read.
+    pub fn expect(&self, flow: &str) {
+        let mut state = self.lock();
+        if let Some(line) = state.flows.get_mut(flow) {
+            line.unread = true;
+            return;
+        }
+        let name: Arc<str> = flow.into();
+        state.flows.insert(name.clone(), FlowLine { unread: true, ..FlowLine::default() });
+        state.order.push_back(name);
+    }
+
+    /// Flows whose line wants filling, each with the place to read on from.
+    pub fn wanting(&self) -> Vec<(Arc<str>, i64)> {
+        let state = self.lock();
+        let short = |line: &&FlowLine| line.unread && line.ready.len() <= AHEAD / 2;
+        let lines = state.flows.iter().filter(|(_, line)| short(line));
+        lines.map(|(name, line)| (name.clone(), line.cursor)).collect()
+    }
+
+    /// Takes what was read of a flow behind `cursor`. `whole` says that nothing is behind it.
+    pub fn fill(&self, flow: &str, cursor: i64, runs: Vec<ReadyRun>, whole: bool) {
+        let mut state = self.lock();
+        let State { flows, taken, .. } = &mut *state;
+        let Some(line) = flows.get_mut(flow) else { return };
+        if line.cursor < cursor {
+            // Rewound meanwhile: this reading is out of date.
+            return;
+        }
+        line.unread = !whole;
+        for run in runs {
+            line.cursor = line.cursor.max(run.ready);
+            if !taken.contains_key(&run.id) {
+                taken.insert(run.id, false);
+                line.ready.push_back(run);
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The next run to work on; waits for one. None when the board is closed.
+    pub fn take(self: &Arc<Self>) -> Option<Taken> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if state.uncommitted < UNCOMMITTED
+                && let Some((run, name)) = state.next(self.threads)
+            {
+                drop(state);
+                return Some(Taken { run, board: self.clone(), name });
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The run's turn is on disk, or need not be.
+    pub fn done(&self, run: RunId) {
+        let mut state = self.lock();
+        state.taken.remove(&run);
+        state.uncommitted -= 1;
+        drop(state);
+        self.changed.notify_one();
+        self.settled.nudge();
+    }
+
+    /// The run's turn could not be committed: it is to be read again.
+    pub fn again(&self, flow: &str, run: RunId, ready: i64) {
+        let mut state = self.lock();
+        state.taken.remove(&run);
+        state.uncommitted -= 1;
+        if let Some(line) = state.flows.get_mut(flow) {
+            line.cursor = line.cursor.min(ready - 1);
+            line.unread = true;
+        }
+        drop(state);
+        self.changed.notify_one();
+        self.hungry.nudge();
+        self.settled.nudge();
+    }
+
+    /// Resolves when no turn is under way and none waits for its commit.
+    pub async fn idle(&self) {
+        while self.lock().uncommitted > 0 {
+            self.settled.rung().await;
+        }
+    }
+
+    /// Lets the threads go.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+impl State {
+    /// The next run of the first flow that has one and may use another thread.
+    fn next(&mut self, threads: usize) -> Option<(ReadyRun, Arc<str>)> {
+        for _ in 0..self.order.len() {
+            let name = self.order.pop_front()?;
+            self.order.push_back(name.clone());
+            let Some(line) = self.flows.get_mut(&name) else { continue };
+            // The last thread is for the others.
+            if line.on_threads + 1 >= threads.max(2) {
+                continue;
+            }
+            if let Some(run) = line.ready.pop_front() {
+                line.on_threads += 1;
+                self.uncommitted += 1;
+                self.taken.insert(run.id, true);
+                return Some((run, name));
+            }
+        }
+        None
+    }
+}
+
+impl Taken {
+    /// The thread is free again; the turn's commit is under way.
+    pub fn off_thread(self) -> ReadyRun {
+        let hungry = {
+            let mut state = self.board.lock();
+            state.flows.get_mut(&self.name).is_some_and(|line| {
+                line.on_threads -= 1;
+                line.unread && line.ready.len() <= AHEAD / 2
+            })
+        };
+        if hungry {
+            self.board.hungry.nudge();
+        }
+        self.board.changed.notify_one();
+        self.run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(id: u8, flow: &str, ready: i64) -> ReadyRun {
+        ReadyRun {
+            id: RunId::from_bytes([id; 16]),
+            flow: flow.into(),
+            version: String::new(),
+            ready,
+            event: "{}".into(),
+            seed: [0; 16],
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            base: None,
+            attempt: 1,
+            cpu: std::time::Duration::ZERO,
+            journal: Vec::new(),
+            pending: None,
+        }
+    }
+
+    #[test]
+    fn flows_take_turns_and_none_holds_all_threads() {
+        let board = Board::new(3);
+        for flow in ["a", "b"] {
+            board.expect(flow);
+        }
+        board.fill("a", 0, (1..=5).map(|n| run(n, "a", i64::from(n))).collect(), true);
+        let first = board.take().unwrap();
+        let second = board.take().unwrap();
+        assert_eq!((first.run.flow.as_str(), second.run.flow.as_str()), ("a", "a"));
+        board.fill("b", 0, vec![run(9, "b", 9)], true);
+        let third = board.take().unwrap();
+        assert_eq!(third.run.flow, "b", "the third thread is not for a third run of `a`");
+        let ready = first.off_thread();
+        board.done(ready.id);
+        assert_eq!(board.take().unwrap().run.flow, "a");
+    }
+
+    #[test]
+    fn a_turn_that_was_not_committed_is_read_again() {
+        let board = Board::new(2);
+        board.expect("a");
+        board.fill("a", 0, vec![run(1, "a", 7)], true);
+        let taken = board.take().unwrap().off_thread();
+        assert_eq!(board.running().len(), 1);
+        board.again("a", taken.id, taken.ready);
+        assert_eq!(board.wanting(), [("a".into(), 6)]);
+        assert!(board.running().is_empty());
+    }
+}

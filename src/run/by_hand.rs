@@ -1,0 +1,76 @@
+//! A message that a person sends: checked by the very functions that scripts call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::worker::{Context, snapshot};
+use crate::id::{MessageId, RunId, random_bytes};
+use crate::model::journal::{Question, Read, snapshot_answer};
+use crate::model::message::NewMessage;
+use crate::model::run::ScriptError;
+use crate::script::{Ending, Main, Program, TurnInput, turn};
+
+/// Makes the messages of `{kind, to, text | url | source, ...options}`.
+///
+/// # Errors
+/// What a script would get thrown for the same call.
+pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, ScriptError> {
+    let invalid = |message: &str| ScriptError::new("invalid", message);
+    let Value::Object(fields) = wish else { return Err(invalid("a message is a map")) };
+    let mut options = fields.clone();
+    let kind = options.remove("kind").unwrap_or("text".into());
+    let (function, what) = match kind.as_str() {
+        Some("text") => ("send_text", "text"),
+        Some("link") => ("send_link", "url"),
+        Some("image") => ("send_image", "source"),
+        Some("file") => ("send_file", "source"),
+        _ => return Err(invalid("`kind` is `text`, `link`, `image` or `file`")),
+    };
+    let to = options.remove("to").ok_or_else(|| invalid("`to` is missing"))?;
+    let content = options.remove(what).ok_or_else(|| invalid(&format!("`{what}` is missing")))?;
+    let event = json!({ "to": to, "what": content, "options": options });
+    let text = format!("{function}(event.to, event.what, event.options)");
+    let program = Program::compile(Main { file: "message", text: &text, indent: 0 }, &|_| None)
+        .map_err(|_| invalid("the message cannot be made"))?;
+    let now = context.clock.now();
+    let run = RunId::new(now);
+    let seed = random_bytes();
+    let mut journal = Arc::new(Vec::new());
+    loop {
+        let output = turn(TurnInput {
+            program: &program,
+            event: &event,
+            params: &Value::Null,
+            flow: "",
+            account: None,
+            zone: context.zone.clone(),
+            accounts: context.catalog.borrow().accounts.clone(),
+            secrets: Arc::new(BTreeMap::new()),
+            run,
+            run_time: now,
+            seed,
+            base: now,
+            now,
+            journal: journal.clone(),
+            committed: 0,
+            limits: context.limits,
+            cpu_left: context.limits.cpu_turn,
+        });
+        match output.ending {
+            Ending::Done(_) => {
+                let own = |message| NewMessage { run: None, id: MessageId::new(now), ..message };
+                return Ok(output.promises.messages.into_iter().map(own).collect());
+            }
+            Ending::Thrown(error) | Ending::Failed(error) => return Err(error),
+            Ending::Waiting(pending) => match &pending.question {
+                Question::Read(Read::Snapshot { path }) => {
+                    let copy = snapshot(context, path).map_err(|error| ScriptError::new("file", error))?;
+                    Arc::make_mut(&mut journal).push(pending.answered(now, Ok(snapshot_answer(&copy))));
+                }
+                _ => return Err(invalid("`key` belongs to flows; a message by hand is always a new one")),
+            },
+        }
+    }
+}

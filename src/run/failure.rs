@@ -1,0 +1,41 @@
+//! What a flow's `on_failure` gets to hear.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::intake::prepare;
+use crate::flow::Flow;
+use crate::flow::catalog::Catalog;
+use crate::model::run::{NewRun, ScriptError};
+use crate::store::rows::ReadyRun;
+
+/// The run that hears of a failed one: none without `on_failure`, or when the failed run was
+/// itself one that heard of a failure (so that two flows cannot ping each other for ever).
+pub fn follow_up(
+    catalog: &Catalog,
+    flow: &Flow,
+    run: &ReadyRun,
+    event: &Value,
+    error: &ScriptError,
+    at: Timestamp,
+) -> Option<NewRun> {
+    let next = flow.on_failure.as_deref()?;
+    if event.get("trigger").and_then(Value::as_str) == Some("failure") {
+        return None;
+    }
+    let Some(next) = catalog.flow(next) else {
+        tracing::error!(flow = %flow.name, run = %run.id, "the run failed, and its `on_failure` flow `{next}` is not there");
+        return None;
+    };
+    let mut about = Map::new();
+    // Here `flow` and `run` name what failed, not what hears of it.
+    about.insert("flow".into(), (*flow.name).into());
+    about.insert("run".into(), run.id.to_string().into());
+    about.insert("attempt".into(), run.attempt.into());
+    about.insert("event".into(), event.clone());
+    about.insert(
+        "error".into(),
+        json!({ "kind": error.kind, "message": error.message, "script": error.script, "line": error.line }),
+    );
+    Some(prepare(next, "failure", about, at))
+}

@@ -1,0 +1,270 @@
+//! A store in one SQLite file: one thread writes, others read beside it.
+
+mod outbox;
+mod reading;
+mod runs;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use serde_json::Value;
+
+use super::rows::{
+    Claimed, Committed, Decided, Decision, DueMessage, MessageFilter, MessageRecord, MessageRef, Moved, PhoneMessage,
+    ReadyRun, ResendPolicy, RunFilter, RunRecord, Settlement, Traffic, VersionRow, Woken,
+};
+use super::{Reply, Signals, Store, StoreError};
+use crate::clock::{from_millis, millis};
+use crate::id::{MessageId, RunId};
+use crate::model::journal::{Entry, TurnCommit};
+use crate::model::message::NewMessage;
+use crate::model::run::NewRun;
+use schema::error_of;
+use writer::Writer;
+
+/// The store in a file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    file: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// What a read may fail with: SQLite, or a row that does not read as what it should be.
+type Read<T> = rusqlite::Result<T>;
+
+impl SqliteStore {
+    /// Opens `file`, creating it where there is none, and brings it to the present format.
+    /// `most_backlog` is how many runs may wait for their first turn.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Damaged`] or
+    /// [`StoreError::NoRoom`]; the file is then as it was.
+    pub fn open(file: &Path, most_backlog: u64, signals: Signals) -> Result<Self, StoreError> {
+        // A file that is not ours is looked at by a reader first: opening it for writing would
+        // already change its journal mode.
+        if file.exists() {
+            let reader = read_only(file)?;
+            schema::examine(&reader, &file.display().to_string())?;
+        }
+        let mut connection = writer::connect(file)?;
+        restrict(file)?;
+        schema::migrate(&mut connection)?;
+        let memory = runs::memory(&connection, most_backlog).map_err(|error| error_of(&error))?;
+        let writer = Writer::start(connection, memory, signals)?;
+        Ok(Self { writer, readers: Arc::new(Readers { file: file.into(), idle: Mutex::default() }) })
+    }
+
+    /// Reads at once, on the calling thread: for questions that touch few rows by an index.
+    fn at_once<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> Read<T>) -> Reply<T> {
+        let result = self.readers.with(read);
+        Box::pin(std::future::ready(result))
+    }
+
+    /// Reads on a thread that may block: for lists, which may look at many rows.
+    fn aside<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> Read<T> + Send + 'static) -> Reply<T> {
+        let readers = self.readers.clone();
+        Box::pin(async move {
+            let result = tokio::task::spawn_blocking(move || readers.with(read)).await;
+            result.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
+        })
+    }
+}
+
+impl Readers {
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> Read<T>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => read_only(&self.file)?,
+        };
+        let result = read(&connection).map_err(|error| error_of(&error));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < 4 {
+            idle.push(connection);
+        }
+        result
+    }
+}
+
+fn read_only(file: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags).map_err(|error| error_of(&error))?;
+    let set = "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;";
+    connection.execute_batch(set).map_err(|error| error_of(&error))?;
+    Ok(connection)
+}
+
+/// The file holds what people wrote to each other: it is its owner's alone.
+fn restrict(file: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| StoreError::NoRoom(error.to_string()))
+}
+
+/// A column that holds JSON.
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// A column that holds JSON or nothing.
+fn json_or_none<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<Option<T>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => json(row, column).map(Some),
+    }
+}
+
+/// A column that holds an instant or nothing.
+fn instant(row: &Row<'_>, column: usize) -> Read<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(from_millis))
+}
+
+/// JSON for a column.
+fn text(value: &impl serde::Serialize) -> Read<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+impl Store for SqliteStore {
+    fn keep_versions(&self, versions: Vec<VersionRow>) -> Reply<()> {
+        self.writer.submit(move |work| {
+            let mut insert =
+                work.tx.prepare_cached("INSERT OR IGNORE INTO versions (id, flow, content) VALUES (?, ?, ?)")?;
+            for version in versions {
+                insert.execute(params![version.id, version.flow, version.content])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn version(&self, id: &str) -> Reply<Option<VersionRow>> {
+        let id = id.to_owned();
+        self.at_once(move |connection| {
+            let mut find = connection.prepare_cached("SELECT id, flow, content FROM versions WHERE id = ?")?;
+            let row = |row: &Row<'_>| Ok(VersionRow { id: row.get(0)?, flow: row.get(1)?, content: row.get(2)? });
+            find.query_row([id], row).optional()
+        })
+    }
+
+    fn intake(&self, run: NewRun) -> Reply<()> {
+        self.writer.submit(move |work| runs::intake(work, &run))
+    }
+
+    fn ready_flows(&self) -> Reply<Vec<String>> {
+        self.at_once(runs::ready_flows)
+    }
+
+    fn ready_runs(&self, flow: &str, after: i64, limit: usize) -> Reply<Vec<ReadyRun>> {
+        self.at_once(|connection| runs::ready(connection, flow, after, limit))
+    }
+
+    fn commit_turn(&self, turn: TurnCommit) -> Reply<Committed> {
+        self.writer.submit(move |work| runs::commit_turn(work, turn))
+    }
+
+    fn wake_runs(&self, now: Timestamp) -> Reply<Woken> {
+        self.writer.submit(move |work| runs::wake(work, now))
+    }
+
+    fn kv_get(&self, flow: &str, key: &str, now: Timestamp) -> Reply<Option<Value>> {
+        self.at_once(|connection| {
+            let sql = "SELECT value FROM kv WHERE flow = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)";
+            connection.prepare_cached(sql)?.query_row(params![flow, key, millis(now)], |row| json(row, 0)).optional()
+        })
+    }
+
+    fn promise(&self, message: NewMessage, now: Timestamp) -> Reply<()> {
+        self.writer.submit(move |work| Ok(outbox::insert(work, &message, now)?))
+    }
+
+    fn keyed(&self, flow: &str, key: &str, to: &str) -> Reply<Option<MessageRef>> {
+        self.at_once(|connection| outbox::keyed(connection, flow, key, to))
+    }
+
+    fn due_messages(&self, account: &str, after: i64, limit: usize) -> Reply<Vec<DueMessage>> {
+        self.at_once(|connection| outbox::due(connection, account, after, limit))
+    }
+
+    fn claim(&self, messages: Vec<MessageId>, now: Timestamp) -> Reply<Vec<Claimed>> {
+        self.writer.submit(move |work| Ok(outbox::claim(work, &messages, now)?))
+    }
+
+    fn settle(&self, settlement: Settlement) -> Reply<()> {
+        self.writer.submit(move |work| Ok(outbox::settle(work, settlement)?))
+    }
+
+    fn move_messages(&self, now: Timestamp, resend: Vec<ResendPolicy>) -> Reply<Moved> {
+        self.writer.submit(move |work| Ok(outbox::advance(work, now, &resend)?))
+    }
+
+    fn recover(&self, now: Timestamp) -> Reply<u64> {
+        self.writer.submit(move |work| Ok(outbox::recover(work, now)?))
+    }
+
+    fn decide(&self, id: MessageId, decision: Decision, now: Timestamp) -> Reply<Decided> {
+        self.writer.submit(move |work| Ok(outbox::decide(work, id, decision, now)?))
+    }
+
+    fn runs(&self, filter: RunFilter) -> Reply<Vec<RunRecord>> {
+        self.aside(move |connection| reading::runs(connection, &filter))
+    }
+
+    fn run(&self, id: RunId) -> Reply<Option<RunRecord>> {
+        self.at_once(|connection| reading::run(connection, id))
+    }
+
+    fn journal(&self, id: RunId) -> Reply<Vec<Entry>> {
+        self.aside(move |connection| reading::journal(connection, id))
+    }
+
+    fn messages(&self, filter: MessageFilter) -> Reply<Vec<MessageRecord>> {
+        self.aside(move |connection| reading::messages(connection, &filter))
+    }
+
+    fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>> {
+        self.at_once(|connection| reading::message(connection, id))
+    }
+
+    fn backlog(&self, account: &str) -> Reply<u64> {
+        let account = account.to_owned();
+        self.aside(move |connection| {
+            let sql = "SELECT count(*) FROM messages WHERE account = ? AND state = 1";
+            connection.prepare_cached(sql)?.query_row([account], |row| row.get::<_, i64>(0).map(i64::unsigned_abs))
+        })
+    }
+
+    fn receive_on_phone(&self, message: PhoneMessage) -> Reply<()> {
+        self.writer.submit(move |work| {
+            let sql = "INSERT OR IGNORE INTO phones (id, account, recipient, body, at) VALUES (?, ?, ?, ?, ?)";
+            let body = text(&message.body)?;
+            let values = params![message.id.as_bytes(), message.account, message.to, body, millis(message.at)];
+            work.tx.prepare_cached(sql)?.execute(values)?;
+            Ok(())
+        })
+    }
+
+    fn phone_messages(&self, limit: usize) -> Reply<Vec<PhoneMessage>> {
+        self.aside(move |connection| reading::phone_messages(connection, limit))
+    }
+
+    fn traffic(&self) -> Traffic {
+        use std::sync::atomic::Ordering::Relaxed;
+        let counters = self.writer.counters();
+        Traffic { commits: counters.commits.load(Relaxed), commands: counters.commands.load(Relaxed) }
+    }
+}
+
+/// The sequence numbers and counts that the writer begins with.
+fn first<T: rusqlite::types::FromSql>(connection: &Connection, sql: &str) -> Read<T> {
+    connection.query_row(sql, [], |row| row.get(0))
+}

@@ -1,0 +1,321 @@
+//! Messages: promised, claimed, settled, and moved by the clock or a person. Every change of
+//! state asks the one table in `model::delivery`.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::runs::make_ready;
+use super::writer::Work;
+use super::{Read, instant, json, text};
+use crate::clock::{after, from_millis, millis};
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::{Attempt, Degraded, Goal, MessageState, Step};
+use crate::model::message::NewMessage;
+use crate::store::rows::{
+    Claimed, Decided, Decision, DueMessage, MessageRef, Moved, ResendPolicy, Settlement, Verdict,
+};
+
+/// Most messages that one command moves by the clock: the rest follows at once in the next.
+const MOVES: i64 = 500;
+
+/// The number of a state in its column.
+pub fn number(state: MessageState) -> i64 {
+    MessageState::ALL.iter().position(|known| *known == state).unwrap_or(0) as i64
+}
+
+/// A state from its column.
+pub fn state(row: &Row<'_>, column: usize) -> Read<MessageState> {
+    let number: i64 = row.get(column)?;
+    usize::try_from(number)
+        .ok()
+        .and_then(|number| MessageState::ALL.get(number).copied())
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// Puts a message into the outbox. The same id twice is one message.
+pub fn insert(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> Read<()> {
+    let scheduled = message.at.filter(|at| *at > now);
+    let expires = message.valid_for.map(|span| millis(after(scheduled.unwrap_or(now), span)));
+    let state = if scheduled.is_some() { MessageState::Scheduled } else { MessageState::Queued };
+    let seq = scheduled.is_none().then(|| work.memory.next_seq());
+    let sql = "INSERT OR IGNORE INTO messages
+        (id, run, flow, account, recipient, state, seq, due_at, expires_at, created_at, changed_at, key, body)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    work.tx.prepare_cached(sql)?.execute(params![
+        message.id.as_bytes(),
+        message.run.as_ref().map(RunId::as_bytes),
+        message.flow,
+        message.account,
+        message.to.to_string(),
+        number(state),
+        seq,
+        scheduled.map(millis),
+        expires,
+        millis(now),
+        millis(now),
+        message.key,
+        text(&message.body)?
+    ])?;
+    match scheduled {
+        Some(_) => work.rings.message_timer(),
+        None => work.rings.lane(&message.account),
+    }
+    if expires.is_some() {
+        work.rings.message_timer();
+    }
+    Ok(())
+}
+
+/// The message of a flow under a key.
+pub fn keyed(connection: &Connection, flow: &str, key: &str, to: &str) -> Read<Option<MessageRef>> {
+    let sql = "SELECT id, account FROM messages WHERE flow = ? AND key = ? AND recipient = ?";
+    let row = |row: &Row<'_>| {
+        Ok(MessageRef { id: MessageId::from_bytes(row.get(0)?), to: to.to_owned(), account: row.get(1)? })
+    };
+    connection.prepare_cached(sql)?.query_row(params![flow, key, to], row).optional()
+}
+
+/// Queued messages of a lane, in order.
+pub fn due(connection: &Connection, account: &str, after: i64, limit: usize) -> Read<Vec<DueMessage>> {
+    let sql = "SELECT id, seq, recipient, due_at FROM messages
+        WHERE account = ? AND state = 1 AND seq > ? ORDER BY seq LIMIT ?";
+    let row = |row: &Row<'_>| {
+        Ok(DueMessage {
+            id: MessageId::from_bytes(row.get(0)?),
+            seq: row.get(1)?,
+            to: row.get(2)?,
+            due_at: instant(row, 3)?,
+        })
+    };
+    connection.prepare_cached(sql)?.query_map(params![account, after, limit as i64], row)?.collect()
+}
+
+/// Opens an attempt for each message that is still queued.
+pub fn claim(work: &mut Work<'_>, messages: &[MessageId], now: Timestamp) -> Read<Vec<Claimed>> {
+    let mut claimed = Vec::with_capacity(messages.len());
+    for id in messages {
+        let sql = "SELECT state, recipient, body, tries, attempts, expires_at FROM messages WHERE id = ?";
+        let mut find = work.tx.prepare_cached(sql)?;
+        let row = |row: &Row<'_>| {
+            let message = Claimed { id: *id, to: row.get(1)?, body: json(row, 2)?, tries: row.get(3)? };
+            Ok((state(row, 0)?, message, json::<Vec<Attempt>>(row, 4)?, instant(row, 5)?))
+        };
+        let Some((state, message, mut attempts, expires)) = find.query_row([id.as_bytes()], row).optional()? else {
+            continue;
+        };
+        if expires.is_some_and(|expires| expires <= now) {
+            continue;
+        }
+        let Some(next) = state.after(Step::Claim) else { continue };
+        let attempt = attempts.len() as u32 + 1;
+        attempts.push(Attempt { number: attempt, at: millis(now), outcome: "open".into(), error: None });
+        let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
+        let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
+        work.tx.prepare_cached(sql)?.execute(values)?;
+        claimed.push(message);
+    }
+    Ok(claimed)
+}
+
+/// What a step changes besides the state.
+#[derive(Default)]
+struct Change {
+    outcome: Option<String>,
+    error: Option<String>,
+    due_at: Option<i64>,
+    counts: bool,
+    provider_id: Option<String>,
+    degraded: Vec<Degraded>,
+    /// Begins a new round: the tries are counted anew.
+    anew: bool,
+}
+
+/// Applies one step. Gives the state afterwards, or the one in which the step is not legal.
+fn apply(
+    work: &mut Work<'_>,
+    id: MessageId,
+    step: Step,
+    now: Timestamp,
+    change: Change,
+) -> Read<Option<Result<MessageState, MessageState>>> {
+    let sql = "SELECT state, account, attempts, waited, tries FROM messages WHERE id = ?";
+    let mut find = work.tx.prepare_cached(sql)?;
+    let row = |row: &Row<'_>| {
+        let attempts: Vec<Attempt> = json(row, 2)?;
+        Ok((state(row, 0)?, row.get::<_, String>(1)?, attempts, row.get::<_, bool>(3)?, row.get::<_, u32>(4)?))
+    };
+    let Some((before, account, mut attempts, waited, tries)) = find.query_row([id.as_bytes()], row).optional()? else {
+        return Ok(None);
+    };
+    drop(find);
+    let Some(next) = before.after(step) else { return Ok(Some(Err(before))) };
+    if let (Some(outcome), Some(last)) = (change.outcome, attempts.last_mut())
+        && last.outcome == "open"
+    {
+        last.outcome = outcome;
+        last.error.clone_from(&change.error);
+    }
+    let queued = next == MessageState::Queued;
+    // A message that backs off keeps its place; one that comes back by other ways goes to the end.
+    let keeps_place = before == MessageState::Sending;
+    let seq = (queued && !keeps_place).then(|| work.memory.next_seq());
+    let tries = if change.anew { 0 } else { tries + u32::from(change.counts) };
+    let sql = "UPDATE messages SET state = ?, seq = coalesce(?, seq), due_at = ?, tries = ?, attempts = ?,
+            error = ?, provider_id = coalesce(?, provider_id), degraded = coalesce(?, degraded), changed_at = ?
+        WHERE id = ?";
+    let degraded = (!change.degraded.is_empty()).then(|| text(&change.degraded)).transpose()?;
+    work.tx.prepare_cached(sql)?.execute(params![
+        number(next),
+        seq,
+        change.due_at,
+        tries,
+        text(&attempts)?,
+        change.error,
+        change.provider_id,
+        degraded,
+        millis(now),
+        id.as_bytes()
+    ])?;
+    if queued && !keeps_place {
+        work.rings.lane(&account);
+    }
+    if next == MessageState::Unknown {
+        work.rings.message_timer();
+    }
+    if waited {
+        answer_waits(work, id, next)?;
+    }
+    Ok(Some(Ok(next)))
+}
+
+/// Records how an attempt ended. An attempt that is not open any more (a person decided
+/// meanwhile) changes nothing.
+pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
+    let (step, change) = match settlement.verdict {
+        Verdict::Reached { state, provider_id, degraded } => {
+            let outcome = Some(state.name().to_owned());
+            (Step::Reached(state), Change { outcome, counts: true, provider_id, degraded, ..Change::default() })
+        }
+        Verdict::TryAgain { error: (class, error), due_at, counts } => {
+            let due_at = Some(millis(due_at));
+            (Step::TryAgain, Change { outcome: Some(class), error: Some(error), due_at, counts, ..Change::default() })
+        }
+        Verdict::Doubt { error } => {
+            let outcome = Some("ambiguous".to_owned());
+            (Step::Doubt, Change { outcome, error: Some(error), counts: true, ..Change::default() })
+        }
+        Verdict::Refuse { error: (class, error) } => {
+            (Step::Refuse, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
+        }
+        Verdict::GiveUp { error: (class, error) } => {
+            (Step::GiveUp, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
+        }
+    };
+    apply(work, settlement.id, step, settlement.at, change)?;
+    Ok(())
+}
+
+/// Takes a message back; says whether it was in time.
+pub fn cancel(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool> {
+    let outcome = apply(work, id, Step::Cancel, now, Change::default())?;
+    Ok(outcome.is_some_and(|outcome| outcome.is_ok()))
+}
+
+/// A person's decision.
+pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Timestamp) -> Read<Decided> {
+    let (step, anew) = match decision {
+        Decision::Cancel => (Step::Cancel, false),
+        Decision::Retry => (Step::Retry, true),
+        Decision::ReleaseAsSent => (Step::Vouch, false),
+        Decision::ReleaseAndResend => (Step::Resend, true),
+    };
+    Ok(match apply(work, id, step, now, Change { anew, ..Change::default() })? {
+        None => Decided::Missing,
+        Some(Ok(state)) => Decided::Now(state),
+        Some(Err(state)) => Decided::NotIn(state),
+    })
+}
+
+/// Attempts that were open when the engine died: nobody knows how they ended.
+pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
+    let open = ids(work, "SELECT id FROM messages WHERE state = 2", [])?;
+    for id in &open {
+        let error = Some("the engine stopped while the attempt was open".to_owned());
+        let outcome = Some("interrupted".to_owned());
+        apply(work, *id, Step::Doubt, now, Change { outcome, error, counts: true, ..Change::default() })?;
+    }
+    Ok(open.len() as u64)
+}
+
+/// Moves what the clock moves.
+pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> Read<Moved> {
+    let at = millis(now);
+    let due = ids(work, "SELECT id FROM messages WHERE state = 0 AND due_at <= ? ORDER BY due_at LIMIT ?", [at, MOVES])?;
+    for id in &due {
+        apply(work, *id, Step::Due, now, Change::default())?;
+    }
+    let old = "SELECT id FROM messages WHERE expires_at IS NOT NULL AND state IN (0, 1) AND expires_at <= ? LIMIT ?";
+    let expired = ids(work, old, [at, MOVES])?;
+    for id in &expired {
+        apply(work, *id, Step::Expire, now, Change::default())?;
+    }
+    let mut count = due.len() + expired.len();
+    let mut next: Vec<Option<i64>> = vec![
+        earliest(work, "SELECT min(due_at) FROM messages WHERE state = 0", [])?,
+        earliest(work, "SELECT min(expires_at) FROM messages WHERE expires_at IS NOT NULL AND state IN (0, 1)", [])?,
+    ];
+    for policy in resend {
+        let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
+        let sql = "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ? ORDER BY changed_at LIMIT ?";
+        let unknown = ids(work, sql, params![policy.account, at - wait, MOVES])?;
+        for id in &unknown {
+            apply(work, *id, Step::Resend, now, Change::default())?;
+        }
+        count += unknown.len();
+        let sql = "SELECT min(changed_at) FROM messages WHERE state = 7 AND account = ?";
+        next.push(earliest(work, sql, [&policy.account])?.map(|oldest| oldest.saturating_add(wait)));
+    }
+    Ok(Moved { count: count as u64, next: next.into_iter().flatten().min().map(from_millis) })
+}
+
+fn ids(work: &Work<'_>, sql: &str, values: impl rusqlite::Params) -> Read<Vec<MessageId>> {
+    let mut find = work.tx.prepare_cached(sql)?;
+    find.query_map(values, |row| Ok(MessageId::from_bytes(row.get(0)?)))?.collect()
+}
+
+fn earliest(work: &Work<'_>, sql: &str, values: impl rusqlite::Params) -> Read<Option<i64>> {
+    work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0))
+}
+
+/// Notes that a run waits for a message; says whether the wait is over already.
+pub fn wait_for(work: &mut Work<'_>, run: RunId, message: MessageId, goal: &str) -> Read<bool> {
+    let sql = "SELECT state FROM messages WHERE id = ?";
+    let now = work.tx.prepare_cached(sql)?.query_row([message.as_bytes()], |row| state(row, 0)).optional()?;
+    let goal_kind = Goal::parse(goal).unwrap_or(Goal::Settled);
+    // A message that is no longer kept will never change again.
+    if now.is_none_or(|state| state.answers(goal_kind)) {
+        return Ok(true);
+    }
+    let sql = "INSERT OR REPLACE INTO waits (message, run, goal) VALUES (?, ?, ?)";
+    work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), run.as_bytes(), goal])?;
+    let sql = "UPDATE messages SET waited = 1 WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute([message.as_bytes()])?;
+    Ok(false)
+}
+
+fn answer_waits(work: &mut Work<'_>, message: MessageId, now: MessageState) -> Read<()> {
+    let sql = "SELECT run, goal FROM waits WHERE message = ?";
+    let waits: Vec<([u8; 16], String)> = work
+        .tx
+        .prepare_cached(sql)?
+        .query_map([message.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Read<_>>()?;
+    for (run, goal) in waits {
+        if now.answers(Goal::parse(&goal).unwrap_or(Goal::Settled)) {
+            make_ready(work, &run)?;
+            let sql = "DELETE FROM waits WHERE message = ? AND run = ?";
+            work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), run])?;
+        }
+    }
+    Ok(())
+}

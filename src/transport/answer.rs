@@ -1,0 +1,102 @@
+//! What all gateways' answers have in common: a bounded body, and the ways of not arriving.
+
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+
+use crate::model::delivery::{ErrorClass, SendError};
+
+/// Most bytes of an answer that are read; what follows is of no use to us.
+const LONGEST: usize = 256 << 10;
+
+/// An answer, read as far as is useful.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Retry-After`, if it was given in seconds.
+    pub retry_after: Option<Duration>,
+    /// The body, or its beginning.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// The body's first line as people can read it: without control characters, cut short.
+    pub fn excerpt(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let line = text.trim().lines().next().unwrap_or_default();
+        let mut excerpt: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+        if line.chars().count() > 200 {
+            excerpt.push('…');
+        }
+        excerpt
+    }
+}
+
+/// Sends a request and reads the answer.
+///
+/// # Errors
+/// [`ErrorClass::Upstream`] when the request certainly did not go out, else
+/// [`ErrorClass::Ambiguous`].
+pub async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, SendError> {
+    let mut response = request.send().await.map_err(|error| unsent(&error))?;
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        // A day is the longest that is believed.
+        .map(|seconds: u64| Duration::from_secs(seconds.min(86_400)));
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() < LONGEST => body.extend_from_slice(&chunk),
+            // The rest of an endless answer is not waited for.
+            Ok(Some(_) | None) => break,
+            Err(error) => return Err(doubt(format!("the answer broke off: {}", causes(&error)))),
+        }
+    }
+    body.truncate(LONGEST);
+    Ok(Answer { status, retry_after, body })
+}
+
+/// Nobody knows what the gateway did.
+pub fn doubt(message: impl Into<String>) -> SendError {
+    SendError::new(ErrorClass::Ambiguous, message)
+}
+
+fn unsent(error: &reqwest::Error) -> SendError {
+    if error.is_builder() {
+        return SendError::new(ErrorClass::Invalid, format!("the request cannot be made: {}", causes(error)));
+    }
+    if error.is_connect() {
+        let message = format!("the gateway cannot be reached: {}; is it running, is `url` right?", causes(error));
+        return SendError::new(ErrorClass::Upstream { retry_after: None }, message);
+    }
+    if error.is_timeout() {
+        return doubt("the gateway did not answer in time");
+    }
+    doubt(format!("the connection broke: {}", causes(error)))
+}
+
+/// An error with its causes, without the address (which may hold a secret).
+fn causes(error: &reqwest::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        next = cause.source();
+    }
+    match texts.is_empty() {
+        true => "no reason given".into(),
+        false => texts.join(": "),
+    }
+}

@@ -1,0 +1,63 @@
+//! Gateways: one contract, one file for each dialect. No gateway's oddity leaves its file.
+
+pub mod answer;
+pub mod gowa;
+pub mod sandbox;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::MessageId;
+use crate::model::capability::Capabilities;
+use crate::model::delivery::{Receipt, SendError};
+use crate::model::message::Body;
+use crate::model::recipient::Recipient;
+
+/// A message on its way to a gateway, already fitted to what the transport can do.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Our id for it.
+    pub id: MessageId,
+    /// Whom it goes to.
+    pub to: Recipient,
+    /// What it says.
+    pub body: Body,
+    /// Where the bytes of its picture or document are, when they are ours.
+    pub file: Option<PathBuf>,
+}
+
+/// What sending gives.
+pub type Sending = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send>>;
+
+/// Our adapter for one gateway's dialect.
+pub trait Transport: Send + Sync {
+    /// What the gateway can do.
+    fn capabilities(&self) -> &'static Capabilities;
+
+    /// One request to the gateway; each error says by its class whether anything can have gone
+    /// out.
+    fn send(&self, message: Outgoing) -> Sending;
+}
+
+/// A transport shared by everything that sends through its account.
+pub type SharedTransport = Arc<dyn Transport>;
+
+/// The client that all transports send with: no redirects, no proxies, connections kept.
+///
+/// # Errors
+/// When the machine's certificates cannot be read.
+pub fn client() -> Result<reqwest::Client, String> {
+    // A second call finds the provider installed, which is all that it wants.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("postrider/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| error.to_string())
+}
