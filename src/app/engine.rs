@@ -89,7 +89,10 @@ impl Engine {
         let clock = outside.clock;
         let interrupted = store.recover(clock.now()).await?;
         if interrupted > 0 {
-            tracing::warn!(messages = interrupted, "attempts were open when the engine last stopped; these messages are unknown");
+            tracing::warn!(
+                messages = interrupted,
+                "attempts were open when the engine last stopped; these messages are unknown"
+            );
         }
         let phones: Arc<dyn Phones> = Arc::new(StoredPhones { store: store.clone(), clock: clock.clone() });
         let accounts = workspace.accounts(&phones).map_err(StartError::System)?;

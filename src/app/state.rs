@@ -40,7 +40,14 @@ impl StateFolder {
         fs::create_dir_all(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         let file = path.join("lock");
-        let lock = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(file).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(file)
+            .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, lock }),
             Err(TryLockError::WouldBlock) => {

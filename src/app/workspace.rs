@@ -25,7 +25,11 @@ impl Workspace {
     ///
     /// # Errors
     /// All findings in `postrider.yaml` and `.env`.
-    pub fn open(root: &Path, flags: Flags, process: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<Diagnostic>> {
+    pub fn open(
+        root: &Path,
+        flags: Flags,
+        process: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         if !root.is_dir() {
             let message = "there is no such folder";
             return Err(vec![Diagnostic::error(&root.display().to_string(), 0, 0, message)]);

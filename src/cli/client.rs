@@ -31,10 +31,8 @@ impl Place {
         let not_running = "Postrider is not running on this workspace; start it with `postrider run`";
         let address = read_address(&self.root).ok_or_else(|| not_running.to_owned())?;
         let token = read_token(&self.root).ok_or("the token in .postrider/admin-token cannot be read".to_owned())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| error.to_string())?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         let url = format!("http://{}/api/v1{path}", address.admin);
         let (status, text) = runtime.block_on(async move {
             let client = crate::transport::client()?;

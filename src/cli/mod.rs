@@ -1,7 +1,7 @@
 //! The commands.
 
-mod client;
 mod check;
+mod client;
 mod run;
 mod show;
 mod table;

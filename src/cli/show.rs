@@ -55,7 +55,8 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
     place.print(&answer, |answer| {
         let flows: Vec<&Value> = if name.is_some() { vec![answer] } else { rows(answer, "flows").collect() };
         let row = |flow: &&Value| {
-            let triggers = rows(flow, "triggers").map(|trigger| format!("{} {}", cell(&trigger["kind"]), cell(&trigger["path"])));
+            let triggers =
+                rows(flow, "triggers").map(|trigger| format!("{} {}", cell(&trigger["kind"]), cell(&trigger["path"])));
             let triggers = triggers.collect::<Vec<_>>().join(", ");
             let version: String = cell(&flow["version"]).chars().take(8).collect();
             let enabled = if flow["enabled"] == json!(true) { "yes" } else { "no" };
@@ -63,7 +64,11 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
             vec![cell(&flow["name"]), enabled.into(), triggers, version, cell(&flow["last_run"]["state"])]
         };
         let list: Vec<Vec<String>> = flows.iter().map(row).collect();
-        table(&["FLOW", "ENABLED", "TRIGGERS", "VERSION", "LAST RUN"], &list, "there are no flows; add one below flows/");
+        table(
+            &["FLOW", "ENABLED", "TRIGGERS", "VERSION", "LAST RUN"],
+            &list,
+            "there are no flows; add one below flows/",
+        );
         for finding in rows(answer, "diagnostics") {
             println!("{}:{}: {}", cell(&finding["file"]), cell(&finding["line"]), cell(&finding["message"]));
         }
@@ -100,7 +105,13 @@ fn show_run(run: &Value) {
         println!("{field:12} {}", cell(&run[field]));
     }
     if let Some(error) = run["error"].as_object() {
-        println!("{:12} {} at {}:{}", "error", cell(&error["message"]), cell(&run["error"]["script"]), cell(&run["error"]["line"]));
+        println!(
+            "{:12} {} at {}:{}",
+            "error",
+            cell(&error["message"]),
+            cell(&run["error"]["script"]),
+            cell(&run["error"]["line"])
+        );
     }
     if !run["waiting_for"].is_null() {
         println!("{:12} {}", "waits", cell(&run["waiting_for"]["detail"]));
@@ -144,10 +155,14 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
         MessagesCommand::Show { id } => place.get(&format!("/messages/{id}"))?,
         MessagesCommand::Retry { id } => place.post(&format!("/messages/{id}/retry"), &json!({}))?,
         MessagesCommand::Cancel { id } => place.post(&format!("/messages/{id}/cancel"), &json!({}))?,
-        MessagesCommand::Release { id, as_what } => place.post(&format!("/messages/{id}/release"), &json!({ "as": as_what }))?,
+        MessagesCommand::Release { id, as_what } => {
+            place.post(&format!("/messages/{id}/release"), &json!({ "as": as_what }))?
+        }
     };
     place.print(&answer, |message| {
-        for field in ["id", "run", "flow", "account", "to", "kind", "state", "why", "provider_id", "created_at", "due_at"] {
+        for field in
+            ["id", "run", "flow", "account", "to", "kind", "state", "why", "provider_id", "created_at", "due_at"]
+        {
             println!("{field:12} {}", cell(&message[field]));
         }
         println!("{:12} {}", "content", gist(&message["body"]));
@@ -169,8 +184,12 @@ pub fn send(place: &Place, args: &SendArgs) -> Result<(), Failure> {
         _ => "source",
     };
     let mut wish = json!({ "kind": args.kind, "to": args.to, field: args.what });
-    let options =
-        [("account", &args.account), ("caption", &args.caption), ("title", &args.title), ("description", &args.description)];
+    let options = [
+        ("account", &args.account),
+        ("caption", &args.caption),
+        ("title", &args.title),
+        ("description", &args.description),
+    ];
     for (name, value) in options {
         if let Some(value) = value {
             wish[name] = json!(value);

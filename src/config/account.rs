@@ -11,7 +11,15 @@ use crate::units::{nearest, parse_duration, parse_rate};
 
 /// What every account may have.
 const COMMON: [&str; 9] = [
-    "transport", "pace", "timeout", "retry", "on_unknown", "unknown_after", "on_unsupported", "fallback", "inbound_token",
+    "transport",
+    "pace",
+    "timeout",
+    "retry",
+    "on_unknown",
+    "unknown_after",
+    "on_unsupported",
+    "fallback",
+    "inbound_token",
 ];
 const GOWA: [&str; 4] = ["url", "device", "basic_auth", "webhook_secret"];
 const TRANSPORTS: [&str; 9] =
@@ -104,7 +112,12 @@ pub fn read(key: &Node, node: &Node, environment: &Environment, findings: &mut F
     })
 }
 
-fn gateway(node: &Node, fields: &mut Fields<'_>, environment: &Environment, findings: &mut Findings) -> Option<Gateway> {
+fn gateway(
+    node: &Node,
+    fields: &mut Fields<'_>,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> Option<Gateway> {
     let Some(transport) = fields.take("transport") else {
         findings.at(node, "an account needs a `transport`").hint(format!("it is one of {}", TRANSPORTS.join(", ")));
         return None;
@@ -144,7 +157,9 @@ fn gowa(fields: &mut Fields<'_>, environment: &Environment, findings: &mut Findi
         }
         None => {
             if let Some(node) = url_node {
-                findings.at(node, format!("`{url}` is no web address")).hint("write one such as `http://127.0.0.1:3000`");
+                findings
+                    .at(node, format!("`{url}` is no web address"))
+                    .hint("write one such as `http://127.0.0.1:3000`");
             }
             return None;
         }
@@ -168,7 +183,9 @@ fn pace(node: &Node, default: Pace, findings: &mut Findings) -> Pace {
         if word == "unlimited" {
             return Pace::UNLIMITED;
         }
-        findings.at(node, format!("`{word}` is no pace")).hint("write `pace: unlimited` or `pace: { rate: 30/min, burst: 10 }`");
+        findings
+            .at(node, format!("`{word}` is no pace"))
+            .hint("write `pace: unlimited` or `pace: { rate: 30/min, burst: 10 }`");
         return default;
     }
     let keys = ["rate", "burst", "per_recipient", "daily", "new_recipients", "jitter", "quiet"];
@@ -178,7 +195,8 @@ fn pace(node: &Node, default: Pace, findings: &mut Findings) -> Pace {
             findings.not_yet(node, key);
         }
     }
-    let burst = |text: &str| text.parse().ok().filter(|count| *count > 0).ok_or("it is a whole number from 1".to_owned());
+    let burst =
+        |text: &str| text.parse().ok().filter(|count| *count > 0).ok_or("it is a whole number from 1".to_owned());
     Pace {
         rate: fields.parsed("rate", parse_rate, findings).or(default.rate),
         burst: fields.parsed("burst", burst, findings).unwrap_or(default.burst),

@@ -15,8 +15,18 @@ use crate::units::{nearest, parse_bytes, parse_duration};
 
 const FILE: &str = "postrider.yaml";
 const KEYS: [&str; 12] = [
-    "timezone", "store", "listen", "admin", "admin_hosts", "public_url", "trusted_proxies", "default_account",
-    "accounts", "http", "limits", "keep",
+    "timezone",
+    "store",
+    "listen",
+    "admin",
+    "admin_hosts",
+    "public_url",
+    "trusted_proxies",
+    "default_account",
+    "accounts",
+    "http",
+    "limits",
+    "keep",
 ];
 const NOT_YET: [&str; 4] = ["public_url", "trusted_proxies", "http", "keep"];
 
@@ -29,7 +39,8 @@ pub fn read(
     let mut findings = Findings::new(FILE);
     let empty = Node { line: 0, column: 0, value: Yaml::Map(Vec::new()) };
     // A file of comments alone says as much as no file.
-    let text = text.filter(|text| text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    let text =
+        text.filter(|text| text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
     let node = match text.map(|text| node::parse(FILE, text)) {
         None => empty,
         Some(Ok(node)) => node,
@@ -40,7 +51,13 @@ pub fn read(
     settings.ok_or_else(|| vec![Diagnostic::error(FILE, 0, 0, "the settings cannot be read")])
 }
 
-fn build(root: &Path, node: &Node, flags: Flags, environment: Environment, findings: &mut Findings) -> Option<Settings> {
+fn build(
+    root: &Path,
+    node: &Node,
+    flags: Flags,
+    environment: Environment,
+    findings: &mut Findings,
+) -> Option<Settings> {
     let mut fields = Fields::of(node, "postrider.yaml", &KEYS, findings)?;
     for key in NOT_YET {
         if let Some(node) = fields.take(key) {

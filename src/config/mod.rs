@@ -67,7 +67,11 @@ impl Settings {
     ///
     /// # Errors
     /// All findings.
-    pub fn load(root: &Path, flags: Flags, process: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<Diagnostic>> {
+    pub fn load(
+        root: &Path,
+        flags: Flags,
+        process: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let environment = Environment::new(dotenv(root)?, process);
         let flags = flags.or_environment(&environment);
         let path = root.join("postrider.yaml");

@@ -65,7 +65,9 @@ impl Catalog {
                     Ok(flow) => flows.push(flow),
                     Err(list) => findings.extend(list),
                 },
-                Err(error) => findings.push(Diagnostic::error(&path, 0, 0, format!("the file cannot be read: {error}"))),
+                Err(error) => {
+                    findings.push(Diagnostic::error(&path, 0, 0, format!("the file cannot be read: {error}")))
+                }
             }
         }
         Self::of(flows, findings, accounts)
@@ -103,7 +105,8 @@ impl Catalog {
         }
         for flow in set.values() {
             if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.contains_key(*next)) {
-                let mut finding = Diagnostic::error(&flow.file, 0, 0, format!("`on_failure`: there is no flow `{next}`"));
+                let mut finding =
+                    Diagnostic::error(&flow.file, 0, 0, format!("`on_failure`: there is no flow `{next}`"));
                 finding.severity = crate::model::diagnostic::Severity::Warning;
                 findings.push(finding);
             }
@@ -135,16 +138,13 @@ impl Catalog {
 }
 
 /// A webhook that another flow has already, or that cannot be told from another's.
-fn collision(
-    flow: &Flow,
-    paths: &BTreeMap<String, Vec<Route>>,
-    probe: &mut matchit::Router<()>,
-) -> Option<Diagnostic> {
+fn collision(flow: &Flow, paths: &BTreeMap<String, Vec<Route>>, probe: &mut matchit::Router<()>) -> Option<Diagnostic> {
     let mut own: BTreeSet<(&str, &str)> = BTreeSet::new();
     for Trigger::Webhook(webhook) in &flow.triggers {
         for method in &webhook.methods {
             let taken = paths.get(&webhook.path).into_iter().flatten();
-            let other = taken.filter(|route| route.webhook().methods.contains(method)).map(|route| &route.flow.file).next();
+            let other =
+                taken.filter(|route| route.webhook().methods.contains(method)).map(|route| &route.flow.file).next();
             if other.is_some() || !own.insert((webhook.path.as_str(), method.as_str())) {
                 let file = other.map_or("this file", String::as_str);
                 let message = format!("{file} has the webhook {method} {} already", webhook.path);
@@ -157,7 +157,10 @@ fn collision(
             && with != webhook.path
         {
             let message = format!("the webhook {} cannot be told from {with}", webhook.path);
-            return Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint("name the parameters alike, or use another path"));
+            return Some(
+                Diagnostic::error(&flow.file, 0, 0, message)
+                    .with_hint("name the parameters alike, or use another path"),
+            );
         }
     }
     None

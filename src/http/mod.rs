@@ -56,8 +56,8 @@ pub async fn serve(house: Arc<House>, public: TcpListener, private: TcpListener)
         let (draining, stopped) = (shutdown.clone(), shutdown.clone());
         async move {
             let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-            let served = axum::serve(listener, service)
-                .with_graceful_shutdown(async move { draining.draining().await });
+            let served =
+                axum::serve(listener, service).with_graceful_shutdown(async move { draining.draining().await });
             tokio::select! {
                 result = served => {
                     if let Err(error) = result {

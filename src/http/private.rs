@@ -49,7 +49,10 @@ async fn ready(State(house): State<Arc<House>>) -> Response<Body> {
 /// our names.
 async fn called_by_name(State(house): State<Arc<House>>, request: Request<Body>, next: Next) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(name, _)| name);
     let name = name.to_ascii_lowercase();
     let loopback = matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]");
     if loopback || house.admin_hosts.iter().any(|known| *known == name) {

@@ -49,7 +49,8 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         return Err(Refused::missing(format!("no flow has a webhook at {path}")));
     };
     let method = head.method.as_str();
-    let Some(route) = matched.routes.iter().find(|route| route.webhook().methods.iter().any(|known| known == method)) else {
+    let Some(route) = matched.routes.iter().find(|route| route.webhook().methods.iter().any(|known| known == method))
+    else {
         let allowed: Vec<_> = matched.routes.iter().flat_map(|route| route.webhook().methods.iter().cloned()).collect();
         let message = format!("{path} takes {}, not {method}", allowed.join(" and "));
         let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", message);
@@ -58,8 +59,7 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
     let webhook = route.webhook();
     let raw = whole(body, house.body_limit).await?;
     if let Some(rule) = &webhook.verify {
-        verify(rule, &head.headers, &raw)
-            .map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why))?;
+        verify(rule, &head.headers, &raw).map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why))?;
     }
     let text = String::from_utf8_lossy(&raw);
     let mut event = Map::new();
@@ -135,7 +135,8 @@ async fn whole(body: Body, limit: usize) -> Result<Bytes, Refused> {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
             let message = format!("the body is larger than {limit} bytes");
-            Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).hint("raise `limits.body` in postrider.yaml"))
+            Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+                .hint("raise `limits.body` in postrider.yaml"))
         }
         Err(_) => Err(Refused::bad("the body broke off")),
     }

@@ -89,10 +89,11 @@ impl MessageState {
             (Scheduled, Step::Due) => Some(Queued),
             (Queued, Step::Claim) => Some(Sending),
             (Sending, Step::Reached(state @ (Accepted | Sent | Delivered | Read))) => Some(state),
-            (
-                Accepted | Sent | Delivered | Unknown,
-                Step::Reached(state @ (Accepted | Sent | Delivered | Read)),
-            ) if self == Unknown || state > self => Some(state),
+            (Accepted | Sent | Delivered | Unknown, Step::Reached(state @ (Accepted | Sent | Delivered | Read)))
+                if self == Unknown || state > self =>
+            {
+                Some(state)
+            }
             (Sending, Step::TryAgain) => Some(Queued),
             (Sending, Step::Doubt) => Some(Unknown),
             (Sending | Accepted | Sent, Step::Refuse) => Some(Rejected),

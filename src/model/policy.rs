@@ -73,11 +73,8 @@ pub struct Pace {
 impl Pace {
     /// For a bridge to a single phone: what a busy person might do. Faster than this, numbers
     /// get banned.
-    pub const PHONE: Self = Self {
-        rate: Some((30, Duration::from_secs(60))),
-        burst: 10,
-        per_recipient: Some((1, Duration::from_secs(2))),
-    };
+    pub const PHONE: Self =
+        Self { rate: Some((30, Duration::from_secs(60))), burst: 10, per_recipient: Some((1, Duration::from_secs(2))) };
 
     /// No limit.
     pub const UNLIMITED: Self = Self { rate: None, burst: 0, per_recipient: None };

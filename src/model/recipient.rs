@@ -86,12 +86,10 @@ impl<'de> Deserialize<'de> for Recipient {
 /// International digits of a phone. What E.164 allows is the business of `phonenumber`; ours is
 /// only that digits without `+` or `00` are international already.
 fn phone(text: &str) -> Result<String, String> {
-    let wrong = |why: &str| {
-        format!("`{text}` is no phone number: {why}; write it internationally, such as `+1 541-754-3010`")
-    };
-    let strange = text
-        .chars()
-        .find(|c| !(c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}')));
+    let wrong =
+        |why: &str| format!("`{text}` is no phone number: {why}; write it internationally, such as `+1 541-754-3010`");
+    let strange =
+        text.chars().find(|c| !(c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}')));
     if let Some(strange) = strange {
         return Err(wrong(&format!("`{strange}` does not belong in one")));
     }
@@ -109,8 +107,7 @@ fn phone(text: &str) -> Result<String, String> {
     if !(7..=15).contains(&digits.len()) {
         return Err(wrong(&format!("it has {} digits where 7 to 15 are possible", digits.len())));
     }
-    let parsed = phonenumber::parse(None, format!("+{digits}"))
-        .map_err(|_| wrong("no country has such a number"))?;
+    let parsed = phonenumber::parse(None, format!("+{digits}")).map_err(|_| wrong("no country has such a number"))?;
     let code = parsed.code().value();
     Ok(format!("{code}{}", parsed.national()))
 }
@@ -121,9 +118,7 @@ mod tests {
 
     #[test]
     fn usual_writings_mean_one_phone() {
-        for text in
-            ["+1 541-754-3010", "15417543010", "+1 (541) 754.3010", "0015417543010", "15417543010@c.us"]
-        {
+        for text in ["+1 541-754-3010", "15417543010", "+1 (541) 754.3010", "0015417543010", "15417543010@c.us"] {
             assert_eq!(Recipient::parse(text).unwrap().to_string(), "+15417543010", "{text}");
         }
         assert_eq!(Recipient::parse("+44 (0)20 7946 0000").unwrap().to_string(), "+442079460000");

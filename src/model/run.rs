@@ -27,15 +27,8 @@ pub enum RunState {
 
 impl RunState {
     /// Every state, in the order of their numbers in the store.
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Running,
-        Self::Waiting,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Skipped,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Waiting, Self::Succeeded, Self::Failed, Self::Cancelled, Self::Skipped];
 
     /// The word for it.
     pub fn name(self) -> &'static str {

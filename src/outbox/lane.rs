@@ -267,7 +267,8 @@ impl Attempt {
             tracing::warn!(account = %self.account.name, message = %message.id, class = error.class.name(), "{}", error.message);
         }
         let chance = u64::from_be_bytes(message.id.as_bytes()[8..].try_into().unwrap_or_default());
-        let (verdict, effect) = decide(result, message.tries, &self.account.retry, now, chance ^ u64::from(message.tries));
+        let (verdict, effect) =
+            decide(result, message.tries, &self.account.retry, now, chance ^ u64::from(message.tries));
         loop {
             let settlement = Settlement { id: message.id, at: now, verdict: verdict.clone() };
             match self.store.settle(settlement).await {

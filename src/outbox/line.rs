@@ -204,10 +204,8 @@ mod tests {
         for _ in 0..10_000 {
             while let Some(cursor) = line.wants() {
                 let part: Vec<_> = all.iter().filter(|due| due.seq > cursor).take(100).cloned().collect();
-                let part: Vec<_> = part
-                    .into_iter()
-                    .filter(|due| !sent.values().flatten().any(|seq| *seq == due.seq))
-                    .collect();
+                let part: Vec<_> =
+                    part.into_iter().filter(|due| !sent.values().flatten().any(|seq| *seq == due.seq)).collect();
                 let whole = all.iter().filter(|due| due.seq > cursor).count() <= 100;
                 if part.is_empty() && !whole {
                     break;

@@ -41,9 +41,7 @@ pub fn decide(
     match error.class.remedy() {
         Remedy::Refuse => (Verdict::Refuse { error: named }, Effect::Leave),
         Remedy::Doubt => (Verdict::Doubt { error: error.message }, Effect::Leave),
-        Remedy::Pause => {
-            (Verdict::TryAgain { error: named, due_at: now, counts: false }, Effect::Pause(error.message))
-        }
+        Remedy::Pause => (Verdict::TryAgain { error: named, due_at: now, counts: false }, Effect::Pause(error.message)),
         Remedy::Retry if tries + 1 >= retry.attempts => (Verdict::GiveUp { error: named }, Effect::Leave),
         Remedy::Retry => {
             let asked = error.class.retry_after().unwrap_or(Duration::ZERO);
@@ -67,8 +65,7 @@ mod tests {
 
     #[test]
     fn errors_lead_to_their_remedies() {
-        let limited =
-            |scope| ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(30)), scope };
+        let limited = |scope| ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(30)), scope };
         let later = after(Timestamp::UNIX_EPOCH, Duration::from_secs(30));
         assert_eq!(of(limited(Scope::Recipient), 0).1, Effect::Back(later));
         assert_eq!(of(limited(Scope::Account), 0).1, Effect::Rest(later));

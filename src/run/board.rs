@@ -52,7 +52,13 @@ pub struct Taken {
 impl Board {
     /// For so many threads.
     pub fn new(threads: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), hungry: Bell::default(), settled: Bell::default(), threads })
+        Arc::new(Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            hungry: Bell::default(),
+            settled: Bell::default(),
+            threads,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

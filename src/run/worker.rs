@@ -56,7 +56,12 @@ pub struct Context {
 ///
 /// # Errors
 /// When the system gives no more threads.
-pub fn start_threads(count: usize, board: &Arc<Board>, context: &Arc<Context>, runtime: &Handle) -> std::io::Result<()> {
+pub fn start_threads(
+    count: usize,
+    board: &Arc<Board>,
+    context: &Arc<Context>,
+    runtime: &Handle,
+) -> std::io::Result<()> {
     for number in 0..count {
         let (board, context, runtime) = (board.clone(), context.clone(), runtime.clone());
         std::thread::Builder::new().name(format!("turn-{number}")).stack_size(STACK).spawn(move || {
@@ -70,7 +75,13 @@ pub fn start_threads(count: usize, board: &Arc<Board>, context: &Arc<Context>, r
 }
 
 /// Hands in a turn. The thread does not wait for the disk.
-fn hand_in(board: &Arc<Board>, context: &Arc<Context>, runtime: &Handle, taken: Taken, work: Result<TurnCommit, StoreError>) {
+fn hand_in(
+    board: &Arc<Board>,
+    context: &Arc<Context>,
+    runtime: &Handle,
+    taken: Taken,
+    work: Result<TurnCommit, StoreError>,
+) {
     let run = taken.off_thread();
     let said = work.as_ref().ok().and_then(said);
     let commit = work.map(|commit| context.store.commit_turn(commit));
@@ -253,7 +264,12 @@ fn failed(run: &ReadyRun, now: jiff::Timestamp, error: ScriptError) -> TurnCommi
 }
 
 /// The answer to a question that can be answered now.
-async fn answer(context: &Context, flow: &Flow, question: &Question, now: jiff::Timestamp) -> Result<Answer, StoreError> {
+async fn answer(
+    context: &Context,
+    flow: &Flow,
+    question: &Question,
+    now: jiff::Timestamp,
+) -> Result<Answer, StoreError> {
     Ok(Ok(match question {
         Question::Sleep { .. } => Value::Null,
         Question::Delivery { message, .. } => match context.store.message(*message).await? {

@@ -39,7 +39,11 @@ fn kit() -> &'static Kit {
         }
         names.retain(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
         for (space, module) in &spaces {
-            names.extend(module.gen_fn_signatures_with_mapper(|kind| kind.into()).map(|signature| format!("{space}::{}", name_in(&signature))));
+            names.extend(
+                module
+                    .gen_fn_signatures_with_mapper(|kind| kind.into())
+                    .map(|signature| format!("{space}::{}", name_in(&signature))),
+            );
         }
         names.sort();
         names.dedup();
@@ -141,27 +145,18 @@ fn bound_growth(module: &mut RhaiModule) {
         room(&ctx, count(len))?;
         Ok(vec![(with & 0xff) as u8; count(len) as usize])
     });
-    fn replaced(
-        ctx: &NativeCallContext,
-        text: &mut ImmutableString,
-        find: &str,
-        by: &str,
-    ) -> HostResult<()> {
+    fn replaced(ctx: &NativeCallContext, text: &mut ImmutableString, find: &str, by: &str) -> HostResult<()> {
         let hits = text.matches(find).count() as u64;
         room(ctx, hits.saturating_mul(by.len() as u64).saturating_add(text.len() as u64))?;
         *text = text.replace(find, by).into();
         Ok(())
     }
-    module.set_native_fn(
-        "replace",
-        |ctx: NativeCallContext, text: &mut ImmutableString, find: &str, by: &str| replaced(&ctx, text, find, by),
-    );
-    module.set_native_fn(
-        "replace",
-        |ctx: NativeCallContext, text: &mut ImmutableString, find: char, by: &str| {
-            replaced(&ctx, text, find.encode_utf8(&mut [0; 4]), by)
-        },
-    );
+    module.set_native_fn("replace", |ctx: NativeCallContext, text: &mut ImmutableString, find: &str, by: &str| {
+        replaced(&ctx, text, find, by)
+    });
+    module.set_native_fn("replace", |ctx: NativeCallContext, text: &mut ImmutableString, find: char, by: &str| {
+        replaced(&ctx, text, find.encode_utf8(&mut [0; 4]), by)
+    });
     // Pieces of a text weigh far more than their letters.
     fn pieces<'a>(
         ctx: &NativeCallContext,

@@ -51,7 +51,10 @@ fn kind_of_name(name: &str) -> &'static str {
     match name {
         "ErrorVariableNotFound" | "ErrorPropertyNotFound" => "unknown_name",
         "ErrorFunctionNotFound" | "ErrorModuleNotFound" => "unknown_function",
-        "ErrorIndexNotFound" | "ErrorArrayBounds" | "ErrorStringBounds" | "ErrorBitFieldBounds"
+        "ErrorIndexNotFound"
+        | "ErrorArrayBounds"
+        | "ErrorStringBounds"
+        | "ErrorBitFieldBounds"
         | "ErrorIndexingType" => "index",
         "ErrorMismatchDataType" | "ErrorMismatchOutputType" | "ErrorFor" => "type",
         "ErrorArithmetic" => "arithmetic",

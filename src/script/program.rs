@@ -42,10 +42,7 @@ impl Program {
     /// # Errors
     /// All findings: syntax, unknown functions, imports that are not literal, modules that are
     /// missing or import each other in a circle.
-    pub fn compile(
-        main: Main<'_>,
-        load: &dyn Fn(&str) -> Option<Arc<str>>,
-    ) -> Result<Self, Vec<Diagnostic>> {
+    pub fn compile(main: Main<'_>, load: &dyn Fn(&str) -> Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
         let mut build = Build { load, findings: Vec::new(), modules: Modules::new(), open: Vec::new() };
         let mut texts = BTreeMap::from([(main.file.to_owned(), Arc::from(main.text))]);
         let mut caught = HashSet::new();
@@ -157,7 +154,10 @@ impl Build<'_> {
             self.findings.push(Diagnostic::error(from, line, column, message).with_hint(hint));
         };
         if self.open.iter().any(|open| open == name) {
-            return refuse(format!("module `{name}` imports itself in a circle"), "move what both need to a third module");
+            return refuse(
+                format!("module `{name}` imports itself in a circle"),
+                "move what both need to a third module",
+            );
         }
         if name.split('/').any(|part| part.is_empty() || part.starts_with('.')) || name.ends_with(".rhai") {
             return refuse(
@@ -222,16 +222,24 @@ fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
             }
             Some(ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at))) => {
                 let name = call.name.as_str();
-                let full = if call.namespace.is_empty() { name.to_owned() } else { format!("{}::{name}", call.namespace) };
+                let full =
+                    if call.namespace.is_empty() { name.to_owned() } else { format!("{}::{name}", call.namespace) };
                 let space = full.split_once("::").map(|(space, _)| space);
                 let ours = match space {
-                    None => call.op_token.is_none() && name.starts_with(|c: char| c.is_ascii_alphabetic()) && !own.contains(name),
+                    None => {
+                        call.op_token.is_none()
+                            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+                            && !own.contains(name)
+                    }
                     Some(space) => names.iter().any(|known| known.starts_with(&format!("{space}::"))),
                 };
                 if ours && names.binary_search(&full).is_err() && !RHAI_WORDS.contains(&name) {
                     let (line, column) = line_column(*at);
                     let mut finding = Diagnostic::error(file, line, column, format!("there is no function `{full}`"));
-                    if let Some(near) = crate::units::nearest(&full, names.iter().map(String::as_str).chain(own.iter().map(String::as_str))) {
+                    if let Some(near) = crate::units::nearest(
+                        &full,
+                        names.iter().map(String::as_str).chain(own.iter().map(String::as_str)),
+                    ) {
                         finding = finding.with_hint(format!("did you mean `{near}`?"));
                     }
                     seen.findings.push(finding);
@@ -245,9 +253,8 @@ fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
 }
 
 /// Called like functions, but part of the language.
-const RHAI_WORDS: [&str; 10] = [
-    "call", "curry", "Fn", "is_def_fn", "is_def_var", "is_shared", "type_of", "print", "debug", "this",
-];
+const RHAI_WORDS: [&str; 10] =
+    ["call", "curry", "Fn", "is_def_fn", "is_def_var", "is_shared", "type_of", "print", "debug", "this"];
 
 fn syntax(file: &str, error: &ParseError) -> Diagnostic {
     let (line, column) = line_column(error.position());

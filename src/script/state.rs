@@ -64,10 +64,7 @@ pub struct State {
 /// # Errors
 /// After the latch has closed nothing is done any more; outside a turn (while a module is
 /// loaded) there is no state.
-pub fn with<T>(
-    ctx: &NativeCallContext,
-    act: impl FnOnce(&mut State) -> HostResult<T>,
-) -> HostResult<T> {
+pub fn with<T>(ctx: &NativeCallContext, act: impl FnOnce(&mut State) -> HostResult<T>) -> HostResult<T> {
     let handle = ctx.tag().and_then(|tag| tag.read_lock::<Handle>().map(|handle| handle.clone()));
     let Some(handle) = handle else {
         let message = format!(

@@ -80,7 +80,10 @@ pub fn instant_of(value: &Dynamic, zone: &TimeZone, what: &str) -> HostResult<ji
             .map_err(|error| thrown("invalid", format!("{what}: {error}"))),
         Err(_) => {
             let found = super::value::type_name(value);
-            Err(thrown("type", format!("{what} takes a time such as \"2026-12-01T09:00\", not a value of type {found}")))
+            Err(thrown(
+                "type",
+                format!("{what} takes a time such as \"2026-12-01T09:00\", not a value of type {found}"),
+            ))
         }
     }
 }

@@ -103,9 +103,8 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let handle: Handle = Arc::new(Mutex::new(new_state(input, watch.clone())));
     let engine = engine::for_turn(program, event, params, handle.clone(), watch.clone());
 
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast)
-    }));
+    let result =
+        catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast)));
     drop(engine);
     let cpu = watch.spent();
     let mut state = handle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -59,10 +59,7 @@ fn nested(value: &Dynamic, depth: usize) -> Result<Value, String> {
         return items.iter().map(|item| nested(item, depth + 1)).collect();
     }
     if let Some(fields) = value.read_lock::<Map>() {
-        return fields
-            .iter()
-            .map(|(key, item)| nested(item, depth + 1).map(|item| (key.to_string(), item)))
-            .collect();
+        return fields.iter().map(|(key, item)| nested(item, depth + 1).map(|item| (key.to_string(), item))).collect();
     }
     if let Some(moment) = value.read_lock::<Moment>() {
         return Ok(moment.to_string().into());

@@ -18,7 +18,7 @@ use crate::model::message::NewMessage;
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    Claimed, Committed, Decision, Decided, DueMessage, MessageFilter, MessageRecord, MessageRef, Moved, PhoneMessage,
+    Claimed, Committed, Decided, Decision, DueMessage, MessageFilter, MessageRecord, MessageRef, Moved, PhoneMessage,
     ReadyRun, ResendPolicy, RunFilter, RunRecord, Settlement, Traffic, VersionRow, Woken,
 };
 

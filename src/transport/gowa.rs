@@ -269,11 +269,7 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         && envelope.code == "SUCCESS"
     {
         let id = envelope.results.get("message_id").and_then(Value::as_str);
-        return Ok(Receipt {
-            state: MessageState::Sent,
-            provider_id: id.map(str::to_owned),
-            degraded: Vec::new(),
-        });
+        return Ok(Receipt { state: MessageState::Sent, provider_id: id.map(str::to_owned), degraded: Vec::new() });
     }
     let said = match &envelope {
         Some(envelope) => format!("{} {}: {}", answer.status, envelope.code, envelope.message),

@@ -9,8 +9,17 @@ use crate::model::capability::Capabilities;
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 
 const LINK: &[&str] = &[
-    "caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to", "forwarded", "disappear",
-    "mentions", "recipient_name",
+    "caption",
+    "title",
+    "description",
+    "thumbnail",
+    "high_quality",
+    "preview",
+    "reply_to",
+    "forwarded",
+    "disappear",
+    "mentions",
+    "recipient_name",
 ];
 const TEXT: &[&str] = &["reply_to", "forwarded", "disappear", "mentions", "recipient_name"];
 const IMAGE: &[&str] =
@@ -52,11 +61,9 @@ impl Transport for Sandbox {
         let kept = self.phones.receive(&self.account, message);
         Box::pin(async move {
             match kept.await {
-                Ok(()) => Ok(Receipt {
-                    state: MessageState::Delivered,
-                    provider_id: Some(provider_id),
-                    degraded: Vec::new(),
-                }),
+                Ok(()) => {
+                    Ok(Receipt { state: MessageState::Delivered, provider_id: Some(provider_id), degraded: Vec::new() })
+                }
                 // A phone keeps a message once for each id, so a second try does no harm.
                 Err(error) => Err(SendError::new(ErrorClass::Upstream { retry_after: None }, error)),
             }

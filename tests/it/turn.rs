@@ -16,8 +16,7 @@ use postrider::script::{Accounts, Ending, Main, Program, TurnInput, TurnOutput, 
 use postrider::secret::Secret;
 use serde_json::{Value, json};
 
-const EVERYTHING: Capabilities =
-    Capabilities { kinds: &[("text", &[])], addresses: &["phone", "group"], in_flight: 1 };
+const EVERYTHING: Capabilities = Capabilities { kinds: &[("text", &[])], addresses: &["phone", "group"], in_flight: 1 };
 
 fn start() -> Timestamp {
     "2026-11-20T07:00:00Z".parse().unwrap()
@@ -127,7 +126,8 @@ fn event_and_params_are_seen_in_functions_and_modules_and_nothing_changes_them()
         &[("lib/m", r#"export const NAME = "x"; fn first() { "" + event.body.items[0] + params.team }"#)],
     );
     assert_eq!(run.done(), json!("1+15417543010x"));
-    for assignment in ["event.body = 1", "event = 1", "event.body.a = 2", "params.team = 1", "event.body.items.push(4)"] {
+    for assignment in ["event.body = 1", "event = 1", "event.body.a = 2", "params.team = 1", "event.body.items.push(4)"]
+    {
         let mut run = Run::new(&format!("{assignment}; event"));
         let ending = run.turn().ending;
         match ending {
@@ -142,9 +142,8 @@ fn event_and_params_are_seen_in_functions_and_modules_and_nothing_changes_them()
 
 #[test]
 fn a_question_ends_the_turn_and_its_answer_lets_the_script_go_on() {
-    let mut run = Run::new(
-        r#"let m = send_text("+15417543010", "one"); sleep("2h"); send_text("+15417543010", "two"); m.id"#,
-    );
+    let mut run =
+        Run::new(r#"let m = send_text("+15417543010", "one"); sleep("2h"); send_text("+15417543010", "two"); m.id"#);
     let Some(Question::Sleep { until }) = run.step(Value::Null) else { panic!("no sleep") };
     assert_eq!(until, start().as_millisecond() + 7_200_000);
     assert_eq!(run.promises.messages.len(), 1);
@@ -194,8 +193,12 @@ fn time_and_chance_repeat_themselves() {
     assert_eq!(first, run.done());
     assert_eq!((&first[0], &first[1]), (&json!("08:00"), &json!("09:00")));
     assert_ne!(first[2], first[5]);
-    assert_eq!(value("[today().format(\"%F %T\"), now().weekday(), (now() + duration(\"2h\")).hour, now() < now() + duration(\"1s\")]"),
-        json!(["2026-11-20 00:00:00", 5, 10, true]));
+    assert_eq!(
+        value(
+            "[today().format(\"%F %T\"), now().weekday(), (now() + duration(\"2h\")).hour, now() < now() + duration(\"1s\")]"
+        ),
+        json!(["2026-11-20 00:00:00", 5, 10, true])
+    );
 }
 
 #[test]
@@ -226,7 +229,9 @@ fn every_error_arrives_in_catch_with_kind_and_message() {
         ("let x = nothing", "unknown_name"),
         (r#"secret("OTHER")"#, "secret"),
     ] {
-        let caught = value(&format!("let seen = 0; try {{ {script}; }} catch (e) {{ seen = [e.kind, e.message.len > 0] }} seen"));
+        let caught = value(&format!(
+            "let seen = 0; try {{ {script}; }} catch (e) {{ seen = [e.kind, e.message.len > 0] }} seen"
+        ));
         assert_eq!(caught, json!([kind, true]), "{script}");
     }
 }
@@ -244,11 +249,9 @@ fn an_uncaught_error_names_its_place() {
 
 #[test]
 fn endless_and_hoarding_scripts_end_with_a_limit() {
-    for script in [
-        "loop { }",
-        "let i = 0; while true { i += 1; try { i += 1; } catch { } }",
-        "try { loop { } } catch { 1 }",
-    ] {
+    for script in
+        ["loop { }", "let i = 0; while true { i += 1; try { i += 1; } catch { } }", "try { loop { } } catch { 1 }"]
+    {
         let mut run = Run::new(script);
         run.limits.cpu_turn = Duration::from_millis(50);
         let error = run.thrown();
@@ -290,7 +293,8 @@ fn the_journal_has_a_limit() {
 
 #[test]
 fn a_run_reads_its_own_writes() {
-    let mut run = Run::new(r#"kv::set("a", 1); let x = kv::get("a"); kv::delete("a"); [x, kv::get("a"), kv::get("b")]"#);
+    let mut run =
+        Run::new(r#"kv::set("a", 1); let x = kv::get("a"); kv::delete("a"); [x, kv::get("a"), kv::get("b")]"#);
     assert_eq!(run.step(json!("stored")), Some(Question::Read(Read::Kv { key: "b".into() })));
     assert_eq!(run.done(), json!([1, null, "stored"]));
     run.committed = run.journal.len();
@@ -341,11 +345,13 @@ fn files_and_keys_are_asked_for_before_the_promise() {
 #[test]
 fn secrets_are_opaque() {
     assert_eq!(value(r#"let s = "Bearer " + secret("KEY"); `${s}` + s.to_string()"#), json!("******"));
-    assert_eq!(
-        value(r#"hash::hmac_sha256(secret("KEY"), "x") == hash::hmac_sha256("hidden", "x")"#),
-        json!(true)
-    );
-    for script in [r#"print(secret("KEY"))"#, r#"kv::set("a", secret("KEY"))"#, r#"respond(200, secret("KEY"))"#, r#"json::stringify(secret("KEY"))"#] {
+    assert_eq!(value(r#"hash::hmac_sha256(secret("KEY"), "x") == hash::hmac_sha256("hidden", "x")"#), json!(true));
+    for script in [
+        r#"print(secret("KEY"))"#,
+        r#"kv::set("a", secret("KEY"))"#,
+        r#"respond(200, secret("KEY"))"#,
+        r#"json::stringify(secret("KEY"))"#,
+    ] {
         let mut run = Run::new(&format!("try {{ {script}; }} catch {{ }}"));
         let output = run.turn();
         let trace = format!("{:?} {:?}", output.entries, output.promises);
@@ -365,7 +371,10 @@ fn pure_functions() {
         (r#"regex::captures("order 42", "order (?<n>\\d+)").n"#, json!("42")),
         (r#"regex::replace("a1b2", "[0-9]", "-")"#, json!("a-b-")),
         (r#"url::encode("a b&c")"#, json!("a%20b%26c")),
-        (r#"url::utm("https://e.com/?utm_source=x&a=1", #{ source: "mail" })"#, json!("https://e.com/?a=1&utm_source=mail")),
+        (
+            r#"url::utm("https://e.com/?utm_source=x&a=1", #{ source: "mail" })"#,
+            json!("https://e.com/?a=1&utm_source=mail"),
+        ),
         (r#"time::parse("2026-12-01T09:00").format("%d.%m.%Y %H:%M %Z")"#, json!("01.12.2026 09:00 CET")),
         (r#"time::parse("2026-12-01T09:00Z").in_zone("America/New_York").hour"#, json!(4)),
         (r#"duration("90m").to_string()"#, json!("1h30m")),

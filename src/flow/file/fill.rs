@@ -53,7 +53,11 @@ impl Environment {
             }
             match self.get(name).filter(|value| !value.is_empty() || default.is_none()).or(default) {
                 Some(value) => filled.push_str(value),
-                None => return Err(format!("`{name}` is not set; set it in the environment or in .env, or write `${{{name}:-default}}`")),
+                None => {
+                    return Err(format!(
+                        "`{name}` is not set; set it in the environment or in .env, or write `${{{name}:-default}}`"
+                    ));
+                }
             }
             rest = &inner[end + 1..];
         }
@@ -78,7 +82,9 @@ pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Vec<(u32, St
         let line = line.strip_prefix("export ").unwrap_or(line);
         let entry = line.split_once('=').map(|(name, value)| (name.trim(), unquote(value.trim())));
         match entry {
-            Some((name, Some(value))) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
+            Some((name, Some(value)))
+                if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
+            {
                 values.insert(name.to_owned(), value);
             }
             Some((_, None)) => wrong.push((number, "the quotes are not closed".to_owned())),

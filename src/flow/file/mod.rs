@@ -43,8 +43,20 @@ pub struct Surroundings<'a> {
 }
 
 const KEYS: [&str; 14] = [
-    "name", "description", "enabled", "timezone", "triggers", "script", "run", "params", "secrets", "account",
-    "concurrency", "retry", "on_failure", "expect",
+    "name",
+    "description",
+    "enabled",
+    "timezone",
+    "triggers",
+    "script",
+    "run",
+    "params",
+    "secrets",
+    "account",
+    "concurrency",
+    "retry",
+    "on_failure",
+    "expect",
 ];
 
 /// Keys of flows that a later version of Postrider brings.
@@ -68,13 +80,7 @@ pub fn read(file: &str, yaml: &Arc<str>, around: &Surroundings<'_>) -> Result<Fl
     }
 }
 
-fn build(
-    file: &str,
-    yaml: &Arc<str>,
-    root: &Node,
-    around: &Surroundings<'_>,
-    findings: &mut Findings,
-) -> Option<Flow> {
+fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, findings: &mut Findings) -> Option<Flow> {
     let mut fields = Fields::of(root, "a flow", &KEYS, findings)?;
     for key in NOT_YET {
         if let Some(node) = fields.take(key) {
@@ -177,7 +183,9 @@ fn program(
             return None;
         }
         (None, None) => {
-            findings.at(root, "the flow has no script").hint("add `run: |` with the script below it, or `script: name.rhai`");
+            findings
+                .at(root, "the flow has no script")
+                .hint("add `run: |` with the script below it, or `script: name.rhai`");
             return None;
         }
     };

@@ -116,9 +116,13 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
     serde_yaml::from_str::<Spanned<Raw>>(text).map(Node::from).map_err(|error| {
         let place = error.location();
         let (line, column) = place.map_or((0, 0), |place| (place.line() as u32, place.column() as u32));
-        let tab = text.lines().nth(line.saturating_sub(1) as usize).is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
+        let tab = text
+            .lines()
+            .nth(line.saturating_sub(1) as usize)
+            .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
         let message = error.without_snippet().to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message).lines().next().unwrap_or_default().to_owned();
+        let message =
+            message.split(" at line ").next().unwrap_or(&message).lines().next().unwrap_or_default().to_owned();
         let finding = Diagnostic::error(file, line, column, format!("this is no YAML: {message}"));
         match tab || message.contains("tab") {
             true => finding.with_hint("indent with blanks, YAML takes no tabs"),

@@ -44,7 +44,9 @@ pub fn zone(node: Option<&Node>, findings: &mut Findings) -> Option<TimeZone> {
     match TimeZone::get(name) {
         Ok(zone) => Some(zone),
         Err(_) => {
-            findings.at(node, format!("there is no time zone `{name}`")).hint("write one such as `Europe/Berlin` or `UTC`");
+            findings
+                .at(node, format!("there is no time zone `{name}`"))
+                .hint("write one such as `Europe/Berlin` or `UTC`");
             None
         }
     }
@@ -115,11 +117,7 @@ fn json(node: &Node, environment: &Environment, findings: &mut Findings) -> Valu
 }
 
 /// The secrets that the script may ask for. One that is not set is a finding now, not at night.
-pub fn secrets(
-    node: Option<&Node>,
-    environment: &Environment,
-    findings: &mut Findings,
-) -> BTreeMap<String, Secret> {
+pub fn secrets(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> BTreeMap<String, Secret> {
     let mut secrets = BTreeMap::new();
     for item in node.and_then(|node| node.list("secrets", findings)).unwrap_or_default() {
         let Some(name) = item.text("secrets", findings) else { continue };
@@ -127,7 +125,9 @@ pub fn secrets(
             Some(value) => {
                 secrets.insert(name.to_owned(), Secret::new(value));
             }
-            None => findings.at(item, format!("secret `{name}` is not set")).hint("set it in the environment or in .env"),
+            None => {
+                findings.at(item, format!("secret `{name}` is not set")).hint("set it in the environment or in .env")
+            }
         }
     }
     secrets

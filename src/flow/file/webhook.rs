@@ -7,8 +7,7 @@ use crate::secret::Secret;
 use crate::units::nearest;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-const VERIFY_LATER: [&str; 8] =
-    ["basic", "github", "stripe", "slack", "shopify", "meta", "standard-webhooks", "mode"];
+const VERIFY_LATER: [&str; 8] = ["basic", "github", "stripe", "slack", "shopify", "meta", "standard-webhooks", "mode"];
 
 /// Reads the short form (a path) or the long one.
 pub fn read(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Webhook> {
@@ -87,7 +86,9 @@ fn verify(node: &Node, environment: &Environment, findings: &mut Findings) -> Op
         node.wrong("verify", "a map such as `token: ${TOKEN}`", findings);
         return None;
     };
-    if let Some((key, _)) = entries.iter().find(|(key, _)| key.as_text().is_some_and(|name| VERIFY_LATER.contains(&name))) {
+    if let Some((key, _)) =
+        entries.iter().find(|(key, _)| key.as_text().is_some_and(|name| VERIFY_LATER.contains(&name)))
+    {
         findings.not_yet(key, key.as_text().unwrap_or_default());
         return None;
     }
@@ -137,7 +138,9 @@ fn hmac(node: &Node, environment: &Environment, findings: &mut Findings) -> Opti
     let prefix = fields.text("prefix", findings).unwrap_or_default();
     for key in ["header", "secret"] {
         if fields.take(key).is_none() {
-            findings.at(node, format!("`hmac` needs `{key}`")).hint("write `hmac: { header: X-Signature, secret: \"${SECRET}\" }`");
+            findings
+                .at(node, format!("`hmac` needs `{key}`"))
+                .hint("write `hmac: { header: X-Signature, secret: \"${SECRET}\" }`");
         }
     }
     let header = fields.parsed("header", header, findings);
@@ -159,7 +162,9 @@ fn secrets(name: &str, node: &Node, environment: &Environment, findings: &mut Fi
     for item in items {
         let text = item.filled(name, environment, findings)?;
         if text.is_empty() {
-            findings.at(item, format!("`{name}` is empty, so anybody could come in")).hint("set it to a long random text");
+            findings
+                .at(item, format!("`{name}` is empty, so anybody could come in"))
+                .hint("set it to a long random text");
             return None;
         }
         secrets.push(Secret::new(text));

@@ -40,7 +40,9 @@ pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, 
     let flow = find(&catalog, name)?;
     let wish: Value = match body.is_empty() {
         true => json!({}),
-        false => serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?,
+        false => {
+            serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?
+        }
     };
     let (trigger, event) = event(&wish)?;
     let run = house.intake.prepare(&flow, trigger, event);
@@ -66,7 +68,9 @@ fn event(wish: &Value) -> Result<(&'static str, Map<String, Value>), Refused> {
                 Some("message") => "message",
                 Some("watch") => "watch",
                 Some("manual") | None => "manual",
-                Some(other) => return Err(Refused::bad(format!("an event of trigger `{other}` cannot be tried by hand"))),
+                Some(other) => {
+                    return Err(Refused::bad(format!("an event of trigger `{other}` cannot be tried by hand")));
+                }
             };
             Ok((trigger, event))
         }
@@ -89,7 +93,8 @@ fn find(catalog: &Catalog, name: &str) -> Result<Arc<Flow>, Refused> {
 async fn row(house: &House, flow: &Flow) -> Result<Value, StoreError> {
     let filter = RunFilter { flow: Some(flow.name.to_string()), limit: 1, ..RunFilter::default() };
     let last = house.store.runs(filter).await?;
-    let last = last.first().map(|run| json!({ "id": run.id, "state": run.state, "created_at": time(Some(run.created_at)) }));
+    let last =
+        last.first().map(|run| json!({ "id": run.id, "state": run.state, "created_at": time(Some(run.created_at)) }));
     let triggers: Vec<Value> = flow
         .triggers
         .iter()

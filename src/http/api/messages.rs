@@ -67,7 +67,11 @@ pub async fn send(State(house): State<Arc<House>>, body: Bytes) -> Answer {
     Ok(answer(StatusCode::ACCEPTED, &json!({ "message": ids.first(), "messages": ids })))
 }
 
-pub async fn decide(State(house): State<Arc<House>>, Path((id, decision)): Path<(String, String)>, body: Bytes) -> Answer {
+pub async fn decide(
+    State(house): State<Arc<House>>,
+    Path((id, decision)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
     let as_what = || -> Result<Value, Refused> {
         let body: Value =
             serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?;

@@ -30,7 +30,9 @@ fn json_parse(ctx: NativeCallContext, text: &str) -> HostResult<Dynamic> {
 
 fn json_stringify(ctx: NativeCallContext, value: Dynamic) -> HostResult<String> {
     room(&ctx, super::weight(&value) * 2)?;
-    to_json(&value).map(|value| value.to_string()).map_err(|error| thrown("invalid", format!("json::stringify: {error}")))
+    to_json(&value)
+        .map(|value| value.to_string())
+        .map_err(|error| thrown("invalid", format!("json::stringify: {error}")))
 }
 
 /// Rows as maps by the first row's names, or as arrays with `#{ header: false }`.
@@ -48,8 +50,10 @@ fn csv_parse(ctx: NativeCallContext, text: &str, options: Map) -> HostResult<Arr
             }
         }
     }
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(header).delimiter(delimiter).from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(header)
+        .delimiter(delimiter)
+        .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     let failed = |error: csv::Error| thrown("invalid", format!("csv::parse: {error}"));
     let names: Vec<String> = match header {
         true => reader.headers().map_err(failed)?.iter().map(str::to_owned).collect(),

@@ -67,9 +67,8 @@ fn delete(ctx: NativeCallContext, key: &str) -> HostResult<()> {
 pub fn space() -> Module {
     let mut module = Module::new();
     module.set_native_fn("get", get);
-    module.set_native_fn("set", |ctx: NativeCallContext, key: &str, value: Dynamic| {
-        set(ctx, key, value, Dynamic::UNIT)
-    });
+    module
+        .set_native_fn("set", |ctx: NativeCallContext, key: &str, value: Dynamic| set(ctx, key, value, Dynamic::UNIT));
     module.set_native_fn("set", set);
     module.set_native_fn("delete", delete);
     module

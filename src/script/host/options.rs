@@ -14,8 +14,18 @@ use crate::script::time::{Moment, Span, instant_of, span_of};
 use crate::script::value::{to_json, type_name};
 
 const COMMON: [&str; 12] = [
-    "account", "at", "valid_for", "reply_to", "forwarded", "disappear", "mentions", "recipient_name", "key", "keep",
-    "on_unsupported", "extra",
+    "account",
+    "at",
+    "valid_for",
+    "reply_to",
+    "forwarded",
+    "disappear",
+    "mentions",
+    "recipient_name",
+    "key",
+    "keep",
+    "on_unsupported",
+    "extra",
 ];
 
 /// Options of one call, read one by one; what is left over at the end was misspelt.
@@ -128,7 +138,8 @@ impl<'a> Options<'a> {
             Err(_) => vec![value.clone()],
         };
         let mention = |item: Dynamic| {
-            let text = item.clone().into_string().map_err(|_| self.wrong("mentions", "phones or \"everyone\"", &item))?;
+            let text =
+                item.clone().into_string().map_err(|_| self.wrong("mentions", "phones or \"everyone\"", &item))?;
             if text == "everyone" {
                 return Ok(text);
             }

@@ -37,14 +37,17 @@ fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
         match to.as_immutable_string_ref() {
             Ok(text) => Recipient::parse(&text),
             Err(_) if to.is_int() => Recipient::parse(&to.to_string()),
-            Err(_) => Err(format!("a recipient is a text such as \"+1 541-754-3010\", not a value of type {}", type_name(to))),
+            Err(_) => {
+                Err(format!("a recipient is a text such as \"+1 541-754-3010\", not a value of type {}", type_name(to)))
+            }
         }
     };
     let Some(items) = to.read_lock::<Array>() else {
         return one(to).map(Targets::One).map_err(|error| thrown("invalid", format!("{function}: {error}")));
     };
     if items.is_empty() || items.len() > MOST_RECIPIENTS {
-        let message = format!("{function}: an array of recipients has 1 to {MOST_RECIPIENTS} of them, not {}", items.len());
+        let message =
+            format!("{function}: an array of recipients has 1 to {MOST_RECIPIENTS} of them, not {}", items.len());
         return Err(thrown("invalid", message));
     }
     let mut good = Vec::new();
@@ -59,7 +62,10 @@ fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
     if bad.is_empty() {
         return Ok(Targets::Many(good));
     }
-    Err(thrown("invalid", format!("{function}: {} of {} recipients are wrong: {}", bad.len(), items.len(), bad.join("; "))))
+    Err(thrown(
+        "invalid",
+        format!("{function}: {} of {} recipients are wrong: {}", bad.len(), items.len(), bad.join("; ")),
+    ))
 }
 
 /// Promises `content` to everybody, or gives back what was promised before.
@@ -168,11 +174,14 @@ fn account(turn: &State, function: &str, named: Option<&str>) -> HostResult<Stri
     let accounts = &turn.accounts;
     let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) else {
         let names: Vec<_> = accounts.by_name.keys().map(String::as_str).collect();
-        return Err(thrown("invalid", format!(
-            "{function}: which account? name one of {} by the option `account`, by `account:` in the flow, \
+        return Err(thrown(
+            "invalid",
+            format!(
+                "{function}: which account? name one of {} by the option `account`, by `account:` in the flow, \
              or by `default_account:` in postrider.yaml",
-            names.join(", ")
-        )));
+                names.join(", ")
+            ),
+        ));
     };
     if accounts.by_name.contains_key(name) {
         return Ok(name.to_owned());
@@ -186,7 +195,11 @@ fn account(turn: &State, function: &str, named: Option<&str>) -> HostResult<Stri
 
 fn said(function: &str, what: &str, value: &Dynamic) -> HostResult<String> {
     let text = value.as_immutable_string_ref().map_err(|_| {
-        let hint = if value.is::<crate::script::secret_text::SecretText>() { "; a secret never goes into a message" } else { "" };
+        let hint = if value.is::<crate::script::secret_text::SecretText>() {
+            "; a secret never goes into a message"
+        } else {
+            ""
+        };
         thrown("type", format!("{function}: the {what} is a text, not a value of type {}{hint}", type_name(value)))
     })?;
     if text.trim().is_empty() {
@@ -201,7 +214,10 @@ fn link(function: &str, what: &str, text: &str) -> HostResult<()> {
     if sound {
         return Ok(());
     }
-    Err(thrown("invalid", format!("{function}: the {what} `{text}` is no web address; it begins with `https://` or `http://`")))
+    Err(thrown(
+        "invalid",
+        format!("{function}: the {what} `{text}` is no web address; it begins with `https://` or `http://`"),
+    ))
 }
 
 /// A URL as it is, or a copy of a file below the workspace.

@@ -58,9 +58,9 @@ fn wait(ctx: NativeCallContext, message: &Message, goal: Goal, timeout: Option<D
 }
 
 fn goal(word: &str) -> HostResult<Goal> {
-    Goal::parse(word).filter(|goal| *goal != Goal::Settled).ok_or_else(|| {
-        thrown("invalid", format!("wait: `{word}` is none of `accepted`, `sent`, `delivered`, `read`"))
-    })
+    Goal::parse(word)
+        .filter(|goal| *goal != Goal::Settled)
+        .ok_or_else(|| thrown("invalid", format!("wait: `{word}` is none of `accepted`, `sent`, `delivered`, `read`")))
 }
 
 /// `wait("30s")` or `wait("delivered")`: a state's name is never a duration.
@@ -91,19 +91,14 @@ pub fn register(module: &mut Module) {
     module.set_native_fn("sleep", |_: i64| teach_sleep());
     module.set_native_fn("sleep", |_: f64| teach_sleep());
     module.set_native_fn("sleep_until", |ctx: NativeCallContext, text: &str| sleep_until(ctx, text.into()));
-    module.set_native_fn("sleep_until", |ctx: NativeCallContext, moment: Moment| {
-        sleep_until(ctx, Dynamic::from(moment))
-    });
-    module.set_native_fn("wait", |ctx: NativeCallContext, message: &mut Message| {
-        wait(ctx, message, Goal::Settled, None)
-    });
+    module
+        .set_native_fn("sleep_until", |ctx: NativeCallContext, moment: Moment| sleep_until(ctx, Dynamic::from(moment)));
+    module
+        .set_native_fn("wait", |ctx: NativeCallContext, message: &mut Message| wait(ctx, message, Goal::Settled, None));
     module.set_native_fn("wait", wait_one);
-    module.set_native_fn(
-        "wait",
-        |ctx: NativeCallContext, message: &mut Message, word: &str, timeout: Dynamic| {
-            wait(ctx, message, goal(word)?, Some(timeout))
-        },
-    );
+    module.set_native_fn("wait", |ctx: NativeCallContext, message: &mut Message, word: &str, timeout: Dynamic| {
+        wait(ctx, message, goal(word)?, Some(timeout))
+    });
     module.set_native_fn("cancel", cancel);
     module.set_getter_fn("id", |message: &mut Message| Ok(message.id.to_string()));
     module.set_getter_fn("to", |message: &mut Message| Ok(message.to.clone()));

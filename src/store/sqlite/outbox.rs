@@ -250,7 +250,8 @@ pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
 /// Moves what the clock moves.
 pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> Read<Moved> {
     let at = millis(now);
-    let due = ids(work, "SELECT id FROM messages WHERE state = 0 AND due_at <= ? ORDER BY due_at LIMIT ?", [at, MOVES])?;
+    let due =
+        ids(work, "SELECT id FROM messages WHERE state = 0 AND due_at <= ? ORDER BY due_at LIMIT ?", [at, MOVES])?;
     for id in &due {
         apply(work, *id, Step::Due, now, Change::default())?;
     }
@@ -266,7 +267,8 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
     ];
     for policy in resend {
         let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
-        let sql = "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ? ORDER BY changed_at LIMIT ?";
+        let sql =
+            "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ? ORDER BY changed_at LIMIT ?";
         let unknown = ids(work, sql, params![policy.account, at - wait, MOVES])?;
         for id in &unknown {
             apply(work, *id, Step::Resend, now, Change::default())?;

@@ -287,10 +287,8 @@ pub fn make_ready(work: &mut Work<'_>, run: &[u8; 16]) -> Read<()> {
     let ready = work.memory.next_seq();
     let sql = "UPDATE runs SET ready = ?, wake_at = NULL WHERE id = ? AND state = 2 AND ready IS NULL";
     if work.tx.prepare_cached(sql)?.execute(params![ready, run])? > 0 {
-        let flow: String = work
-            .tx
-            .prepare_cached("SELECT flow FROM runs WHERE id = ?")?
-            .query_row([run], |row| row.get(0))?;
+        let flow: String =
+            work.tx.prepare_cached("SELECT flow FROM runs WHERE id = ?")?.query_row([run], |row| row.get(0))?;
         work.rings.run(&flow);
     }
     Ok(())

@@ -152,7 +152,9 @@ impl Writer {
         let sent = self.commands.send(command).is_ok();
         Box::pin(async move {
             match sent {
-                true => reply.await.unwrap_or_else(|_| Err(StoreError::Other("the change was given up with its group".into()))),
+                true => reply
+                    .await
+                    .unwrap_or_else(|_| Err(StoreError::Other("the change was given up with its group".into()))),
                 false => Err(StoreError::Closed),
             }
         })
@@ -160,10 +162,7 @@ impl Writer {
 }
 
 /// Does one command's work so that its failure leaves nothing behind.
-fn alone<T>(
-    context: &mut Work<'_>,
-    work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
+fn alone<T>(context: &mut Work<'_>, work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
     let (seq, backlog) = (context.memory.seq, context.memory.backlog);
     context.tx.prepare_cached("SAVEPOINT command")?.execute([])?;
     let outcome = work(context);
