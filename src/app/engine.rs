@@ -183,6 +183,8 @@ impl Engine {
             tracing::warn!("something did not end in time; it is taken up after the next start");
         }
         self.stopper.enter(Phase::Stopped);
+        let traffic = self.store.traffic();
+        tracing::info!(commits = traffic.commits, changes = traffic.commands, "stopped");
     }
 
     /// Stops as a crash would: nothing is finished, nothing is said.
@@ -206,7 +208,8 @@ fn start_lanes(
     let start = |account: &Account| {
         let view = SharedView::default();
         let bell = signals.lanes.of(&account.name);
-        let lane = Lane::new(account.clone(), store.clone(), blobs.clone(), clock.clone(), bell, view.clone());
+        let lane =
+            Lane::new(Arc::new(account.clone()), store.clone(), blobs.clone(), clock.clone(), bell, view.clone());
         services.spawn(lane.run(shutdown.clone()));
         (account.clone(), view)
     };

@@ -40,15 +40,18 @@ impl Workspace {
     /// The accounts with their transports.
     ///
     /// # Errors
-    /// When no client for HTTP can be made.
+    /// When no client for HTTP can be made, or a credential cannot be sent.
     pub fn accounts(&self, phones: &Arc<dyn Phones>) -> Result<Vec<Account>, String> {
         let client = transport::client()?;
         let account = |settings: &crate::config::AccountSettings| {
             let (kind, transport): (_, SharedTransport) = match &settings.gateway {
                 Gateway::Sandbox => ("sandbox", Arc::new(Sandbox::new(settings.name.clone(), phones.clone()))),
-                Gateway::Gowa(options) => ("gowa", Arc::new(Gowa::new(options.clone(), client.clone()))),
+                Gateway::Gowa(options) => {
+                    let gowa = Gowa::new(options.clone(), client.clone());
+                    ("gowa", Arc::new(gowa.map_err(|error| format!("account `{}`: {error}", settings.name))?))
+                }
             };
-            Account {
+            Ok(Account {
                 name: settings.name.clone(),
                 kind,
                 transport,
@@ -57,9 +60,9 @@ impl Workspace {
                 on_unknown: settings.on_unknown,
                 unknown_after: settings.unknown_after,
                 on_unsupported: settings.on_unsupported,
-            }
+            })
         };
-        Ok(self.settings.accounts.iter().map(account).collect())
+        self.settings.accounts.iter().map(account).collect()
     }
 
     /// All flows, checked against the accounts.

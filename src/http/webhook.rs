@@ -1,6 +1,8 @@
 //! A webhook: verified, read, made a durable run, answered.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::House;
@@ -21,6 +25,9 @@ use crate::run::Reply;
 
 /// How long a caller with `respond: result` waits before it gets the run's id instead.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How deep a body in JSON may be nested; serde_json itself stops at 128, and an event adds some.
+const DEEPEST: usize = 100;
 
 /// Headers that the script does not see: they are credentials.
 const SECRET_HEADERS: [&str; 6] =
@@ -62,18 +69,17 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         verify(rule, &head.headers, &raw).map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why))?;
     }
     let text = String::from_utf8_lossy(&raw);
-    let mut event = Map::new();
-    event.insert("body".into(), read_body(&head.headers, &text)?);
-    event.insert("method".into(), method.into());
-    event.insert("path".into(), path.into());
-    let params = matched.params.iter().map(|(name, value)| (name.clone(), Value::String(decoded(value))));
-    event.insert("params".into(), params.collect::<Map<_, _>>().into());
-    event.insert("query".into(), pairs(head.uri.query().unwrap_or_default()));
-    event.insert("headers".into(), visible(&head.headers, webhook.verify.as_ref()));
-    event.insert("raw".into(), text.into());
-    event.insert("ip".into(), peer.ip().to_canonical().to_string().into());
-
-    let run = house.intake.prepare(&route.flow, "webhook", event);
+    let event = Event {
+        body: read_body(&head.headers, &text)?,
+        method,
+        path,
+        params: matched.params.iter().map(|(name, value)| (name.as_str(), decoded(value))).collect(),
+        query: pairs(head.uri.query().unwrap_or_default()),
+        headers: visible(&head.headers, webhook.verify.as_ref()),
+        raw: &text,
+        ip: peer.ip().to_canonical(),
+    };
+    let run = house.intake.prepare(&route.flow, "webhook", &event);
     let id = run.id;
     if webhook.respond == Respond::Accepted {
         house.intake.accept(run).await?;
@@ -88,6 +94,29 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         // The run goes on after the restart, this connection does not.
         () = house.shutdown.draining() => Ok(accepted(id)),
     }
+}
+
+/// What the script sees of a request.
+#[derive(Serialize)]
+struct Event<'a> {
+    body: Content<'a>,
+    method: &'a str,
+    path: &'a str,
+    params: BTreeMap<&'a str, String>,
+    query: Value,
+    headers: BTreeMap<&'a str, Cow<'a, str>>,
+    raw: &'a str,
+    ip: IpAddr,
+}
+
+/// A body: JSON goes into the event as it stands, once it was seen to be JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Json(&'a RawValue),
+    Form(Value),
+    Text(&'a str),
+    Nothing,
 }
 
 fn accepted(run: RunId) -> Response<Body> {
@@ -144,26 +173,50 @@ async fn whole(body: Body, limit: usize) -> Result<Bytes, Refused> {
 
 /// JSON and forms parsed, else the text. A form that is JSON is JSON: that is what curl sends
 /// when it is told nothing.
-fn read_body(headers: &HeaderMap, text: &str) -> Result<Value, Refused> {
+fn read_body<'a>(headers: &HeaderMap, text: &'a str) -> Result<Content<'a>, Refused> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let looks_like_json = text.trim_start().starts_with(['{', '[']);
+    let form = kind == "application/x-www-form-urlencoded";
+    if text.trim().is_empty() {
+        return Ok(if form { Content::Form(pairs("")) } else { Content::Nothing });
+    }
     if kind == "application/json" || kind.ends_with("+json") {
-        if text.trim().is_empty() {
-            return Ok(Value::Null);
-        }
-        return serde_json::from_str(text).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")));
+        return read_json(text).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")));
     }
-    if (kind.is_empty() || kind == "application/x-www-form-urlencoded")
+    let looks_like_json = text.trim_start().starts_with(['{', '[']);
+    if (kind.is_empty() || form)
         && looks_like_json
-        && let Ok(value) = serde_json::from_str(text)
+        && let Ok(content) = read_json(text)
     {
-        return Ok(value);
+        return Ok(content);
     }
-    if kind == "application/x-www-form-urlencoded" {
-        return Ok(pairs(text));
+    Ok(if form { Content::Form(pairs(text)) } else { Content::Text(text) })
+}
+
+/// Reads the whole text without keeping it: whatever is wrong with it is known before anything
+/// is accepted.
+fn read_json(text: &str) -> serde_json::Result<Content<'_>> {
+    let content = serde_json::from_str(text).map(Content::Json)?;
+    match too_deep(text) {
+        true => Err(serde::de::Error::custom(format!("it is nested more than {DEEPEST} deep"))),
+        false => Ok(content),
     }
-    Ok(if text.is_empty() { Value::Null } else { text.into() })
+}
+
+/// Whether JSON is nested deeper than it could be read again.
+fn too_deep(text: &str) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    text.bytes().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })
 }
 
 /// A query or form as a map; a name that comes again makes a list.
@@ -188,18 +241,14 @@ fn decoded(part: &str) -> String {
     percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
-fn visible(headers: &HeaderMap, rule: Option<&Verify>) -> Value {
+fn visible<'a>(headers: &'a HeaderMap, rule: Option<&Verify>) -> BTreeMap<&'a str, Cow<'a, str>> {
     let signature = match rule {
         Some(Verify::Hmac(rule)) => Some(rule.header.as_str()),
         _ => None,
     };
-    let mut map = Map::new();
-    for (name, value) in headers {
+    let plain = headers.iter().filter(|(name, _)| {
         let name = name.as_str();
-        if SECRET_HEADERS.contains(&name) || signature == Some(name) {
-            continue;
-        }
-        map.insert(name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned().into());
-    }
-    Value::Object(map)
+        !SECRET_HEADERS.contains(&name) && signature != Some(name)
+    });
+    plain.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
 }

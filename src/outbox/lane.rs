@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -32,7 +33,7 @@ const STORE_REST: Duration = Duration::from_secs(1);
 
 /// The lane.
 pub struct Lane {
-    account: Account,
+    account: Arc<Account>,
     store: Arc<dyn Store>,
     blobs: Blobs,
     clock: SharedClock,
@@ -40,7 +41,9 @@ pub struct Lane {
     view: SharedView,
     line: Line,
     bucket: Bucket,
-    in_flight: usize,
+    /// Attempts that are being opened or on the wire. One is counted off by its own task as soon
+    /// as the gateway has answered; recording the answer is not the gateway's concern.
+    in_flight: Arc<AtomicUsize>,
     pause: Option<Pause>,
     rest_until: Option<Timestamp>,
     tasks: JoinSet<Event>,
@@ -64,7 +67,7 @@ enum Event {
 impl Lane {
     /// A lane that has read nothing yet.
     pub fn new(
-        account: Account,
+        account: Arc<Account>,
         store: Arc<dyn Store>,
         blobs: Blobs,
         clock: SharedClock,
@@ -81,7 +84,7 @@ impl Lane {
             view,
             line: Line::new(),
             bucket,
-            in_flight: 0,
+            in_flight: Arc::default(),
             pause: None,
             rest_until: None,
             tasks: JoinSet::new(),
@@ -140,10 +143,11 @@ impl Lane {
             return;
         }
         self.rest_until = None;
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
         let room = match &self.pause {
-            Some(pause) if pause.probe_at > now || self.in_flight > 0 => 0,
+            Some(pause) if pause.probe_at > now || in_flight > 0 => 0,
             Some(_) => 1,
-            None => (self.account.transport.capabilities().in_flight as usize).saturating_sub(self.in_flight),
+            None => (self.account.transport.capabilities().in_flight as usize).saturating_sub(in_flight),
         };
         if room == 0 || !self.line.has_ready(now) {
             return;
@@ -151,7 +155,7 @@ impl Lane {
         let count = self.bucket.available(room, now);
         let asked: Vec<Next> = std::iter::from_fn(|| self.line.next(now)).take(count).collect();
         self.bucket.take(asked.len());
-        self.in_flight += asked.len();
+        self.in_flight.fetch_add(asked.len(), Ordering::Relaxed);
         self.view.show(|view| view.paced_until = self.bucket.next());
         if asked.is_empty() {
             return;
@@ -174,18 +178,16 @@ impl Lane {
         match done {
             Ok(Event::Claimed { asked, claimed }) => self.send(asked, claimed, now),
             Ok(Event::NotClaimed { asked }) => {
-                self.in_flight -= asked.len();
+                self.in_flight.fetch_sub(asked.len(), Ordering::Relaxed);
                 asked.iter().for_each(|next| self.line.back(next, None, now));
                 self.rest_until = Some(after(now, STORE_REST));
             }
             Ok(Event::Settled { message, sent_at, effect }) => {
-                self.in_flight -= 1;
                 self.settled(&message, sent_at, effect, now);
             }
             // A transport that panics leaves its attempt open, as a crash would; the next start
             // finds it. The lane goes on.
             Err(error) => {
-                self.in_flight = self.in_flight.saturating_sub(1);
                 tracing::error!(account = %self.account.name, %error, "an attempt broke down");
             }
         }
@@ -195,7 +197,7 @@ impl Lane {
         for next in asked {
             let Some(place) = claimed.iter().position(|message| message.id == next.id) else {
                 // Taken back, expired or decided by a person meanwhile.
-                self.in_flight -= 1;
+                self.in_flight.fetch_sub(1, Ordering::Relaxed);
                 self.line.left(&next, now, None, now);
                 continue;
             };
@@ -205,6 +207,7 @@ impl Lane {
                 store: self.store.clone(),
                 blobs: self.blobs.clone(),
                 clock: self.clock.clone(),
+                in_flight: OnWire(self.in_flight.clone()),
             };
             self.tasks.spawn(async move {
                 let effect = attempt.make(&message).await;
@@ -241,7 +244,8 @@ impl Lane {
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        let paused = self.pause.as_ref().map(|pause| pause.probe_at).filter(|_| self.in_flight == 0);
+        let paused =
+            self.pause.as_ref().map(|pause| pause.probe_at).filter(|_| self.in_flight.load(Ordering::Relaxed) == 0);
         let blocked = paused.max(self.rest_until).max(self.bucket.next());
         match (blocked, self.line.next_wake()) {
             (Some(blocked), Some(line)) => Some(blocked.min(line).max(self.clock.now())),
@@ -252,16 +256,27 @@ impl Lane {
 
 /// All that one attempt needs.
 struct Attempt {
-    account: Account,
+    account: Arc<Account>,
     store: Arc<dyn Store>,
     blobs: Blobs,
     clock: SharedClock,
+    in_flight: OnWire,
+}
+
+/// A place on the wire, given back when dropped: also by a task that breaks down.
+struct OnWire(Arc<AtomicUsize>);
+
+impl Drop for OnWire {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Attempt {
     /// Sends, decides, and records; gives what it means for the lane.
     async fn make(self, message: &Claimed) -> Effect {
         let result = self.send(message).await;
+        drop(self.in_flight);
         let now = self.clock.now();
         if let Err(error) = &result {
             tracing::warn!(account = %self.account.name, message = %message.id, class = error.class.name(), "{}", error.message);
@@ -283,7 +298,7 @@ impl Attempt {
 
     async fn send(&self, message: &Claimed) -> Result<Receipt, SendError> {
         let invalid = |error: String| SendError::new(ErrorClass::Invalid, error);
-        let to = Recipient::parse(&message.to).map_err(invalid)?;
+        let to = Recipient::from_canonical(&message.to).map_err(invalid)?;
         let capabilities = self.account.transport.capabilities();
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
         let policy = message.body.options.on_unsupported.unwrap_or(self.account.on_unsupported);

@@ -30,7 +30,7 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
     };
     let to = options.remove("to").ok_or_else(|| invalid("`to` is missing"))?;
     let content = options.remove(what).ok_or_else(|| invalid(&format!("`{what}` is missing")))?;
-    let event = json!({ "to": to, "what": content, "options": options });
+    let event = json!({ "to": to, "what": content, "options": options }).to_string();
     let text = format!("{function}(event.to, event.what, event.options)");
     let program = Program::compile(Main { file: "message", text: &text, indent: 0 }, &|_| None)
         .map_err(|_| invalid("the message cannot be made"))?;

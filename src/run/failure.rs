@@ -11,15 +11,9 @@ use crate::store::rows::ReadyRun;
 
 /// The run that hears of a failed one: none without `on_failure`, or when the failed run was
 /// itself one that heard of a failure (so that two flows cannot ping each other for ever).
-pub fn follow_up(
-    catalog: &Catalog,
-    flow: &Flow,
-    run: &ReadyRun,
-    event: &Value,
-    error: &ScriptError,
-    at: Timestamp,
-) -> Option<NewRun> {
+pub fn follow_up(catalog: &Catalog, flow: &Flow, run: &ReadyRun, error: &ScriptError, at: Timestamp) -> Option<NewRun> {
     let next = flow.on_failure.as_deref()?;
+    let event: Value = serde_json::from_str(&run.event).unwrap_or(Value::Null);
     if event.get("trigger").and_then(Value::as_str) == Some("failure") {
         return None;
     }
@@ -32,10 +26,10 @@ pub fn follow_up(
     about.insert("flow".into(), (*flow.name).into());
     about.insert("run".into(), run.id.to_string().into());
     about.insert("attempt".into(), run.attempt.into());
-    about.insert("event".into(), event.clone());
+    about.insert("event".into(), event);
     about.insert(
         "error".into(),
         json!({ "kind": error.kind, "message": error.message, "script": error.script, "line": error.line }),
     );
-    Some(prepare(next, "failure", about, at))
+    Some(prepare(next, "failure", &about, at))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use crate::clock::{SharedClock, rfc3339};
 use crate::flow::Flow;
@@ -23,9 +23,9 @@ impl Intake {
         Self { store, clock }
     }
 
-    /// A run for an event, not yet accepted. `event` holds what the trigger knows; what every
+    /// A run for an event, not yet accepted. `event` is what the trigger knows, a map; what every
     /// event has is added.
-    pub fn prepare(&self, flow: &Flow, trigger: &'static str, event: Map<String, Value>) -> NewRun {
+    pub fn prepare(&self, flow: &Flow, trigger: &'static str, event: &impl Serialize) -> NewRun {
         prepare(flow, trigger, event, self.clock.now())
     }
 
@@ -39,20 +39,29 @@ impl Intake {
 }
 
 /// Makes the run of a flow for an event at an instant.
-pub fn prepare(flow: &Flow, trigger: &'static str, mut event: Map<String, Value>, at: jiff::Timestamp) -> NewRun {
+pub fn prepare(flow: &Flow, trigger: &'static str, event: &impl Serialize, at: jiff::Timestamp) -> NewRun {
     let id = RunId::new(at);
-    event.insert("trigger".into(), trigger.into());
-    event.insert("at".into(), rfc3339(at).into());
-    // A failure event brings its own: those of the run that failed.
-    event.entry("flow").or_insert_with(|| (*flow.name).into());
-    event.entry("run").or_insert_with(|| id.to_string().into());
+    let whole = Event { trigger, at: rfc3339(at), flow: &flow.name, run: id, rest: event };
     NewRun {
         id,
         flow: flow.name.to_string(),
         version: flow.version.clone(),
         trigger,
-        event: Value::Object(event).to_string(),
+        // Texts and numbers under text keys: that cannot fail to be written as JSON.
+        event: serde_json::to_string(&whole).unwrap_or_default(),
         seed: random_bytes(),
         at,
     }
+}
+
+/// What every event has, and what its trigger adds. A key of the trigger's own wins, because a
+/// reader of JSON keeps the last: a failure event names the flow and the run that failed.
+#[derive(Serialize)]
+struct Event<'a, E: Serialize> {
+    trigger: &'static str,
+    at: String,
+    flow: &'a str,
+    run: RunId,
+    #[serde(flatten)]
+    rest: &'a E,
 }

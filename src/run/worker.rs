@@ -132,13 +132,6 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
         Err(Missing::Store(error)) => return Err(error),
         Err(Missing::Broken(error)) => return Ok(failed(run, now, error)),
     };
-    let event: Value = match serde_json::from_str(&run.event) {
-        Ok(event) => event,
-        Err(error) => {
-            let error = ScriptError::new("damaged", format!("the run's event cannot be read: {error}"));
-            return Ok(failed(run, now, error));
-        }
-    };
     let mut journal = Arc::new(run.journal.clone());
     let committed = journal.len();
     let mut promises = Promises::default();
@@ -154,7 +147,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
     let ending = loop {
         let output = turn(TurnInput {
             program: &flow.program,
-            event: &event,
+            event: &run.event,
             params: &flow.params,
             flow: &flow.name,
             account: flow.account.as_deref(),
@@ -187,7 +180,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
         }
     };
     let entries = Arc::make_mut(&mut journal).split_off(committed);
-    let made = Made { run, flow: &flow, event: &event, entries, promises, cpu, waited_for, now };
+    let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, now };
     Ok(made.commit(context, ending))
 }
 
@@ -195,7 +188,6 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
 struct Made<'a> {
     run: &'a ReadyRun,
     flow: &'a Flow,
-    event: &'a Value,
     entries: Vec<Entry>,
     promises: Promises,
     cpu: Duration,
@@ -205,7 +197,7 @@ struct Made<'a> {
 
 impl Made<'_> {
     fn commit(self, context: &Context, ending: Ending) -> TurnCommit {
-        let Self { run, flow, event, entries, promises, cpu, waited_for, now } = self;
+        let Self { run, flow, entries, promises, cpu, waited_for, now } = self;
         let mut commit = TurnCommit { entries, promises, cpu, waited_for, ..empty(run, now) };
         commit.outcome = match ending {
             Ending::Done(value) => Outcome::Succeeded(value),
@@ -224,7 +216,7 @@ impl Made<'_> {
         };
         if let Outcome::Failed(error) = &commit.outcome {
             tracing::warn!(flow = %flow.name, run = %run.id, kind = %error.kind, "the run failed: {error}");
-            commit.follow_up = follow_up(&context.catalog.borrow(), flow, run, event, error, now);
+            commit.follow_up = follow_up(&context.catalog.borrow(), flow, run, error, now);
         }
         commit
     }
@@ -232,7 +224,7 @@ impl Made<'_> {
 
 /// Another attempt, if one is left and could help.
 fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, now: jiff::Timestamp) -> Outcome {
-    let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version");
+    let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version" | "damaged");
     if hopeless || run.attempt >= flow.retry.attempts {
         return Outcome::Failed(error);
     }

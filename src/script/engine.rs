@@ -30,7 +30,9 @@ fn kit() -> &'static Kit {
         secret_text::register(&mut global);
         time::register(&mut global);
         let mut spaces = host::spaces();
-        for (_, space) in &mut spaces {
+        for (name, space) in &mut spaces {
+            // With a name of its own, Rhai shares it between engines instead of copying it.
+            space.set_id(*name);
             space.build_index();
         }
         let mut names: Vec<String> = Vec::new();

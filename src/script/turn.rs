@@ -14,7 +14,7 @@ use super::error;
 use super::limits::Watch;
 use super::program::Program;
 use super::state::{Handle, Latch, State, excess_error};
-use super::value::{to_dynamic, to_json};
+use super::value::{read_json, to_dynamic, to_json};
 use crate::id::RunId;
 use crate::model::capability::Capabilities;
 use crate::model::journal::{Entry, Pending, Promises};
@@ -35,8 +35,8 @@ pub struct Accounts {
 pub struct TurnInput<'a> {
     /// The script with its modules.
     pub program: &'a Program,
-    /// The event, as JSON.
-    pub event: &'a Value,
+    /// The event, as the text of JSON.
+    pub event: &'a str,
     /// The flow's constants, as JSON.
     pub params: &'a Value,
     /// Name of the flow.
@@ -98,7 +98,14 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let cpu_left = input.cpu_left.min(input.limits.cpu_turn);
     let watch = Watch::new(cpu_left, input.limits.memory);
     let program = input.program;
-    let event = to_dynamic(input.event);
+    let event = match read_json(input.event) {
+        Ok(event) => event,
+        Err(error) => {
+            let error = ScriptError::new("damaged", format!("the run's event cannot be read: {error}"));
+            let (entries, promises) = (Vec::new(), Promises::default());
+            return TurnOutput { ending: Ending::Thrown(error), entries, promises, cpu: Duration::ZERO };
+        }
+    };
     let params = to_dynamic(input.params);
     let handle: Handle = Arc::new(Mutex::new(new_state(input, watch.clone())));
     let engine = engine::for_turn(program, event, params, handle.clone(), watch.clone());

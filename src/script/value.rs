@@ -1,6 +1,10 @@
 //! Between Rhai's values and JSON, which is what journals, events and the API are written in.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use rhai::{Array, Blob, Dynamic, Map};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
 use super::secret_text::SecretText;
@@ -20,6 +24,62 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
         Value::Object(fields) => {
             fields.iter().map(|(key, item)| (key.as_str().into(), to_dynamic(item))).collect::<Map>().into()
         }
+    }
+}
+
+/// A Rhai value from the text of JSON, without a tree between.
+///
+/// # Errors
+/// Where and why the text is no JSON.
+pub fn read_json(text: &str) -> Result<Dynamic, serde_json::Error> {
+    serde_json::from_str::<Read>(text).map(|Read(value)| value)
+}
+
+struct Read(Dynamic);
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Dynamic;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+            fn visit_unit<E>(self) -> Result<Dynamic, E> {
+                Ok(Dynamic::UNIT)
+            }
+            fn visit_bool<E>(self, flag: bool) -> Result<Dynamic, E> {
+                Ok(flag.into())
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Dynamic, E> {
+                Ok(number.into())
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Dynamic, E> {
+                Ok(i64::try_from(number).map_or_else(|_| (number as f64).into(), Dynamic::from))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<Dynamic, E> {
+                Ok(number.into())
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Dynamic, E> {
+                Ok(text.into())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Dynamic, A::Error> {
+                let mut list = Array::new();
+                while let Some(Read(item)) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(list.into())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Dynamic, A::Error> {
+                let mut map = Map::new();
+                while let Some((name, Read(value))) = fields.next_entry::<Cow<'_, str>, Read>()? {
+                    map.insert((&*name).into(), value);
+                }
+                Ok(map.into())
+            }
+        }
+        deserializer.deserialize_any(Any).map(Read)
     }
 }
 

@@ -3,10 +3,15 @@
 //! Facts are from its source: `src/ui/rest/send.go`, `src/validations/send_validation.go`,
 //! `src/pkg/error/*.go`. Its OpenAPI file lags behind the code.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::RequestBuilder;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::multipart::{Form, Part};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -27,7 +32,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         ("file", &["caption", "name", "reply_to", "forwarded", "disappear"]),
     ],
     addresses: &["phone", "group", "newsletter", "lid"],
-    in_flight: 32,
+    in_flight: 64,
 };
 
 /// Its default limits; a larger upload is refused by it after all bytes have travelled.
@@ -49,28 +54,44 @@ pub struct GowaOptions {
 
 /// The adapter.
 pub struct Gowa {
-    options: GowaOptions,
+    /// For each path that messages are posted to, made once.
+    endpoints: BTreeMap<&'static str, url::Url>,
+    headers: HeaderMap,
+    timeout: Duration,
     client: reqwest::Client,
 }
 
+const PATHS: [&str; 4] = ["send/message", "send/link", "send/image", "send/file"];
+
 impl Gowa {
     /// For one account.
-    pub fn new(options: GowaOptions, client: reqwest::Client) -> Self {
-        Self { options, client }
+    ///
+    /// # Errors
+    /// When device or credentials cannot be sent in a header.
+    pub fn new(options: GowaOptions, client: reqwest::Client) -> Result<Self, String> {
+        let base = options.url.as_str().trim_end_matches('/');
+        let endpoint = |path: &'static str| {
+            let url = url::Url::parse(&format!("{base}/{path}")).map_err(|error| error.to_string())?;
+            Ok((path, url))
+        };
+        let mut headers = HeaderMap::new();
+        let sendable = |text: String| HeaderValue::try_from(text).map_err(|_| "a header cannot carry it".to_owned());
+        if let Some(device) = &options.device {
+            // The server URL-decodes the header.
+            headers.insert("X-Device-Id", sendable(utf8_percent_encode(device, NON_ALPHANUMERIC).to_string())?);
+        }
+        if let Some(auth) = &options.basic_auth {
+            let mut value = sendable(format!("Basic {}", STANDARD.encode(auth.reveal())))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let endpoints = PATHS.into_iter().map(endpoint).collect::<Result<_, String>>()?;
+        Ok(Self { endpoints, headers, timeout: options.timeout, client })
     }
 
-    fn post(&self, path: &str) -> RequestBuilder {
-        let base = self.options.url.as_str().trim_end_matches('/');
-        let mut request = self.client.post(format!("{base}/{path}")).timeout(self.options.timeout);
-        if let Some(device) = &self.options.device {
-            // The server URL-decodes the header.
-            request = request.header("X-Device-Id", utf8_percent_encode(device, NON_ALPHANUMERIC).to_string());
-        }
-        if let Some(auth) = &self.options.basic_auth {
-            let (user, password) = auth.reveal().split_once(':').unwrap_or((auth.reveal(), ""));
-            request = request.basic_auth(user, Some(password));
-        }
-        request
+    fn post(&self, path: &str) -> Option<RequestBuilder> {
+        let url = self.endpoints.get(path)?.clone();
+        Some(self.client.post(url).timeout(self.timeout).headers(self.headers.clone()))
     }
 }
 
@@ -81,7 +102,7 @@ impl Transport for Gowa {
 
     fn send(&self, message: Outgoing) -> Sending {
         let prepared = prepare(message);
-        let request = prepared.as_ref().map(|prepared| self.post(prepared.path)).ok();
+        let request = prepared.as_ref().ok().and_then(|prepared| self.post(prepared.path));
         Box::pin(async move {
             let prepared = prepared?;
             let Some(request) = request else { return Err(doubt("no request was made")) };

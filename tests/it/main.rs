@@ -1,4 +1,8 @@
 //! Tests at the border: the real HTTP server, the real store, a fake gateway over HTTP, the real
 //! binary for commands.
 
+mod crash;
+mod kill;
+mod order;
+mod support;
 mod turn;

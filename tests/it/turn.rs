@@ -62,7 +62,7 @@ impl Run {
         };
         turn(TurnInput {
             program: &self.program,
-            event: &self.event,
+            event: &self.event.to_string(),
             params: &json!({ "team": "+15417543010" }),
             flow: "test",
             account: None,

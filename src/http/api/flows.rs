@@ -45,7 +45,7 @@ pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, 
         }
     };
     let (trigger, event) = event(&wish)?;
-    let run = house.intake.prepare(&flow, trigger, event);
+    let run = house.intake.prepare(&flow, trigger, &event);
     let id = run.id;
     house.intake.accept(run).await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({ "run": id })))
@@ -59,11 +59,12 @@ fn event(wish: &Value) -> Result<(&'static str, Map<String, Value>), Refused> {
             Ok(("manual", Map::from_iter([("data".to_owned(), data)])))
         }
         (None, Some(Value::Object(event))) => {
-            let mut event = event.clone();
-            for key in ["at", "flow", "run"] {
+            let given = event;
+            let mut event = given.clone();
+            for key in ["at", "flow", "run", "trigger"] {
                 event.remove(key);
             }
-            let trigger = match event.get("trigger").and_then(Value::as_str) {
+            let trigger = match given.get("trigger").and_then(Value::as_str) {
                 Some("webhook") => "webhook",
                 Some("message") => "message",
                 Some("watch") => "watch",

@@ -238,7 +238,7 @@ impl Store for SqliteStore {
     fn backlog(&self, account: &str) -> Reply<u64> {
         let account = account.to_owned();
         self.aside(move |connection| {
-            let sql = "SELECT count(*) FROM messages WHERE account = ? AND state = 1";
+            let sql = "SELECT count(*) FROM messages WHERE account = ? AND seq IS NOT NULL";
             connection.prepare_cached(sql)?.query_row([account], |row| row.get::<_, i64>(0).map(i64::unsigned_abs))
         })
     }

@@ -78,7 +78,7 @@ pub fn keyed(connection: &Connection, flow: &str, key: &str, to: &str) -> Read<O
 /// Queued messages of a lane, in order.
 pub fn due(connection: &Connection, account: &str, after: i64, limit: usize) -> Read<Vec<DueMessage>> {
     let sql = "SELECT id, seq, recipient, due_at FROM messages
-        WHERE account = ? AND state = 1 AND seq > ? ORDER BY seq LIMIT ?";
+        WHERE account = ? AND seq > ? AND state = 1 ORDER BY seq LIMIT ?";
     let row = |row: &Row<'_>| {
         Ok(DueMessage {
             id: MessageId::from_bytes(row.get(0)?),
@@ -138,13 +138,22 @@ fn apply(
     now: Timestamp,
     change: Change,
 ) -> Read<Option<Result<MessageState, MessageState>>> {
-    let sql = "SELECT state, account, attempts, waited, tries FROM messages WHERE id = ?";
+    let sql = "SELECT state, account, attempts, waited, tries, seq FROM messages WHERE id = ?";
     let mut find = work.tx.prepare_cached(sql)?;
     let row = |row: &Row<'_>| {
         let attempts: Vec<Attempt> = json(row, 2)?;
-        Ok((state(row, 0)?, row.get::<_, String>(1)?, attempts, row.get::<_, bool>(3)?, row.get::<_, u32>(4)?))
+        Ok((
+            state(row, 0)?,
+            row.get::<_, String>(1)?,
+            attempts,
+            row.get::<_, bool>(3)?,
+            row.get::<_, u32>(4)?,
+            row.get(5)?,
+        ))
     };
-    let Some((before, account, mut attempts, waited, tries)) = find.query_row([id.as_bytes()], row).optional()? else {
+    let Some((before, account, mut attempts, waited, tries, place)) =
+        find.query_row([id.as_bytes()], row).optional()?
+    else {
         return Ok(None);
     };
     drop(find);
@@ -158,9 +167,14 @@ fn apply(
     let queued = next == MessageState::Queued;
     // A message that backs off keeps its place; one that comes back by other ways goes to the end.
     let keeps_place = before == MessageState::Sending;
-    let seq = (queued && !keeps_place).then(|| work.memory.next_seq());
+    let seq = match (queued, keeps_place) {
+        (true, true) => place,
+        (true, false) => Some(work.memory.next_seq()),
+        // Only what is queued or on the wire has a place.
+        (false, _) => None,
+    };
     let tries = if change.anew { 0 } else { tries + u32::from(change.counts) };
-    let sql = "UPDATE messages SET state = ?, seq = coalesce(?, seq), due_at = ?, tries = ?, attempts = ?,
+    let sql = "UPDATE messages SET state = ?, seq = ?, due_at = ?, tries = ?, attempts = ?,
             error = ?, provider_id = coalesce(?, provider_id), degraded = coalesce(?, degraded), changed_at = ?
         WHERE id = ?";
     let degraded = (!change.degraded.is_empty()).then(|| text(&change.degraded)).transpose()?;
@@ -238,7 +252,7 @@ pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Times
 
 /// Attempts that were open when the engine died: nobody knows how they ended.
 pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
-    let open = ids(work, "SELECT id FROM messages WHERE state = 2", [])?;
+    let open = ids(work, "SELECT id FROM messages WHERE seq IS NOT NULL AND state = 2", [])?;
     for id in &open {
         let error = Some("the engine stopped while the attempt was open".to_owned());
         let outcome = Some("interrupted".to_owned());

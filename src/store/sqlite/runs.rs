@@ -23,7 +23,7 @@ pub fn number(state: RunState) -> i64 {
 /// What the writer begins with.
 pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
     let ready: i64 = first(connection, "SELECT coalesce(max(ready), 0) FROM runs WHERE ready IS NOT NULL")?;
-    let queued: i64 = first(connection, "SELECT coalesce(max(seq), 0) FROM messages WHERE state = 1")?;
+    let queued: i64 = first(connection, "SELECT coalesce(max(seq), 0) FROM messages WHERE seq IS NOT NULL")?;
     // Only runs whose first turn is to come count, and all of those are ready.
     let backlog: i64 = first(connection, "SELECT count(*) FROM runs WHERE ready IS NOT NULL AND state = 0")?;
     Ok(Memory { seq: ready.max(queued), backlog: backlog.unsigned_abs(), most_backlog })

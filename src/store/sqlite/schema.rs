@@ -70,9 +70,8 @@ CREATE TABLE messages (
     degraded TEXT,
     error TEXT
 ) WITHOUT ROWID;
-CREATE INDEX messages_lane ON messages (account, seq) WHERE state = 1;
+CREATE INDEX messages_lane ON messages (account, seq) WHERE seq IS NOT NULL;
 CREATE INDEX messages_scheduled ON messages (due_at) WHERE state = 0;
-CREATE INDEX messages_open ON messages (id) WHERE state = 2;
 CREATE INDEX messages_unknown ON messages (account, changed_at) WHERE state = 7;
 CREATE INDEX messages_expiring ON messages (expires_at) WHERE expires_at IS NOT NULL AND state IN (0, 1);
 CREATE INDEX messages_of_run ON messages (run) WHERE run IS NOT NULL;

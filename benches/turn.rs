@@ -1,0 +1,2 @@
+//! Turns by themselves.
+fn main() {}

@@ -1,0 +1,182 @@
+//! `kill -9` of the real binary, at moments nobody chose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::binary::{self, Process};
+use crate::support::gateway::Gateway;
+use crate::support::{client, folder, until};
+
+const FLOW: &str = "triggers:\n  - webhook: /in\nrun: |\n  send_text(event.body.to, event.body.text)\n";
+const KILLS: usize = 20;
+
+/// Posts over a few connections until told to stop; keeps what was accepted.
+async fn load(target: Arc<std::sync::Mutex<std::net::SocketAddr>>, stop: Arc<AtomicBool>) -> Vec<String> {
+    let number = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let (target, stop, number) = (target.clone(), stop.clone(), number.clone());
+        tasks.push(tokio::spawn(async move {
+            let client = client();
+            let mut accepted = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let count = number.fetch_add(1, Ordering::Relaxed);
+                let text = format!("message {count}");
+                let body = json!({ "to": format!("+1541{:07}", count % 977), "text": text });
+                let url = format!("http://{}/hooks/in", target.lock().unwrap());
+                let request = client.post(url).header("content-type", "application/json").body(body.to_string());
+                match request.send().await {
+                    Ok(response) if response.status() == 202 => accepted.push(text),
+                    // Nobody is there, or was there for long enough.
+                    _ => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            }
+            accepted
+        }));
+    }
+    let mut accepted = Vec::new();
+    for task in tasks {
+        accepted.extend(task.await.unwrap());
+    }
+    accepted
+}
+
+/// Kills and restarts under load; gives the last process, the accepted texts, and all messages.
+async fn through_kills(policy: &str) -> (Gateway, Vec<String>, Vec<Value>, Vec<Value>) {
+    let gateway = Gateway::start().await;
+    let settings = gateway.settings(&format!("pace: unlimited, {policy}"));
+    let folder = folder(&[("flows/in.yaml", FLOW), ("postrider.yaml", &settings)]);
+    let mut process = Process::start(folder.path());
+    let target = Arc::new(std::sync::Mutex::new(process.public));
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = tokio::spawn(load(target.clone(), stop.clone()));
+    for _ in 0..KILLS {
+        let chance = u64::from(Uuid::new_v4().as_bytes()[0]);
+        tokio::time::sleep(Duration::from_millis(40 + chance)).await;
+        process.kill();
+        process = Process::start(folder.path());
+        *target.lock().unwrap() = process.public;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let accepted = load.await.unwrap();
+    let list = |what: &str, state: &str| {
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let url = format!("http://{}/api/v1/{what}?limit=1000&state={state}&after={after}", process.admin);
+            let token = std::fs::read_to_string(folder.path().join(".postrider/admin-token")).unwrap();
+            let output = std::process::Command::new("curl")
+                .args(["-sS", "-H", &format!("Authorization: Bearer {token}"), &url])
+                .output()
+                .unwrap();
+            let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+            all.extend(page[what].as_array().unwrap().iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => return all,
+            }
+        }
+    };
+    let open = ["scheduled", "queued", "sending"];
+    let unsettled =
+        if policy.contains("resend") { vec!["scheduled", "queued", "sending", "unknown"] } else { open.to_vec() };
+    until("everything to settle", async || {
+        let runs = ["queued", "running", "waiting"].iter().map(|state| list("runs", state).len()).sum::<usize>();
+        let messages = unsettled.iter().map(|state| list("messages", state).len()).sum::<usize>();
+        (runs + messages == 0).then_some(())
+    })
+    .await;
+    let (runs, messages) = (list("runs", ""), list("messages", ""));
+    process.terminate();
+    (gateway, accepted, runs, messages)
+}
+
+fn copies(gateway: &Gateway) -> BTreeMap<String, usize> {
+    let mut copies = BTreeMap::new();
+    for text in gateway.texts() {
+        *copies.entry(text).or_default() += 1;
+    }
+    copies
+}
+
+fn text(message: &Value) -> &str {
+    message["body"]["text"].as_str().unwrap()
+}
+
+fn interrupted(message: &Value) -> bool {
+    message["attempts"].as_array().unwrap().iter().any(|attempt| attempt["outcome"] == "interrupted")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_resend_everything_accepted_arrives_and_what_arrives_twice_was_open_at_a_kill() {
+    let (gateway, accepted, runs, messages) = through_kills("on_unknown: resend, unknown_after: 200ms").await;
+    let copies = copies(&gateway);
+    assert!(accepted.len() > 200, "only {} were accepted", accepted.len());
+    for text in &accepted {
+        assert!(copies.contains_key(text), "`{text}` was accepted and never arrived");
+    }
+    assert!(runs.iter().all(|run| run["state"] == "succeeded"), "a run did not end");
+    let mut twice = 0;
+    for message in &messages {
+        let arrived = copies.get(text(message)).copied().unwrap_or(0);
+        let attempts = message["attempts"].as_array().unwrap().len();
+        if arrived > 1 {
+            twice += 1;
+            assert!(interrupted(message), "arrived {arrived} times and was not open at a kill: {message}");
+        }
+        assert!(arrived <= attempts, "arrived {arrived} times with {attempts} attempts on record: {message}");
+    }
+    let open = messages.iter().filter(|message| interrupted(message)).count();
+    println!(
+        "{KILLS} kills: {} accepted, {} messages, {open} open at a kill, {twice} arrived twice",
+        accepted.len(),
+        messages.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_hold_nothing_arrives_twice_and_what_was_open_is_unknown() {
+    let (gateway, accepted, runs, messages) = through_kills("on_unknown: hold").await;
+    let copies = copies(&gateway);
+    assert!(copies.values().all(|count| *count == 1), "something arrived twice");
+    assert!(runs.iter().all(|run| run["state"] == "succeeded"), "a run did not end");
+    let mut unknown = 0;
+    for message in &messages {
+        if interrupted(message) {
+            unknown += 1;
+            assert_eq!(message["state"], "unknown", "{message}");
+            assert!(message["why"].as_str().unwrap().contains("stopped while the attempt was open"), "{message}");
+        } else {
+            assert_eq!(message["state"], "sent", "{message}");
+            assert!(copies.contains_key(text(message)), "sent and never arrived: {message}");
+        }
+    }
+    for text in &accepted {
+        assert!(messages.iter().any(|message| self::text(message) == text), "`{text}` was accepted and has no message");
+    }
+    println!("{KILLS} kills: {} accepted, {} messages, {unknown} unknown", accepted.len(), messages.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleep_goes_on_after_a_kill_and_sends_once() {
+    let gateway = Gateway::start().await;
+    let flow = "run: |\n  send_text(\"+15417543010\", \"before\");\n  sleep(\"2s\");\n  send_text(\"+15417543010\", \"after\")\n";
+    let settings = gateway.settings("pace: unlimited");
+    let folder = folder(&[("flows/nap.yaml", flow), ("postrider.yaml", &settings)]);
+    let process = Process::start(folder.path());
+    let run = binary::json(folder.path(), &["trigger", "nap"])["run"].as_str().unwrap().to_owned();
+    let show = || binary::json(folder.path(), &["runs", "show", &run]);
+    until("the run to sleep", async || (show()["state"] == "waiting").then_some(())).await;
+    until("the first message", async || (gateway.texts() == ["before"]).then_some(())).await;
+    until("its settling", async || (show()["messages"][0]["state"] == "sent").then_some(())).await;
+    process.kill();
+    let _process = Process::start(folder.path());
+    until("the run to end", async || (show()["state"] == "succeeded").then_some(())).await;
+    until("the second message", async || (gateway.texts().len() >= 2).then_some(())).await;
+    assert_eq!(gateway.texts(), ["before", "after"]);
+}

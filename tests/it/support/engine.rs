@@ -1,0 +1,148 @@
+//! The engine in this process: real HTTP, real store, a clock that is set by hand.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postrider::app::{Engine, Outside, Workspace, open_store, read_token};
+use postrider::clock::{HandClock, SharedClock};
+use postrider::config::Flags;
+use postrider::store::{Signals, Store, StoreError};
+use reqwest::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use super::{client, folder, until};
+
+/// Opens a store, for tests that put something between.
+pub type Opener = Box<dyn FnOnce(Signals) -> Result<Arc<dyn Store>, StoreError> + Send>;
+
+/// An engine on a workspace that lives as long as the test.
+pub struct House {
+    pub folder: TempDir,
+    pub clock: Arc<HandClock>,
+    pub engine: Engine,
+    client: reqwest::Client,
+}
+
+/// The hour at which tests begin.
+pub fn start() -> Timestamp {
+    "2026-11-20T07:00:00Z".parse().unwrap()
+}
+
+impl House {
+    /// With these files, at [`start`].
+    pub async fn open(files: &[(&str, &str)]) -> Self {
+        Self::again(folder(files), Arc::new(HandClock::new(start()))).await
+    }
+
+    /// On a folder that was used before.
+    pub async fn again(folder: TempDir, clock: Arc<HandClock>) -> Self {
+        let opener = open_store(&workspace(folder.path()));
+        Self::with(folder, clock, opener).await
+    }
+
+    /// With a store of the test's own.
+    pub async fn with(folder: TempDir, clock: Arc<HandClock>, store: Opener) -> Self {
+        let engine = engine(folder.path(), clock.clone(), store).await;
+        Self { folder, clock, engine, client: client() }
+    }
+
+    /// Stops as a crash would, and starts again on the same folder.
+    pub async fn crash(self) -> Self {
+        let Self { folder, clock, engine, .. } = self;
+        engine.abandon().await;
+        Self::again(folder, clock).await
+    }
+
+    /// Posts JSON to a webhook; gives status and answer.
+    pub async fn hook(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("http://{}/hooks{path}", self.engine.address().listen);
+        let request = self.client.post(url).header("content-type", "application/json").body(body.to_string());
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
+    /// Asks the API.
+    pub async fn api(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let url = format!("http://{}/api/v1{path}", self.engine.address().admin);
+        let token = read_token(self.folder.path()).unwrap();
+        let mut request = self.client.request(method, url).bearer_auth(token.reveal());
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
+    /// Asks the API for something that is there.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.api(Method::GET, path, None).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// Tells the API something that it takes.
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.api(Method::POST, path, Some(body)).await;
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
+    /// Starts a flow by hand; gives the run's id.
+    pub async fn trigger(&self, flow: &str, data: Value) -> String {
+        let answer = self.post(&format!("/flows/{flow}/trigger"), serde_json::json!({ "data": data })).await;
+        answer["run"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a run is in a state; gives the run.
+    pub async fn run_is(&self, id: &str, state: &str) -> Value {
+        until(&format!("run {id} to be {state}"), async || {
+            let run = self.get(&format!("/runs/{id}")).await;
+            let over = matches!(run["state"].as_str(), Some("succeeded" | "failed" | "cancelled"));
+            assert!(!over || run["state"] == state, "the run is not {state}: {run}");
+            (run["state"] == state).then_some(run)
+        })
+        .await
+    }
+
+    /// Waits until so many messages are in a state; gives all messages, oldest first.
+    pub async fn messages_are(&self, count: usize, state: &str) -> Vec<Value> {
+        until(&format!("{count} messages to be {state}"), async || {
+            let answer = self.get("/messages?limit=1000").await;
+            let mut messages = answer["messages"].as_array().unwrap().clone();
+            messages.reverse();
+            let there = messages.iter().filter(|message| message["state"] == state).count();
+            (there == count).then_some(messages)
+        })
+        .await
+    }
+
+    /// Moves the clock.
+    pub fn pass(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+}
+
+/// The workspace of a folder, with free ports and no environment.
+pub fn workspace(folder: &Path) -> Workspace {
+    workspace_with(folder, BTreeMap::new())
+}
+
+/// The same with variables.
+pub fn workspace_with(folder: &Path, environment: BTreeMap<String, String>) -> Workspace {
+    let port = || Some("127.0.0.1:0".to_owned());
+    let flags = Flags { listen: port(), admin: port(), store: None };
+    Workspace::open(folder, flags, environment).unwrap_or_else(|findings| panic!("{findings:?}"))
+}
+
+async fn engine(folder: &Path, clock: SharedClock, store: Opener) -> Engine {
+    let listener = || TcpListener::bind("127.0.0.1:0");
+    let (public, private) = (listener().await.unwrap(), listener().await.unwrap());
+    Engine::start(&workspace(folder), Outside { clock, public, private, store }).await.unwrap()
+}

@@ -1,0 +1,45 @@
+//! What the tests share: a workspace in a folder of its own, a fake gateway over HTTP, the engine
+//! in this process with a clock that is set by hand, and the engine as the real binary.
+
+pub mod binary;
+pub mod engine;
+pub mod gateway;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A folder with the given files.
+pub fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        write(folder.path(), path, text);
+    }
+    folder
+}
+
+/// Writes a file below a folder.
+pub fn write(folder: &Path, path: &str, text: &str) {
+    let file = folder.join(path);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, text).unwrap();
+}
+
+/// Looks again and again until `look` finds something; gives up after a time that only a defect
+/// can need.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A client for the tests' own requests.
+pub fn client() -> reqwest::Client {
+    postrider::transport::client().unwrap()
+}
