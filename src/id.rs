@@ -86,6 +86,10 @@ impl MessageId {
         let digest = hash.finalize();
         let mut tail = [0; 10];
         tail.copy_from_slice(&digest[..10]);
+        // The twelve bits behind the time hold the position, so that messages of one run sort in
+        // the order in which they were promised; sixty-two bits of hash remain.
+        let place = u16::try_from(position).unwrap_or(u16::MAX).min(0x0fff);
+        tail[..2].copy_from_slice(&place.to_be_bytes());
         Self(layout(run_time, tail))
     }
 }

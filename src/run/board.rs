@@ -27,10 +27,22 @@ struct State {
     flows: HashMap<Arc<str>, FlowLine>,
     /// Flows in the order in which they get their turn.
     order: VecDeque<Arc<str>>,
-    /// Runs that were read and are not through yet; the value says whether their turn has begun.
-    taken: HashMap<RunId, bool>,
+    /// Runs that were read and are not through yet.
+    taken: HashMap<RunId, Place>,
+    /// Runs that were read again, ready for a further turn, before word came that the last one is
+    /// on disk: they are to be read once more when it has.
+    early: HashMap<RunId, (Arc<str>, i64)>,
     uncommitted: usize,
     closed: bool,
+}
+
+/// Where a run that was read stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Its number among the ready ones.
+    ready: i64,
+    /// Whether its turn has begun.
+    begun: bool,
 }
 
 #[derive(Default)]
@@ -67,7 +79,7 @@ impl Board {
 
     /// Runs whose turn has begun and is not on disk yet.
     pub fn running(&self) -> HashSet<RunId> {
-        self.lock().taken.iter().filter(|(_, begun)| **begun).map(|(id, _)| *id).collect()
+        self.lock().taken.iter().filter(|(_, place)| place.begun).map(|(id, _)| *id).collect()
     }
 
     /// Resolves when a flow's line has become short enough to be filled.
@@ -98,7 +110,7 @@ impl Board {
     /// Takes what was read of a flow behind `cursor`. `whole` says that nothing is behind it.
     pub fn fill(&self, flow: &str, cursor: i64, runs: Vec<ReadyRun>, whole: bool) {
         let mut state = self.lock();
-        let State { flows, taken, .. } = &mut *state;
+        let State { flows, taken, early, .. } = &mut *state;
         let Some(line) = flows.get_mut(flow) else { return };
         if line.cursor < cursor {
             // Rewound meanwhile: this reading is out of date.
@@ -107,9 +119,15 @@ impl Board {
         line.unread = !whole;
         for run in runs {
             line.cursor = line.cursor.max(run.ready);
-            if !taken.contains_key(&run.id) {
-                taken.insert(run.id, false);
-                line.ready.push_back(run);
+            match taken.get(&run.id) {
+                None => {
+                    taken.insert(run.id, Place { ready: run.ready, begun: false });
+                    line.ready.push_back(run);
+                }
+                Some(place) if place.ready < run.ready => {
+                    early.insert(run.id, (flow.into(), run.ready));
+                }
+                Some(_) => {}
             }
         }
         drop(state);
@@ -135,27 +153,34 @@ impl Board {
 
     /// The run's turn is on disk, or need not be.
     pub fn done(&self, run: RunId) {
-        let mut state = self.lock();
-        state.taken.remove(&run);
-        state.uncommitted -= 1;
-        drop(state);
-        self.changed.notify_one();
-        self.settled.nudge();
+        self.leave(run, None);
     }
 
     /// The run's turn could not be committed: it is to be read again.
     pub fn again(&self, flow: &str, run: RunId, ready: i64) {
+        self.leave(run, Some((flow.into(), ready)));
+    }
+
+    /// A run is through with its turn; `back` says from where it is to be read again.
+    fn leave(&self, run: RunId, back: Option<(Arc<str>, i64)>) {
         let mut state = self.lock();
         state.taken.remove(&run);
         state.uncommitted -= 1;
-        if let Some(line) = state.flows.get_mut(flow) {
-            line.cursor = line.cursor.min(ready - 1);
-            line.unread = true;
+        let back = [back, state.early.remove(&run)];
+        let mut hungry = false;
+        for (flow, ready) in back.into_iter().flatten() {
+            if let Some(line) = state.flows.get_mut(&flow) {
+                line.cursor = line.cursor.min(ready - 1);
+                line.unread = true;
+                hungry = true;
+            }
         }
         drop(state);
         self.changed.notify_one();
-        self.hungry.nudge();
         self.settled.nudge();
+        if hungry {
+            self.hungry.nudge();
+        }
     }
 
     /// Resolves when no turn is under way and none waits for its commit.
@@ -186,7 +211,7 @@ impl State {
             if let Some(run) = line.ready.pop_front() {
                 line.on_threads += 1;
                 self.uncommitted += 1;
-                self.taken.insert(run.id, true);
+                self.taken.insert(run.id, Place { ready: run.ready, begun: true });
                 return Some((run, name));
             }
         }
@@ -249,6 +274,21 @@ mod tests {
         let ready = first.off_thread();
         board.done(ready.id);
         assert_eq!(board.take().unwrap().run.flow, "a");
+    }
+
+    #[test]
+    fn a_run_that_is_ready_again_before_word_of_its_commit_came_is_not_lost() {
+        let board = Board::new(2);
+        board.expect("a");
+        board.fill("a", 0, vec![run(1, "a", 7)], true);
+        let taken = board.take().unwrap().off_thread();
+        // The commit made it ready again with a higher number, and the store was read at once.
+        board.fill("a", 7, vec![run(1, "a", 8)], true);
+        assert_eq!(board.wanting(), []);
+        board.done(taken.id);
+        assert_eq!(board.wanting(), [("a".into(), 7)]);
+        board.fill("a", 7, vec![run(1, "a", 8)], true);
+        assert_eq!(board.take().unwrap().run.ready, 8);
     }
 
     #[test]

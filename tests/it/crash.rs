@@ -137,7 +137,7 @@ run: |
   send_text(to, "one");
   sleep("1h");
   let two = send_text(to, "two", #{ at: "30m", key: event.body.id });
-  let fate = two.wait();
+  let fate = two.wait("sent", "90h");
   let spare = send_text(to, "never", #{ at: "9h" });
   let taken_back = spare.cancel();
   send_text(to, `three: two is ${fate.status}, spare taken back: ${taken_back}`);

@@ -4,5 +4,7 @@
 mod crash;
 mod kill;
 mod order;
+mod runs;
 mod support;
 mod turn;
+mod webhook;

@@ -164,6 +164,7 @@ async fn the_pace_of_a_phone_is_kept() {
     // All five have got one; each waits for its distance of ten seconds now.
     house.pass(Duration::from_secs(2));
     went_out(5).await;
+    // At ten seconds three have waited long enough, and three tokens have come together.
     house.pass(Duration::from_secs(4));
-    went_out(6).await;
+    went_out(8).await;
 }

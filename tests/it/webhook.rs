@@ -29,7 +29,13 @@ run: |
 struct Caller<'a>(&'a House);
 
 impl Caller<'_> {
-    async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (u16, Value, reqwest::header::HeaderMap) {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (u16, Value, reqwest::header::HeaderMap) {
         let url = format!("http://{}{path}", self.0.engine.address().listen);
         let mut request = client().request(method, url).body(body);
         for (name, value) in headers {
@@ -48,7 +54,12 @@ async fn the_script_sees_the_request() {
     let caller = Caller(&house);
     let json = ("content-type", "application/json; charset=utf-8");
     let (status, event, _) = caller
-        .call(Method::POST, "/hooks/echo/k%C3%B6ln/17?a=1&b=x&b=y", &[json, ("X-Shop", "s"), ("Cookie", "c"), ("Authorization", "Bearer b")], br#"{"n": 1.50, "big": 12345678901234567890, "list": [null, true]}"#.to_vec())
+        .call(
+            Method::POST,
+            "/hooks/echo/k%C3%B6ln/17?a=1&b=x&b=y",
+            &[json, ("X-Shop", "s"), ("Cookie", "c"), ("Authorization", "Bearer b")],
+            br#"{"n": 1.50, "big": 12345678901234567890, "list": [null, true]}"#.to_vec(),
+        )
         .await;
     assert_eq!(status, 200);
     for (pointer, wanted) in [
@@ -93,7 +104,7 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_the_next_one_is_ser
     let deep = "[".repeat(200_000);
     let nested = format!("{}{}", "[".repeat(120), "]".repeat(120));
     for (method, path, headers, body, wanted, part) in [
-        (Method::POST, "/hooks/echo/a/b", vec![json], b"{\"a\": nope}".to_vec(), 400, "line 1 column 7"),
+        (Method::POST, "/hooks/echo/a/b", vec![json], b"{\"a\": nope}".to_vec(), 400, "line 1 column 8"),
         (Method::POST, "/hooks/echo/a/b", vec![json], b"{\"a\": 1} trailing".to_vec(), 400, "line 1 column 10"),
         (Method::POST, "/hooks/echo/a/b", vec![json], deep.into_bytes(), 400, "no JSON"),
         (Method::POST, "/hooks/echo/a/b", vec![json], nested.into_bytes(), 400, "100 deep"),
@@ -125,7 +136,9 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_the_next_one_is_ser
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signatures_are_checked_over_the_raw_body() {
-    let flow = |path: &str, rule: &str| format!("triggers:\n  - webhook: {{ path: {path}, verify: {{ hmac: {{ {rule} }} }} }}\nrun: 1\n");
+    let flow = |path: &str, rule: &str| {
+        format!("triggers:\n  - webhook: {{ path: {path}, verify: {{ hmac: {{ {rule} }} }} }}\nrun: 1\n")
+    };
     let plain = flow("/plain", "header: X-Signature, secret: one");
     let github = flow("/prefix", "header: X-Sig, secret: [old, new], algorithm: sha1, prefix: \"sha1=\"");
     let base64 = flow("/base64", "header: X-Sig, secret: one, algorithm: sha512, encoding: base64");
@@ -182,7 +195,10 @@ async fn a_caller_that_waits_gets_what_the_run_says() {
     let (status, body, headers) = end("respond").await;
     assert_eq!((status, body, headers["x-pot"].to_str().unwrap()), (418, json!({ "tea": true }), "yes"));
     let (status, body, headers) = end("text").await;
-    assert_eq!((status, body, headers["content-type"].to_str().unwrap()), (200, json!("plain"), "text/plain; charset=utf-8"));
+    assert_eq!(
+        (status, body, headers["content-type"].to_str().unwrap()),
+        (200, json!("plain"), "text/plain; charset=utf-8")
+    );
     assert_eq!(end("empty").await.0, 204);
     let (status, body, _) = end("value").await;
     assert_eq!((status, body), (200, json!({ "value": "value" })));
@@ -217,7 +233,10 @@ async fn a_full_backlog_sends_callers_away_until_there_is_room() {
         let (status, answer, headers) = caller.call(Method::POST, "/hooks/busy", &[], Vec::new()).await;
         if status == 503 {
             refused += 1;
-            assert!(headers.contains_key("retry-after") && answer["error"]["message"].as_str().unwrap().contains("limits.backlog"));
+            assert!(
+                headers.contains_key("retry-after")
+                    && answer["error"]["message"].as_str().unwrap().contains("limits.backlog")
+            );
         } else {
             assert_eq!(status, 202);
         }

@@ -174,8 +174,8 @@ fn program(
             (format!("scripts/{path}"), text, 0)
         }
         (None, Some(run)) => {
-            let text = run.text("run", findings)?;
-            let (text, indent) = in_place(yaml, run, text);
+            let text = run.word("run", findings)?;
+            let (text, indent) = in_place(yaml, run, &text);
             (file.to_owned(), Arc::from(text), indent)
         }
         (Some(_), Some(run)) => {

@@ -137,7 +137,7 @@ fn text(value: &impl serde::Serialize) -> Read<String> {
 
 impl Store for SqliteStore {
     fn keep_versions(&self, versions: Vec<VersionRow>) -> Reply<()> {
-        self.writer.submit(move |work| {
+        self.writer.submit_guarded(move |work| {
             let mut insert =
                 work.tx.prepare_cached("INSERT OR IGNORE INTO versions (id, flow, content) VALUES (?, ?, ?)")?;
             for version in versions {
@@ -169,7 +169,7 @@ impl Store for SqliteStore {
     }
 
     fn commit_turn(&self, turn: TurnCommit) -> Reply<Committed> {
-        self.writer.submit(move |work| runs::commit_turn(work, turn))
+        self.writer.submit_guarded(move |work| runs::commit_turn(work, turn))
     }
 
     fn wake_runs(&self, now: Timestamp) -> Reply<Woken> {
@@ -184,7 +184,7 @@ impl Store for SqliteStore {
     }
 
     fn promise(&self, message: NewMessage, now: Timestamp) -> Reply<()> {
-        self.writer.submit(move |work| Ok(outbox::insert(work, &message, now)?))
+        self.writer.submit_guarded(move |work| Ok(outbox::insert(work, &message, now)?))
     }
 
     fn keyed(&self, flow: &str, key: &str, to: &str) -> Reply<Option<MessageRef>> {
@@ -212,7 +212,7 @@ impl Store for SqliteStore {
     }
 
     fn decide(&self, id: MessageId, decision: Decision, now: Timestamp) -> Reply<Decided> {
-        self.writer.submit(move |work| Ok(outbox::decide(work, id, decision, now)?))
+        self.writer.submit_guarded(move |work| Ok(outbox::decide(work, id, decision, now)?))
     }
 
     fn runs(&self, filter: RunFilter) -> Reply<Vec<RunRecord>> {

@@ -130,6 +130,17 @@ struct Change {
     anew: bool,
 }
 
+/// Where a message stands before a step.
+struct Standing {
+    before: MessageState,
+    account: String,
+    attempts: Vec<Attempt>,
+    waited: bool,
+    tries: u32,
+    place: Option<i64>,
+    expires: bool,
+}
+
 /// Applies one step. Gives the state afterwards, or the one in which the step is not legal.
 fn apply(
     work: &mut Work<'_>,
@@ -138,24 +149,17 @@ fn apply(
     now: Timestamp,
     change: Change,
 ) -> Read<Option<Result<MessageState, MessageState>>> {
-    let sql = "SELECT state, account, attempts, waited, tries, seq FROM messages WHERE id = ?";
+    let sql = "SELECT state, account, attempts, waited, tries, seq, expires_at IS NOT NULL FROM messages WHERE id = ?";
     let mut find = work.tx.prepare_cached(sql)?;
     let row = |row: &Row<'_>| {
-        let attempts: Vec<Attempt> = json(row, 2)?;
-        Ok((
-            state(row, 0)?,
-            row.get::<_, String>(1)?,
-            attempts,
-            row.get::<_, bool>(3)?,
-            row.get::<_, u32>(4)?,
-            row.get(5)?,
-        ))
+        let attempts = json(row, 2)?;
+        let (before, account, waited) = (state(row, 0)?, row.get(1)?, row.get(3)?);
+        Ok(Standing { before, account, attempts, waited, tries: row.get(4)?, place: row.get(5)?, expires: row.get(6)? })
     };
-    let Some((before, account, mut attempts, waited, tries, place)) =
-        find.query_row([id.as_bytes()], row).optional()?
-    else {
+    let Some(standing) = find.query_row([id.as_bytes()], row).optional()? else {
         return Ok(None);
     };
+    let Standing { before, account, mut attempts, waited, tries, place, expires } = standing;
     drop(find);
     let Some(next) = before.after(step) else { return Ok(Some(Err(before))) };
     if let (Some(outcome), Some(last)) = (change.outcome, attempts.last_mut())
@@ -193,7 +197,8 @@ fn apply(
     if queued && !keeps_place {
         work.rings.lane(&account);
     }
-    if next == MessageState::Unknown {
+    // An expiry may have come while the message was on the wire.
+    if next == MessageState::Unknown || (queued && expires) {
         work.rings.message_timer();
     }
     if waited {

@@ -24,6 +24,8 @@ pub struct Work<'a> {
     pub tx: &'a Transaction<'a>,
     pub memory: &'a mut Memory,
     pub rings: &'a mut Rings,
+    /// A command failed halfway: its group cannot be committed.
+    broken: bool,
 }
 
 /// What the writer knows without asking the file.
@@ -130,14 +132,35 @@ impl Writer {
         &self.counters
     }
 
-    /// Hands in a command. A command that fails is undone by itself; its group goes on.
+    /// Hands in a command whose data are our own. Should SQLite fail it all the same, its whole
+    /// group is undone: everybody in it may come again.
     pub fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Reply<T> {
+        self.hand_in(move |context| {
+            let outcome = work(context);
+            context.broken |= matches!(outcome, Err(Refusal::Sql(_)));
+            outcome
+        })
+    }
+
+    /// Hands in a command whose data are a script's or a person's: it gets a savepoint, so that
+    /// its failure is its own.
+    pub fn submit_guarded<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Reply<T> {
+        self.hand_in(move |context| alone(context, work))
+    }
+
+    fn hand_in<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Reply<T> {
         let (answer, reply) = oneshot::channel();
         let command: Command = Box::new(move |context| {
-            let outcome = alone(context, work);
+            let outcome = work(context);
             Box::new(move |committed| {
                 let outcome = match (outcome, committed) {
                     (Err(Refusal::Own(error)), _) => Err(error),
@@ -152,14 +175,14 @@ impl Writer {
         let sent = self.commands.send(command).is_ok();
         Box::pin(async move {
             match sent {
-                true => reply
-                    .await
-                    .unwrap_or_else(|_| Err(StoreError::Other("the change was given up with its group".into()))),
+                true => reply.await.unwrap_or_else(|_| Err(StoreError::Other(GIVEN_UP.into()))),
                 false => Err(StoreError::Closed),
             }
         })
     }
 }
+
+const GIVEN_UP: &str = "the change was given up with its group";
 
 /// Does one command's work so that its failure leaves nothing behind.
 fn alone<T>(context: &mut Work<'_>, work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
@@ -227,12 +250,13 @@ impl Thread {
         let result = (|| {
             let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for command in group {
-                done.push(command(&mut Work { tx: &tx, memory: &mut self.memory, rings: &mut rings }));
+                let mut work = Work { tx: &tx, memory: &mut self.memory, rings: &mut rings, broken: false };
+                done.push(command(&mut work));
                 // SQLite itself gives up the transaction when the disk is full.
-                if tx.is_autocommit() {
+                if work.broken || tx.is_autocommit() {
                     return Err(rusqlite::Error::SqliteFailure(
                         rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL),
-                        Some("the transaction was given up".into()),
+                        Some(GIVEN_UP.into()),
                     ));
                 }
             }

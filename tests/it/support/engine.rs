@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postrider::app::{Engine, Outside, Workspace, open_store, read_token};
-use postrider::clock::{HandClock, SharedClock};
+use postrider::clock::{Clock, HandClock, SharedClock};
 use postrider::config::Flags;
 use postrider::store::{Signals, Store, StoreError};
 use reqwest::Method;
@@ -104,6 +104,9 @@ impl House {
     pub async fn run_is(&self, id: &str, state: &str) -> Value {
         until(&format!("run {id} to be {state}"), async || {
             let run = self.get(&format!("/runs/{id}")).await;
+            if std::env::var("SHOW").is_ok() {
+                println!("{run}");
+            }
             let over = matches!(run["state"].as_str(), Some("succeeded" | "failed" | "cancelled"));
             assert!(!over || run["state"] == state, "the run is not {state}: {run}");
             (run["state"] == state).then_some(run)
@@ -121,6 +124,18 @@ impl House {
             (there == count).then_some(messages)
         })
         .await
+    }
+
+    /// Waits until a run waits for a time, and moves the clock to just that time.
+    pub async fn sleep_through(&self, id: &str) {
+        let now = self.clock.now();
+        let later = until(&format!("run {id} to wait"), async || {
+            let run = self.get(&format!("/runs/{id}")).await;
+            let time: Timestamp = run["waiting_for"]["until"].as_str()?.parse().unwrap();
+            (time > now).then_some(time)
+        })
+        .await;
+        self.clock.advance(later.duration_since(now).unsigned_abs());
     }
 
     /// Moves the clock.

@@ -34,7 +34,7 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl 
         if let Some(found) = look().await {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
