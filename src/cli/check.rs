@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::client::Place;
+use super::table::say;
 use crate::app::Workspace;
 use crate::config::Flags;
 use crate::model::diagnostic::{Diagnostic, Severity};
@@ -25,9 +26,9 @@ pub fn check(place: &Place) -> Result<(), Failure> {
         }
     };
     if place.json {
-        println!("{}", json!({ "diagnostics": findings }));
+        say(format_args!("{}", json!({ "diagnostics": findings })));
     } else if findings.is_empty() {
-        println!("{flows} {} checked, nothing to complain about", if flows == 1 { "flow" } else { "flows" });
+        say(format_args!("{flows} {} checked, nothing to complain about", if flows == 1 { "flow" } else { "flows" }));
     } else {
         report(&place.root, &findings);
     }

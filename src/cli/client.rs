@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Failure;
+use super::table::say;
 use crate::app::{read_address, read_token};
 
 /// Which workspace a command is about, and how it answers.
@@ -55,7 +56,7 @@ impl Place {
             message.push_str(&format!(" ({hint})"));
         }
         if self.json {
-            println!("{value}");
+            say(format_args!("{value}"));
             return Err(Failure::Reported);
         }
         Err(Failure::Said(message))
@@ -64,7 +65,7 @@ impl Place {
     /// Prints an answer: JSON as it came, or what `show` makes of it.
     pub fn print(&self, answer: &Value, show: impl FnOnce(&Value)) {
         match self.json {
-            true => println!("{answer}"),
+            true => say(format_args!("{answer}")),
             false => show(answer),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::{Place, query};
-use super::table::{cell, gist, table};
+use super::table::{cell, gist, say, table};
 use super::{Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsCommand, SendArgs, TriggerArgs};
 
 fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
@@ -32,7 +32,7 @@ pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
     };
     let answer = place.post(&format!("/flows/{}/trigger", args.flow), &wish)?;
     if !args.wait {
-        place.print(&answer, |answer| println!("run {} was accepted", cell(&answer["run"])));
+        place.print(&answer, |answer| say(format_args!("run {} was accepted", cell(&answer["run"]))));
         return Ok(());
     }
     let id = answer["run"].as_str().unwrap_or_default().to_owned();
@@ -70,7 +70,7 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
             "there are no flows; add one below flows/",
         );
         for finding in rows(answer, "diagnostics") {
-            println!("{}:{}: {}", cell(&finding["file"]), cell(&finding["line"]), cell(&finding["message"]));
+            say(format_args!("{}:{}: {}", cell(&finding["file"]), cell(&finding["line"]), cell(&finding["message"])));
         }
     });
     Ok(())
@@ -102,28 +102,28 @@ pub fn runs(place: &Place, args: &RunsArgs) -> Result<(), Failure> {
 
 fn show_run(run: &Value) {
     for field in ["id", "flow", "version", "trigger", "state", "attempt", "created_at", "started_at", "finished_at"] {
-        println!("{field:12} {}", cell(&run[field]));
+        say(format_args!("{field:12} {}", cell(&run[field])));
     }
     if let Some(error) = run["error"].as_object() {
-        println!(
+        say(format_args!(
             "{:12} {} at {}:{}",
             "error",
             cell(&error["message"]),
             cell(&run["error"]["script"]),
             cell(&run["error"]["line"])
-        );
+        ));
     }
     if !run["waiting_for"].is_null() {
-        println!("{:12} {}", "waits", cell(&run["waiting_for"]["detail"]));
+        say(format_args!("{:12} {}", "waits", cell(&run["waiting_for"]["detail"])));
     }
     if !run["result"].is_null() {
-        println!("{:12} {}", "result", cell(&run["result"]));
+        say(format_args!("{:12} {}", "result", cell(&run["result"])));
     }
-    println!("\nTIMELINE");
+    say(format_args!("\nTIMELINE"));
     let row = |entry: &Value| cells(entry, &["position", "at", "line", "kind", "request", "result"]);
     let list: Vec<Vec<String>> = rows(run, "entries").map(row).collect();
     table(&["#", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
-    println!("\nMESSAGES");
+    say(format_args!("\nMESSAGES"));
     show_messages(run);
 }
 
@@ -163,13 +163,13 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
         for field in
             ["id", "run", "flow", "account", "to", "kind", "state", "why", "provider_id", "created_at", "due_at"]
         {
-            println!("{field:12} {}", cell(&message[field]));
+            say(format_args!("{field:12} {}", cell(&message[field])));
         }
-        println!("{:12} {}", "content", gist(&message["body"]));
+        say(format_args!("{:12} {}", "content", gist(&message["body"])));
         for change in rows(message, "degraded") {
-            println!("{:12} {}: {}", "degraded", cell(&change["field"]), cell(&change["action"]));
+            say(format_args!("{:12} {}: {}", "degraded", cell(&change["field"]), cell(&change["action"])));
         }
-        println!("\nATTEMPTS");
+        say(format_args!("\nATTEMPTS"));
         let list: Vec<Vec<String>> =
             rows(message, "attempts").map(|attempt| cells(attempt, &["number", "at", "outcome", "error"])).collect();
         table(&["#", "AT", "OUTCOME", "ERROR"], &list, "none yet");
@@ -196,7 +196,7 @@ pub fn send(place: &Place, args: &SendArgs) -> Result<(), Failure> {
         }
     }
     let answer = place.post("/messages", &wish)?;
-    place.print(&answer, |answer| println!("message {} is in the outbox", cell(&answer["message"])));
+    place.print(&answer, |answer| say(format_args!("message {} is in the outbox", cell(&answer["message"]))));
     Ok(())
 }
 

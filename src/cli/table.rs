@@ -1,11 +1,23 @@
-//! Rows under headings, as wide as what stands in them.
+//! What commands print: lines, and rows under headings, as wide as what stands in them.
+
+use std::fmt::Arguments;
+use std::io::Write;
 
 use serde_json::Value;
+
+/// Prints a line. Whoever reads may have seen enough (`postrider runs | head -1`): then the
+/// command ends without a word.
+pub fn say(line: Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
 
 /// Prints a table; with no rows, a sentence.
 pub fn table(headings: &[&str], rows: &[Vec<String>], empty: &str) {
     if rows.is_empty() {
-        println!("{empty}");
+        say(format_args!("{empty}"));
         return;
     }
     let width = |column: usize| {
@@ -15,7 +27,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>], empty: &str) {
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+        say(format_args!("{}", padded.collect::<Vec<_>>().join("  ").trim_end()));
     };
     line(headings.to_vec());
     for row in rows {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::flow::file::fill::Environment;
 use crate::flow::file::node::{Fields, Findings, Node};
 use crate::model::policy::{OnUnknown, OnUnsupported, Pace, Retry};
 use crate::secret::Secret;
@@ -72,7 +71,7 @@ impl AccountSettings {
     }
 }
 
-pub fn read(key: &Node, node: &Node, environment: &Environment, findings: &mut Findings) -> Option<AccountSettings> {
+pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountSettings> {
     let name = key.as_text().unwrap_or_default();
     let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !sound {
@@ -81,7 +80,7 @@ pub fn read(key: &Node, node: &Node, environment: &Environment, findings: &mut F
     }
     let known: Vec<&str> = COMMON.iter().chain(&GOWA).copied().collect();
     let mut fields = Fields::of(node, &format!("account `{name}`"), &known, findings)?;
-    let gateway = gateway(node, &mut fields, environment, findings)?;
+    let gateway = gateway(node, &mut fields, findings)?;
     for key in ["fallback", "inbound_token", "webhook_secret"] {
         if let Some(node) = fields.take(key) {
             findings.not_yet(node, key);
@@ -112,19 +111,14 @@ pub fn read(key: &Node, node: &Node, environment: &Environment, findings: &mut F
     })
 }
 
-fn gateway(
-    node: &Node,
-    fields: &mut Fields<'_>,
-    environment: &Environment,
-    findings: &mut Findings,
-) -> Option<Gateway> {
+fn gateway(node: &Node, fields: &mut Fields<'_>, findings: &mut Findings) -> Option<Gateway> {
     let Some(transport) = fields.take("transport") else {
         findings.at(node, "an account needs a `transport`").hint(format!("it is one of {}", TRANSPORTS.join(", ")));
         return None;
     };
     match transport.text("transport", findings)? {
         "sandbox" => Some(Gateway::Sandbox),
-        "gowa" => gowa(fields, environment, findings).map(Gateway::Gowa),
+        "gowa" => gowa(fields, findings).map(Gateway::Gowa),
         known if TRANSPORTS.contains(&known) => {
             findings.not_yet(transport, &format!("transport: {known}"));
             None
@@ -140,10 +134,10 @@ fn gateway(
     }
 }
 
-fn gowa(fields: &mut Fields<'_>, environment: &Environment, findings: &mut Findings) -> Option<GowaOptions> {
+fn gowa(fields: &mut Fields<'_>, findings: &mut Findings) -> Option<GowaOptions> {
     let url_node = fields.take("url");
     let url = match url_node {
-        Some(node) => node.filled("url", environment, findings)?,
+        Some(node) => node.word("url", findings)?,
         None => "http://127.0.0.1:3000".into(),
     };
     let parsed = url::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -165,14 +159,14 @@ fn gowa(fields: &mut Fields<'_>, environment: &Environment, findings: &mut Findi
         }
     };
     let basic_auth = fields.take("basic_auth").and_then(|node| {
-        let text = node.filled("basic_auth", environment, findings)?;
+        let text = node.word("basic_auth", findings)?;
         if !text.contains(':') {
             findings.at(node, "`basic_auth` is a user and a password with `:` between them");
             return None;
         }
         Some(Secret::new(text))
     });
-    let device = fields.take("device").and_then(|node| node.filled("device", environment, findings));
+    let device = fields.take("device").and_then(|node| node.word("device", findings));
     // The server gives up after 45 s; a little more lets its own answer arrive.
     let timeout = fields.parsed("timeout", parse_duration, findings).unwrap_or(Duration::from_secs(60));
     Some(GowaOptions { url, device, basic_auth, timeout })

@@ -43,7 +43,7 @@ pub fn read(
         text.filter(|text| text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
     let node = match text.map(|text| node::parse(FILE, text)) {
         None => empty,
-        Some(Ok(node)) => node,
+        Some(Ok(node)) => node.all_filled(&environment, &mut findings),
         Some(Err(finding)) => return Err(vec![finding]),
     };
     let settings = build(root, &node, flags, environment, &mut findings);
@@ -65,12 +65,12 @@ fn build(
         }
     }
     let zone = match fields.take("timezone") {
-        Some(node) => zone(node, &environment, findings),
+        Some(node) => zone(node, findings),
         None => TimeZone::system(),
     };
     let mut text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
         let node = fields.take(key);
-        let written = node.and_then(|node| node.filled(key, &environment, findings));
+        let written = node.and_then(|node| node.word(key, findings));
         (flag.or(written).unwrap_or_else(|| default.into()), node)
     };
     let store = text("store", flags.store, ".postrider/state.db", findings).0;
@@ -78,7 +78,7 @@ fn build(
     let listen = socket("listen", &listen.0, listen.1, findings);
     let admin = text("admin", flags.admin, "127.0.0.1:8701", findings);
     let admin = socket("admin", &admin.0, admin.1, findings);
-    let admin_hosts = hosts(fields.take("admin_hosts"), &environment, findings);
+    let admin_hosts = hosts(fields.take("admin_hosts"), findings);
     if let Some(admin) = admin
         && !admin.ip().is_loopback()
         && admin_hosts.is_empty()
@@ -87,7 +87,7 @@ fn build(
             .at(node, format!("`admin: {admin}` is open to others, so `admin_hosts` must name how it may be called"))
             .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
     }
-    let accounts = accounts(fields.take("accounts"), &environment, findings);
+    let accounts = accounts(fields.take("accounts"), findings);
     let default_account = default(fields.take("default_account"), &accounts, findings);
     let limits = limits(fields.take("limits"), findings);
     Some(Settings {
@@ -103,8 +103,8 @@ fn build(
     })
 }
 
-fn zone(node: &Node, environment: &Environment, findings: &mut Findings) -> TimeZone {
-    let name = node.filled("timezone", environment, findings).unwrap_or_default();
+fn zone(node: &Node, findings: &mut Findings) -> TimeZone {
+    let name = node.word("timezone", findings).unwrap_or_default();
     TimeZone::get(&name).unwrap_or_else(|_| {
         findings.at(node, format!("there is no time zone `{name}`")).hint("write one such as `Europe/Berlin` or `UTC`");
         TimeZone::UTC
@@ -122,16 +122,12 @@ fn socket(key: &str, text: &str, node: Option<&Node>, findings: &mut Findings) -
     address.ok()
 }
 
-fn hosts(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Vec<String> {
+fn hosts(node: Option<&Node>, findings: &mut Findings) -> Vec<String> {
     let items = node.and_then(|node| node.list("admin_hosts", findings)).unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| item.filled("admin_hosts", environment, findings))
-        .map(|name| name.to_ascii_lowercase())
-        .collect()
+    items.iter().filter_map(|item| item.word("admin_hosts", findings)).map(|name| name.to_ascii_lowercase()).collect()
 }
 
-fn accounts(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Vec<AccountSettings> {
+fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings> {
     let sandbox = || vec![AccountSettings::new("sandbox", Gateway::Sandbox)];
     let Some(node) = node else { return sandbox() };
     let Yaml::Map(entries) = &node.value else {
@@ -141,7 +137,7 @@ fn accounts(node: Option<&Node>, environment: &Environment, findings: &mut Findi
     if entries.is_empty() {
         return sandbox();
     }
-    entries.iter().filter_map(|(name, node)| account(name, node, environment, findings)).collect()
+    entries.iter().filter_map(|(name, node)| account(name, node, findings)).collect()
 }
 
 fn default(node: Option<&Node>, accounts: &[AccountSettings], findings: &mut Findings) -> Option<String> {

@@ -279,7 +279,7 @@ impl Attempt {
         drop(self.in_flight);
         let now = self.clock.now();
         if let Err(error) = &result {
-            tracing::warn!(account = %self.account.name, message = %message.id, class = error.class.name(), "{}", error.message);
+            tracing::warn!(account = %self.account.name, id = %message.id, class = error.class.name(), "{}", error.message);
         }
         let chance = u64::from_be_bytes(message.id.as_bytes()[8..].try_into().unwrap_or_default());
         let (verdict, effect) =
@@ -290,7 +290,7 @@ impl Attempt {
                 Ok(()) => return effect,
                 // What the gateway said must not be lost: it is recorded as soon as the store
                 // takes writes again. If the engine dies before, the message is unknown.
-                Err(error) => tracing::error!(message = %message.id, %error, "an attempt's end cannot be recorded"),
+                Err(error) => tracing::error!(id = %message.id, %error, "an attempt's end cannot be recorded"),
             }
             self.clock.sleep_until(after(self.clock.now(), STORE_REST)).await;
         }

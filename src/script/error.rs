@@ -16,6 +16,16 @@ pub fn thrown(kind: &str, message: impl Into<String>) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(map.into(), Position::NONE))
 }
 
+/// Puts an error at the place of the call, where Rhai does not do so itself: behind `::`.
+pub fn at<T>(ctx: &rhai::NativeCallContext, result: HostResult<T>) -> HostResult<T> {
+    result.map_err(|mut error| {
+        if error.position().is_none() {
+            error.set_position(ctx.call_position());
+        }
+        error
+    })
+}
+
 /// Throws a recorded error again.
 pub fn rethrown(error: &ScriptError) -> Box<EvalAltResult> {
     thrown(&error.kind, error.message.clone())
@@ -70,8 +80,44 @@ pub fn complete_caught(caught: &mut Dynamic) {
     if map.contains_key("kind") {
         return;
     }
-    let Some(name) = map.get("error").and_then(|name| name.clone().into_string().ok()) else { return };
-    map.insert("kind".into(), kind_of_name(&name).into());
+    let text = |map: &Map, key: &str| map.get(key).and_then(|value| value.clone().into_string().ok());
+    let Some(name) = text(&map, "error") else { return };
+    let message = text(&map, "message").unwrap_or_default();
+    // What was thrown inside a function comes wrapped, with the calls listed behind the message.
+    let message = message.split("\nin call to function").next().unwrap_or_default();
+    let message = message.rfind(" (line ").map_or(message, |cut| &message[..cut]);
+    let kind = match name.as_str() {
+        "ErrorInFunctionCall" | "ErrorInModule" => kind_of_message(message),
+        name => kind_of_name(name),
+    };
+    map.insert("kind".into(), kind.into());
+    map.insert("message".into(), lower_first(message).into());
+}
+
+/// The kind by how Rhai's message begins, where its name is lost.
+fn kind_of_message(message: &str) -> &'static str {
+    const BEGINNINGS: [(&str, &str); 17] = [
+        ("Variable not found", "unknown_name"),
+        ("Property not found", "unknown_name"),
+        ("Unknown property", "unknown_name"),
+        ("Function not found", "unknown_function"),
+        ("Module not found", "unknown_function"),
+        ("Index", "index"),
+        ("Array index", "index"),
+        ("String index", "index"),
+        ("Bit-field index", "index"),
+        ("Invalid index", "index"),
+        ("Data type incorrect", "type"),
+        ("Output type incorrect", "type"),
+        ("For loop expects", "type"),
+        ("Cannot modify constant", "constant"),
+        ("Stack overflow", "limit"),
+        ("Division by zero", "arithmetic"),
+        ("Arithmetic", "arithmetic"),
+    ];
+    let found = BEGINNINGS.iter().find(|(beginning, _)| message.starts_with(beginning)).map(|(_, kind)| *kind);
+    let counted = ["overflow", "by zero"].iter().any(|word| message.contains(word)).then_some("arithmetic");
+    found.or(counted).unwrap_or("script")
 }
 
 /// The innermost error with its place: source file (none for the main script) and position.
@@ -105,6 +151,12 @@ pub fn report(error: &EvalAltResult, main: &str, known: &[String]) -> ScriptErro
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             ScriptError::new(kind_of(inner), unknown_function(signature, known))
         }
+        EvalAltResult::ErrorDotExpr(what, _) if what.contains("'()'") => {
+            let name = what.split('\'').nth(1).unwrap_or_default();
+            let message =
+                format!("`.{name}` is asked of nothing: what stands before the dot is `()`; does the event have it?");
+            ScriptError::new("unknown_name", message)
+        }
         other => {
             let mut bare = format!("{other}");
             if let Some(cut) = bare.rfind(" (line ") {
@@ -131,6 +183,10 @@ fn runtime(value: &Dynamic) -> ScriptError {
 
 fn unknown_function(signature: &str, known: &[String]) -> String {
     let name = signature.split([' ', '(']).next().unwrap_or(signature);
+    if !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        let types = plain_types(signature.trim_start_matches(name).trim());
+        return format!("`{name}` cannot be used with {types}");
+    }
     if known.iter().any(|known| known == name) {
         let types = plain_types(signature);
         return format!("`{name}` takes other values than `{types}`; see the script reference");

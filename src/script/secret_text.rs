@@ -63,6 +63,7 @@ fn secret(ctx: NativeCallContext, name: &str) -> HostResult<SecretText> {
 
 /// Registers `secret` and how secrets join text.
 pub fn register(module: &mut Module) {
+    module.set_custom_type::<SecretText>("secret");
     module.set_native_fn("secret", secret);
     module.set_native_fn("+", |a: SecretText, b: &str| Ok(a.joined(SecretText::plain(b))));
     module.set_native_fn("+", |a: &str, b: SecretText| Ok(SecretText::plain(a).joined(b)));

@@ -10,7 +10,7 @@ use rhai::{Dynamic, NativeCallContext};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::error::{HostResult, rethrown, terminated, thrown};
+use super::error::{HostResult, at, rethrown, terminated, thrown};
 use super::limits::{Excess, Watch};
 use super::turn::Accounts;
 use crate::id::RunId;
@@ -71,13 +71,14 @@ pub fn with<T>(ctx: &NativeCallContext, act: impl FnOnce(&mut State) -> HostResu
             "`{}` cannot be called while a module is loaded; a module may only define functions and constants",
             ctx.fn_name()
         );
-        return Err(thrown("module", message));
+        return at(ctx, Err(thrown("module", message)));
     };
     let mut state = handle.lock().unwrap_or_else(PoisonError::into_inner);
     if state.latch.is_some() {
         return Err(terminated());
     }
-    act(&mut state)
+    let result = act(&mut state);
+    at(ctx, result)
 }
 
 /// The line that the call stands in.

@@ -138,6 +138,8 @@ fn weekday(moment: &mut Moment) -> i64 {
 
 /// Registers `now`, `today`, `duration`, and what times and durations can do.
 pub fn register(module: &mut Module) {
+    module.set_custom_type::<Moment>("time");
+    module.set_custom_type::<Span>("duration");
     module.set_native_fn("now", now);
     module.set_native_fn("today", today);
     module.set_native_fn("duration", duration);

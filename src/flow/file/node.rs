@@ -241,6 +241,26 @@ impl Node {
         }
     }
 
+    /// The same tree with `${NAME}` filled in wherever a text stands as a value.
+    pub fn all_filled(&self, environment: &Environment, findings: &mut Findings) -> Self {
+        let value = match &self.value {
+            Yaml::Text(text) => match environment.fill(text) {
+                Ok(text) => Yaml::Text(text),
+                Err(error) => {
+                    findings.at(self, error);
+                    Yaml::Null
+                }
+            },
+            Yaml::List(items) => Yaml::List(items.iter().map(|item| item.all_filled(environment, findings)).collect()),
+            Yaml::Map(entries) => {
+                let filled = |(key, value): &(Self, Self)| (key.clone(), value.all_filled(environment, findings));
+                Yaml::Map(entries.iter().map(filled).collect())
+            }
+            other => other.clone(),
+        };
+        Self { value, ..*self }
+    }
+
     /// What `parse` makes of its text.
     pub fn parsed<T>(
         &self,

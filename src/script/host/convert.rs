@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use rhai::{Array, Blob, Dynamic, Map, Module, NativeCallContext};
 use sha2::{Digest, Sha256};
 
-use crate::script::error::{HostResult, thrown};
+use crate::script::error::{HostResult, at, thrown};
 use crate::script::secret_text::SecretText;
 use crate::script::state;
 use crate::script::value::{to_dynamic, to_json, type_name};
@@ -21,23 +21,23 @@ fn room(ctx: &NativeCallContext, bytes: u64) -> HostResult<()> {
     })
 }
 
-fn json_parse(ctx: NativeCallContext, text: &str) -> HostResult<Dynamic> {
-    room(&ctx, text.len() as u64 * SWELLING)?;
+fn json_parse(ctx: &NativeCallContext, text: &str) -> HostResult<Dynamic> {
+    room(ctx, text.len() as u64 * SWELLING)?;
     serde_json::from_str(text)
         .map(|value| to_dynamic(&value))
         .map_err(|error| thrown("invalid", format!("json::parse: {error}")))
 }
 
-fn json_stringify(ctx: NativeCallContext, value: Dynamic) -> HostResult<String> {
-    room(&ctx, super::weight(&value) * 2)?;
+fn json_stringify(ctx: &NativeCallContext, value: Dynamic) -> HostResult<String> {
+    room(ctx, super::weight(&value) * 2)?;
     to_json(&value)
         .map(|value| value.to_string())
         .map_err(|error| thrown("invalid", format!("json::stringify: {error}")))
 }
 
 /// Rows as maps by the first row's names, or as arrays with `#{ header: false }`.
-fn csv_parse(ctx: NativeCallContext, text: &str, options: Map) -> HostResult<Array> {
-    room(&ctx, text.len() as u64 * SWELLING)?;
+fn csv_parse(ctx: &NativeCallContext, text: &str, options: Map) -> HostResult<Array> {
+    room(ctx, text.len() as u64 * SWELLING)?;
     let mut header = true;
     let mut delimiter = b',';
     for (name, value) in &options {
@@ -160,18 +160,20 @@ fn utm(link: &str, fields: Map) -> HostResult<String> {
 /// All of these functions, by namespace.
 pub fn spaces() -> Vec<(&'static str, Module)> {
     let mut json = Module::new();
-    json.set_native_fn("parse", json_parse);
-    json.set_native_fn("stringify", json_stringify);
+    json.set_native_fn("parse", |ctx: NativeCallContext, text: &str| at(&ctx, json_parse(&ctx, text)));
+    json.set_native_fn("stringify", |ctx: NativeCallContext, value: Dynamic| at(&ctx, json_stringify(&ctx, value)));
 
     let mut csv = Module::new();
-    csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str| csv_parse(ctx, text, Map::new()));
-    csv.set_native_fn("parse", csv_parse);
+    csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str| at(&ctx, csv_parse(&ctx, text, Map::new())));
+    csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str, options: Map| {
+        at(&ctx, csv_parse(&ctx, text, options))
+    });
 
     let mut base64 = Module::new();
     base64.set_native_fn("encode", |text: &str| Ok(STANDARD.encode(text)));
     base64.set_native_fn("encode", |bytes: Blob| Ok(STANDARD.encode(bytes)));
-    base64.set_native_fn("decode", base64_decode);
-    base64.set_native_fn("decode_text", base64_decode_text);
+    base64.set_native_fn("decode", |ctx: NativeCallContext, text: &str| at(&ctx, base64_decode(text)));
+    base64.set_native_fn("decode_text", |ctx: NativeCallContext, text: &str| at(&ctx, base64_decode_text(text)));
 
     let mut hash = Module::new();
     hash.set_native_fn("sha256", |text: &str| Ok(sha256(text.as_bytes())));
@@ -180,13 +182,17 @@ pub fn spaces() -> Vec<(&'static str, Module)> {
     hash.set_native_fn("hmac_sha256", hmac_with_secret);
 
     let mut regex = Module::new();
-    regex.set_native_fn("is_match", |text: &str, expression: &str| Ok(pattern(expression)?.is_match(text)));
-    regex.set_native_fn("find", |text: &str, expression: &str| {
-        Ok(pattern(expression)?.find(text).map_or(Dynamic::UNIT, |found| found.as_str().into()))
+    regex.set_native_fn("is_match", |ctx: NativeCallContext, text: &str, expression: &str| {
+        Ok(at(&ctx, pattern(expression))?.is_match(text))
     });
-    regex.set_native_fn("captures", captures);
+    regex.set_native_fn("find", |ctx: NativeCallContext, text: &str, expression: &str| {
+        Ok(at(&ctx, pattern(expression))?.find(text).map_or(Dynamic::UNIT, |found| found.as_str().into()))
+    });
+    regex.set_native_fn("captures", |ctx: NativeCallContext, text: &str, expression: &str| {
+        at(&ctx, captures(text, expression))
+    });
     regex.set_native_fn("replace", |ctx: NativeCallContext, text: &str, expression: &str, by: &str| {
-        let expression = pattern(expression)?;
+        let expression = at(&ctx, pattern(expression))?;
         let hits = expression.find_iter(text).count() as u64;
         // A replacement may name groups, each at most the whole text.
         let names = by.matches('$').count() as u64;
@@ -202,7 +208,7 @@ pub fn spaces() -> Vec<(&'static str, Module)> {
             false => Ok(url_encode(&value.to_string())),
         }
     });
-    url.set_native_fn("utm", utm);
+    url.set_native_fn("utm", |ctx: NativeCallContext, link: &str, fields: Map| at(&ctx, utm(link, fields)));
 
     vec![("json", json), ("csv", csv), ("base64", base64), ("hash", hash), ("regex", regex), ("url", url)]
 }

@@ -53,9 +53,11 @@ fn write(
 
 fn set(ctx: NativeCallContext, key: &str, value: Dynamic, life: Dynamic) -> HostResult<()> {
     let at = state::line(&ctx);
-    let value = to_json(&value).map_err(|error| thrown("invalid", format!("kv::set(\"{key}\"): {error}")))?;
-    let life = state::given(&life).map(|life| span_of(life, "kv::set: the life time")).transpose()?;
-    state::with(&ctx, |turn| write(turn, at, Kind::KvSet, key, Some(value), life))
+    state::with(&ctx, |turn| {
+        let value = to_json(&value).map_err(|error| thrown("invalid", format!("kv::set(\"{key}\"): {error}")))?;
+        let life = state::given(&life).map(|life| span_of(life, "kv::set: the life time")).transpose()?;
+        write(turn, at, Kind::KvSet, key, Some(value), life)
+    })
 }
 
 fn delete(ctx: NativeCallContext, key: &str) -> HostResult<()> {

@@ -200,7 +200,10 @@ fn said(function: &str, what: &str, value: &Dynamic) -> HostResult<String> {
         } else {
             ""
         };
-        thrown("type", format!("{function}: the {what} is a text, not a value of type {}{hint}", type_name(value)))
+        thrown(
+            "type",
+            format!("{function}: the {what} must be a string, not a value of type {}{hint}", type_name(value)),
+        )
     })?;
     if text.trim().is_empty() {
         return Err(thrown("invalid", format!("{function}: the {what} is empty")));

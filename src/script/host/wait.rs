@@ -85,6 +85,7 @@ fn cancel(ctx: NativeCallContext, message: &mut Message) -> HostResult<bool> {
 
 /// Registers `sleep`, `sleep_until` and the methods of messages.
 pub fn register(module: &mut Module) {
+    module.set_custom_type::<Message>("message");
     module.set_native_fn("sleep", |ctx: NativeCallContext, text: &str| sleep(ctx, text.into()));
     module.set_native_fn("sleep", |ctx: NativeCallContext, span: Span| sleep(ctx, Dynamic::from(span)));
     // Rhai brings its own, which block the thread.
