@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -42,8 +41,6 @@ pub enum Say {
     Raw(u16, String),
     /// The message is counted and the connection breaks before an answer.
     Vanish,
-    /// Nothing for so long, then yes.
-    Late(Duration),
 }
 
 type Script = Box<dyn FnMut(usize, &Got) -> Say + Send>;
@@ -110,10 +107,6 @@ async fn answer(State(gateway): State<Gateway>, request: Request) -> Response<Bo
     };
     match say {
         Say::Yes => with(200, yes.to_string()),
-        Say::Late(span) => {
-            tokio::time::sleep(span).await;
-            with(200, yes.to_string())
-        }
         Say::No(status, code, wait) => {
             let mut response = with(status, json!({ "code": code, "message": "no" }).to_string());
             if let Some(seconds) = wait {

@@ -28,7 +28,7 @@ pub fn write(folder: &Path, path: &str, text: &str) {
 
 /// Looks again and again until `look` finds something; gives up after a time that only a defect
 /// can need.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look().await {

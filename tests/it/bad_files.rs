@@ -1,0 +1,133 @@
+//! Files with errors: every finding at once, with place and remedy, by the real `check`.
+
+use serde_json::Value;
+
+use crate::support::binary;
+use crate::support::folder;
+
+fn findings(files: &[(&str, &str)]) -> Vec<String> {
+    let folder = folder(files);
+    let output = binary::run(folder.path(), &["check", "--json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = answer["diagnostics"].as_array().unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(!list.is_empty())));
+    let line = |finding: &Value| {
+        let text = |field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+        let place = format!("{}:{}:{}", text("file"), finding["line"], finding["column"]);
+        format!("{place} {} ({})", text("message"), text("hint"))
+    };
+    list.iter().map(line).collect()
+}
+
+#[test]
+fn a_flow_with_many_errors_says_them_all() {
+    let flow = r#"name: Bad Name
+descripton: typo
+timezone: Europe/Berln
+triggers:
+  - webhok: /a
+  - webhook: no-slash
+  - cron: "0 9 * * *"
+  - webhook: { path: /b, methods: [FETCH], verify: { token: "${UNSET_TOKEN}" } }
+  - webhook: { path: /c, dedupe: { body: id }, respond: later }
+  - webhook: { path: /d, verify: { github: x } }
+  - webhook: { path: /e }
+    extra: 1
+retry: { attempts: 0, firts: 1s, max: soon }
+secrets: [MISSING]
+concurrency: { limit: 1 }
+run: |
+  let a = 1;
+  send_txt("a", "b");
+  kv::gett("x");
+"#;
+    insta::assert_snapshot!(findings(&[("flows/bad.yaml", flow)]).join("\n"));
+}
+
+#[test]
+fn settings_with_many_errors_say_them_all() {
+    let settings = r#"timezone: Mars/Olympus
+listen: everywhere
+admin: 0.0.0.0:8701
+public_url: https://x.example
+acounts: {}
+default_account: mian
+accounts:
+  main: { transport: gowa, url: "ftp://x", pace: { rate: fast, quiet: "22:00-07:00" } }
+  two: { transport: gova }
+  three: { transport: twilio }
+  four: { transport: sandbox, device: x }
+  "f ive": { transport: sandbox }
+  six: { transport: gowa, url: "http://user:pass@host", basic_auth: nocolon, fallback: main }
+limits: { body: 0, cpu_turn: never, jornal: 5 }
+keep: { runs: 30d }
+"#;
+    insta::assert_snapshot!(findings(&[("postrider.yaml", settings), (".env", "A=1\n")]).join("\n"));
+}
+
+#[test]
+fn what_is_no_yaml_or_no_script_says_where() {
+    let bomb = format!(
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\n{}run: 1\n",
+        ('b'..='j')
+            .fold((String::new(), 'a'), |(text, before), name| {
+                (format!("{text}{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(",")), name)
+            })
+            .0
+    );
+    for (file, text, place, part) in [
+        ("flows/a.yaml", "triggers:\n\t- webhook: /a\nrun: 1\n", "flows/a.yaml:2:", "indent with blanks"),
+        ("flows/a.yaml", bomb.as_str(), "flows/a.yaml:", "this is no YAML"),
+        ("flows/a.yaml", "", "flows/a.yaml:0:", "the file is empty"),
+        ("flows/a.yaml", "- just\n- a list\n", "flows/a.yaml:1:1", "a flow is a map, not a list"),
+        ("flows/a.yaml", "run: 1\nrun: 2\n", "flows/a.yaml:2:", "run"),
+        ("flows/a.yaml", "description: nothing\n", "flows/a.yaml:1:", "the flow has no script"),
+        ("flows/a.yaml", "script: missing.rhai\n", "flows/a.yaml:1:9", "create scripts/missing.rhai"),
+        ("flows/a.yaml", "script: ../../etc/passwd\n", "flows/a.yaml:1:9", "there is no script"),
+        (
+            "flows/a.yaml",
+            "description: d\nrun: |\n  let a = 1;\n    let b = (2;\n",
+            "flows/a.yaml:4:",
+            "cannot be read",
+        ),
+        ("flows/a.yaml", "run: |\n  import \"lib/m\" as m;\n", "flows/a.yaml:2:10", "create scripts/lib/m.rhai"),
+        ("postrider.yaml", "accounts: [\n", "postrider.yaml:", "this is no YAML"),
+        (".env", "A=1\nnonsense\n", ".env:2:1", "NAME=value"),
+    ] {
+        let found = findings(&[(file, text)]);
+        assert!(!found.is_empty(), "{text}");
+        let all = found.join("\n");
+        assert!(found.iter().any(|line| line.starts_with(place)), "{text}: {all}");
+        assert!(all.contains(part), "{text}: {all}");
+    }
+}
+
+#[test]
+fn flows_that_collide_are_named_and_the_others_are_fine() {
+    let hook = |path: &str| format!("triggers:\n  - webhook: {path}\nrun: 1\n");
+    let found = findings(&[
+        ("flows/a.yaml", &hook("/x")),
+        ("flows/b.yaml", &hook("/x")),
+        ("flows/c.yaml", "name: a\nrun: 1\n"),
+        ("flows/d.yaml", &hook("/y/{one}")),
+        ("flows/e.yaml", &hook("/y/{two}")),
+        ("flows/f.yaml", "account: nobody\nrun: 1\n"),
+        ("flows/deep/g.yaml", "run: 1\n"),
+        ("flows/g.test.yaml", "this is: [no flow\n"),
+        ("flows/.hidden.yaml", "this is: [no flow\n"),
+    ]);
+    insta::assert_snapshot!(found.join("\n"));
+}
+
+#[test]
+fn the_report_for_people_shows_the_line() {
+    let folder = folder(&[("flows/a.yaml", "run: |\n  send_txt(\"a\", \"b\");\n")]);
+    let output = binary::run(folder.path(), &["check"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    for part in
+        ["flows/a.yaml:2:3: there is no function `send_txt`", "send_txt(\"a\", \"b\")", "did you mean `send_text`?"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+}
