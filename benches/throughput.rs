@@ -3,6 +3,7 @@
 //! only the ratio means anything.
 //!
 //! `cargo bench --bench throughput -- --seconds 60 --rounds 5`
+#![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
 
 mod support;
 
@@ -43,6 +44,7 @@ fn main() {
             ratios.push(ratio);
         }
         println!("median ratio of {rounds} rounds: {:.3}", median(ratios));
+        idle().await;
     });
 }
 
@@ -117,6 +119,23 @@ async fn engine(gateway: SocketAddr, count: Count, seconds: Duration) -> Outcome
     let traffic = log.lines().find(|line| line.contains("commits=")).unwrap_or("no word about commits");
     println!("         {}", traffic.split("engine:").last().unwrap_or(traffic).trim());
     outcome
+}
+
+/// Nothing to do, a thousand flows.
+async fn idle() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(folder.path().join("flows")).expect("a folder");
+    for number in 0..1_000 {
+        let flow = format!(
+            "triggers:\n  - webhook: /orders/{number}\nrun: |\n  let order = event.body;\n  send_text(order.phone, `Thank you, ${{order.name}}`);\n"
+        );
+        std::fs::write(folder.path().join(format!("flows/flow-{number}.yaml")), flow).expect("a flow");
+    }
+    let engine = Engine::start(folder.path());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let resident = engine.memory("VmRSS") as f64 / f64::from(1 << 20);
+    println!("idle with 1,000 flows: ready after {:?}, {resident:.1} MiB resident", engine.ready_after);
+    engine.stop();
 }
 
 fn workspace(folder: &Path, gateway: SocketAddr) {

@@ -1,2 +1,76 @@
-//! Turns by themselves.
-fn main() {}
+//! Turns by themselves: a first one, a replay of a long journal, an array that grows.
+//!
+//! `cargo bench --bench turn`
+#![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use postrider::id::RunId;
+use postrider::model::capability::Capabilities;
+use postrider::model::journal::Entry;
+use postrider::model::policy::Limits;
+use postrider::script::{Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use serde_json::Value;
+
+const SENDER: Capabilities = Capabilities { kinds: &[("text", &[])], addresses: &["phone"], in_flight: 1 };
+
+fn compiled(text: &str) -> Program {
+    Program::compile(Main { file: "bench", text, indent: 0 }, &|_| None).ok().expect("a good script")
+}
+
+fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {
+    let accounts = Accounts { default: Some("main".into()), by_name: BTreeMap::from([("main".to_owned(), SENDER)]) };
+    let output = turn(TurnInput {
+        program,
+        event: r#"{"body":{"order":17,"customer":{"name":"Ada","phone":"+15417543010"}}}"#,
+        params: &Value::Null,
+        flow: "bench",
+        account: None,
+        zone: TimeZone::UTC,
+        accounts: Arc::new(accounts),
+        secrets: Arc::default(),
+        run: RunId::from_bytes([1; 16]),
+        run_time: Timestamp::UNIX_EPOCH,
+        seed: [2; 16],
+        base: Timestamp::UNIX_EPOCH,
+        now: Timestamp::UNIX_EPOCH,
+        journal: journal.clone(),
+        committed: journal.len(),
+        limits: Limits { journal: 20_000, ..Limits::default() },
+        cpu_left: Duration::from_secs(60),
+    });
+    assert!(matches!(output.ending, Ending::Done(_)), "the script came to its end");
+    output
+}
+
+/// The median of some rounds.
+fn time(rounds: usize, mut act: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            act();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[rounds / 2]
+}
+
+fn main() {
+    let empty = Arc::new(Vec::new());
+    let send =
+        compiled("let order = event.body; send_text(order.customer.phone, `Thank you, ${order.customer.name}`);");
+    println!("one turn that sends a text:             {:?}", time(2_001, || drop(once(&send, &empty))));
+
+    let long = compiled("for i in 0..10_000 { kv::set(\"k\" + i, i); }");
+    let journal = Arc::new(once(&long, &empty).entries);
+    println!("10,000 recorded calls, made:            {:?}", time(11, || drop(once(&long, &empty))));
+    println!("10,000 recorded calls, replayed:        {:?}", time(11, || drop(once(&long, &journal))));
+
+    let grow = compiled("let a = []; for i in 0..10_000 { a.push(\"a string that is not short: \" + i); } a.len");
+    println!("10,000 pushes of strings (below 30 ms): {:?}", time(11, || drop(once(&grow, &empty))));
+}

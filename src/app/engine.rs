@@ -29,6 +29,9 @@ use crate::transport::sandbox::Phones;
 /// How long turns and sends in flight may take to end.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// Opens a store that rings these bells.
+pub type OpenStore = Box<dyn FnOnce(Signals) -> Result<Arc<dyn Store>, StoreError> + Send>;
+
 /// What an engine gets from outside.
 pub struct Outside {
     /// The time.
@@ -38,7 +41,7 @@ pub struct Outside {
     /// Private side.
     pub private: TcpListener,
     /// Opens the store; gets the bells that it is to ring.
-    pub store: Box<dyn FnOnce(Signals) -> Result<Arc<dyn Store>, StoreError> + Send>,
+    pub store: OpenStore,
 }
 
 /// Why an engine could not start.
@@ -65,7 +68,7 @@ pub struct Engine {
 }
 
 /// Opens the store that a workspace's settings name.
-pub fn open_store(workspace: &Workspace) -> Box<dyn FnOnce(Signals) -> Result<Arc<dyn Store>, StoreError> + Send> {
+pub fn open_store(workspace: &Workspace) -> OpenStore {
     let (file, backlog) = (workspace.settings.store.clone(), workspace.settings.limits.backlog);
     Box::new(move |signals| {
         if let Some(folder) = file.parent() {

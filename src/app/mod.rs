@@ -5,6 +5,6 @@ mod phones;
 mod state;
 mod workspace;
 
-pub use engine::{Engine, Outside, StartError, bind, looks_like_workspace, open_store};
+pub use engine::{Engine, OpenStore, Outside, StartError, bind, looks_like_workspace, open_store};
 pub use state::{Address, read_address, read_token};
 pub use workspace::Workspace;

@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use crate::store::StoreError;
 
-/// An answer that says no.
+/// An answer that says no. Boxed, for a yes should not carry its weight around.
 #[derive(Debug)]
-pub struct Refused {
+pub struct Refused(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     kind: &'static str,
     message: String,
@@ -20,7 +23,7 @@ pub struct Refused {
 impl Refused {
     /// With a status, a kind and a sentence.
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, message: message.into(), hint: None, header: None }
+        Self(Box::new(Parts { status, kind, message: message.into(), hint: None, header: None }))
     }
 
     /// 400.
@@ -40,13 +43,13 @@ impl Refused {
 
     /// What to do instead.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// One more header.
     pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
-        self.header = Some((name, value.into()));
+        self.0.header = Some((name, value.into()));
         self
     }
 }
@@ -65,9 +68,10 @@ impl From<StoreError> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response<Body> {
-        let body = json!({ "error": { "kind": self.kind, "message": self.message, "hint": self.hint } });
-        let mut response = answer(self.status, &body);
-        if let Some((name, value)) = self.header
+        let Parts { status, kind, message, hint, header } = *self.0;
+        let body = json!({ "error": { "kind": kind, "message": message, "hint": hint } });
+        let mut response = answer(status, &body);
+        if let Some((name, value)) = header
             && let Ok(value) = HeaderValue::from_str(&value)
         {
             response.headers_mut().insert(name, value);

@@ -166,20 +166,21 @@ async fn a_disk_that_takes_no_more_is_said_so_and_loses_nothing() {
 
 #[test]
 fn a_state_file_that_is_not_ours_is_refused_and_left_alone() {
-    let newer = |path: &std::path::Path| {
+    type Make = fn(&std::path::Path);
+    let newer: Make = |path| {
         let connection = rusqlite::Connection::open(path).unwrap();
         connection
             .execute_batch("CREATE TABLE t (x); PRAGMA application_id = 0x706f7374; PRAGMA user_version = 99;")
             .unwrap();
     };
-    let foreign = |path: &std::path::Path| {
+    let foreign: Make = |path| {
         rusqlite::Connection::open(path).unwrap().execute_batch("CREATE TABLE bills (x)").unwrap();
     };
-    let damaged = |path: &std::path::Path| std::fs::write(path, vec![7; 20_000]).unwrap();
-    let cases: [(&dyn Fn(&std::path::Path), &str); 3] = [
-        (&newer, "has format 99, this Postrider knows up to 1; use the newer version"),
-        (&foreign, "is no Postrider state file"),
-        (&damaged, "is damaged"),
+    let damaged: Make = |path| std::fs::write(path, vec![7; 20_000]).unwrap();
+    let cases = [
+        (newer, "has format 99, this Postrider knows up to 1; use the newer version"),
+        (foreign, "is no Postrider state file"),
+        (damaged, "is damaged"),
     ];
     for (make, part) in cases {
         let folder = folder(&[(".postrider/keep", ""), ("flows/in.yaml", HOOK)]);

@@ -1,13 +1,16 @@
 //! Tests at the border: the real HTTP server, the real store, a fake gateway over HTTP, the real
 //! binary for commands.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
 
 mod bad_files;
 mod cli;
 mod crash;
+mod docs;
 mod gowa;
 mod kill;
 mod order;
 mod runs;
 mod support;
+mod tidy;
 mod turn;
 mod webhook;

@@ -113,7 +113,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         scripts.insert(script.clone(), text);
     }
     let content = Content { file: file.into(), yaml: yaml.clone(), scripts };
-    let version = version(&content, &params, &around.zone);
+    let version = version(&content, &params, around.zone);
     Some(Flow {
         name: name?.into(),
         file: file.into(),

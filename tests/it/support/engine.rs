@@ -6,19 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postrider::app::{Engine, Outside, Workspace, open_store, read_token};
+use postrider::app::{Engine, OpenStore, Outside, Workspace, open_store, read_token};
 use postrider::clock::{Clock, HandClock, SharedClock};
 use postrider::config::Flags;
-use postrider::store::{Signals, Store, StoreError};
 use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::{client, folder, until};
-
-/// Opens a store, for tests that put something between.
-pub type Opener = Box<dyn FnOnce(Signals) -> Result<Arc<dyn Store>, StoreError> + Send>;
 
 /// An engine on a workspace that lives as long as the test.
 pub struct House {
@@ -46,7 +42,7 @@ impl House {
     }
 
     /// With a store of the test's own.
-    pub async fn with(folder: TempDir, clock: Arc<HandClock>, store: Opener) -> Self {
+    pub async fn with(folder: TempDir, clock: Arc<HandClock>, store: OpenStore) -> Self {
         let engine = engine(folder.path(), clock.clone(), store).await;
         Self { folder, clock, engine, client: client() }
     }
@@ -156,7 +152,7 @@ pub fn workspace_with(folder: &Path, environment: BTreeMap<String, String>) -> W
     Workspace::open(folder, flags, environment).unwrap_or_else(|findings| panic!("{findings:?}"))
 }
 
-async fn engine(folder: &Path, clock: SharedClock, store: Opener) -> Engine {
+async fn engine(folder: &Path, clock: SharedClock, store: OpenStore) -> Engine {
     let listener = || TcpListener::bind("127.0.0.1:0");
     let (public, private) = (listener().await.unwrap(), listener().await.unwrap());
     Engine::start(&workspace(folder), Outside { clock, public, private, store }).await.unwrap()

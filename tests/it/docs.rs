@@ -1,0 +1,166 @@
+//! README and docs: every snippet is run.
+//!
+//! A block whose first line names a file is written into a fresh workspace; a `yaml` block without
+//! one is a part of a flow; a `rhai` block without one is run as a script; a `sh` block is run
+//! beside the running engine. Other blocks are for looking at.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::binary::{self, Process};
+use crate::support::{folder, write};
+
+struct Block {
+    language: String,
+    text: String,
+    line: usize,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(language)) => {
+                open = Some(Block { language: language.trim().to_owned(), text: String::new(), line: number });
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    blocks
+}
+
+/// The file that a block's first line names.
+fn file(block: &Block) -> Option<&str> {
+    let first = block.text.lines().next()?;
+    let name = first.strip_prefix("# ").or_else(|| first.strip_prefix("// "))?.trim();
+    let known = ["yaml", "rhai", "env"].contains(&block.language.as_str());
+    (known && !name.contains(' ') && name.contains('.')).then_some(name)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Everything in one document, in one workspace.
+fn document(path: &str) {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let blocks = blocks(&text);
+    let folder = folder(&[("flows/.keep", ""), ("files/.keep", "")]);
+    let root = folder.path();
+    for block in &blocks {
+        match (block.language.as_str(), file(block)) {
+            (_, Some(name)) => write(root, name, &block.text),
+            ("yaml", None) => {
+                write(root, &format!("flows/part-{}.yaml", block.line), &format!("{}run: 1\n", block.text))
+            }
+            ("rhai", None) => {
+                write(
+                    root,
+                    &format!("flows/script-{}.yaml", block.line),
+                    &format!("run: |\n{}", indented(&block.text)),
+                );
+            }
+            ("sh" | "text" | "json" | "env", None) => {}
+            (other, None) => panic!("{path}:{}: what is a block of `{other}`?", block.line),
+        }
+    }
+    let output = binary::run(root, &["check"]);
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    let process = Process::start(root);
+    let data = r#"{"to": "+15417543010", "name": "Ada"}"#;
+    for block in blocks.iter().filter(|block| file(block).is_none()) {
+        match block.language.as_str() {
+            "rhai" => {
+                let flow = format!("script-{}", block.line);
+                let output = binary::run(root, &["trigger", &flow, "--data", data, "--wait"]);
+                assert!(output.status.success(), "{path}:{}: {}", block.line, String::from_utf8_lossy(&output.stdout));
+            }
+            "sh" => {
+                let kept = block.text.lines().filter(|line| !line.starts_with("cargo ") && *line != "postrider run");
+                let script = kept.collect::<Vec<_>>().join("\n");
+                let script = script
+                    .replace("localhost:8700", &process.public.to_string())
+                    .replace("localhost:8701", &process.admin.to_string());
+                let binary = Path::new(env!("CARGO_BIN_EXE_postrider")).parent().unwrap();
+                let search = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+                let output = Command::new("sh")
+                    .args(["-e", "-c", &script])
+                    .current_dir(root)
+                    .env("PATH", search)
+                    .output()
+                    .unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{path}:{}: {said}\n{script}", block.line);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_true() {
+    document("README.md");
+}
+
+#[test]
+fn the_page_on_flows_is_true() {
+    document("docs/flows.md");
+}
+
+#[test]
+fn the_page_on_scripts_is_true() {
+    document("docs/scripts.md");
+}
+
+#[test]
+fn the_page_on_settings_is_true() {
+    document("docs/settings.md");
+}
+
+#[test]
+fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<String> = std::fs::read_dir(root.join("docs"))
+        .unwrap()
+        .map(|page| page.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    pages.sort();
+    assert_eq!(pages, ["flows.md", "scripts.md", "settings.md"], "add a test for a new page");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
+    for command in ["cargo run --release -- run", "cargo test --workspace"] {
+        assert!(readme.contains(command), "the README does not name `{command}`");
+    }
+    assert!(ci.contains("cargo test --workspace"), ".ci/run does not run the README's test command");
+}
+
+#[test]
+fn the_example_flows_are_good_and_work_on_the_sandbox() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = folder(&[]);
+    for part in ["flows", "scripts"] {
+        assert!(Command::new("cp").args(["-r", part]).arg(folder.path()).current_dir(root).status().unwrap().success());
+    }
+    assert!(binary::said(folder.path(), &["check"]).contains("nothing to complain about"));
+    let _process = Process::start(folder.path());
+    let event =
+        r#"{"trigger":"webhook","body":{"id":"A-17","customer":{"name":"Ada","phone":"+15417543010"},"total":42.05}}"#;
+    write(folder.path(), "event.json", event);
+    binary::said(folder.path(), &["trigger", "order-received", "--event", "event.json", "--wait"]);
+    binary::said(folder.path(), &["trigger", "hello", "--wait"]);
+    binary::said(
+        folder.path(),
+        &["trigger", "ops-alert", "--event", "failed.json"].map(|arg| {
+            let failed = r#"{"flow":"x","error":{"message":"m"},"trigger":"manual"}"#;
+            write(folder.path(), "failed.json", failed);
+            arg
+        }),
+    );
+}
