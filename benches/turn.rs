@@ -19,7 +19,8 @@ use serde_json::Value;
 const SENDER: Capabilities = Capabilities { kinds: &[("text", &[])], addresses: &["phone"], in_flight: 1 };
 
 fn compiled(text: &str) -> Program {
-    Program::compile(Main { file: "bench", text, indent: 0 }, &|_| None).ok().expect("a good script")
+    let program = Program::compile(Main { file: "bench", text, indent: 0 }, &|_| None);
+    program.unwrap_or_else(|findings| panic!("{findings:?}"))
 }
 
 fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {

@@ -257,6 +257,9 @@ pub struct TurnCommit {
     pub run: RunId,
     /// Name of its flow.
     pub flow: String,
+    /// The run's number among the ready ones when it was read: a turn made from an older reading
+    /// does not count.
+    pub ready: i64,
     /// The attempt it belongs to, from 1.
     pub attempt: u32,
     /// When it began.

@@ -98,6 +98,8 @@ fn hand_in(
                     context.waiters.tell(run.id, || reply);
                 }
             }
+            // Read again before word of its commit came: that turn is done.
+            Ok(Committed::Stale) => board.done(run.id),
             Ok(Committed::KeyTaken) => board.again(&run.flow, run.id, run.ready),
             Ok(Committed::Over) => {
                 board.done(run.id);
@@ -238,6 +240,7 @@ fn empty(run: &ReadyRun, now: jiff::Timestamp) -> TurnCommit {
     TurnCommit {
         run: run.id,
         flow: run.flow.clone(),
+        ready: run.ready,
         attempt: run.attempt,
         at: now,
         cpu: Duration::ZERO,

@@ -132,6 +132,7 @@ fn between(late: Moment, early: Moment) -> Span {
     Span(late.0.duration_since(&early.0).try_into().unwrap_or(Duration::ZERO))
 }
 
+/// 1 is Monday, 7 is Sunday.
 fn weekday(moment: &mut Moment) -> i64 {
     i64::from(moment.0.weekday().to_monday_one_offset())
 }
@@ -145,7 +146,6 @@ pub fn register(module: &mut Module) {
     module.set_native_fn("duration", duration);
     module.set_native_fn("format", format);
     module.set_native_fn("in_zone", in_zone);
-    module.set_native_fn("weekday", |moment: &mut Moment| Ok(weekday(moment)));
     module.set_native_fn("+", plus);
     module.set_native_fn("-", minus);
     module.set_native_fn("-", |late: Moment, early: Moment| Ok(between(late, early)));
@@ -158,6 +158,7 @@ pub fn register(module: &mut Module) {
     module.set_getter_fn("year", |moment: &mut Moment| Ok(i64::from(moment.0.year())));
     module.set_getter_fn("month", |moment: &mut Moment| Ok(i64::from(moment.0.month())));
     module.set_getter_fn("day", |moment: &mut Moment| Ok(i64::from(moment.0.day())));
+    module.set_getter_fn("weekday", |moment: &mut Moment| Ok(weekday(moment)));
     module.set_getter_fn("hour", |moment: &mut Moment| Ok(i64::from(moment.0.hour())));
     module.set_getter_fn("minute", |moment: &mut Moment| Ok(i64::from(moment.0.minute())));
     module.set_getter_fn("second", |moment: &mut Moment| Ok(i64::from(moment.0.second())));

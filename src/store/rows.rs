@@ -61,6 +61,8 @@ pub enum Committed {
     KeyTaken,
     /// The run is over already; nothing was written.
     Over,
+    /// The run has had this turn already; nothing was written.
+    Stale,
 }
 
 /// What [`super::Store::wake_runs`] did.

@@ -220,3 +220,38 @@ async fn a_flow_that_hogs_the_cpu_does_not_hold_up_the_others() {
     let run = house.run_is(&hogs[11], "failed").await;
     assert_eq!(run["error"]["kind"], "limit");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_can_go_on_at_once_is_never_forgotten() {
+    let flow = r#"run: |
+  let m = send_text("+15417543010", "x", #{ at: "1h" });
+  let both = [m.cancel(), m.cancel()];
+  both.push(m.wait().status);
+  both.push(m.wait().status);
+  both
+"#;
+    let house = House::open(&[("flows/c.yaml", flow)]).await;
+    let mut ids = Vec::new();
+    for _ in 0..60 {
+        ids.push(house.trigger("c", Value::Null).await);
+    }
+    for id in ids {
+        let run = house.run_is(&id, "succeeded").await;
+        assert_eq!(run["result"], json!([true, false, "cancelled", "cancelled"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_has_a_budget_of_time_for_all_its_turns() {
+    let flow = "run: |\n  for i in 0..50 { let n = 0; while n < 60_000 { n += 1; } sleep(\"1s\"); }\n";
+    let files = [("postrider.yaml", "limits: { cpu_turn: 10s, cpu_run: 300ms }\n"), ("flows/s.yaml", flow)];
+    let house = House::open(&files).await;
+    let id = house.trigger("s", Value::Null).await;
+    let run = until("the limit", async || {
+        house.pass(Duration::from_millis(500));
+        let run = house.get(&format!("/runs/{id}")).await;
+        (run["state"] == "failed").then_some(run)
+    })
+    .await;
+    assert_eq!(run["error"]["kind"], "limit", "{run}");
+}

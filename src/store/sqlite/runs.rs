@@ -106,10 +106,14 @@ fn live_journal(connection: &Connection, run: RunId) -> Read<Vec<Entry>> {
 /// Commits a turn whole, or nothing of it.
 pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, Refusal> {
     let id = turn.run.as_bytes();
-    let state: Option<i64> =
-        work.tx.prepare_cached("SELECT state FROM runs WHERE id = ?")?.query_row([id], |row| row.get(0)).optional()?;
-    if state.is_none_or(|state| state > number(RunState::Waiting)) {
+    let mut find = work.tx.prepare_cached("SELECT state, ready FROM runs WHERE id = ?")?;
+    let found: Option<(i64, Option<i64>)> = find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    drop(find);
+    let Some((state, ready)) = found.filter(|(state, _)| *state <= number(RunState::Waiting)) else {
         return Ok(Committed::Over);
+    };
+    if ready != Some(turn.ready) {
+        return Ok(Committed::Stale);
     }
     for message in &turn.promises.messages {
         if let Some(key) = &message.key
@@ -118,7 +122,7 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
             return Ok(Committed::KeyTaken);
         }
     }
-    if state == Some(number(RunState::Queued)) {
+    if state == number(RunState::Queued) {
         work.memory.backlog = work.memory.backlog.saturating_sub(1);
     }
     for message in &turn.promises.messages {
