@@ -2,6 +2,7 @@
 //! secret or outside.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 /// A folder whose files may be read.
@@ -38,7 +39,13 @@ impl Files {
         if hidden(inside) {
             return refused("a link leads to a hidden file");
         }
-        let file = fs::File::open(&real).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        // A pipe without a writer would keep us waiting for ever.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = fs::File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open(&real)
+            .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
         match file.metadata() {
             Ok(about) if about.is_file() => Ok(file),
             _ => refused("it is no regular file"),

@@ -14,12 +14,13 @@ use super::verdict::{Effect, decide};
 use super::{Account, SharedView};
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
+use crate::id::MessageId;
 use crate::model::delivery::{ErrorClass, Receipt, SendError};
 use crate::model::message::Source;
 use crate::model::recipient::Recipient;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::rows::{Claimed, Settlement};
+use crate::store::rows::{Claimed, Settlement, Verdict};
 use crate::transport::Outgoing;
 use crate::wake::Bell;
 
@@ -52,6 +53,8 @@ pub struct Lane {
 struct Pause {
     probe_at: Timestamp,
     failures: u32,
+    /// The message that tries whether the gateway takes any.
+    probe: Option<MessageId>,
 }
 
 /// What a task of the lane comes back with.
@@ -61,7 +64,7 @@ enum Event {
     /// The store could not open them.
     NotClaimed { asked: Vec<Next> },
     /// An attempt is over and on record.
-    Settled { message: Next, sent_at: Timestamp, effect: Effect },
+    Settled { message: Next, sent_at: Timestamp, effect: Effect, reached: bool },
 }
 
 impl Lane {
@@ -154,6 +157,9 @@ impl Lane {
         }
         let count = self.bucket.available(room, now);
         let asked: Vec<Next> = std::iter::from_fn(|| self.line.next(now)).take(count).collect();
+        if let (Some(pause), [probe]) = (&mut self.pause, asked.as_slice()) {
+            pause.probe = Some(probe.id);
+        }
         self.bucket.take(asked.len());
         self.in_flight.fetch_add(asked.len(), Ordering::Relaxed);
         self.view.show(|view| view.paced_until = self.bucket.next());
@@ -182,8 +188,8 @@ impl Lane {
                 asked.iter().for_each(|next| self.line.back(next, None, now));
                 self.rest_until = Some(after(now, STORE_REST));
             }
-            Ok(Event::Settled { message, sent_at, effect }) => {
-                self.settled(&message, sent_at, effect, now);
+            Ok(Event::Settled { message, sent_at, effect, reached }) => {
+                self.settled(&message, sent_at, effect, reached, now);
             }
             // A transport that panics leaves its attempt open, as a crash would; the next start
             // finds it. The lane goes on.
@@ -210,16 +216,31 @@ impl Lane {
                 in_flight: OnWire(self.in_flight.clone()),
             };
             self.tasks.spawn(async move {
-                let effect = attempt.make(&message).await;
-                Event::Settled { message: next, sent_at: now, effect }
+                let (effect, reached) = attempt.make(&message).await;
+                Event::Settled { message: next, sent_at: now, effect, reached }
             });
         }
     }
 
-    fn settled(&mut self, message: &Next, sent_at: Timestamp, effect: Effect, now: Timestamp) {
-        if !matches!(effect, Effect::Pause(_)) && self.pause.take().is_some() {
+    fn settled(&mut self, message: &Next, sent_at: Timestamp, effect: Effect, reached: bool, now: Timestamp) {
+        if reached && self.pause.take().is_some() {
             tracing::info!(account = %self.account.name, "the lane goes on");
             self.view.show(|view| view.paused = None);
+        }
+        // A probe that failed for a reason of its own says nothing about the gateway.
+        if let Some(pause) = self.pause.as_mut().filter(|pause| pause.probe == Some(message.id)) {
+            pause.probe = None;
+            if !matches!(effect, Effect::Pause(_)) {
+                pause.probe_at = after(now, FIRST_PROBE);
+                self.view.show(|view| {
+                    if let Some((_, at)) = &mut view.paused {
+                        *at = pause.probe_at;
+                    }
+                });
+            } else {
+                pause.failures += 1;
+                pause.probe_at = after(now, probe_wait(pause.failures));
+            }
         }
         match effect {
             Effect::Leave => self.line.left(message, sent_at, distance(&self.account.pace), now),
@@ -231,27 +252,35 @@ impl Lane {
             }
             Effect::Pause(reason) => {
                 self.line.back(message, None, now);
-                let failures = self.pause.as_ref().map_or(0, |pause| pause.failures);
-                let wait = FIRST_PROBE.saturating_mul(1 << failures.min(10)).min(LAST_PROBE);
-                let probe_at = after(now, wait);
-                if failures == 0 {
+                // The rest of the volley in which the pause began counts for nothing.
+                let first = self.pause.is_none();
+                let pause = self.pause.get_or_insert_with(|| Pause {
+                    probe_at: after(now, probe_wait(0)),
+                    failures: 0,
+                    probe: None,
+                });
+                if first {
                     tracing::warn!(account = %self.account.name, %reason, "the lane is paused");
                 }
-                self.view.show(|view| view.paused = Some((reason, probe_at)));
-                self.pause = Some(Pause { probe_at, failures: failures + 1 });
+                self.view.show(|view| view.paused = Some((reason, pause.probe_at)));
             }
         }
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
         let paused =
             self.pause.as_ref().map(|pause| pause.probe_at).filter(|_| self.in_flight.load(Ordering::Relaxed) == 0);
-        let blocked = paused.max(self.rest_until).max(self.bucket.next());
-        match (blocked, self.line.next_wake()) {
-            (Some(blocked), Some(line)) => Some(blocked.min(line).max(self.clock.now())),
-            (blocked, line) => blocked.or(line),
-        }
+        let blocked = [paused, self.rest_until, self.bucket.next()];
+        let blocked = blocked.into_iter().flatten().filter(|at| *at > now).max();
+        // Nothing goes out while the lane is blocked, whatever may be due in it.
+        blocked.or_else(|| self.line.next_wake())
     }
+}
+
+/// How long a paused lane waits for its next probe after so many that failed.
+fn probe_wait(failures: u32) -> Duration {
+    FIRST_PROBE.saturating_mul(1 << failures.min(10)).min(LAST_PROBE)
 }
 
 /// All that one attempt needs.
@@ -274,7 +303,7 @@ impl Drop for OnWire {
 
 impl Attempt {
     /// Sends, decides, and records; gives what it means for the lane.
-    async fn make(self, message: &Claimed) -> Effect {
+    async fn make(self, message: &Claimed) -> (Effect, bool) {
         let result = self.send(message).await;
         drop(self.in_flight);
         let now = self.clock.now();
@@ -287,7 +316,7 @@ impl Attempt {
         loop {
             let settlement = Settlement { id: message.id, at: now, verdict: verdict.clone() };
             match self.store.settle(settlement).await {
-                Ok(()) => return effect,
+                Ok(()) => return (effect, matches!(verdict, Verdict::Reached { .. })),
                 // What the gateway said must not be lost: it is recorded as soon as the store
                 // takes writes again. If the engine dies before, the message is unknown.
                 Err(error) => tracing::error!(id = %message.id, %error, "an attempt's end cannot be recorded"),

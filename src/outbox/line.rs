@@ -3,7 +3,7 @@
 //! Memory is bounded: of one recipient's messages only the first few are held, and of all
 //! messages only a window. What is not held is read from the store again when there is room.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,10 @@ struct Queue {
 #[derive(Default)]
 pub struct Line {
     recipients: HashMap<Arc<str>, Queue>,
-    held: HashSet<MessageId>,
+    /// Messages in the line, each with its place.
+    held: HashMap<MessageId, i64>,
+    /// Messages that were given a new place before they had left the line.
+    replaced: HashMap<MessageId, i64>,
     ready: BTreeSet<(i64, Arc<str>)>,
     later: BTreeSet<(Timestamp, Arc<str>)>,
     cursor: i64,
@@ -74,7 +77,10 @@ impl Line {
         self.unread = !whole;
         for message in messages {
             self.cursor = self.cursor.max(message.seq);
-            if self.held.contains(&message.id) {
+            if let Some(place) = self.held.get(&message.id) {
+                if *place < message.seq {
+                    self.replaced.insert(message.id, message.seq);
+                }
                 continue;
             }
             let to: Arc<str> = message.to.into();
@@ -86,7 +92,7 @@ impl Line {
             }
             queue.waiting.push_back((message.seq, message.id));
             queue.not_before = queue.not_before.max(message.due_at.filter(|due| *due > now));
-            self.held.insert(message.id);
+            self.held.insert(message.id, message.seq);
             self.arrange(&to, now);
         }
     }
@@ -104,6 +110,10 @@ impl Line {
     /// A message has left the line; its recipient's next one may go, `distance` after `sent_at`.
     pub fn left(&mut self, message: &Next, sent_at: Timestamp, distance: Option<Duration>, now: Timestamp) {
         self.held.remove(&message.id);
+        if let Some(place) = self.replaced.remove(&message.id) {
+            self.cursor = self.cursor.min(place - 1);
+            self.unread = true;
+        }
         let Some(queue) = self.recipients.get_mut(&message.to) else { return };
         queue.busy = false;
         queue.not_before = distance.map(|distance| after(sent_at, distance)).filter(|at| *at > now);

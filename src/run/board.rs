@@ -53,7 +53,7 @@ struct FlowLine {
     on_threads: usize,
 }
 
-/// A run that a thread works on. Dropping it without a word gives it back.
+/// A run that a thread works on.
 pub struct Taken {
     /// The run.
     pub run: ReadyRun,

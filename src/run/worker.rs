@@ -1,6 +1,7 @@
 //! Works on runs: answers the open question, runs turns until one needs the outside world, and
 //! commits what came of them as one transaction.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ use crate::store::rows::{Committed, ReadyRun};
 use crate::store::{Store, StoreError};
 
 /// The stack of a thread that runs scripts: calls may be 64 deep, each with nested expressions.
-const STACK: usize = 16 << 20;
+/// Values that a script has nested hundreds of thousands deep are walked and dropped by recursion;
+/// this is address space, of which only what is touched becomes memory.
+const STACK: usize = 512 << 20;
 /// After a failure of the store a run is taken up again then.
 const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -66,7 +69,11 @@ pub fn start_threads(
         let (board, context, runtime) = (board.clone(), context.clone(), runtime.clone());
         std::thread::Builder::new().name(format!("turn-{number}")).stack_size(STACK).spawn(move || {
             while let Some(taken) = board.take() {
-                let work = work(&context, &runtime, &taken.run);
+                let worked = catch_unwind(AssertUnwindSafe(|| work(&context, &runtime, &taken.run)));
+                let work = worked.unwrap_or_else(|_| {
+                    let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
+                    Ok(failed(&taken.run, context.clock.now(), error))
+                });
                 hand_in(&board, &context, &runtime, taken, work);
             }
         })?;
@@ -93,10 +100,10 @@ fn hand_in(
         };
         match committed {
             Ok(Committed::Yes) => {
-                board.done(run.id);
                 if let Some(reply) = said {
                     context.waiters.tell(run.id, || reply);
                 }
+                board.done(run.id);
             }
             // Read again before word of its commit came: that turn is done.
             Ok(Committed::Stale) => board.done(run.id),

@@ -53,6 +53,8 @@ pub struct State {
     pub(super) moment: Timestamp,
     pub(super) drawn: u64,
     pub(super) unsaved: BTreeMap<String, Option<Value>>,
+    /// Messages that this run promised under a key, by key and recipient.
+    pub(super) keyed: BTreeMap<(String, String), Value>,
     pub(super) entries: Vec<Entry>,
     pub(super) promises: Promises,
     pub(super) responded: bool,

@@ -175,6 +175,7 @@ fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
         moment: input.base,
         drawn: 0,
         unsaved: BTreeMap::new(),
+        keyed: BTreeMap::new(),
         entries: Vec::new(),
         promises: Promises::default(),
         responded: false,

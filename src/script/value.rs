@@ -88,13 +88,30 @@ impl<'de> Deserialize<'de> for Read {
 /// # Errors
 /// A sentence that names what cannot be written as JSON: a secret, bytes, a function, infinity.
 pub fn to_json(value: &Dynamic) -> Result<Value, String> {
-    nested(value, 0)
+    to_json_within(value, LARGEST)
 }
 
-fn nested(value: &Dynamic, depth: usize) -> Result<Value, String> {
-    if depth > 128 {
-        return Err("the value is nested more than 128 deep".into());
+/// The same for a value that may take so many bytes. Rhai shares texts between the places they
+/// stand in; as JSON each place has its own copy, so size is counted here and not at the script.
+///
+/// # Errors
+/// As [`to_json`], and when the value is larger.
+pub fn to_json_within(value: &Dynamic, bytes: usize) -> Result<Value, String> {
+    let mut room = bytes;
+    nested(value, 0, &mut room)
+}
+
+/// Most bytes of one value as JSON.
+const LARGEST: usize = 16 << 20;
+/// Deepest nesting: what is written must be read again, and readers stop at 128.
+const DEEPEST: usize = 100;
+
+fn nested(value: &Dynamic, depth: usize, room: &mut usize) -> Result<Value, String> {
+    if depth > DEEPEST {
+        return Err(format!("the value is nested more than {DEEPEST} deep"));
     }
+    let text = value.as_immutable_string_ref().map_or(0, |text| text.len());
+    *room = room.checked_sub(text + 16).ok_or("the value is too large to be written as JSON")?;
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -116,10 +133,13 @@ fn nested(value: &Dynamic, depth: usize) -> Result<Value, String> {
         return Ok(text.as_str().into());
     }
     if let Some(items) = value.read_lock::<Array>() {
-        return items.iter().map(|item| nested(item, depth + 1)).collect();
+        return items.iter().map(|item| nested(item, depth + 1, room)).collect();
     }
     if let Some(fields) = value.read_lock::<Map>() {
-        return fields.iter().map(|(key, item)| nested(item, depth + 1).map(|item| (key.to_string(), item))).collect();
+        return fields
+            .iter()
+            .map(|(key, item)| nested(item, depth + 1, room).map(|item| (key.to_string(), item)))
+            .collect();
     }
     if let Some(moment) = value.read_lock::<Moment>() {
         return Ok(moment.to_string().into());

@@ -89,8 +89,8 @@ pub trait Store: Send + Sync + 'static {
     /// A value of a flow that has not expired at `now`.
     fn kv_get(&self, flow: &str, key: &str, now: Timestamp) -> Reply<Option<Value>>;
 
-    /// Puts a message without a run into the outbox.
-    fn promise(&self, message: NewMessage, now: Timestamp) -> Reply<()>;
+    /// Puts messages without a run into the outbox, all or none.
+    fn promise(&self, messages: Vec<NewMessage>, now: Timestamp) -> Reply<()>;
     /// The message that a flow promised under a key to a recipient.
     fn keyed(&self, flow: &str, key: &str, to: &str) -> Reply<Option<MessageRef>>;
     /// Queued messages of an account with a sequence number above `after`, lowest first.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState};
@@ -257,10 +256,10 @@ pub struct RunRecord {
     pub finished_at: Option<Timestamp>,
     /// Why it failed, or why it is tried again.
     pub error: Option<ScriptError>,
-    /// The event.
-    pub event: Value,
-    /// The script's last value.
-    pub result: Option<Value>,
+    /// The event, as the text of JSON.
+    pub event: String,
+    /// The script's last value, as the text of JSON.
+    pub result: Option<String>,
 }
 
 /// Which messages to list.

@@ -112,7 +112,7 @@ mortal! {
         ready_flows() -> Vec<String>;
         ready_runs(flow: &str, after: i64, limit: usize) -> Vec<ReadyRun>;
         kv_get(flow: &str, key: &str, now: Timestamp) -> Option<Value>;
-        promise(message: NewMessage, now: Timestamp) -> ();
+        promise(messages: Vec<NewMessage>, now: Timestamp) -> ();
         keyed(flow: &str, key: &str, to: &str) -> Option<MessageRef>;
         due_messages(account: &str, after: i64, limit: usize) -> Vec<DueMessage>;
         recover(now: Timestamp) -> u64;

@@ -23,12 +23,7 @@ const SCRIPTS: [(&str, &str, &str, &str); 12] = [
     ("recipient", "let to = \"abc\";\nsend_text(to, \"hello\");", "invalid", "no phone number"),
     ("outside", "send_image(\"+15417543010\", \"../../etc/passwd\");", "file", "stay inside it"),
     ("state", "send_file(\"+15417543010\", \".postrider/admin-token\");", "file", "not for scripts"),
-    (
-        "deep",
-        "let a = 1;\nfor i in 0..100_000 { a = [a]; if i % 50_000 == 0 { json::stringify(a); } }\njson::stringify(a)",
-        "invalid",
-        "nested more than",
-    ),
+    ("deep", "let a = 1;\nfor i in 0..1_000 { a = [a]; }\njson::stringify(a)", "invalid", "nested more than"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

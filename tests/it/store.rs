@@ -101,7 +101,7 @@ async fn a_run_is_accepted_worked_on_and_over() {
     assert_eq!(store.commit_turn(TurnCommit { ready: old, ..turn(2, wait()) }).await.unwrap(), Committed::Stale);
     assert_eq!(commit(&store, turn(2, Outcome::Succeeded(Value::Null))).await, Committed::Yes);
     let seen = store.run(run(1).id).await.unwrap().unwrap();
-    assert_eq!((seen.state, seen.result), (RunState::Succeeded, Some(json!(7))));
+    assert_eq!((seen.state, seen.result.as_deref()), (RunState::Succeeded, Some("7")));
     assert!(store.ready_flows().await.unwrap().is_empty());
 }
 
@@ -178,7 +178,7 @@ async fn attempts_are_opened_once_and_settled_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     for number in 1..=3 {
-        store.promise(message(number, PHONE), at(0)).await.unwrap();
+        store.promise(vec![message(number, PHONE)], at(0)).await.unwrap();
     }
     let ids: Vec<MessageId> = (1..=3).map(|number| message(number, PHONE).id).collect();
     assert_eq!(store.claim(ids.clone(), at(1)).await.unwrap().len(), 3);
@@ -214,8 +214,8 @@ async fn messages_wait_for_their_time_and_expire() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let valid = Some(Duration::from_secs(10));
-    store.promise(NewMessage { at: Some(at(60)), valid_for: valid, ..message(1, PHONE) }, at(0)).await.unwrap();
-    store.promise(NewMessage { valid_for: valid, ..message(2, PHONE) }, at(0)).await.unwrap();
+    store.promise(vec![NewMessage { at: Some(at(60)), valid_for: valid, ..message(1, PHONE) }], at(0)).await.unwrap();
+    store.promise(vec![NewMessage { valid_for: valid, ..message(2, PHONE) }], at(0)).await.unwrap();
     assert_eq!(store.due_messages("main", 0, 10).await.unwrap().len(), 1);
     assert_eq!(store.move_messages(at(9), Vec::new()).await.unwrap().next, Some(at(10)));
     assert_eq!(store.move_messages(at(10), Vec::new()).await.unwrap().next, Some(at(60)));
@@ -230,7 +230,7 @@ async fn a_wait_is_over_when_the_message_is_settled_or_was_already() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let id = message(9, PHONE).id;
-    store.promise(message(9, PHONE), at(0)).await.unwrap();
+    store.promise(vec![message(9, PHONE)], at(0)).await.unwrap();
     let wait = || Outcome::Waiting(pending(Question::Delivery { message: id, goal: "settled".into(), until: None }));
     store.intake(run(1)).await.unwrap();
     commit(&store, turn(1, wait())).await;
@@ -251,7 +251,7 @@ async fn lists_are_filtered_and_paged() {
     let store = open(&folder);
     for number in 1..=3 {
         store.intake(run(number)).await.unwrap();
-        store.promise(message(number, if number == 2 { "+15417543011" } else { PHONE }), at(0)).await.unwrap();
+        store.promise(vec![message(number, if number == 2 { "+15417543011" } else { PHONE })], at(0)).await.unwrap();
     }
     let error = ScriptError::new("thrown", "no");
     commit(&store, turn(2, Outcome::Failed(error))).await;

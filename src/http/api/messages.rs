@@ -61,9 +61,7 @@ pub async fn send(State(house): State<Arc<House>>, body: Bytes) -> Answer {
         .map_err(|error| StoreError::Other(error.to_string()))?
         .map_err(|error| Refused::bad(error.message))?;
     let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
-    for message in messages {
-        house.store.promise(message, house.clock.now()).await?;
-    }
+    house.store.promise(messages, house.clock.now()).await?;
     Ok(answer(StatusCode::ACCEPTED, &json!({ "message": ids.first(), "messages": ids })))
 }
 

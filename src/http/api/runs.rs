@@ -55,8 +55,8 @@ pub async fn show(State(house): State<Arc<House>>, Path(id): Path<String>) -> An
     let filter = MessageFilter { run: Some(id), limit: super::MOST, ..MessageFilter::default() };
     let sent = house.store.messages(filter).await?;
     let mut shown = row(&house, &run);
-    shown["event"] = run.event;
-    shown["result"] = run.result.unwrap_or(Value::Null);
+    shown["event"] = read(&run.event);
+    shown["result"] = run.result.as_deref().map_or(Value::Null, read);
     shown["entries"] = entries.iter().map(entry).collect();
     shown["messages"] = messages::rows(&house, &sent).await?.into();
     Ok(answer(StatusCode::OK, &shown))
@@ -81,6 +81,11 @@ fn row(house: &House, run: &RunRecord) -> Value {
         "finished_at": time(run.finished_at),
         "error": run.error,
     })
+}
+
+/// Stored JSON; what cannot be read is shown as it stands.
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
 fn entry(entry: &Entry) -> Value {

@@ -7,7 +7,7 @@ use crate::model::journal::Kind;
 use crate::model::run::{Response, ScriptError};
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, json};
-use crate::script::value::{to_json, type_name};
+use crate::script::value::{to_json, to_json_within, type_name};
 
 /// A log line longer than this is cut: the journal is no place for documents.
 const LONGEST_LINE: usize = 4_096;
@@ -40,10 +40,14 @@ fn text(ctx: &NativeCallContext, value: &Dynamic) -> HostResult<String> {
     if let Ok(text) = value.as_immutable_string_ref() {
         return Ok(text.to_string());
     }
-    match to_json(value) {
-        Ok(value) => Ok(value.to_string()),
-        Err(_) => ctx.call_native_fn::<String>("to_string", (value.clone(),)).or_else(|_| Ok(type_name(value).into())),
+    if value.is::<super::Message>() {
+        return ctx.call_native_fn::<String>("to_string", (value.clone(),));
     }
+    // What does not fit into a line is named, not written: it may be large beyond measure.
+    Ok(match to_json_within(value, 16 * LONGEST_LINE) {
+        Ok(value) => value.to_string(),
+        Err(_) => format!("({})", type_name(value)),
+    })
 }
 
 fn print(ctx: NativeCallContext, value: Dynamic) -> HostResult<()> {

@@ -77,24 +77,17 @@ fn promise(
     content: Content,
     common: Common,
 ) -> HostResult<Dynamic> {
-    let account = account(turn, function, common.account.as_deref())?;
     let recipients = match to {
         Targets::One(recipient) => std::slice::from_ref(recipient),
         Targets::Many(recipients) => recipients,
     };
-    let capabilities = turn.accounts.by_name.get(&account).copied();
-    for recipient in recipients {
-        if let Some(Err(error)) = capabilities.map(|known| known.addresses(recipient)) {
-            return Err(thrown("unsupported", format!("{function}: account `{account}`: {error}")));
-        }
-    }
     // Messages that an earlier call promised under the same key, by recipient.
     let mut earlier = Vec::new();
     if let Some(key) = &common.key {
         for recipient in recipients {
             let read = Read::Keyed { key: key.clone(), to: recipient.to_string() };
-            earlier.push(match unsaved_keyed(turn, key, recipient) {
-                Some(known) => known,
+            earlier.push(match turn.keyed.get(&(key.clone(), recipient.to_string())) {
+                Some(known) => known.clone(),
                 None => turn.read(Kind::Keyed, line, read)?,
             });
         }
@@ -105,7 +98,7 @@ fn promise(
     });
     let body = Body { content, options: common.options };
     let request = state::json(&json!({
-        "account": account,
+        "account": common.account,
         "to": recipients,
         "body": body,
         "at": at.map(crate::clock::rfc3339),
@@ -115,6 +108,15 @@ fn promise(
     let sent = match turn.recall(Kind::Send, &request)? {
         Some(sent) => sent,
         None => {
+            // The account is resolved when the message is promised, and recorded: what is
+            // configured later changes nothing about it.
+            let account = account(turn, function, common.account.as_deref())?;
+            let capabilities = turn.accounts.by_name.get(&account).copied();
+            for recipient in recipients {
+                if let Some(Err(error)) = capabilities.map(|known| known.addresses(recipient)) {
+                    return Err(thrown("unsupported", format!("{function}: account `{account}`: {error}")));
+                }
+            }
             let position = turn.next_position();
             let mut sent = Vec::with_capacity(recipients.len());
             for (index, recipient) in recipients.iter().enumerate() {
@@ -141,21 +143,17 @@ fn promise(
             sent
         }
     };
+    if let Some(key) = &common.key {
+        for (recipient, message) in recipients.iter().zip(sent.as_array().into_iter().flatten()) {
+            turn.keyed.insert((key.clone(), recipient.to_string()), message.clone());
+        }
+    }
     let messages = sent.as_array().into_iter().flatten().map(recorded);
     let mut messages = messages.collect::<HostResult<Array>>()?;
     Ok(match to {
         Targets::One(_) => messages.pop().unwrap_or(Dynamic::UNIT),
         Targets::Many(_) => messages.into(),
     })
-}
-
-/// A message with this key that the run promised but that is not in the store yet.
-fn unsaved_keyed(turn: &State, key: &str, to: &Recipient) -> Option<Value> {
-    let promised = turn.promises.messages.iter();
-    promised
-        .filter(|message| message.key.as_deref() == Some(key) && message.to == *to)
-        .map(|message| json!({ "id": message.id, "to": message.to, "account": message.account }))
-        .next()
 }
 
 fn recorded(message: &Value) -> HostResult<Dynamic> {

@@ -183,8 +183,13 @@ impl Store for SqliteStore {
         })
     }
 
-    fn promise(&self, message: NewMessage, now: Timestamp) -> Reply<()> {
-        self.writer.submit_guarded(move |work| Ok(outbox::insert(work, &message, now)?))
+    fn promise(&self, messages: Vec<NewMessage>, now: Timestamp) -> Reply<()> {
+        self.writer.submit_guarded(move |work| {
+            for message in &messages {
+                outbox::insert(work, message, now)?;
+            }
+            Ok(())
+        })
     }
 
     fn keyed(&self, flow: &str, key: &str, to: &str) -> Reply<Option<MessageRef>> {

@@ -38,9 +38,9 @@ pub fn insert(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> Read
     let expires = message.valid_for.map(|span| millis(after(scheduled.unwrap_or(now), span)));
     let state = if scheduled.is_some() { MessageState::Scheduled } else { MessageState::Queued };
     let seq = scheduled.is_none().then(|| work.memory.next_seq());
-    let sql = "INSERT OR IGNORE INTO messages
+    let sql = "INSERT INTO messages
         (id, run, flow, account, recipient, state, seq, due_at, expires_at, created_at, changed_at, key, body)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
     work.tx.prepare_cached(sql)?.execute(params![
         message.id.as_bytes(),
         message.run.as_ref().map(RunId::as_bytes),

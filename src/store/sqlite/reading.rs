@@ -57,8 +57,8 @@ fn run_row(row: &Row<'_>) -> Read<RunRecord> {
         started_at: instant(row, 8)?,
         finished_at: instant(row, 9)?,
         error: json_or_none(row, 10)?,
-        event: json(row, 11)?,
-        result: json_or_none(row, 12)?,
+        event: row.get(11)?,
+        result: row.get(12)?,
     })
 }
 

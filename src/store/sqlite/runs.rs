@@ -206,6 +206,9 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<()> {
         }
         Outcome::Waiting(pending) => wait(work, turn, pending, &mut leaving)?,
     }
+    if leaving.ready {
+        leaving.wake_at = None;
+    }
     let ready = leaving.ready.then(|| work.memory.next_seq());
     let state = leaving.state.unwrap_or(RunState::Waiting);
     let sql = "UPDATE runs SET state = ?, ready = ?, wake_at = ?, attempt = ?, cpu = cpu + ?,
