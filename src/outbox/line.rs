@@ -207,6 +207,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_got_a_new_place_before_it_left_is_read_again() {
+        let mut line = Line::new();
+        line.load(vec![due(1, "a")], true, at(0));
+        let sent = line.next(at(0)).unwrap();
+        let again = DueMessage { seq: 9, ..due(1, "a") };
+        line.load(vec![again.clone()], true, at(0));
+        line.left(&sent, at(0), None, at(0));
+        assert_eq!(line.wants(), Some(8));
+        line.load(vec![again], true, at(0));
+        assert_eq!(line.next(at(0)).unwrap().seq, 9);
+    }
+
+    #[test]
     fn a_long_queue_is_held_in_part_and_still_goes_out_in_order() {
         let all: Vec<DueMessage> = (1..=500).map(|seq| due(seq, if seq % 5 == 0 { "b" } else { "a" })).collect();
         let mut line = Line::new();

@@ -4,6 +4,7 @@
 
 mod bad_files;
 mod cli;
+mod corners;
 mod crash;
 mod docs;
 mod gowa;

@@ -1,0 +1,146 @@
+//! Corners that once were wrong.
+
+use std::time::Duration;
+
+use postrider::clock::Clock;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::engine::House;
+use crate::support::gateway::{Gateway, Say};
+use crate::support::{client, until, write};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_used_twice_in_one_run_is_one_message_whatever_stands_between() {
+    let flow = r#"run: |
+  let to = "+15417543010";
+  let a = send_text(to, "x", #{ key: "k" });
+  let b = send_text(to, "x", #{ key: "k" });
+  kv::get("a");
+  let c = send_text(to, "x", #{ key: "k" });
+  sleep("1h");
+  let d = send_text(to, "x", #{ key: "k" });
+  [a.id == b.id, b.id == c.id, c.id == d.id, d.wait().status]
+"#;
+    let house = House::open(&[("flows/k.yaml", flow)]).await;
+    let id = house.trigger("k", Value::Null).await;
+    house.sleep_through(&id).await;
+    let run = house.run_is(&id, "succeeded").await;
+    assert_eq!(run["result"], json!([true, true, true, "delivered"]));
+    assert_eq!(house.get("/messages").await["messages"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_could_not_be_read_again_is_refused_at_the_door() {
+    let house = House::open(&[("flows/in.yaml", "triggers:\n  - webhook: /in\nrun: 1\n")]).await;
+    let url = format!("http://{}/hooks/in", house.engine.address().listen);
+    for body in [r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, r#"{"a":"\u12"}"#, "{\"a\":\"\u{1}\"}"] {
+        let request = client().post(&url).header("content-type", "application/json").body(body);
+        let response = request.send().await.unwrap();
+        let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+        assert!(status == 400 && text.contains("line 1 column"), "{body}: {status} {text}");
+    }
+    assert!(house.get("/runs").await["runs"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volley_that_fails_counts_once_and_a_probe_that_is_busy_does_not_reopen_the_lane() {
+    let gateway = Gateway::with(|_, _| Say::No(401, "AUTHENTICATION_ERROR", None)).await;
+    let flow = "run: |\n  for i in 10..50 { send_text(`+154175430${i}`, `m ${i}`); }\n";
+    let house = House::open(&[("flows/v.yaml", flow), ("postrider.yaml", &gateway.settings("pace: unlimited"))]).await;
+    house.trigger("v", Value::Null).await;
+    let account = async || house.get("/accounts").await["accounts"][0].clone();
+    let settled = async || {
+        until("all to come back", async || {
+            let messages = house.get("/messages?state=queued&limit=100").await;
+            (messages["messages"].as_array().unwrap().len() == 40).then_some(())
+        })
+        .await
+    };
+    until("the volley", async || (gateway.got().len() == 40).then_some(())).await;
+    settled().await;
+    let paused = account().await;
+    let probe_at: jiff::Timestamp = paused["probe_at"].as_str().unwrap().parse().unwrap();
+    assert_eq!(probe_at.duration_since(house.clock.now()).as_secs(), 5, "{paused}");
+    gateway.now_says(|_, _| Say::No(503, "DEVICE_MANAGER_UNAVAILABLE", None));
+    house.pass(Duration::from_secs(5));
+    until("the probe", async || (gateway.got().len() == 41).then_some(())).await;
+    until("its record", async || {
+        let at: jiff::Timestamp = account().await["probe_at"].as_str()?.parse().unwrap();
+        (at > house.clock.now()).then_some(())
+    })
+    .await;
+    settled().await;
+    assert_eq!((gateway.got().len(), account().await["state"].clone()), (41, json!("paused")));
+    gateway.now_says(|_, _| Say::Yes);
+    house.pass(Duration::from_secs(5));
+    until("the lane to go on", async || (account().await["state"] == "ready").then_some(())).await;
+    house.pass(Duration::from_secs(10));
+    house.messages_are(40, "sent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_default_account_does_not_disturb_a_run_that_sleeps() {
+    let settings = |default: &str, more: &str| {
+        format!("default_account: {default}\naccounts:\n  two: {{ transport: sandbox }}\n{more}")
+    };
+    let one = "  one: { transport: sandbox }\n";
+    let flow =
+        "run: |\n  send_text(\"+15417543010\", \"a\");\n  sleep(\"1h\");\n  send_text(\"+15417543010\", \"b\");\n";
+    let house = House::open(&[("flows/s.yaml", flow), ("postrider.yaml", &settings("one", one))]).await;
+    let id = house.trigger("s", Value::Null).await;
+    house.run_is(&id, "waiting").await;
+    house.messages_are(1, "delivered").await;
+    write(house.folder.path(), "postrider.yaml", &settings("two", ""));
+    let house = house.crash().await;
+    house.sleep_through(&id).await;
+    house.run_is(&id, "succeeded").await;
+    let messages = house.messages_are(2, "delivered").await;
+    assert_eq!((messages[0]["account"].clone(), messages[1]["account"].clone()), (json!("one"), json!("two")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_is_no_file() {
+    let house = House::open(&[("flows/p.yaml", "run: send_file(\"+15417543010\", \"pipe\")\n")]).await;
+    let pipe = house.folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    let id = house.trigger("p", Value::Null).await;
+    let run = house.run_is(&id, "failed").await;
+    assert!(run["error"]["message"].as_str().unwrap().contains("no regular file"), "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_are_small_in_the_script_and_large_outside_are_bounded() {
+    let swell = r#"let s = ""; s.pad(1_000_000, "x"); let a = []; for i in 0..3_000 { a.push(s); }"#;
+    let deep = "let a = [[]]; for i in 0..12_000 { a.push([a.pop()]); }";
+    let flow = |body: &str, end: &str| format!("run: |\n  {body}\n  {end}\n");
+    let files = [
+        ("flows/result.yaml", flow(swell, "a")),
+        ("flows/print.yaml", flow(swell, "print(a); 1")),
+        ("flows/kv.yaml", flow(swell, "kv::set(\"k\", a)")),
+        ("flows/deep-print.yaml", flow(deep, "print(a); 2")),
+        ("flows/deep-equal.yaml", flow(deep, "let b = a; a == b; 3")),
+        ("flows/deep-result.yaml", flow(deep, "a")),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let house = House::open(&files).await;
+    let held = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    for (name, state, result) in [
+        ("result", "succeeded", Value::Null),
+        ("print", "succeeded", json!(1)),
+        ("kv", "failed", Value::Null),
+        ("deep-print", "succeeded", json!(2)),
+        ("deep-equal", "succeeded", json!(3)),
+        ("deep-result", "succeeded", Value::Null),
+    ] {
+        let id = house.trigger(name, Value::Null).await;
+        let run = house.run_is(&id, state).await;
+        assert_eq!(run["result"], result, "{name}");
+        assert!(held() < 700, "{name}: {} MiB", held());
+    }
+    assert_eq!(house.api(Method::GET, "/runs", None).await.0, 200);
+}
