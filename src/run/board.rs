@@ -88,7 +88,7 @@ impl Board {
     }
 
     /// The store may have ready runs of this flow that were not read.
-    pub fn expect(&self, flow: &str) {
+    pub fn announce(&self, flow: &str) {
         let mut state = self.lock();
         if let Some(line) = state.flows.get_mut(flow) {
             line.unread = true;
@@ -262,7 +262,7 @@ mod tests {
     fn flows_take_turns_and_none_holds_all_threads() {
         let board = Board::new(3);
         for flow in ["a", "b"] {
-            board.expect(flow);
+            board.announce(flow);
         }
         board.fill("a", 0, (1..=5).map(|n| run(n, "a", i64::from(n))).collect(), true);
         let first = board.take().unwrap();
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn a_run_that_is_ready_again_before_word_of_its_commit_came_is_not_lost() {
         let board = Board::new(2);
-        board.expect("a");
+        board.announce("a");
         board.fill("a", 0, vec![run(1, "a", 7)], true);
         let taken = board.take().unwrap().off_thread();
         // The commit made it ready again with a higher number, and the store was read at once.
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_turn_that_was_not_committed_is_read_again() {
         let board = Board::new(2);
-        board.expect("a");
+        board.announce("a");
         board.fill("a", 0, vec![run(1, "a", 7)], true);
         let taken = board.take().unwrap().off_thread();
         assert_eq!(board.running().len(), 1);

@@ -48,11 +48,11 @@ impl Dispatcher {
     async fn turn(&self, look: bool) -> Result<(), StoreError> {
         if look {
             for flow in self.store.ready_flows().await? {
-                self.board.expect(&flow);
+                self.board.announce(&flow);
             }
         }
         for flow in self.bell.take() {
-            self.board.expect(&flow);
+            self.board.announce(&flow);
         }
         for (flow, cursor) in self.board.wanting() {
             let runs = self.store.ready_runs(&flow, cursor, AHEAD).await?;
