@@ -14,7 +14,7 @@ thread_local! {
     static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
-/// The system's allocator with a tally for each thread.
+/// mimalloc with a tally for each thread.
 pub struct Counting;
 
 #[global_allocator]
@@ -24,7 +24,7 @@ fn tally(change: i64) {
     HELD.with(|held| held.set(held.get().wrapping_add(change)));
 }
 
-// SAFETY: every call is handed on to `System` unchanged; the tally touches no allocated memory.
+// SAFETY: every call is handed on to `MiMalloc` unchanged; the tally touches no allocated memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         tally(layout.size() as i64);
@@ -45,6 +45,13 @@ unsafe impl GlobalAlloc for Counting {
         tally(size as i64 - layout.size() as i64);
         unsafe { MiMalloc.realloc(block, layout, size) }
     }
+}
+
+/// Asks the kernel for small pages only. An engine at rest holds a few megabytes; in pages of two
+/// megabytes each it would hold several times as much.
+pub fn prefer_small_pages() {
+    // Where the kernel knows no large pages there is nothing to refuse.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// Bytes this thread has allocated and not freed since the mark was made.

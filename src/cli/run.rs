@@ -10,9 +10,10 @@ use super::check::report;
 use crate::app::{Engine, Outside, Workspace, bind, looks_like_workspace, open_store};
 use crate::clock::SystemClock;
 use crate::config::Flags;
-use crate::telemetry;
+use crate::{memory, telemetry};
 
 pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
+    memory::prefer_small_pages();
     telemetry::start();
     let workspace = Workspace::open(root, flags, std::env::vars()).map_err(|findings| {
         report(root, &findings);

@@ -142,17 +142,19 @@ impl Lane {
     /// Opens attempts for as many messages as may go out now.
     fn begin(&mut self) {
         let now = self.clock.now();
+        // Asked in any case: what is due leaves the waiting list, which is what the lane sleeps by.
+        let ready = self.line.has_ready(now);
         if self.rest_until.is_some_and(|until| until > now) {
             return;
         }
         self.rest_until = None;
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         let room = match &self.pause {
-            Some(pause) if pause.probe_at > now || in_flight > 0 => 0,
+            Some(pause) if pause.probe_at > now || in_flight > 0 || pause.probe.is_some() => 0,
             Some(_) => 1,
             None => (self.account.transport.capabilities().in_flight as usize).saturating_sub(in_flight),
         };
-        if room == 0 || !self.line.has_ready(now) {
+        if room == 0 || !ready {
             return;
         }
         let count = self.bucket.available(room, now);
@@ -186,6 +188,7 @@ impl Lane {
             Ok(Event::NotClaimed { asked }) => {
                 self.in_flight.fetch_sub(asked.len(), Ordering::Relaxed);
                 asked.iter().for_each(|next| self.line.back(next, None, now));
+                self.no_probe();
                 self.rest_until = Some(after(now, STORE_REST));
             }
             Ok(Event::Settled { message, sent_at, effect, reached }) => {
@@ -194,6 +197,7 @@ impl Lane {
             // A transport that panics leaves its attempt open, as a crash would; the next start
             // finds it. The lane goes on.
             Err(error) => {
+                self.no_probe();
                 tracing::error!(account = %self.account.name, %error, "an attempt broke down");
             }
         }
@@ -205,6 +209,7 @@ impl Lane {
                 // Taken back, expired or decided by a person meanwhile.
                 self.in_flight.fetch_sub(1, Ordering::Relaxed);
                 self.line.left(&next, now, None, now);
+                self.no_probe();
                 continue;
             };
             let message = claimed.swap_remove(place);
@@ -219,6 +224,13 @@ impl Lane {
                 let (effect, reached) = attempt.make(&message).await;
                 Event::Settled { message: next, sent_at: now, effect, reached }
             });
+        }
+    }
+
+    /// What was to be the probe never went out: the next message may be it.
+    fn no_probe(&mut self) {
+        if let Some(pause) = &mut self.pause {
+            pause.probe = None;
         }
     }
 

@@ -30,6 +30,7 @@ use crate::store::{Store, StoreError};
 /// Values that a script has nested hundreds of thousands deep are walked and dropped by recursion;
 /// this is address space, of which only what is touched becomes memory.
 const STACK: usize = 512 << 20;
+const SMALL_STACK: usize = 16 << 20;
 /// After a failure of the store a run is taken up again then.
 const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -66,19 +67,27 @@ pub fn start_threads(
     runtime: &Handle,
 ) -> std::io::Result<()> {
     for number in 0..count {
-        let (board, context, runtime) = (board.clone(), context.clone(), runtime.clone());
-        std::thread::Builder::new().name(format!("turn-{number}")).stack_size(STACK).spawn(move || {
-            while let Some(taken) = board.take() {
-                let worked = catch_unwind(AssertUnwindSafe(|| work(&context, &runtime, &taken.run)));
-                let work = worked.unwrap_or_else(|_| {
-                    let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
-                    Ok(failed(&taken.run, context.clock.now(), error))
-                });
-                hand_in(&board, &context, &runtime, taken, work);
-            }
-        })?;
+        let start = |stack: usize| {
+            let (board, context, runtime) = (board.clone(), context.clone(), runtime.clone());
+            let thread = std::thread::Builder::new().name(format!("turn-{number}")).stack_size(stack);
+            thread.spawn(move || take_turns(&board, &context, &runtime))
+        };
+        // Where address space is rationed, scripts get along with less.
+        start(STACK).or_else(|_| start(SMALL_STACK))?;
     }
     Ok(())
+}
+
+/// One thread's life.
+fn take_turns(board: &Arc<Board>, context: &Arc<Context>, runtime: &Handle) {
+    while let Some(taken) = board.take() {
+        let worked = catch_unwind(AssertUnwindSafe(|| work(context, runtime, &taken.run)));
+        let work = worked.unwrap_or_else(|_| {
+            let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
+            Ok(failed(&taken.run, context.clock.now(), error))
+        });
+        hand_in(board, context, runtime, taken, work);
+    }
 }
 
 /// Hands in a turn. The thread does not wait for the disk.

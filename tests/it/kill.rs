@@ -64,17 +64,14 @@ async fn through_kills(policy: &str) -> (Gateway, Vec<String>, Vec<Value>, Vec<V
     }
     stop.store(true, Ordering::Relaxed);
     let accepted = load.await.unwrap();
-    let list = |what: &str, state: &str| {
+    let (client, token) = (client(), std::fs::read_to_string(folder.path().join(".postrider/admin-token")).unwrap());
+    let list = async |what: &str, state: &str| {
         let mut all = Vec::new();
         let mut after = String::new();
         loop {
             let url = format!("http://{}/api/v1/{what}?limit=1000&state={state}&after={after}", process.admin);
-            let token = std::fs::read_to_string(folder.path().join(".postrider/admin-token")).unwrap();
-            let output = std::process::Command::new("curl")
-                .args(["-sS", "-H", &format!("Authorization: Bearer {token}"), &url])
-                .output()
-                .unwrap();
-            let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let text = client.get(url).bearer_auth(&token).send().await.unwrap().text().await.unwrap();
+            let page: Value = serde_json::from_str(&text).unwrap();
             all.extend(page[what].as_array().unwrap().iter().cloned());
             match page["next"].as_str() {
                 Some(next) => after = next.to_owned(),
@@ -86,12 +83,17 @@ async fn through_kills(policy: &str) -> (Gateway, Vec<String>, Vec<Value>, Vec<V
     let unsettled =
         if policy.contains("resend") { vec!["scheduled", "queued", "sending", "unknown"] } else { open.to_vec() };
     until("everything to settle", async || {
-        let runs = ["queued", "running", "waiting"].iter().map(|state| list("runs", state).len()).sum::<usize>();
-        let messages = unsettled.iter().map(|state| list("messages", state).len()).sum::<usize>();
-        (runs + messages == 0).then_some(())
+        let mut left = 0;
+        for state in ["queued", "running", "waiting"] {
+            left += list("runs", state).await.len();
+        }
+        for state in &unsettled {
+            left += list("messages", state).await.len();
+        }
+        (left == 0).then_some(())
     })
     .await;
-    let (runs, messages) = (list("runs", ""), list("messages", ""));
+    let (runs, messages) = (list("runs", "").await, list("messages", "").await);
     process.terminate();
     (gateway, accepted, runs, messages)
 }
