@@ -5,11 +5,16 @@ use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::random_bytes;
 use crate::secret::Secret;
+
+/// How often, and how far apart, a taken lock is tried again before the folder counts as taken.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
 
 /// Where a running engine can be found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,7 +53,16 @@ impl StateFolder {
             .mode(0o600)
             .open(file)
             .map_err(failed)?;
-        match lock.try_lock() {
+        // A command that looks whether somebody runs holds the lock for an instant; only who holds
+        // it for longer is an engine.
+        let mut patience = LOOKS;
+        let mut taken = lock.try_lock();
+        while matches!(taken, Err(TryLockError::WouldBlock)) && patience > 0 {
+            patience -= 1;
+            std::thread::sleep(BETWEEN_LOOKS);
+            taken = lock.try_lock();
+        }
+        match taken {
             Ok(()) => Ok(Self { path, lock }),
             Err(TryLockError::WouldBlock) => {
                 let who = read_address(root).map_or(String::new(), |address| format!(" (process {})", address.pid));

@@ -43,9 +43,8 @@ impl Capabilities {
     ///
     /// # Errors
     /// [`ErrorClass::Unsupported`] with the name of the wish.
-    pub fn adapt(&self, body: &Body, policy: OnUnsupported) -> Result<(Body, Vec<Degraded>), SendError> {
+    pub fn adapt(&self, mut body: Body, policy: OnUnsupported) -> Result<(Body, Vec<Degraded>), SendError> {
         let mut fit = Fit { capabilities: self, policy, kind: body.content.kind(), degraded: Vec::new() };
-        let mut body = body.clone();
         if self.kinds.iter().all(|(kind, _)| *kind != fit.kind) {
             return Err(fit.refuse(fit.kind));
         }
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_card_becomes_words_and_each_change_is_recorded() {
-        let (body, degraded) = PLAIN.adapt(&link(), OnUnsupported::Emulate).unwrap();
+        let (body, degraded) = PLAIN.adapt(link(), OnUnsupported::Emulate).unwrap();
         let Content::Link { caption, title, .. } = body.content else { panic!("still a link") };
         assert_eq!((caption.as_deref(), title), (Some("*Title*\nWords\nlook"), None));
         let fields: Vec<_> = degraded.iter().map(|change| change.field.as_str()).collect();
@@ -197,11 +196,11 @@ mod tests {
 
     #[test]
     fn strict_refuses_and_privacy_is_never_dropped_by_itself() {
-        assert_eq!(PLAIN.adapt(&link(), OnUnsupported::Strict).unwrap_err().class, ErrorClass::Unsupported);
+        assert_eq!(PLAIN.adapt(link(), OnUnsupported::Strict).unwrap_err().class, ErrorClass::Unsupported);
         let mut secret = link();
         secret.options.disappear = Some(86_400);
-        assert!(PLAIN.adapt(&secret, OnUnsupported::Emulate).is_err());
-        let (body, degraded) = PLAIN.adapt(&secret, OnUnsupported::Drop).unwrap();
+        assert!(PLAIN.adapt(secret.clone(), OnUnsupported::Emulate).is_err());
+        let (body, degraded) = PLAIN.adapt(secret, OnUnsupported::Drop).unwrap();
         assert_eq!(body.options.disappear, None);
         assert!(degraded.iter().any(|change| change.field == "disappear"));
     }
@@ -212,7 +211,7 @@ mod tests {
         if let Content::Link { preview, .. } = &mut body.content {
             *preview = Some(false);
         }
-        let (body, _) = PLAIN.adapt(&body, OnUnsupported::Emulate).unwrap();
+        let (body, _) = PLAIN.adapt(body, OnUnsupported::Emulate).unwrap();
         assert_eq!(body.content, Content::Text { text: "*Title*\nWords\nlook\nhttps://a.example".into() });
     }
 }

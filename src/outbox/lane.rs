@@ -221,7 +221,7 @@ impl Lane {
                 in_flight: OnWire(self.in_flight.clone()),
             };
             self.tasks.spawn(async move {
-                let (effect, reached) = attempt.make(&message).await;
+                let (effect, reached) = attempt.make(message).await;
                 Event::Settled { message: next, sent_at: now, effect, reached }
             });
         }
@@ -315,35 +315,35 @@ impl Drop for OnWire {
 
 impl Attempt {
     /// Sends, decides, and records; gives what it means for the lane.
-    async fn make(self, message: &Claimed) -> (Effect, bool) {
+    async fn make(self, message: Claimed) -> (Effect, bool) {
+        let (id, tries) = (message.id, message.tries);
         let result = self.send(message).await;
         drop(self.in_flight);
         let now = self.clock.now();
         if let Err(error) = &result {
-            tracing::warn!(account = %self.account.name, id = %message.id, class = error.class.name(), "{}", error.message);
+            tracing::warn!(account = %self.account.name, id = %id, class = error.class.name(), "{}", error.message);
         }
-        let chance = u64::from_be_bytes(message.id.as_bytes()[8..].try_into().unwrap_or_default());
-        let (verdict, effect) =
-            decide(result, message.tries, &self.account.retry, now, chance ^ u64::from(message.tries));
+        let chance = u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap_or_default());
+        let (verdict, effect) = decide(result, tries, &self.account.retry, now, chance ^ u64::from(tries));
         loop {
-            let settlement = Settlement { id: message.id, at: now, verdict: verdict.clone() };
+            let settlement = Settlement { id, at: now, verdict: verdict.clone() };
             match self.store.settle(settlement).await {
                 Ok(()) => return (effect, matches!(verdict, Verdict::Reached { .. })),
                 // What the gateway said must not be lost: it is recorded as soon as the store
                 // takes writes again. If the engine dies before, the message is unknown.
-                Err(error) => tracing::error!(id = %message.id, %error, "an attempt's end cannot be recorded"),
+                Err(error) => tracing::error!(id = %id, %error, "an attempt's end cannot be recorded"),
             }
             self.clock.sleep_until(after(self.clock.now(), STORE_REST)).await;
         }
     }
 
-    async fn send(&self, message: &Claimed) -> Result<Receipt, SendError> {
+    async fn send(&self, message: Claimed) -> Result<Receipt, SendError> {
         let invalid = |error: String| SendError::new(ErrorClass::Invalid, error);
         let to = Recipient::from_canonical(&message.to).map_err(invalid)?;
         let capabilities = self.account.transport.capabilities();
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
         let policy = message.body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
-        let (body, mut degraded) = capabilities.adapt(&message.body, policy)?;
+        let (body, mut degraded) = capabilities.adapt(message.body, policy)?;
         let file = body.content.source().and_then(|source| self.file(source));
         let mut receipt = self.account.transport.send(Outgoing { id: message.id, to, body, file }).await?;
         degraded.append(&mut receipt.degraded);

@@ -167,15 +167,7 @@ fn bound_growth(module: &mut RhaiModule) {
     ) -> HostResult<Array> {
         let many = split.clone().count() as u64;
         room(ctx, many.saturating_mul(SLOT + 32).saturating_add(text.len() as u64))?;
-        Ok(split.map(Dynamic::from_str_slice).collect())
-    }
-    trait FromSlice {
-        fn from_str_slice(piece: &str) -> Dynamic;
-    }
-    impl FromSlice for Dynamic {
-        fn from_str_slice(piece: &str) -> Dynamic {
-            piece.into()
-        }
+        Ok(split.map(|piece| piece.into()).collect())
     }
     module.set_native_fn("split", |ctx: NativeCallContext, text: &mut ImmutableString| {
         pieces(&ctx, text, text.split_whitespace())

@@ -144,3 +144,25 @@ async fn values_that_are_small_in_the_script_and_large_outside_are_bounded() {
     }
     assert_eq!(house.api(Method::GET, "/runs", None).await.0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_only_looks_does_not_keep_the_engine_from_starting() {
+    let house = House::open(&[("flows/x.yaml", "run: 1\n")]).await;
+    let lock = std::fs::File::open(house.folder.path().join(".postrider/lock")).unwrap();
+    // The look ends while the engine is trying; whether before or after its first try, it must start.
+    let (begun, go) = std::sync::mpsc::channel::<()>();
+    let looking = std::thread::spawn(move || {
+        while lock.try_lock_shared().is_err() {
+            std::thread::yield_now();
+        }
+        begun.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    });
+    let House { folder, clock, engine, .. } = house;
+    engine.abandon().await;
+    go.recv().unwrap();
+    let house = House::again(folder, clock).await;
+    let id = house.trigger("x", Value::Null).await;
+    house.run_is(&id, "succeeded").await;
+    looking.join().unwrap();
+}

@@ -13,11 +13,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Flow, Trigger};
+use super::Flow;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Retry;
 use crate::script::{Main, Program};
-use crate::secret::Secret;
 use fill::Environment;
 use node::{Fields, Findings, Node};
 
@@ -220,11 +219,3 @@ pub fn rebuild(content: &Content, environment: &Environment, zone: &TimeZone) ->
     let script = |path: &str| content.scripts.get(&format!("scripts/{path}")).cloned();
     read(&content.file, &content.yaml, &Surroundings { script: &script, environment, zone })
 }
-
-/// The triggers that need no clock, file or chat.
-pub fn webhooks(flow: &Flow) -> impl Iterator<Item = &super::Webhook> {
-    flow.triggers.iter().map(|Trigger::Webhook(webhook)| webhook)
-}
-
-/// Secrets by name.
-pub type Secrets = BTreeMap<String, Secret>;

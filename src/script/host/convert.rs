@@ -66,20 +66,10 @@ fn csv_parse(ctx: &NativeCallContext, text: &str, options: Map) -> HostResult<Ar
             let fields = names.iter().zip(&record);
             fields.map(|(name, field)| (name.as_str().into(), field.into())).collect::<Map>().into()
         } else {
-            record.iter().map(Dynamic::from_text).collect::<Array>().into()
+            record.iter().map(|field| field.into()).collect::<Array>().into()
         });
     }
     Ok(rows)
-}
-
-trait FromText {
-    fn from_text(text: &str) -> Dynamic;
-}
-
-impl FromText for Dynamic {
-    fn from_text(text: &str) -> Dynamic {
-        text.into()
-    }
 }
 
 fn base64_decode(text: &str) -> HostResult<Vec<u8>> {
