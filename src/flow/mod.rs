@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod file;
+pub mod schedule;
 pub mod versions;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ mod limits;
 mod program;
 mod secret_text;
 mod state;
-mod time;
+pub mod time;
 mod turn;
 mod value;
 

@@ -32,21 +32,39 @@ impl fmt::Display for Span {
     }
 }
 
-/// Reads a time: `2026-12-01`, `2026-12-01T09:00`, with seconds, with `Z` or an offset; without
-/// one it is local to `zone`.
+/// A time as it is written: with an offset it is an instant, without one it is a clock's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// `2026-12-01T09:00:00Z`, `2026-12-01T09:00+02:00`.
+    Instant(jiff::Timestamp),
+    /// `2026-12-01`, `2026-12-01T09:00`, with seconds.
+    Local(civil::DateTime),
+}
+
+/// Reads a time.
+///
+/// # Errors
+/// A sentence that says how a time is written.
+pub fn parse_when(text: &str) -> Result<When, String> {
+    let text = text.trim();
+    if let Ok(instant) = text.parse() {
+        return Ok(When::Instant(instant));
+    }
+    let local = text.parse().or_else(|_| text.parse::<civil::Date>().map(|date| date.at(0, 0, 0, 0)));
+    local
+        .map(When::Local)
+        .map_err(|_| format!("`{text}` is no time; write `2026-12-01T09:00` or `2026-12-01T09:00:00Z`"))
+}
+
+/// Reads a time; without an offset it is local to `zone`.
 ///
 /// # Errors
 /// A sentence that says how a time is written.
 pub fn parse_moment(text: &str, zone: &TimeZone) -> Result<Moment, String> {
-    let text = text.trim();
-    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-        return Ok(Moment(instant.to_zoned(zone.clone())));
+    match parse_when(text)? {
+        When::Instant(instant) => Ok(Moment(instant.to_zoned(zone.clone()))),
+        When::Local(local) => local.to_zoned(zone.clone()).map(Moment).map_err(|error| format!("`{text}`: {error}")),
     }
-    let local = text
-        .parse::<civil::DateTime>()
-        .or_else(|_| text.parse::<civil::Date>().map(|date| date.at(0, 0, 0, 0)))
-        .map_err(|_| format!("`{text}` is no time; write `2026-12-01T09:00` or `2026-12-01T09:00:00Z`"))?;
-    local.to_zoned(zone.clone()).map(Moment).map_err(|error| format!("`{text}`: {error}"))
 }
 
 /// A duration from a script: `duration("2h")`, or its text.

@@ -1,0 +1,164 @@
+//! Schedules against calendars that are known, above all where the clock is changed.
+
+use super::*;
+
+fn zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap()
+}
+
+/// The next `count` instants from a local time on, as the local clock with its offset.
+fn due(schedule: &Schedule, from: &str, count: usize) -> Vec<String> {
+    let from = format!("{from}[{}]", schedule.zone().iana_name().unwrap()).parse::<jiff::Zoned>().unwrap();
+    let mut after = from.timestamp();
+    let mut found = Vec::new();
+    for _ in 0..count {
+        let Some(next) = schedule.next(after) else { break };
+        assert!(next > after);
+        after = next;
+        found.push(next.to_zoned(schedule.zone().clone()).strftime("%m-%d %H:%M:%S%:::z").to_string());
+    }
+    found
+}
+
+fn cron(line: &str, name: &str) -> Schedule {
+    Schedule::cron(line, zone(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn weekdays_names_ranges_and_steps_are_those_of_posix() {
+    for (line, wanted) in [
+        ("0 9 * * MON-FRI", ["11-23 09:00:00+01", "11-24 09:00:00+01"]),
+        ("0 9 * * 1-5", ["11-23 09:00:00+01", "11-24 09:00:00+01"]),
+        ("0 9 * * 0", ["11-22 09:00:00+01", "11-29 09:00:00+01"]),
+        ("0 9 * * 7", ["11-22 09:00:00+01", "11-29 09:00:00+01"]),
+        ("0 9 * * sun", ["11-22 09:00:00+01", "11-29 09:00:00+01"]),
+        ("0 9 * * FRI-SUN", ["11-21 09:00:00+01", "11-22 09:00:00+01"]),
+        ("0 9 L * *", ["11-30 09:00:00+01", "12-31 09:00:00+01"]),
+        ("0 9 * * FRI#2", ["12-11 09:00:00+01", "01-08 09:00:00+01"]),
+        ("0 9 * * FRIL", ["11-27 09:00:00+01", "12-25 09:00:00+01"]),
+        ("0 9 15W * *", ["12-15 09:00:00+01", "01-15 09:00:00+01"]),
+        // Day and weekday both given: either will do.
+        ("0 9 13 * FRI", ["11-27 09:00:00+01", "12-04 09:00:00+01"]),
+        ("*/20 8-9 * * *", ["11-21 08:00:00+01", "11-21 08:20:00+01"]),
+        ("0,30 12 * JAN *", ["01-01 12:00:00+01", "01-01 12:30:00+01"]),
+        ("15 30 9 * * *", ["11-21 09:30:15+01", "11-22 09:30:15+01"]),
+        ("@daily", ["11-21 00:00:00+01", "11-22 00:00:00+01"]),
+        ("@hourly", ["11-20 11:00:00+01", "11-20 12:00:00+01"]),
+        ("@weekly", ["11-22 00:00:00+01", "11-29 00:00:00+01"]),
+    ] {
+        assert_eq!(due(&cron(line, "Europe/Berlin"), "2026-11-20T10:00:00", 2), wanted, "{line}");
+    }
+}
+
+#[test]
+fn a_fixed_time_is_due_once_on_each_day_whatever_the_clock_does() {
+    let line = |line: &str| cron(line, "Europe/Berlin");
+    // The clock goes from 02:00 to 03:00 on the 29th of March.
+    assert_eq!(
+        due(&line("30 2 * * *"), "2026-03-28T00:00:00", 3),
+        ["03-28 02:30:00+01", "03-29 03:00:00+02", "03-30 02:30:00+02"]
+    );
+    // A list inside the gap becomes one, and the time that the gap ends with is not due twice.
+    assert_eq!(
+        due(&line("0,30 2,3 * * *"), "2026-03-29T00:00:00", 3),
+        ["03-29 03:00:00+02", "03-29 03:30:00+02", "03-30 02:00:00+02"]
+    );
+    assert_eq!(
+        due(&line("0 1-4 * * *"), "2026-03-29T00:00:00", 3),
+        ["03-29 01:00:00+01", "03-29 03:00:00+02", "03-29 04:00:00+02"]
+    );
+    // It goes from 03:00 back to 02:00 on the 25th of October.
+    assert_eq!(due(&line("30 2 * * *"), "2026-10-24T12:00:00", 2), ["10-25 02:30:00+02", "10-26 02:30:00+01"]);
+    assert_eq!(
+        due(&line("0,30 2 * * *"), "2026-10-25T00:00:00", 3),
+        ["10-25 02:00:00+02", "10-25 02:30:00+02", "10-26 02:00:00+01"]
+    );
+    // A star in one of the two is not enough.
+    assert_eq!(
+        due(&line("*/30 2 * * *"), "2026-10-25T00:00:00", 3),
+        ["10-25 02:00:00+02", "10-25 02:30:00+02", "10-26 02:00:00+01"]
+    );
+    assert_eq!(
+        due(&line("0 * * * *"), "2026-10-25T01:30:00", 3),
+        ["10-25 02:00:00+02", "10-25 03:00:00+01", "10-25 04:00:00+01"]
+    );
+    // Asked from within the hour that comes again.
+    assert_eq!(due(&line("30 2 * * *"), "2026-10-25T02:10:00+01:00", 1), ["10-26 02:30:00+01"]);
+}
+
+#[test]
+fn stars_run_through_gap_and_overlap_by_real_time() {
+    let line = |line: &str| cron(line, "Europe/Berlin");
+    assert_eq!(
+        due(&line("*/30 * * * *"), "2026-03-29T01:00:00", 3),
+        ["03-29 01:30:00+01", "03-29 03:00:00+02", "03-29 03:30:00+02"]
+    );
+    assert_eq!(
+        due(&line("*/30 * * * *"), "2026-10-25T01:30:00", 5),
+        ["10-25 02:00:00+02", "10-25 02:30:00+02", "10-25 02:00:00+01", "10-25 02:30:00+01", "10-25 03:00:00+01"]
+    );
+    assert_eq!(due(&line("* * * * *"), "2026-10-25T00:00:00", 26 * 60).len(), 26 * 60);
+    // Lord Howe Island moves by half an hour.
+    assert_eq!(
+        due(&cron("*/15 * * * *", "Australia/Lord_Howe"), "2026-10-04T01:30:00", 3),
+        ["10-04 01:45:00+10:30", "10-04 02:30:00+11", "10-04 02:45:00+11"]
+    );
+}
+
+#[test]
+fn intervals_are_counted_from_local_midnight() {
+    let every = |text: &str| Schedule::every(text, zone("Europe/Berlin")).unwrap();
+    for (text, from, wanted) in [
+        ("15m", "2026-11-20T10:07:00", ["11-20 10:15:00+01", "11-20 10:30:00+01"]),
+        ("7h", "2026-11-20T20:30:00", ["11-20 21:00:00+01", "11-21 00:00:00+01"]),
+        ("10s", "2026-11-20T10:00:00.5", ["11-20 10:00:10+01", "11-20 10:00:20+01"]),
+        ("1d", "2026-11-20T00:00:00", ["11-21 00:00:00+01", "11-22 00:00:00+01"]),
+        // Six hours stay six o'clock on the days on which the clock is changed.
+        ("6h", "2026-03-29T00:00:00", ["03-29 06:00:00+02", "03-29 12:00:00+02"]),
+        ("30m", "2026-10-25T02:30:00+02:00", ["10-25 02:00:00+01", "10-25 02:30:00+01"]),
+    ] {
+        assert_eq!(due(&every(text), from, 2), wanted, "{text}");
+    }
+    let (one, other) = (due(&every("2d"), "2026-11-20T10:00:00", 3), due(&every("2d"), "2026-11-21T10:00:00", 3));
+    assert!(one[1] == other[0] || one[0] == other[0], "every second day is the same for everybody: {one:?} {other:?}");
+    for (text, part) in
+        [("0s", "whole number of seconds"), ("1500ms", "whole number"), ("36h", "whole days"), ("x", "no duration")]
+    {
+        assert!(Schedule::every(text, TimeZone::UTC).unwrap_err().contains(part), "{text}");
+    }
+}
+
+#[test]
+fn an_instant_is_due_once() {
+    let at = |text: &str| Schedule::at(text, zone("Europe/Berlin")).unwrap();
+    assert_eq!(due(&at("2026-12-24T18:00"), "2026-11-20T10:00:00", 2), ["12-24 18:00:00+01"]);
+    assert_eq!(due(&at("2026-12-24T18:00Z"), "2026-11-20T10:00:00", 2), ["12-24 19:00:00+01"]);
+    assert_eq!(due(&at("2026-03-29 02:30"), "2026-01-01T00:00:00", 2), ["03-29 03:00:00+02"]);
+    assert_eq!(due(&at("2026-12-24T18:00"), "2026-12-24T18:00:00", 1), Vec::<String>::new());
+    assert!(Schedule::at("Christmas", TimeZone::UTC).unwrap_err().contains("2026-12-01T09:00"));
+}
+
+#[test]
+fn lines_that_can_never_be_due_or_are_no_lines_are_refused_with_the_place() {
+    for (line, part) in [
+        ("0 0 30 2 *", "never"),
+        ("0 0 31 4,6,9,11 *", "never"),
+        ("0 9 * *", "4 fields"),
+        ("", "0 fields"),
+        ("0 0 9 * * * 2026", "7 fields"),
+        ("60 9 * * *", "`60` is no minute"),
+        ("0 25 * * *", "`25` is no hour"),
+        ("0 9 * * MONDAY", "`MONDAY` is no weekday"),
+        ("0 9 * * 8", "`8` is no weekday"),
+        ("0 9 32 * *", "`32` is no day"),
+        ("0 9 * FOO *", "`FOO` is no month"),
+        ("61 0 9 * * *", "`61` is no second"),
+        ("@dayly", "@daily"),
+        ("@reboot", "there is no `@reboot`"),
+    ] {
+        let error = Schedule::cron(line, TimeZone::UTC).unwrap_err();
+        assert!(error.contains(part), "{line}: {error}");
+    }
+    // Rare, but it comes: a leap day that is a Monday is due by either of the two.
+    assert!(Schedule::cron("0 0 29 2 *", TimeZone::UTC).is_ok());
+}
