@@ -105,6 +105,12 @@ pub fn thread_cpu() -> Duration {
     Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
 }
 
+/// The machine's clock in nanoseconds since 1970: what the times of files are made from, whatever
+/// the engine's own clock shows.
+pub fn file_time() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
 fn whole_millis(instant: Timestamp) -> Timestamp {
     from_millis(instant.as_millisecond())
 }

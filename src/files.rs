@@ -22,6 +22,25 @@ impl Files {
     /// # Errors
     /// A sentence that names the path and says why it cannot be read.
     pub fn open(&self, path: &str) -> Result<fs::File, String> {
+        let real = self.resolve(path)?;
+        // A pipe without a writer would keep us waiting for ever.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = fs::File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open(&real)
+            .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        match file.metadata() {
+            Ok(about) if about.is_file() => Ok(file),
+            _ => Err(format!("`{path}` cannot be read: it is no regular file")),
+        }
+    }
+
+    /// Where a file or folder really is, if it may be read.
+    ///
+    /// # Errors
+    /// A sentence that names the path and says why not.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         let refused = |why: &str| Err(format!("`{path}` cannot be read: {why}"));
         let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !plain || path.is_empty() {
@@ -39,17 +58,12 @@ impl Files {
         if hidden(inside) {
             return refused("a link leads to a hidden file");
         }
-        // A pipe without a writer would keep us waiting for ever.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = fs::File::options()
-            .read(true)
-            .custom_flags(flags)
-            .open(&real)
-            .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
-        match file.metadata() {
-            Ok(about) if about.is_file() => Ok(file),
-            _ => refused("it is no regular file"),
-        }
+        Ok(real)
+    }
+
+    /// The workspace itself.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 }
 

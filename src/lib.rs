@@ -14,6 +14,11 @@
 //!   → transport        one gateway's dialect over HTTP
 //! ```
 //!
+//! The other ways in meet it at the run: [`trigger`] begins runs for the clock and for files, each
+//! in one transaction with what makes it unique (the instant; the file's content). Files that
+//! change are taken over by `app::reload`: [`flow::library`] reads what changed, [`flow::catalog`]
+//! is the set that is live, swapped whole; [`changes`] only tells when to look.
+//!
 //! # What keeps the promise
 //!
 //! * **A signal is a hint, the table is the truth.** Bells ([`wake`]) only shorten a wait; every
@@ -38,15 +43,16 @@
 //! | 8 | [`cli`] | commands |
 //! | 7 | [`app`] | composition root: settings become ready objects, services start and stop |
 //! | 6 | [`config`] | `postrider.yaml`, `.env`, flags |
-//! | 5 | [`http`] | public side (webhooks), private side (API) |
+//! | 5 | [`http`], [`trigger`] | public side (webhooks), private side (API); clock and files |
 //! | 4 | [`run`] | intake, board, threads, waiting callers |
 //! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
-//! | 0 | [`blobs`], [`clock`], [`files`], [`id`], [`memory`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
+//! | 0 | [`blobs`], [`changes`], [`clock`], [`files`], [`id`], [`memory`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
 
 pub mod app;
 pub mod blobs;
+pub mod changes;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -64,5 +70,6 @@ pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod transport;
+pub mod trigger;
 pub mod units;
 pub mod wake;

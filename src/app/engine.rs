@@ -10,21 +10,26 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::lanes::Lanes;
 use super::phones::StoredPhones;
+use super::reload::{OpenError, Reloader};
 use super::state::{Address, StateFolder};
 use super::workspace::Workspace;
 use crate::blobs::Blobs;
+use crate::changes::Changes;
 use crate::clock::SharedClock;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
 use crate::http::{House, serve};
-use crate::outbox::{Account, Lane, Mover, SharedView};
+use crate::outbox::Mover;
 use crate::run::{Board, Context, Dispatcher, Intake, Waiters, Waker, start_threads};
-use crate::shutdown::{Phase, Shutdown, Stopper, channel};
+use crate::shutdown::{Phase, Stopper, channel};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Signals, Store, StoreError};
 use crate::transport::sandbox::Phones;
+use crate::trigger::Supervisor;
+use crate::wake::Bell;
 
 /// How long turns and sends in flight may take to end.
 const GRACE: Duration = Duration::from_secs(30);
@@ -55,10 +60,20 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Account(error) => Self::System(error),
+            OpenError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// A running engine.
 pub struct Engine {
     address: Address,
-    catalog: watch::Sender<Arc<Catalog>>,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    reload: Bell,
     store: Arc<dyn Store>,
     board: Arc<Board>,
     stopper: Stopper,
@@ -98,32 +113,26 @@ impl Engine {
             );
         }
         let phones: Arc<dyn Phones> = Arc::new(StoredPhones { store: store.clone(), clock: clock.clone() });
-        let accounts = workspace.accounts(&phones).map_err(StartError::System)?;
-        let first = workspace.catalog(&accounts);
-        for finding in &first.findings {
-            tracing::error!("{finding}");
-        }
-        store.keep_versions(Versions::rows(&first)).await?;
-        tracing::info!(flows = first.flows.len(), hash = %first.hash, "the flows are live");
-        let (sender, catalog) = watch::channel(Arc::new(first));
-
         let (stopper, shutdown) = channel();
-        let waiters = Waiters::default();
         let blobs = Blobs::new(folder.path.join("blobs"));
+        let lanes = Lanes::new(store.clone(), blobs.clone(), clock.clone(), signals.clone(), shutdown.clone(), phones);
+        let changes = Changes::new(&workspace.root);
+        let reload = Bell::default();
+        let reloader =
+            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), Bell::default()).await?;
+        let catalog = reloader.live().catalog.subscribe();
+        let accounts = reloader.lanes().accounts();
+        let admin_hosts = reloader.live().admin_hosts.subscribe();
+        let versions = Arc::new(Versions::new(store.clone(), catalog.clone()));
+
+        let waiters = Waiters::default();
         let context = Arc::new(Context {
             store: store.clone(),
-            versions: Versions::new(
-                store.clone(),
-                catalog.clone(),
-                workspace.settings.environment.clone(),
-                workspace.settings.zone.clone(),
-            ),
+            versions: versions.clone(),
             catalog: catalog.clone(),
             clock: clock.clone(),
             files: Files::new(workspace.root.clone()),
-            blobs: blobs.clone(),
-            zone: workspace.settings.zone.clone(),
-            limits: workspace.settings.limits,
+            blobs,
             waiters: waiters.clone(),
         });
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
@@ -131,9 +140,14 @@ impl Engine {
         start_threads(threads, &board, &context, &Handle::current()).map_err(system)?;
 
         let mut services = JoinSet::new();
-        let lanes = start_lanes(&accounts, &store, &blobs, &clock, &signals, &shutdown, &mut services);
+        services.spawn(reloader.run(versions, reload.clone(), shutdown.clone()));
+        let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
+        services.spawn(mover.run(shutdown.clone()));
         let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
         services.spawn(dispatcher.run(shutdown.clone()));
+        let files = context.files.clone();
+        let supervisor = Supervisor::open(store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
+        services.spawn(supervisor.run(shutdown.clone()));
         services.spawn(Waker::new(store.clone(), clock.clone(), signals.run_timer.clone()).run(shutdown.clone()));
         let address = Address {
             admin: outside.private.local_addr().map_err(system)?,
@@ -141,22 +155,21 @@ impl Engine {
             pid: std::process::id(),
         };
         let house = Arc::new(House {
-            catalog,
+            catalog: catalog.clone(),
             store: store.clone(),
             clock: clock.clone(),
             intake: Intake::new(store.clone(), clock),
             waiters,
             board: board.clone(),
             context,
-            accounts: lanes,
+            accounts,
             token: folder.token().map_err(system)?,
-            admin_hosts: workspace.settings.admin_hosts.clone(),
-            body_limit: usize::try_from(workspace.settings.limits.body).unwrap_or(usize::MAX),
+            admin_hosts,
             shutdown: shutdown.clone(),
         });
         services.spawn(serve(house, outside.public, outside.private));
         folder.announce(&address).map_err(system)?;
-        Ok(Self { address, catalog: sender, store, board, stopper, services, _folder: folder })
+        Ok(Self { address, catalog, reload, store, board, stopper, services, _folder: folder })
     }
 
     /// Where it listens.
@@ -167,6 +180,11 @@ impl Engine {
     /// The flows that are live.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.borrow().clone()
+    }
+
+    /// Reads all files again, also those that look as before.
+    pub fn reload(&self) {
+        self.reload.nudge();
     }
 
     /// The store.
@@ -195,28 +213,6 @@ impl Engine {
         self.board.close();
         self.services.shutdown().await;
     }
-}
-
-fn start_lanes(
-    accounts: &[Account],
-    store: &Arc<dyn Store>,
-    blobs: &Blobs,
-    clock: &SharedClock,
-    signals: &Signals,
-    shutdown: &Shutdown,
-    services: &mut JoinSet<()>,
-) -> Vec<(Account, SharedView)> {
-    let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts);
-    services.spawn(mover.run(shutdown.clone()));
-    let start = |account: &Account| {
-        let view = SharedView::default();
-        let bell = signals.lanes.of(&account.name);
-        let lane =
-            Lane::new(Arc::new(account.clone()), store.clone(), blobs.clone(), clock.clone(), bell, view.clone());
-        services.spawn(lane.run(shutdown.clone()));
-        (account.clone(), view)
-    };
-    accounts.iter().map(start).collect()
 }
 
 /// Binds a listener.

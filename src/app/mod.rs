@@ -1,7 +1,9 @@
 //! The composition root: turns settings into ready objects and starts them in order.
 
 mod engine;
+mod lanes;
 mod phones;
+mod reload;
 mod state;
 mod workspace;
 

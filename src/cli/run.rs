@@ -33,6 +33,7 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     let said = |error: std::io::Error| error.to_string();
     let mut terminate = signal(SignalKind::terminate()).map_err(said)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(said)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(said)?;
     let public = bind(workspace.settings.listen, "listen").await.map_err(|error| error.to_string())?;
     let private = bind(workspace.settings.admin, "admin").await.map_err(|error| error.to_string())?;
     if !looks_like_workspace(&workspace.root) {
@@ -43,9 +44,12 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     let address = engine.address().clone();
     println!("postrider is ready: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => engine.reload(),
+        }
     }
     tracing::info!("stopping: what is under way ends first; a second signal stops at once");
     tokio::select! {

@@ -25,7 +25,7 @@ const TRANSPORTS: [&str; 9] =
     ["sandbox", "gowa", "wapim", "wawp", "express-chat", "waha", "meta", "evolution", "twilio"];
 
 /// One configured sender.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AccountSettings {
     /// Its name.
     pub name: String,
@@ -44,7 +44,7 @@ pub struct AccountSettings {
 }
 
 /// Which gateway an account speaks to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Gateway {
     /// The built-in stand-in.
     Sandbox,

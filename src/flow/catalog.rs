@@ -1,29 +1,50 @@
 //! The set of flows that is live. Readers hold a snapshot; a new set replaces it whole.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::file::fill::Environment;
-use super::file::{self, Surroundings};
 use super::{Flow, Trigger, Webhook};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::policy::Limits;
 use crate::script::Accounts;
+
+/// What settings say that flows stand on.
+pub struct Ground {
+    /// The accounts that they send from.
+    pub accounts: Arc<Accounts>,
+    /// Values for `${NAME}` and `secrets:`.
+    pub environment: Environment,
+    /// Zone of flows that name none.
+    pub zone: TimeZone,
+    /// Bounds.
+    pub limits: Limits,
+}
 
 /// A set of flows.
 pub struct Catalog {
-    /// The good ones, by name.
+    /// Those that are live, by name.
     pub flows: BTreeMap<Arc<str>, Arc<Flow>>,
-    /// What is wrong with the others.
+    /// Those of them that are not what their files say now, with what is wrong there.
+    pub stale: BTreeMap<Arc<str>, Vec<Diagnostic>>,
+    /// Everything that is wrong, with live flows and others.
     pub findings: Vec<Diagnostic>,
-    /// The accounts that the flows send from.
-    pub accounts: Arc<Accounts>,
+    /// What they stand on.
+    pub ground: Arc<Ground>,
     /// Hash over all versions.
     pub hash: String,
-    routes: matchit::Router<Vec<Route>>,
+    routes: Routes,
+}
+
+/// Which webhooks a path leads to.
+#[derive(Default)]
+struct Routes {
+    router: matchit::Router<usize>,
+    places: HashMap<String, usize>,
+    lists: Vec<Vec<Route>>,
 }
 
 /// One webhook trigger of one flow.
@@ -31,16 +52,34 @@ pub struct Catalog {
 pub struct Route {
     /// The flow.
     pub flow: Arc<Flow>,
-    /// Which of its triggers.
-    pub trigger: usize,
+    /// The trigger itself.
+    pub webhook: Webhook,
 }
 
-impl Route {
-    /// The trigger itself.
-    pub fn webhook(&self) -> &Webhook {
-        let Trigger::Webhook(webhook) = &self.flow.triggers[self.trigger];
-        webhook
-    }
+/// A flow that wants to be in the set.
+pub struct Candidate {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// Who comes first when two cannot both be there.
+    pub standing: Standing,
+    /// What is wrong with its file, when this is an earlier version of it.
+    pub wrong: Vec<Diagnostic>,
+    /// What was live before.
+    pub before: Option<Arc<Flow>>,
+}
+
+/// Who comes first when two flows cannot both be there: what is live cannot be pushed out by what
+/// is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Live, and as it was.
+    Same,
+    /// Live, and changed.
+    Changed,
+    /// Not live yet.
+    New,
+    /// Live, and its file is away.
+    Away,
 }
 
 /// What a path leads to.
@@ -52,76 +91,119 @@ pub struct Matched<'a> {
 }
 
 impl Catalog {
-    /// Reads all flows of a workspace. Broken ones are left out, with findings.
-    pub fn load(root: &Path, environment: &Environment, zone: &TimeZone, accounts: Arc<Accounts>) -> Self {
-        let mut findings = Vec::new();
-        let mut flows = Vec::new();
-        let scripts = root.join("scripts");
-        let script = |path: &str| std::fs::read_to_string(scripts.join(path)).ok().map(Arc::from);
-        let around = Surroundings { script: &script, environment, zone };
-        for path in flow_files(&root.join("flows"), "flows", &mut findings) {
-            match std::fs::read_to_string(root.join(&path)) {
-                Ok(yaml) => match file::read(&path, &yaml.into(), &around) {
-                    Ok(flow) => flows.push(flow),
-                    Err(list) => findings.extend(list),
-                },
-                Err(error) => {
-                    findings.push(Diagnostic::error(&path, 0, 0, format!("the file cannot be read: {error}")))
+    /// The set of these flows. Of two that collide one is left out, with a finding; if it was live
+    /// in another version, that one stays.
+    pub fn of(mut candidates: Vec<Candidate>, findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
+        candidates.sort_by(|a, b| (a.standing, &a.flow.file).cmp(&(b.standing, &b.flow.file)));
+        let mut set = Self {
+            flows: BTreeMap::new(),
+            stale: BTreeMap::new(),
+            findings,
+            ground,
+            hash: String::new(),
+            routes: Routes::default(),
+        };
+        for candidate in candidates {
+            set.place(candidate);
+        }
+        for flow in set.flows.values() {
+            if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
+                let message = format!("`on_failure`: there is no flow `{next}`");
+                set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
+            }
+        }
+        let mut hash = Sha256::new();
+        for flow in set.flows.values() {
+            hash.update(flow.version.as_bytes());
+        }
+        set.hash = hex::encode(&hash.finalize()[..8]);
+        set
+    }
+
+    fn place(&mut self, candidate: Candidate) {
+        let Candidate { flow, standing, mut wrong, before } = candidate;
+        if wrong.is_empty()
+            && let Some(finding) = self.unknown_account(&flow)
+        {
+            wrong.push(finding);
+        }
+        // What was never live and is wrong does not come in; what was live stays as it was.
+        let refused = match wrong.is_empty() || matches!(standing, Standing::Same | Standing::Away) {
+            true => self.admit(&flow).err(),
+            false => Some(None),
+        };
+        match refused {
+            None if wrong.is_empty() => {}
+            None => {
+                self.findings.extend(wrong.iter().cloned());
+                self.stale.insert(flow.name.clone(), wrong);
+            }
+            // Its place was taken by another file: that is what it was renamed to.
+            Some(_) if standing == Standing::Away => {}
+            Some(finding) => {
+                wrong.extend(finding);
+                match before {
+                    Some(old) if old.version != flow.version => {
+                        self.place(Candidate { flow: old, standing: Standing::Same, wrong, before: None });
+                    }
+                    _ => self.findings.extend(wrong),
                 }
             }
         }
-        Self::of(flows, findings, accounts)
     }
 
-    /// The set of these flows. Of two that collide the later one is left out, with a finding.
-    pub fn of(flows: Vec<Flow>, mut findings: Vec<Diagnostic>, accounts: Arc<Accounts>) -> Self {
-        let mut set: BTreeMap<Arc<str>, Arc<Flow>> = BTreeMap::new();
-        let mut paths: BTreeMap<String, Vec<Route>> = BTreeMap::new();
-        let mut routes = matchit::Router::new();
-        for flow in flows {
-            let refuse = |message: String, hint: &str| Diagnostic::error(&flow.file, 0, 0, message).with_hint(hint);
-            if let Some(other) = set.get(&flow.name) {
-                let message = format!("{} has the name `{}` already", other.file, flow.name);
-                findings.push(refuse(message, "give one of them another `name:`"));
-                continue;
-            }
-            if let Some(account) = &flow.account
-                && !accounts.by_name.contains_key(account)
-            {
-                let known: Vec<_> = accounts.by_name.keys().map(String::as_str).collect();
-                let message = format!("there is no account `{account}` in postrider.yaml");
-                findings.push(refuse(message, &format!("the accounts are {}", known.join(", "))));
-                continue;
-            }
-            if let Some(finding) = collision(&flow, &paths, &mut routes) {
-                findings.push(finding);
-                continue;
-            }
-            let flow = Arc::new(flow);
-            for (trigger, Trigger::Webhook(webhook)) in flow.triggers.iter().enumerate().filter(|_| flow.enabled) {
-                paths.entry(webhook.path.clone()).or_default().push(Route { flow: flow.clone(), trigger });
-            }
-            set.insert(flow.name.clone(), flow);
+    fn unknown_account(&self, flow: &Flow) -> Option<Diagnostic> {
+        let known = &self.ground.accounts.by_name;
+        let account = flow.account.as_ref().filter(|account| !known.contains_key(*account))?;
+        let names: Vec<_> = known.keys().map(String::as_str).collect();
+        let message = format!("there is no account `{account}` in postrider.yaml");
+        Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(format!("the accounts are {}", names.join(", "))))
+    }
+
+    /// Lets a flow in whole, or not at all.
+    fn admit(&mut self, flow: &Arc<Flow>) -> Result<(), Option<Diagnostic>> {
+        let refuse = |message: String, hint: &str| Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(hint));
+        if let Some(other) = self.flows.get(&flow.name) {
+            let message = format!("{} has the name `{}` already", other.file, flow.name);
+            return Err(refuse(message, "give one of them another `name:`"));
         }
-        for flow in set.values() {
-            if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.contains_key(*next)) {
-                let mut finding =
-                    Diagnostic::error(&flow.file, 0, 0, format!("`on_failure`: there is no flow `{next}`"));
-                finding.severity = crate::model::diagnostic::Severity::Warning;
-                findings.push(finding);
+        let webhooks = || flow.triggers.iter().filter(|_| flow.enabled).filter_map(Trigger::webhook);
+        let mut added: Vec<&str> = Vec::new();
+        let mut own = BTreeSet::new();
+        let mut wrong = None;
+        for webhook in webhooks() {
+            let taken = self.routes.list(&webhook.path).iter();
+            let mut taken =
+                taken.flat_map(|route| route.webhook.methods.iter().map(|method| (&route.flow.file, method)));
+            let other = taken.find(|(_, method)| webhook.methods.contains(method));
+            let twice = webhook.methods.iter().find(|method| !own.insert((webhook.path.as_str(), method.as_str())));
+            if let Some((file, method)) = other.or(twice.map(|method| (&flow.file, method))) {
+                let file = if *file == flow.file { "this file" } else { file };
+                let message = format!("{file} has the webhook {method} {} already", webhook.path);
+                wrong = refuse(message, "use another path");
+                break;
+            }
+            match self.routes.add(&webhook.path) {
+                Ok(true) => added.push(&webhook.path),
+                Ok(false) => {}
+                Err(other) => {
+                    let message = format!("the webhook {} cannot be told from {other}", webhook.path);
+                    wrong = refuse(message, "name the parameters alike, or use another path");
+                    break;
+                }
             }
         }
-        let mut routes = matchit::Router::new();
-        for (path, list) in paths {
-            // Collisions were found above.
-            let _ = routes.insert(path, list);
+        if wrong.is_some() {
+            added.into_iter().rev().for_each(|path| self.routes.take_back(path));
+            return Err(wrong);
         }
-        let mut hash = Sha256::new();
-        for flow in set.values() {
-            hash.update(flow.version.as_bytes());
+        for webhook in webhooks() {
+            if let Some(place) = self.routes.places.get(&webhook.path) {
+                self.routes.lists[*place].push(Route { flow: flow.clone(), webhook: webhook.clone() });
+            }
         }
-        let hash = hex::encode(&hash.finalize()[..8]);
-        Self { flows: set, findings, accounts, hash, routes }
+        self.flows.insert(flow.name.clone(), flow.clone());
+        Ok(())
     }
 
     /// A flow by its name.
@@ -131,63 +213,37 @@ impl Catalog {
 
     /// What a path below `/hooks` leads to.
     pub fn route(&self, path: &str) -> Option<Matched<'_>> {
-        let found = self.routes.at(path).ok()?;
+        let found = self.routes.router.at(path).ok()?;
         let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Some(Matched { routes: found.value, params })
+        Some(Matched { routes: &self.routes.lists[*found.value], params })
     }
 }
 
-/// A webhook that another flow has already, or that cannot be told from another's.
-fn collision(flow: &Flow, paths: &BTreeMap<String, Vec<Route>>, probe: &mut matchit::Router<()>) -> Option<Diagnostic> {
-    let mut own: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for Trigger::Webhook(webhook) in &flow.triggers {
-        for method in &webhook.methods {
-            let taken = paths.get(&webhook.path).into_iter().flatten();
-            let other =
-                taken.filter(|route| route.webhook().methods.contains(method)).map(|route| &route.flow.file).next();
-            if other.is_some() || !own.insert((webhook.path.as_str(), method.as_str())) {
-                let file = other.map_or("this file", String::as_str);
-                let message = format!("{file} has the webhook {method} {} already", webhook.path);
-                return Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint("use another path"));
+impl Routes {
+    fn list(&self, path: &str) -> &[Route] {
+        self.places.get(path).map_or(&[], |place| &self.lists[*place])
+    }
+
+    /// Makes room for a path; says whether it is new, or which path it cannot be told from.
+    fn add(&mut self, path: &str) -> Result<bool, String> {
+        if self.places.contains_key(path) {
+            return Ok(false);
+        }
+        match self.router.insert(path, self.lists.len()) {
+            Ok(()) => {
+                self.places.insert(path.into(), self.lists.len());
+                self.lists.push(Vec::new());
+                Ok(true)
             }
-        }
-        if flow.enabled
-            && !paths.contains_key(&webhook.path)
-            && let Err(matchit::InsertError::Conflict { with }) = probe.insert(webhook.path.clone(), ())
-            && with != webhook.path
-        {
-            let message = format!("the webhook {} cannot be told from {with}", webhook.path);
-            return Some(
-                Diagnostic::error(&flow.file, 0, 0, message)
-                    .with_hint("name the parameters alike, or use another path"),
-            );
+            Err(matchit::InsertError::Conflict { with }) => Err(with),
+            Err(other) => Err(other.to_string()),
         }
     }
-    None
-}
 
-fn flow_files(folder: &Path, path: &str, findings: &mut Vec<Diagnostic>) -> Vec<String> {
-    let mut files = Vec::new();
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return files,
-        Err(error) => {
-            findings.push(Diagnostic::error(path, 0, 0, format!("the folder cannot be read: {error}")));
-            return files;
-        }
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
-        let below = format!("{path}/{name}");
-        if entry.path().is_dir() {
-            files.extend(flow_files(&entry.path(), &below, findings));
-        } else if name.ends_with(".yaml") && !name.ends_with(".test.yaml") {
-            files.push(below);
-        }
+    /// Undoes the last [`Self::add`] that is not undone.
+    fn take_back(&mut self, path: &str) {
+        self.router.remove(path);
+        self.places.remove(path);
+        self.lists.pop();
     }
-    files.sort();
-    files
 }

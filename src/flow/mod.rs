@@ -3,11 +3,15 @@
 
 pub mod catalog;
 pub mod file;
+pub mod library;
+pub mod pattern;
 pub mod schedule;
+mod sources;
 pub mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -15,6 +19,8 @@ use serde_json::Value;
 use crate::model::policy::Retry;
 use crate::script::Program;
 use crate::secret::Secret;
+use pattern::Pattern;
+use schedule::Schedule;
 
 /// A checked flow.
 pub struct Flow {
@@ -55,6 +61,96 @@ pub struct Flow {
 pub enum Trigger {
     /// An HTTP request.
     Webhook(Webhook),
+    /// A time.
+    Timed(Timed),
+    /// A file.
+    Watch(Watch),
+}
+
+impl Trigger {
+    /// Itself, if it is a webhook.
+    pub fn webhook(&self) -> Option<&Webhook> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook),
+            _ => None,
+        }
+    }
+
+    /// The word for it, as events have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            Self::Timed(timed) => timed.kind,
+            Self::Watch(_) => "watch",
+        }
+    }
+
+    /// What it is known by, within its flow, to whatever keeps its state: the cause alone, not
+    /// what is to be done about it. Webhooks have no state.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Webhook(_) => None,
+            Self::Timed(timed) => Some(format!("{} {}", timed.kind, timed.schedule)),
+            Self::Watch(watch) => {
+                let patterns: Vec<_> = watch.patterns.iter().map(ToString::to_string).collect();
+                Some(format!("watch {}", patterns.join(", ")))
+            }
+        }
+    }
+}
+
+/// A trigger by the clock.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    /// `cron`, `every` or `at`.
+    pub kind: &'static str,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// What to do about instants that passed while nobody was there.
+    pub missed: Missed,
+    /// Later than this, an instant is dropped as too late.
+    pub not_after: Duration,
+}
+
+/// What to do about instants that passed while nobody was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Nothing.
+    Skip,
+    /// One run for the latest of them.
+    Latest,
+    /// A run for each.
+    All,
+}
+
+/// A trigger by files.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Which files.
+    pub patterns: Vec<Pattern>,
+    /// Files that were not there before.
+    pub created: bool,
+    /// Files with other content than before.
+    pub modified: bool,
+    /// Files that are gone.
+    pub deleted: bool,
+    /// For how long size and time of change must stay the same.
+    pub settle: Duration,
+    /// Which files count that were not seen to come.
+    pub backlog: Backlog,
+    /// How often to look where the system tells of no changes; none leaves it to us.
+    pub poll: Option<Duration>,
+}
+
+/// Which files count that were not seen to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backlog {
+    /// Those that came while the engine was down.
+    Known,
+    /// Also those that were there before the trigger was.
+    All,
+    /// None.
+    None,
 }
 
 /// A webhook trigger.

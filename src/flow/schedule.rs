@@ -123,6 +123,16 @@ impl Schedule {
         &self.zone
     }
 
+    /// As it is written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What its zone is called.
+    pub fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("local time")
+    }
+
     /// The one instant of an `at`.
     pub fn only(&self) -> Option<Timestamp> {
         match self.rule {
@@ -201,7 +211,7 @@ impl Schedule {
 /// As it is written, with its zone.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.text, self.zone.iana_name().unwrap_or("local time"))
+        write!(f, "{} ({})", self.text, self.zone_name())
     }
 }
 

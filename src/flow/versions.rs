@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
 use super::Flow;
-use super::catalog::Catalog;
-use super::file::fill::Environment;
+use super::catalog::{Catalog, Ground};
 use super::file::{Content, rebuild};
 use crate::model::run::ScriptError;
 use crate::store::rows::VersionRow;
@@ -21,8 +19,6 @@ const KEPT: usize = 64;
 pub struct Versions {
     store: Arc<dyn Store>,
     catalog: watch::Receiver<Arc<Catalog>>,
-    environment: Environment,
-    zone: TimeZone,
     old: Mutex<HashMap<String, Arc<Flow>>>,
 }
 
@@ -36,23 +32,24 @@ pub enum Missing {
 
 impl Versions {
     /// Versions of the flows that `catalog` shows, and of those that `store` keeps.
-    pub fn new(
-        store: Arc<dyn Store>,
-        catalog: watch::Receiver<Arc<Catalog>>,
-        environment: Environment,
-        zone: TimeZone,
-    ) -> Self {
-        Self { store, catalog, environment, zone, old: Mutex::default() }
+    pub fn new(store: Arc<dyn Store>, catalog: watch::Receiver<Arc<Catalog>>) -> Self {
+        Self { store, catalog, old: Mutex::default() }
     }
 
-    /// The rows to be kept of a set of flows.
-    pub fn rows(catalog: &Catalog) -> Vec<VersionRow> {
-        let row = |flow: &Arc<Flow>| {
-            // Texts and maps of texts: that cannot fail to be written as JSON.
-            let content = serde_json::to_string(&flow.content).unwrap_or_default();
-            VersionRow { id: flow.version.clone(), flow: flow.name.to_string(), content }
-        };
-        catalog.flows.values().map(row).collect()
+    /// The row to be kept of a flow.
+    pub fn row(flow: &Flow) -> VersionRow {
+        // Texts and maps of texts: that cannot fail to be written as JSON.
+        let content = serde_json::to_string(&flow.content).unwrap_or_default();
+        VersionRow { id: flow.version.clone(), flow: flow.name.to_string(), content }
+    }
+
+    /// A version that is not live any more; runs may need it.
+    pub fn retire(&self, flow: Arc<Flow>) {
+        let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
+        if old.len() >= KEPT {
+            old.clear();
+        }
+        old.insert(flow.version.clone(), flow);
     }
 
     /// The flow of this name in this version.
@@ -67,21 +64,25 @@ impl Versions {
         if let Some(flow) = known {
             return Ok(flow);
         }
-        let broken = |message: String| Missing::Broken(ScriptError::new("version", message));
-        let row = self.store.version(version).await.map_err(Missing::Store)?;
-        let row = row.ok_or_else(|| broken(format!("version {version} of flow `{name}` is not kept any more")))?;
-        let content: Content = serde_json::from_str(&row.content)
-            .map_err(|error| broken(format!("version {version} of flow `{name}` cannot be read: {error}")))?;
-        let flow = rebuild(&content, &self.environment, &self.zone).map_err(|findings| {
-            let list: Vec<_> = findings.iter().map(ToString::to_string).collect();
-            broken(format!("version {version} of flow `{name}` cannot be built any more: {}", list.join("; ")))
-        })?;
-        let flow = Arc::new(flow);
-        let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
-        if old.len() >= KEPT {
-            old.clear();
-        }
-        old.insert(version.to_owned(), flow.clone());
+        let ground = self.catalog.borrow().ground.clone();
+        let flow = Arc::new(kept(&self.store, &ground, name, version).await?);
+        self.retire(flow.clone());
         Ok(flow)
     }
+}
+
+/// A version as it was kept, built again against the present settings.
+///
+/// # Errors
+/// When it is not kept, or cannot be built any more.
+pub async fn kept(store: &Arc<dyn Store>, ground: &Ground, name: &str, version: &str) -> Result<Flow, Missing> {
+    let broken = |message: String| Missing::Broken(ScriptError::new("version", message));
+    let row = store.version(version).await.map_err(Missing::Store)?;
+    let row = row.ok_or_else(|| broken(format!("version {version} of flow `{name}` is not kept any more")))?;
+    let content: Content = serde_json::from_str(&row.content)
+        .map_err(|error| broken(format!("version {version} of flow `{name}` cannot be read: {error}")))?;
+    rebuild(&content, &ground.environment, &ground.zone).map_err(|findings| {
+        let list: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        broken(format!("version {version} of flow `{name}` cannot be built any more: {}", list.join("; ")))
+    })
 }

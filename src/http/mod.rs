@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::clock::SharedClock;
 use crate::flow::catalog::Catalog;
-use crate::outbox::{Account, SharedView};
+use crate::outbox::Accounts;
 use crate::run::{Board, Context, Intake, Waiters};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -38,13 +38,11 @@ pub struct House {
     /// What is needed to send by hand.
     pub context: Arc<Context>,
     /// The accounts, each with what its lane shows.
-    pub accounts: Vec<(Account, SharedView)>,
+    pub accounts: watch::Receiver<Arc<Accounts>>,
     /// Opens the private side.
     pub token: Secret,
     /// Names that the private side may be called by, besides the loopback ones.
-    pub admin_hosts: Vec<String>,
-    /// Bytes of a webhook's body.
-    pub body_limit: usize,
+    pub admin_hosts: watch::Receiver<Arc<Vec<String>>>,
     /// Whether the end has begun.
     pub shutdown: Shutdown,
 }

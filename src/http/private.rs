@@ -55,7 +55,7 @@ async fn called_by_name(State(house): State<Arc<House>>, request: Request<Body>,
         .map_or(host, |(name, _)| name);
     let name = name.to_ascii_lowercase();
     let loopback = matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]");
-    if loopback || house.admin_hosts.contains(&name) {
+    if loopback || house.admin_hosts.borrow().contains(&name) {
         return next.run(request).await;
     }
     Refused::new(StatusCode::FORBIDDEN, "host", format!("this side is not called `{name}`"))

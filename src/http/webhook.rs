@@ -56,15 +56,16 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         return Err(Refused::missing(format!("no flow has a webhook at {path}")));
     };
     let method = head.method.as_str();
-    let Some(route) = matched.routes.iter().find(|route| route.webhook().methods.iter().any(|known| known == method))
+    let Some(route) = matched.routes.iter().find(|route| route.webhook.methods.iter().any(|known| known == method))
     else {
-        let allowed: Vec<_> = matched.routes.iter().flat_map(|route| route.webhook().methods.iter().cloned()).collect();
+        let allowed: Vec<_> = matched.routes.iter().flat_map(|route| route.webhook.methods.iter().cloned()).collect();
         let message = format!("{path} takes {}, not {method}", allowed.join(" and "));
         let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", message);
         return Err(refused.with(header::ALLOW, allowed.join(", ")));
     };
-    let webhook = route.webhook();
-    let raw = whole(body, house.body_limit).await?;
+    let webhook = &route.webhook;
+    let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
+    let raw = whole(body, limit).await?;
     if let Some(rule) = &webhook.verify {
         verify(rule, &head.headers, &raw).map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why))?;
     }

@@ -36,6 +36,11 @@ impl Diagnostic {
         Self { file: file.into(), line, column, severity: Severity::Error, message: message.into(), hint: None }
     }
 
+    /// A warning at a place.
+    pub fn warning(file: &str, line: u32, column: u32, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(file, line, column, message) }
+    }
+
     /// The same with a remedy.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

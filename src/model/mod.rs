@@ -5,6 +5,7 @@ pub mod delivery;
 pub mod diagnostic;
 pub mod journal;
 pub mod message;
+pub mod occurrence;
 pub mod policy;
 pub mod recipient;
 pub mod run;

@@ -41,6 +41,9 @@ pub struct Account {
     pub on_unsupported: OnUnsupported,
 }
 
+/// The accounts that have a lane, each with what it shows.
+pub type Accounts = Vec<(Account, SharedView)>;
+
 /// What a lane lets others see of itself.
 #[derive(Clone, Debug, Default)]
 pub struct LaneView {

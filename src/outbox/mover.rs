@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Account;
+use tokio::sync::watch;
+
+use super::Accounts;
 use crate::clock::{SharedClock, after};
 use crate::model::policy::OnUnknown;
 use crate::shutdown::Shutdown;
@@ -17,22 +19,29 @@ pub struct Mover {
     store: Arc<dyn Store>,
     clock: SharedClock,
     bell: Bell,
-    resend: Vec<ResendPolicy>,
+    accounts: watch::Receiver<Arc<Accounts>>,
 }
 
 impl Mover {
-    /// For these accounts.
-    pub fn new(store: Arc<dyn Store>, clock: SharedClock, bell: Bell, accounts: &[Account]) -> Self {
-        let resend = accounts
-            .iter()
-            .filter(|account| account.on_unknown == OnUnknown::Resend)
-            .map(|account| ResendPolicy { account: account.name.clone(), after: account.unknown_after })
-            .collect();
-        Self { store, clock, bell, resend }
+    /// For the accounts that there are.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        bell: Bell,
+        accounts: watch::Receiver<Arc<Accounts>>,
+    ) -> Self {
+        Self { store, clock, bell, accounts }
+    }
+
+    fn resend(&self) -> Vec<ResendPolicy> {
+        let accounts = self.accounts.borrow();
+        let resend =
+            accounts.iter().map(|(account, _)| account).filter(|account| account.on_unknown == OnUnknown::Resend);
+        resend.map(|account| ResendPolicy { account: account.name.clone(), after: account.unknown_after }).collect()
     }
 
     /// Moves whatever is due until told to stop.
-    pub async fn run(self, shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: Shutdown) {
         while shutdown.is_running() {
             let next = match self.turn().await {
                 Ok(next) => next,
@@ -44,6 +53,7 @@ impl Mover {
             tokio::select! {
                 () = shutdown.draining() => return,
                 () = self.bell.rung() => {}
+                Ok(()) = self.accounts.changed() => {}
                 () = async { match next { Some(at) => self.clock.sleep_until(at).await, None => std::future::pending().await } } => {}
             }
         }
@@ -52,7 +62,7 @@ impl Mover {
     /// Moves everything that is due now; gives when to look again.
     async fn turn(&self) -> Result<Option<jiff::Timestamp>, StoreError> {
         loop {
-            let moved = self.store.move_messages(self.clock.now(), self.resend.clone()).await?;
+            let moved = self.store.move_messages(self.clock.now(), self.resend()).await?;
             if moved.count == 0 {
                 return Ok(moved.next);
             }

@@ -34,6 +34,7 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
     let text = format!("{function}(event.to, event.what, event.options)");
     let program = Program::compile(Main { file: "message", text: &text, indent: 0 }, &|_| None)
         .map_err(|_| invalid("the message cannot be made"))?;
+    let ground = context.catalog.borrow().ground.clone();
     let now = context.clock.now();
     let run = RunId::new(now);
     let seed = random_bytes();
@@ -45,8 +46,8 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
             params: &Value::Null,
             flow: "",
             account: None,
-            zone: context.zone.clone(),
-            accounts: context.catalog.borrow().accounts.clone(),
+            zone: ground.zone.clone(),
+            accounts: ground.accounts.clone(),
             secrets: Arc::new(BTreeMap::new()),
             run,
             run_time: now,
@@ -55,8 +56,8 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
             now,
             journal: journal.clone(),
             committed: 0,
-            limits: context.limits,
-            cpu_left: context.limits.cpu_turn,
+            limits: ground.limits,
+            cpu_left: ground.limits.cpu_turn,
         });
         match output.ending {
             Ending::Done(_) => {

@@ -12,7 +12,7 @@ mod worker;
 pub use board::Board;
 pub use by_hand::by_hand;
 pub use dispatch::Dispatcher;
-pub use intake::Intake;
+pub use intake::{Intake, prepare};
 pub use waiters::{Reply, Waiters};
 pub use waker::Waker;
 pub use worker::{Context, start_threads};

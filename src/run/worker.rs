@@ -20,7 +20,6 @@ use crate::flow::catalog::Catalog;
 use crate::flow::versions::{Missing, Versions};
 use crate::model::journal::{Answer, Entry, Kind, Outcome, Promises, Question, Read, TurnCommit, snapshot_answer};
 use crate::model::message::Snapshot;
-use crate::model::policy::Limits;
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
 use crate::store::rows::{Committed, ReadyRun};
@@ -39,7 +38,7 @@ pub struct Context {
     /// Where runs live.
     pub store: Arc<dyn Store>,
     /// Flows by version.
-    pub versions: Versions,
+    pub versions: Arc<Versions>,
     /// Flows that are live.
     pub catalog: watch::Receiver<Arc<Catalog>>,
     /// The time.
@@ -48,10 +47,6 @@ pub struct Context {
     pub files: Files,
     /// Copies of files that are sent.
     pub blobs: Blobs,
-    /// The workspace's zone.
-    pub zone: jiff::tz::TimeZone,
-    /// Bounds.
-    pub limits: Limits,
     /// Who waits for an answer.
     pub waiters: Waiters,
 }
@@ -150,6 +145,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
         Err(Missing::Store(error)) => return Err(error),
         Err(Missing::Broken(error)) => return Ok(failed(run, now, error)),
     };
+    let ground = context.catalog.borrow().ground.clone();
     let mut journal = Arc::new(run.journal.clone());
     let committed = journal.len();
     let mut promises = Promises::default();
@@ -170,7 +166,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
             flow: &flow.name,
             account: flow.account.as_deref(),
             zone: flow.zone.clone(),
-            accounts: context.catalog.borrow().accounts.clone(),
+            accounts: ground.accounts.clone(),
             secrets: flow.secrets.clone(),
             run: run.id,
             run_time: run.created_at,
@@ -179,8 +175,8 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
             now,
             journal: journal.clone(),
             committed,
-            limits: context.limits,
-            cpu_left: context.limits.cpu_run.saturating_sub(run.cpu + cpu),
+            limits: ground.limits,
+            cpu_left: ground.limits.cpu_run.saturating_sub(run.cpu + cpu),
         });
         cpu += output.cpu;
         let entries = Arc::make_mut(&mut journal);

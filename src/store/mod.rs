@@ -6,6 +6,7 @@
 pub mod rows;
 pub mod sqlite;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -18,8 +19,9 @@ use crate::model::message::NewMessage;
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    Claimed, Committed, Decided, Decision, DueMessage, MessageFilter, MessageRecord, MessageRef, Moved, PhoneMessage,
-    ReadyRun, ResendPolicy, RunFilter, RunRecord, Settlement, Traffic, VersionRow, Woken,
+    ArmedRow, Claimed, Committed, Decided, Decision, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
+    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage, ReadyRun,
+    ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 
 /// What a store method gives: it may be awaited or not, the work is done either way.
@@ -71,11 +73,31 @@ pub struct Signals {
 
 /// A store.
 pub trait Store: Send + Sync + 'static {
-    /// Keeps the texts of flow versions; known ones stay as they are.
-    fn keep_versions(&self, versions: Vec<VersionRow>) -> Reply<()>;
+    /// Keeps the texts of flow versions, and which of them is the last good one of each file.
+    fn keep_flows(&self, kept: KeptFlows) -> Reply<()>;
+    /// The last good version of each file, by its id.
+    fn good_versions(&self) -> Reply<BTreeMap<String, String>>;
     /// The text of a flow version.
     fn version(&self, id: &str) -> Reply<Option<VersionRow>>;
 
+    /// The triggers that are known.
+    fn armed(&self) -> Reply<Vec<ArmedRow>>;
+    /// Forgets triggers, with all that is known of them but the record of what they did, and gets
+    /// to know others.
+    fn arm(&self, gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> Reply<()>;
+    /// Gives instants their fate and begins their runs, all or none. An instant that has one is
+    /// left alone. Gives how many runs began.
+    fn fire(&self, firings: Vec<Firing>) -> Reply<u64>;
+    /// Occurrences, newest first.
+    fn occurrences(&self, filter: OccurrenceFilter) -> Reply<Vec<OccurrenceRecord>>;
+    /// The files that a trigger has seen.
+    fn ledger(&self, key: &TriggerKey) -> Reply<Vec<LedgerRow>>;
+    /// Records what a trigger saw, with the runs that begin because of it, all or none; forgets
+    /// files that have been gone since before `forget`.
+    fn see_files(&self, key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> Reply<()>;
+
+    /// How many runs may wait for their first turn.
+    fn limit_backlog(&self, most: u64) -> Reply<()>;
     /// Accepts a run; it is ready.
     fn intake(&self, run: NewRun) -> Reply<()>;
     /// Flows that have ready runs.

@@ -1,5 +1,7 @@
 //! What goes into a store and comes out of it.
 
+mod triggers;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ use crate::model::journal::{Entry, Pending};
 use crate::model::message::Body;
 use crate::model::run::{RunState, ScriptError};
 
+pub use triggers::*;
+
 /// The text of a flow version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRow {
@@ -20,6 +24,15 @@ pub struct VersionRow {
     pub flow: String,
     /// Everything needed to build it again, as JSON.
     pub content: String,
+}
+
+/// What is to be kept of a set of flows.
+#[derive(Clone, Debug, Default)]
+pub struct KeptFlows {
+    /// Versions that are live now, each with the file that it is the last good one of.
+    pub good: Vec<(String, VersionRow)>,
+    /// Files that are gone for good.
+    pub gone: Vec<String>,
 }
 
 /// A run whose next turn may begin.

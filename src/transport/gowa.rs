@@ -40,7 +40,7 @@ const LARGEST_IMAGE: u64 = 20 << 20;
 const LARGEST_FILE: u64 = 50 << 20;
 
 /// What an account of this transport is configured with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GowaOptions {
     /// Base address, with `APP_BASE_PATH` if one is set there.
     pub url: url::Url,

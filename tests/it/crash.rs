@@ -105,9 +105,17 @@ mortal! {
         claim(messages: Vec<MessageId>, now: Timestamp) -> Vec<Claimed>;
         settle(settlement: Settlement) -> ();
         move_messages(now: Timestamp, resend: Vec<ResendPolicy>) -> Moved;
+        fire(firings: Vec<Firing>) -> u64;
+        see_files(key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> ();
     }
     looks {
-        keep_versions(versions: Vec<VersionRow>) -> ();
+        keep_flows(kept: KeptFlows) -> ();
+        good_versions() -> BTreeMap<String, String>;
+        armed() -> Vec<ArmedRow>;
+        arm(gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> ();
+        occurrences(filter: OccurrenceFilter) -> Vec<OccurrenceRecord>;
+        ledger(key: &TriggerKey) -> Vec<LedgerRow>;
+        limit_backlog(most: u64) -> ();
         version(id: &str) -> Option<VersionRow>;
         ready_flows() -> Vec<String>;
         ready_runs(flow: &str, after: i64, limit: usize) -> Vec<ReadyRun>;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// The values that may be filled in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     values: BTreeMap<String, String>,
 }

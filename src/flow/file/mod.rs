@@ -3,7 +3,8 @@
 pub mod fill;
 pub mod node;
 mod parts;
-pub use parts::retry;
+mod timed;
+mod watch;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use parts::{retry, zone};
 
 use super::Flow;
 use crate::model::diagnostic::Diagnostic;
@@ -91,7 +94,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     let enabled = fields.flag("enabled", findings).unwrap_or(true);
     let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.zone.clone());
     let account = fields.text("account", findings);
-    let triggers = parts::triggers(fields.take("triggers"), around.environment, findings);
+    let triggers = parts::triggers(fields.take("triggers"), around.environment, &zone, findings);
     let params = parts::params(fields.take("params"), around.environment, findings);
     let secrets = parts::secrets(fields.take("secrets"), around.environment, findings);
     let retry = parts::retry(

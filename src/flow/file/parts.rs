@@ -1,13 +1,13 @@
 //! The parts of a flow file that are not a trigger or a script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::fill::Environment;
 use super::node::{Fields, Findings, Node, Yaml};
-use super::webhook;
+use super::{timed, watch, webhook};
 use crate::flow::Trigger;
 use crate::model::policy::Retry;
 use crate::secret::Secret;
@@ -53,12 +53,28 @@ pub fn zone(node: Option<&Node>, findings: &mut Findings) -> Option<TimeZone> {
 }
 
 /// The triggers, those that can be read.
-pub fn triggers(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Vec<Trigger> {
+pub fn triggers(
+    node: Option<&Node>,
+    environment: &Environment,
+    zone: &TimeZone,
+    findings: &mut Findings,
+) -> Vec<Trigger> {
     let Some(items) = node.and_then(|node| node.list("triggers", findings)) else { return Vec::new() };
-    items.iter().filter_map(|item| trigger(item, environment, findings)).collect()
+    let mut keys = BTreeSet::new();
+    let mut triggers = Vec::new();
+    for item in items {
+        let Some(trigger) = trigger(item, environment, zone, findings) else { continue };
+        match trigger.key() {
+            Some(key) if !keys.insert(key.clone()) => {
+                findings.at(item, format!("this trigger stands here twice: {key}")).hint("remove one of them");
+            }
+            _ => triggers.push(trigger),
+        }
+    }
+    triggers
 }
 
-fn trigger(item: &Node, environment: &Environment, findings: &mut Findings) -> Option<Trigger> {
+fn trigger(item: &Node, environment: &Environment, zone: &TimeZone, findings: &mut Findings) -> Option<Trigger> {
     let Yaml::Map(entries) = &item.value else {
         findings.at(item, "a trigger is a map with one key").hint("write `- webhook: /orders`");
         return None;
@@ -71,6 +87,10 @@ fn trigger(item: &Node, environment: &Environment, findings: &mut Findings) -> O
     };
     match key.as_text().unwrap_or_default() {
         "webhook" => webhook::read(value, environment, findings).map(Trigger::Webhook),
+        "cron" => timed::cron(value, zone, findings).map(Trigger::Timed),
+        "every" => timed::every(value, zone, findings).map(Trigger::Timed),
+        "at" => timed::at(value, zone, findings).map(Trigger::Timed),
+        "watch" => watch::read(value, findings).map(Trigger::Watch),
         known if TRIGGERS.contains(&known) => {
             findings.not_yet(key, known);
             None

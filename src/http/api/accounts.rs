@@ -14,7 +14,8 @@ use crate::units::format_duration;
 
 pub async fn list(State(house): State<Arc<House>>) -> Answer {
     let mut rows = Vec::new();
-    for (account, view) in &house.accounts {
+    let accounts = house.accounts.borrow().clone();
+    for (account, view) in accounts.iter() {
         let view = view.look();
         let capabilities = account.transport.capabilities();
         rows.push(json!({

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, time};
@@ -20,7 +21,7 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
     let catalog = house.catalog.borrow().clone();
     let mut rows = Vec::new();
     for flow in catalog.flows.values() {
-        rows.push(row(&house, flow).await?);
+        rows.push(row(&house, &catalog, flow).await?);
     }
     let body = json!({ "flows": rows, "diagnostics": catalog.findings, "hash": catalog.hash });
     Ok(answer(StatusCode::OK, &body))
@@ -29,7 +30,7 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
 pub async fn show(State(house): State<Arc<House>>, Path(name): Path<String>) -> Answer {
     let catalog = house.catalog.borrow().clone();
     let flow = find(&catalog, &name)?;
-    Ok(answer(StatusCode::OK, &row(&house, &flow).await?))
+    Ok(answer(StatusCode::OK, &row(&house, &catalog, &flow).await?))
 }
 
 pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, body: Bytes) -> Answer {
@@ -91,34 +92,44 @@ fn find(catalog: &Catalog, name: &str) -> Result<Arc<Flow>, Refused> {
     })
 }
 
-async fn row(house: &House, flow: &Flow) -> Result<Value, StoreError> {
+async fn row(house: &House, catalog: &Catalog, flow: &Flow) -> Result<Value, StoreError> {
     let filter = RunFilter { flow: Some(flow.name.to_string()), limit: 1, ..RunFilter::default() };
     let last = house.store.runs(filter).await?;
     let last =
         last.first().map(|run| json!({ "id": run.id, "state": run.state, "created_at": time(Some(run.created_at)) }));
-    let triggers: Vec<Value> = flow
-        .triggers
-        .iter()
-        .map(|Trigger::Webhook(webhook)| {
-            json!({
-                "kind": "webhook",
-                "path": format!("/hooks{}", webhook.path),
-                "methods": webhook.methods,
-                "verified": webhook.verify.is_some(),
-                "respond": if webhook.respond == Respond::Result { "result" } else { "accepted" },
-                "next_at": null,
-            })
-        })
-        .collect();
+    let now = house.clock.now();
+    let triggers: Vec<Value> = flow.triggers.iter().map(|trigger| trigger_row(trigger, flow.enabled, now)).collect();
+    let stale = catalog.stale.get(&flow.name);
     Ok(json!({
         "name": &*flow.name,
         "description": flow.description,
         "enabled": flow.enabled,
         "version": flow.version,
-        "stale": false,
-        "diagnostics": [],
+        "stale": stale.is_some(),
+        "diagnostics": stale.map_or(&[][..], Vec::as_slice),
         "triggers": triggers,
         "script": flow.script,
         "last_run": last,
     }))
+}
+
+fn trigger_row(trigger: &Trigger, enabled: bool, now: Timestamp) -> Value {
+    let mut row = match trigger {
+        Trigger::Webhook(webhook) => json!({
+            "path": format!("/hooks{}", webhook.path),
+            "methods": webhook.methods,
+            "verified": webhook.verify.is_some(),
+            "respond": if webhook.respond == Respond::Result { "result" } else { "accepted" },
+        }),
+        Trigger::Timed(timed) => json!({ "schedule": timed.schedule.text(), "timezone": timed.schedule.zone_name() }),
+        Trigger::Watch(watch) => {
+            json!({ "paths": watch.patterns.iter().map(ToString::to_string).collect::<Vec<_>>() })
+        }
+    };
+    row["kind"] = trigger.kind().into();
+    row["next_at"] = match trigger {
+        Trigger::Timed(timed) if enabled => time(timed.schedule.next(now)),
+        _ => Value::Null,
+    };
+    row
 }

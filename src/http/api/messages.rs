@@ -111,7 +111,8 @@ pub async fn rows(house: &House, messages: &[MessageRecord]) -> Result<Vec<Value
     // Of a recipient's queued messages all but the first wait for order.
     let mut ahead: HashSet<(&str, &str)> = HashSet::new();
     for message in messages.iter().rev() {
-        let lane = house.accounts.iter().find(|(account, _)| account.name == message.account);
+        let accounts = house.accounts.borrow().clone();
+        let lane = accounts.iter().find(|(account, _)| account.name == message.account);
         let lane = lane.map(|(_, view)| view.look());
         let open = matches!(message.state, MessageState::Queued | MessageState::Sending);
         let behind = open && !ahead.insert((&message.account, &message.to));

@@ -1,11 +1,14 @@
 //! A store in one SQLite file: one thread writes, others read beside it.
 
+mod flows;
 mod outbox;
 mod reading;
 mod runs;
 mod schema;
+mod triggers;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,8 +17,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::rows::{
-    Claimed, Committed, Decided, Decision, DueMessage, MessageFilter, MessageRecord, MessageRef, Moved, PhoneMessage,
-    ReadyRun, ResendPolicy, RunFilter, RunRecord, Settlement, Traffic, VersionRow, Woken,
+    ArmedRow, Claimed, Committed, Decided, Decision, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
+    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage, ReadyRun,
+    ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
 use crate::clock::{from_millis, millis};
@@ -136,23 +140,48 @@ fn text(value: &impl serde::Serialize) -> Read<String> {
 }
 
 impl Store for SqliteStore {
-    fn keep_versions(&self, versions: Vec<VersionRow>) -> Reply<()> {
-        self.writer.submit_guarded(move |work| {
-            let mut insert =
-                work.tx.prepare_cached("INSERT OR IGNORE INTO versions (id, flow, content) VALUES (?, ?, ?)")?;
-            for version in versions {
-                insert.execute(params![version.id, version.flow, version.content])?;
-            }
-            Ok(())
-        })
+    fn keep_flows(&self, kept: KeptFlows) -> Reply<()> {
+        self.writer.submit_guarded(move |work| Ok(flows::keep(work, kept)?))
+    }
+
+    fn good_versions(&self) -> Reply<BTreeMap<String, String>> {
+        self.at_once(flows::good)
     }
 
     fn version(&self, id: &str) -> Reply<Option<VersionRow>> {
-        let id = id.to_owned();
-        self.at_once(move |connection| {
-            let mut find = connection.prepare_cached("SELECT id, flow, content FROM versions WHERE id = ?")?;
-            let row = |row: &Row<'_>| Ok(VersionRow { id: row.get(0)?, flow: row.get(1)?, content: row.get(2)? });
-            find.query_row([id], row).optional()
+        self.at_once(|connection| flows::version(connection, id))
+    }
+
+    fn armed(&self) -> Reply<Vec<ArmedRow>> {
+        self.at_once(triggers::armed)
+    }
+
+    fn arm(&self, gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> Reply<()> {
+        self.writer.submit_guarded(move |work| Ok(triggers::arm(work, &gone, &come)?))
+    }
+
+    fn fire(&self, firings: Vec<Firing>) -> Reply<u64> {
+        self.writer.submit_guarded(move |work| triggers::fire(work, &firings))
+    }
+
+    fn occurrences(&self, filter: OccurrenceFilter) -> Reply<Vec<OccurrenceRecord>> {
+        self.aside(move |connection| triggers::occurrences(connection, &filter))
+    }
+
+    fn ledger(&self, key: &TriggerKey) -> Reply<Vec<LedgerRow>> {
+        let key = key.clone();
+        self.aside(move |connection| triggers::ledger(connection, &key))
+    }
+
+    fn see_files(&self, key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> Reply<()> {
+        let key = key.clone();
+        self.writer.submit_guarded(move |work| triggers::see(work, &key, &seen, forget))
+    }
+
+    fn limit_backlog(&self, most: u64) -> Reply<()> {
+        self.writer.submit(move |work| {
+            work.memory.most_backlog = most;
+            Ok(())
         })
     }
 

@@ -14,13 +14,13 @@ use crate::store::rows::{MessageFilter, MessageRecord, PhoneMessage, RunFilter, 
 
 /// Conditions of a query, with their values.
 #[derive(Default)]
-struct Where {
+pub struct Where {
     conditions: Vec<String>,
-    values: Vec<Sql>,
+    pub values: Vec<Sql>,
 }
 
 impl Where {
-    fn and(&mut self, condition: &str, value: impl Into<Sql>) {
+    pub fn and(&mut self, condition: &str, value: impl Into<Sql>) {
         self.conditions.push(condition.into());
         self.values.push(value.into());
     }
@@ -31,7 +31,7 @@ impl Where {
         self.values.extend(ids.iter().map(|id| Sql::Blob(id.as_bytes().to_vec())));
     }
 
-    fn sql(&self) -> String {
+    pub fn sql(&self) -> String {
         match self.conditions.is_empty() {
             true => String::new(),
             false => format!("WHERE {}", self.conditions.join(" AND ")),

@@ -9,7 +9,8 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
     flow TEXT NOT NULL,
@@ -99,7 +100,46 @@ CREATE TABLE phones (
     body TEXT NOT NULL,
     at INTEGER NOT NULL
 ) WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE good (
+    file TEXT PRIMARY KEY,
+    version TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE armed (
+    flow TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (flow, trigger)
+) WITHOUT ROWID;
+
+CREATE TABLE occurrences (
+    flow TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    until INTEGER,
+    count INTEGER,
+    fate INTEGER NOT NULL,
+    late_by INTEGER,
+    run BLOB,
+    reason TEXT,
+    PRIMARY KEY (flow, trigger, at)
+) WITHOUT ROWID;
+CREATE INDEX occurrences_at ON occurrences (at);
+
+CREATE TABLE ledger (
+    flow TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    path TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    gone_at INTEGER,
+    PRIMARY KEY (flow, trigger, path)
+) WITHOUT ROWID;
+",
+];
 
 /// The newest format that this program knows.
 pub const FORMAT: i64 = MIGRATIONS.len() as i64;

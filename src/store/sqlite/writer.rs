@@ -1,6 +1,7 @@
 //! The one thread that writes. Whatever waits is put into one transaction: the price of a
 //! durable commit is shared by all who came while the last one was under way.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +50,7 @@ impl Memory {
 /// Bells to be rung once the group is on disk.
 #[derive(Default)]
 pub struct Rings {
-    runs: Vec<Arc<str>>,
+    runs: HashSet<Arc<str>>,
     lanes: Vec<String>,
     run_timer: bool,
     message_timer: bool,
@@ -58,8 +59,8 @@ pub struct Rings {
 impl Rings {
     /// The flow has a ready run.
     pub fn run(&mut self, flow: &str) {
-        if !self.runs.iter().any(|known| &**known == flow) {
-            self.runs.push(flow.into());
+        if !self.runs.contains(flow) {
+            self.runs.insert(flow.into());
         }
     }
 
@@ -81,7 +82,7 @@ impl Rings {
     }
 
     fn ring(&mut self, signals: &Signals) {
-        self.runs.drain(..).for_each(|flow| signals.runs.ring(&flow));
+        self.runs.drain().for_each(|flow| signals.runs.ring(&flow));
         self.lanes.drain(..).for_each(|account| signals.lanes.ring(&account));
         let timed: [(&mut bool, &Bell); 2] =
             [(&mut self.run_timer, &signals.run_timer), (&mut self.message_timer, &signals.message_timer)];

@@ -1,0 +1,152 @@
+//! The lanes of all accounts, started and stopped as the settings say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::blobs::Blobs;
+use crate::clock::SharedClock;
+use crate::config::{AccountSettings, Settings};
+use crate::outbox::{Account, Accounts, Lane, SharedView};
+use crate::shutdown::{Phase, Shutdown, Stopper, channel};
+use crate::store::{Signals, Store};
+use crate::transport::sandbox::Phones;
+
+use super::workspace::account;
+
+/// What lanes work with.
+pub struct Lanes {
+    pub store: Arc<dyn Store>,
+    pub blobs: Blobs,
+    pub clock: SharedClock,
+    pub signals: Signals,
+    pub shutdown: Shutdown,
+    pub phones: Arc<dyn Phones>,
+    running: BTreeMap<String, Running>,
+    shown: watch::Sender<Arc<Accounts>>,
+    tasks: JoinSet<()>,
+}
+
+struct Running {
+    settings: AccountSettings,
+    account: Account,
+    view: SharedView,
+    stopper: Arc<Stopper>,
+    /// Falls when the lane has ended.
+    ended: watch::Receiver<()>,
+}
+
+/// Accounts that are ready to get their lanes.
+pub struct Prepared(Vec<(AccountSettings, Account)>);
+
+impl Prepared {
+    /// The accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.0.iter().map(|(_, account)| account)
+    }
+}
+
+impl Lanes {
+    /// No lane yet.
+    pub fn new(
+        store: Arc<dyn Store>,
+        blobs: Blobs,
+        clock: SharedClock,
+        signals: Signals,
+        shutdown: Shutdown,
+        phones: Arc<dyn Phones>,
+    ) -> Self {
+        let (shown, _) = watch::channel(Arc::default());
+        let (running, tasks) = (BTreeMap::new(), JoinSet::new());
+        Self { store, blobs, clock, signals, shutdown, phones, running, shown, tasks }
+    }
+
+    /// The accounts that have a lane, each with what it shows.
+    pub fn accounts(&self) -> watch::Receiver<Arc<Accounts>> {
+        self.shown.subscribe()
+    }
+
+    /// Makes the accounts of these settings; those that are as before stay what they are.
+    ///
+    /// # Errors
+    /// When no client for HTTP can be made, or a credential cannot be sent.
+    pub fn prepare(&self, settings: &Settings) -> Result<Prepared, String> {
+        let make = |settings: &AccountSettings| {
+            let same = self.running.get(&settings.name).filter(|running| running.settings == *settings);
+            let account = match same {
+                Some(running) => running.account.clone(),
+                None => account(settings, &self.phones)?,
+            };
+            Ok((settings.clone(), account))
+        };
+        settings.accounts.iter().map(make).collect::<Result<_, String>>().map(Prepared)
+    }
+
+    /// Gives each account its lane. One that is new or was changed begins when the lane before it
+    /// has ended what it had on the wire; one that is gone ends. No message is touched by that.
+    pub fn apply(&mut self, prepared: Prepared) {
+        let mut before = std::mem::take(&mut self.running);
+        for (settings, account) in prepared.0 {
+            let old = before.remove(&settings.name);
+            let running = match old {
+                Some(old) if old.settings == settings => old,
+                old => self.start(settings, account, old),
+            };
+            self.running.insert(running.settings.name.clone(), running);
+        }
+        for gone in before.values() {
+            gone.stopper.enter(Phase::Draining);
+            tracing::info!(account = %gone.settings.name, "the account is gone; its messages wait");
+        }
+        let shown = self.running.values().map(|running| (running.account.clone(), running.view.clone())).collect();
+        self.shown.send_replace(Arc::new(shown));
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    fn start(&mut self, settings: AccountSettings, account: Account, old: Option<Running>) -> Running {
+        let view = SharedView::default();
+        let bell = self.signals.lanes.of(&account.name);
+        let (stopper, shutdown) = channel();
+        let stopper = Arc::new(stopper);
+        let (end, ended) = watch::channel(());
+        let lane = Lane::new(
+            Arc::new(account.clone()),
+            self.store.clone(),
+            self.blobs.clone(),
+            self.clock.clone(),
+            bell,
+            view.clone(),
+        );
+        let (all, own) = (self.shutdown.clone(), stopper.clone());
+        self.tasks.spawn(async move {
+            let _end = end;
+            let pass_on = async {
+                all.draining().await;
+                own.enter(Phase::Draining);
+                all.stopped().await;
+                own.enter(Phase::Stopped);
+                std::future::pending::<()>().await;
+            };
+            let send = async {
+                if let Some(mut old) = old {
+                    old.stopper.enter(Phase::Draining);
+                    // Nothing is ever sent here: this is the end.
+                    let _ = old.ended.changed().await;
+                }
+                lane.run(shutdown).await;
+            };
+            tokio::select! {
+                () = send => {}
+                () = pass_on => {}
+            }
+        });
+        Running { settings, account, view, stopper, ended }
+    }
+
+    /// Resolves when all lanes have ended.
+    pub async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,337 @@
+//! Takes changed files over while the engine runs: everything is built beside what is live, and
+//! swapped at once.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::lanes::Lanes;
+use super::workspace::Workspace;
+use crate::changes::{Changes, Ear};
+use crate::clock::{SharedClock, after};
+use crate::flow::catalog::{Catalog, Ground};
+use crate::flow::library::Library;
+use crate::flow::versions::{Missing, Versions, kept};
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::shutdown::Shutdown;
+use crate::store::rows::KeptFlows;
+use crate::store::{Store, StoreError};
+use crate::wake::Bell;
+
+/// Files are read when nothing has changed for so long, ...
+const QUIET: Duration = Duration::from_millis(60);
+/// ... or when so much time has passed since the first change.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// While git works nothing is read, but no longer than this.
+const GIT: Duration = Duration::from_secs(10);
+/// Without any hint the files are looked at this often; more seldom where a look takes long.
+const LOOK: Duration = Duration::from_secs(5);
+/// After a failure of the store.
+const STORE_REST: Duration = Duration::from_secs(1);
+
+/// What is changed by settings, besides accounts.
+pub struct Live {
+    /// The flows.
+    pub catalog: watch::Sender<Arc<Catalog>>,
+    /// Names that the private side may be called by.
+    pub admin_hosts: watch::Sender<Arc<Vec<String>>>,
+}
+
+/// The service.
+pub struct Reloader {
+    workspace: Workspace,
+    library: Arc<Mutex<Library>>,
+    lanes: Lanes,
+    live: Live,
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    bell: Bell,
+    /// What is wrong with the settings: the ones before them stay.
+    wrong: Vec<Diagnostic>,
+    /// Keeps the bell ringing.
+    ears: Vec<Ear>,
+}
+
+/// When to look at the files again.
+struct Next {
+    at: Timestamp,
+    /// In any case, whatever is published.
+    publish: bool,
+}
+
+impl Reloader {
+    /// Reads the flows for the first time and makes them live.
+    ///
+    /// # Errors
+    /// As the store fails, or when an account cannot be made.
+    pub async fn open(
+        workspace: &Workspace,
+        mut lanes: Lanes,
+        changes: &Changes,
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        bell: Bell,
+    ) -> Result<Self, OpenError> {
+        // The ears come first: what changes from now on is heard.
+        let listen = |path: &str| changes.listen(path, true, &bell);
+        // `..data` is what a mounted configuration is swapped by.
+        let ears = ["flows", "scripts", "postrider.yaml", ".env", "..data"].into_iter().map(listen).collect();
+        let prepared = lanes.prepare(&workspace.settings).map_err(OpenError::Account)?;
+        let ground = Arc::new(workspace.ground(prepared.accounts()));
+        let mut library = Library::new(&workspace.root, ground.clone(), store.good_versions().await?);
+        git_rests(&workspace.root).await;
+        library.look();
+        for (path, version) in library.orphans() {
+            match kept(&store, &ground, &path, &version).await {
+                Ok(flow) => library.adopt(path, flow),
+                Err(Missing::Store(error)) => return Err(error.into()),
+                Err(Missing::Broken(error)) => tracing::error!("{path}: {error}"),
+            }
+        }
+        let (catalog, _) = library.catalog(clock.now());
+        lanes.apply(prepared);
+        let live = Live {
+            catalog: watch::channel(Arc::new(Catalog::of(Vec::new(), Vec::new(), ground))).0,
+            admin_hosts: watch::channel(Arc::new(workspace.settings.admin_hosts.clone())).0,
+        };
+        let workspace = workspace.clone();
+        let library = Arc::new(Mutex::new(library));
+        let reloader = Self { workspace, library, lanes, live, store, clock, bell, wrong: Vec::new(), ears };
+        reloader.publish(catalog, None).await?;
+        Ok(reloader)
+    }
+
+    /// What is live, to be followed.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The accounts, to be followed.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// Follows the files until told to stop; then waits for the lanes.
+    pub async fn run(mut self, versions: Arc<Versions>, again: Bell, shutdown: Shutdown) {
+        let mut next = Next { at: after(self.clock.now(), LOOK), publish: false };
+        while shutdown.is_running() {
+            let mut all = false;
+            tokio::select! {
+                () = shutdown.draining() => break,
+                () = self.bell.rung() => {}
+                () = again.rung() => all = true,
+                () = self.clock.sleep_until(next.at) => {}
+            }
+            self.quiet().await;
+            next = tokio::select! {
+                () = shutdown.draining() => break,
+                next = self.turn(&versions, all, next.publish) => next,
+            };
+        }
+        self.lanes.ended().await;
+    }
+
+    /// Waits until nothing changes any more.
+    async fn quiet(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE && tokio::time::timeout(QUIET, self.bell.rung()).await.is_ok() {}
+    }
+
+    /// Looks at the files and takes over what changed; says when to look again.
+    async fn turn(&mut self, versions: &Versions, all: bool, publish: bool) -> Next {
+        let begun = Instant::now();
+        git_rests(&self.workspace.root).await;
+        let mut found = self.look(all).await;
+        // What changed while we looked belongs to the same set.
+        while begun.elapsed() < PATIENCE && (git_works(&self.workspace.root) || self.rung().await) {
+            git_rests(&self.workspace.root).await;
+            let more = self.look(false).await;
+            found.0 |= more.0;
+            found.1 |= more.1;
+            found.2 = more.2;
+        }
+        self.ears.iter().for_each(Ear::hold);
+        let (settings, flows, fresh) = found;
+        let away = match settings || flows || publish || all {
+            true => self.take_over(versions, settings).await,
+            false => Ok(None),
+        };
+        let now = self.clock.now();
+        let rest = LOOK.max(begun.elapsed().saturating_mul(50));
+        match away {
+            Ok(away) => {
+                if fresh {
+                    self.bell.nudge();
+                }
+                let look = after(now, rest);
+                match away {
+                    Some(away) => Next { at: away.min(look), publish: true },
+                    None => Next { at: look, publish: false },
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "changed flows cannot be taken over yet");
+                Next { at: after(now, STORE_REST), publish: true }
+            }
+        }
+    }
+
+    /// Whether it has rung since the last look.
+    async fn rung(&self) -> bool {
+        tokio::time::timeout(Duration::ZERO, self.bell.rung()).await.is_ok()
+    }
+
+    /// Settings changed, flows changed, look again in a moment.
+    async fn look(&self, all: bool) -> (bool, bool, bool) {
+        let library = self.library.clone();
+        let look = move || {
+            let mut library = library.lock().unwrap_or_else(PoisonError::into_inner);
+            if all {
+                library.doubt();
+            }
+            let changes = library.look();
+            (changes.settings, changes.flows, changes.fresh)
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or((false, false, true))
+    }
+
+    /// Builds everything beside what is live, keeps it, and swaps. Gives when to look again
+    /// because a file is away.
+    async fn take_over(&mut self, versions: &Versions, settings: bool) -> Result<Option<Timestamp>, StoreError> {
+        let mut ground = None;
+        if settings {
+            match self.new_settings().await {
+                Ok(new) => ground = Some(new),
+                Err(wrong) => self.wrong = wrong,
+            }
+        }
+        let (library, now) = (self.library.clone(), self.clock.now());
+        let build = move || {
+            let mut library = library.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(ground) = ground {
+                library.settle_on(ground);
+            }
+            library.catalog(now)
+        };
+        let built = tokio::task::spawn_blocking(build).await;
+        let (mut catalog, away) = built.map_err(|error| StoreError::Other(error.to_string()))?;
+        catalog.findings.splice(0..0, self.wrong.iter().cloned());
+        self.publish(catalog, Some(versions)).await?;
+        Ok(away)
+    }
+
+    /// Reads the settings again. What they say of accounts is applied at once: a flow that is live
+    /// a moment later finds its account there.
+    async fn new_settings(&mut self) -> Result<Arc<Ground>, Vec<Diagnostic>> {
+        let new = self.workspace.again()?;
+        let file = "postrider.yaml";
+        let failed = |error: String| vec![Diagnostic::error(file, 0, 0, error)];
+        let prepared = self.lanes.prepare(&new.settings).map_err(failed)?;
+        let ground = Arc::new(new.ground(prepared.accounts()));
+        self.lanes.apply(prepared);
+        self.live.admin_hosts.send_replace(Arc::new(new.settings.admin_hosts.clone()));
+        if new.settings.limits.backlog != self.workspace.settings.limits.backlog
+            && let Err(error) = self.store.limit_backlog(new.settings.limits.backlog).await
+        {
+            tracing::error!(%error, "`limits.backlog` stays as it was");
+        }
+        let (old, now) = (&self.workspace.settings, &new.settings);
+        let fixed = [
+            ("listen", old.listen != now.listen),
+            ("admin", old.admin != now.admin),
+            ("store", old.store != now.store),
+        ];
+        self.wrong = fixed
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(key, _)| {
+                let message = format!("`{key}` was changed; that takes effect with the next start");
+                Diagnostic::warning(file, 0, 0, message).with_hint("stop the engine and run it again")
+            })
+            .collect();
+        // What is in force stays what the next change is compared with.
+        let (listen, admin, store) = (old.listen, old.admin, old.store.clone());
+        self.workspace = new;
+        let settings = &mut self.workspace.settings;
+        (settings.listen, settings.admin, settings.store) = (listen, admin, store);
+        tracing::info!("the settings are live");
+        Ok(ground)
+    }
+
+    /// Keeps a set of flows and makes it live.
+    async fn publish(&self, catalog: Catalog, versions: Option<&Versions>) -> Result<(), StoreError> {
+        let before = self.live.catalog.borrow().clone();
+        let (published, kept) = {
+            let library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+            let published = library.differs(&catalog);
+            let good = published.new.iter().map(|flow| (flow.file.clone(), Versions::row(flow))).collect();
+            let gone = published.gone.clone();
+            (published, KeptFlows { good, gone })
+        };
+        if !kept.good.is_empty() || !kept.gone.is_empty() {
+            self.store.keep_flows(kept).await?;
+        }
+        tell(&before, &catalog);
+        self.library.lock().unwrap_or_else(PoisonError::into_inner).published(&catalog, &published);
+        self.live.catalog.send_replace(Arc::new(catalog));
+        if let Some(versions) = versions {
+            published.replaced.into_iter().for_each(|flow| versions.retire(flow));
+        }
+        Ok(())
+    }
+}
+
+/// Why a reloader could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// An account cannot be made.
+    #[error("{0}")]
+    Account(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Says what is new.
+fn tell(before: &Catalog, now: &Catalog) {
+    let known: BTreeSet<String> = before.findings.iter().map(ToString::to_string).collect();
+    for finding in &now.findings {
+        let text = finding.to_string();
+        match finding.severity {
+            _ if known.contains(&text) => {}
+            Severity::Error => tracing::error!("{text}"),
+            Severity::Warning => tracing::warn!("{text}"),
+        }
+    }
+    if before.hash != now.hash || before.stale.len() != now.stale.len() {
+        tracing::info!(flows = now.flows.len(), stale = now.stale.len(), hash = %now.hash, "the flows are live");
+    }
+}
+
+/// Whether git is changing the files of this folder.
+fn git_works(root: &Path) -> bool {
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let Some(git) = root.ancestors().map(|folder| folder.join(".git")).find(|git| git.exists()) else {
+        return false;
+    };
+    // In a worktree it is a file that says where the folder is.
+    let named = std::fs::read_to_string(&git).ok();
+    let named = named.as_deref().and_then(|text| text.trim().strip_prefix("gitdir: ")).map(PathBuf::from);
+    let folder = match named {
+        Some(named) => git.parent().unwrap_or(&root).join(named),
+        None => git,
+    };
+    folder.join("index.lock").exists()
+}
+
+/// Waits until git has done what it does, but not for ever: a lock may be left behind.
+async fn git_rests(root: &Path) {
+    let begun = Instant::now();
+    while begun.elapsed() < GIT && git_works(root) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

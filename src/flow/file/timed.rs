@@ -1,0 +1,56 @@
+//! The triggers by the clock in a flow file: `cron`, `every`, `at`.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::node::{Fields, Findings, Node, Yaml};
+use super::parts;
+use crate::flow::schedule::Schedule;
+use crate::flow::{Missed, Timed};
+use crate::units::parse_duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads the short form (a line) or the long one.
+pub fn cron(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Timed> {
+    let with = |schedule: Schedule| Timed { kind: "cron", schedule, missed: Missed::Latest, not_after: HOUR };
+    if !matches!(node.value, Yaml::Map(_)) {
+        return node.parsed("cron", |line| Schedule::cron(line, zone.clone()), findings).map(with);
+    }
+    let keys = ["schedule", "timezone", "missed", "not_after", "jitter", "except"];
+    let mut fields = Fields::of(node, "a cron trigger", &keys, findings)?;
+    for key in ["jitter", "except"] {
+        if let Some(node) = fields.take(key) {
+            findings.not_yet(node, key);
+        }
+    }
+    let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| zone.clone());
+    let missed = |word: &str| match word {
+        "skip" => Ok(Missed::Skip),
+        "latest" => Ok(Missed::Latest),
+        "all" => Ok(Missed::All),
+        other => Err(format!("`{other}` is none of `skip`, `latest`, `all`")),
+    };
+    let missed = fields.parsed("missed", missed, findings).unwrap_or(Missed::Latest);
+    let not_after = fields.parsed("not_after", parse_duration, findings).unwrap_or(HOUR);
+    let Some(line) = fields.take("schedule") else {
+        findings.at(node, "a cron trigger needs a `schedule`").hint("add `schedule: \"0 9 * * MON-FRI\"`");
+        return None;
+    };
+    let schedule = line.parsed("schedule", |line| Schedule::cron(line, zone), findings)?;
+    Some(Timed { missed, not_after, ..with(schedule) })
+}
+
+/// Reads an interval.
+pub fn every(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Timed> {
+    let schedule = node.parsed("every", |text| Schedule::every(text, zone.clone()), findings)?;
+    Some(Timed { kind: "every", schedule, missed: Missed::Latest, not_after: HOUR })
+}
+
+/// Reads an instant.
+pub fn at(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Timed> {
+    let schedule = node.parsed("at", |text| Schedule::at(text, zone.clone()), findings)?;
+    Some(Timed { kind: "at", schedule, missed: Missed::Latest, not_after: DAY })
+}

@@ -1,0 +1,219 @@
+//! From files to a set of flows, again and again: only what changed is read again, and a file that
+//! is broken keeps its last good version.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Flow;
+use super::catalog::{Candidate, Catalog, Ground, Standing};
+use super::file::{self, Surroundings};
+use super::sources::Sources;
+use crate::clock::{after, rfc3339};
+use crate::model::diagnostic::Diagnostic;
+
+/// A file is let go when it has been away for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// All flow files of a workspace, read.
+pub struct Library {
+    sources: Sources,
+    ground: Arc<Ground>,
+    readings: BTreeMap<String, Reading>,
+    problems: Vec<Diagnostic>,
+    /// The last good version of each file, compiled.
+    good: BTreeMap<String, Arc<Flow>>,
+    /// The same by id; at first, what the store has kept.
+    kept: BTreeMap<String, String>,
+    /// Files that had a good version and are away since then.
+    away: BTreeMap<String, Timestamp>,
+}
+
+/// What a flow file was found to be.
+struct Reading {
+    outcome: Result<Arc<Flow>, Vec<Diagnostic>>,
+    /// Script files that it was read against, those that are missing included.
+    needs: BTreeSet<String>,
+}
+
+/// What a look found.
+pub struct Changes {
+    /// Whether `postrider.yaml` or `.env` is another one now.
+    pub settings: bool,
+    /// Whether anything else is.
+    pub flows: bool,
+    /// Something was changed just now: look again in a moment.
+    pub fresh: bool,
+}
+
+impl Library {
+    /// Nothing read yet. `kept` are the last good versions by file, as the store has them.
+    pub fn new(root: &Path, ground: Arc<Ground>, kept: BTreeMap<String, String>) -> Self {
+        Self {
+            sources: Sources::new(root),
+            ground,
+            readings: BTreeMap::new(),
+            problems: Vec::new(),
+            good: BTreeMap::new(),
+            kept,
+            away: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the files again even if they look as before.
+    pub fn doubt(&mut self) {
+        self.sources.doubt();
+    }
+
+    /// Looks at the files, and reads the flows that are made of changed ones.
+    pub fn look(&mut self) -> Changes {
+        let scan = self.sources.look();
+        let settings = scan.changed.contains("postrider.yaml") || scan.changed.contains(".env");
+        let had_problems = std::mem::replace(&mut self.problems, scan.problems);
+        let mut flows = had_problems != self.problems;
+        self.readings.retain(|path, _| !(scan.changed.contains(path) && self.sources.text(path).is_none()));
+        let stale = |path: &str| {
+            scan.changed.contains(path)
+                || self
+                    .readings
+                    .get(path)
+                    .is_none_or(|known| known.needs.iter().any(|need| scan.changed.contains(need)))
+        };
+        let paths: Vec<String> = self.sources.flows().filter(|path| stale(path)).map(str::to_owned).collect();
+        flows |= !paths.is_empty() || scan.changed.iter().any(|path| path.starts_with("flows/"));
+        for path in paths {
+            self.read(&path);
+        }
+        Changes { settings, flows, fresh: scan.fresh }
+    }
+
+    /// Takes other settings: all flows are read again against them.
+    pub fn settle_on(&mut self, ground: Arc<Ground>) {
+        let same = self.ground.environment == ground.environment && self.ground.zone == ground.zone;
+        self.ground = ground;
+        if !same {
+            for path in self.sources.flows().map(str::to_owned).collect::<Vec<_>>() {
+                self.read(&path);
+            }
+        }
+    }
+
+    fn read(&mut self, path: &str) {
+        let needs = RefCell::new(BTreeSet::new());
+        let script = |name: &str| {
+            let path = format!("scripts/{name}");
+            let text = self.sources.text(&path).and_then(Result::ok);
+            needs.borrow_mut().insert(path);
+            text
+        };
+        let Ground { environment, zone, .. } = &*self.ground;
+        let around = Surroundings { script: &script, environment, zone };
+        let outcome = match self.sources.text(path) {
+            Some(Ok(yaml)) => file::read(path, &yaml, &around).map(Arc::new),
+            Some(Err(why)) => Err(vec![Diagnostic::error(path, 0, 0, why)]),
+            None => return,
+        };
+        let needs = needs.into_inner();
+        self.readings.insert(path.into(), Reading { outcome, needs });
+    }
+
+    /// Files that are not what the store has kept as their last good version, with the id of that
+    /// version, as long as nobody has adopted it.
+    pub fn orphans(&self) -> Vec<(String, String)> {
+        let orphan = |(path, reading): (&String, &Reading)| {
+            let kept = self.kept.get(path).filter(|_| !self.good.contains_key(path))?;
+            let same = reading.outcome.as_ref().is_ok_and(|flow| flow.version == *kept);
+            (!same).then(|| (path.clone(), kept.clone()))
+        };
+        self.readings.iter().filter_map(orphan).collect()
+    }
+
+    /// A last good version, built again from what was kept of it.
+    pub fn adopt(&mut self, path: String, flow: Flow) {
+        self.good.insert(path, Arc::new(flow));
+    }
+
+    /// The set of flows as it should be now, and when to look again because a file is away.
+    pub fn catalog(&mut self, now: Timestamp) -> (Catalog, Option<Timestamp>) {
+        let mut candidates = Vec::new();
+        let mut findings = self.problems.clone();
+        for (path, reading) in &self.readings {
+            let good = self.good.get(path);
+            match &reading.outcome {
+                Ok(flow) => {
+                    let standing = match self.kept.get(path) {
+                        Some(version) if *version == flow.version => Standing::Same,
+                        Some(_) => Standing::Changed,
+                        None => Standing::New,
+                    };
+                    candidates.push(Candidate {
+                        flow: flow.clone(),
+                        standing,
+                        wrong: Vec::new(),
+                        before: good.cloned(),
+                    });
+                }
+                Err(wrong) => match good {
+                    Some(flow) => candidates.push(Candidate {
+                        flow: flow.clone(),
+                        standing: Standing::Same,
+                        wrong: wrong.clone(),
+                        before: None,
+                    }),
+                    None => findings.extend(wrong.iter().cloned()),
+                },
+            }
+        }
+        let readings = &self.readings;
+        self.away.retain(|path, _| !readings.contains_key(path));
+        let mut next = None;
+        for (path, flow) in self.good.iter().filter(|(path, _)| !readings.contains_key(*path)) {
+            let until = after(*self.away.entry(path.clone()).or_insert(now), PATIENCE);
+            if until <= now {
+                continue;
+            }
+            next = Some(next.map_or(until, |next: Timestamp| next.min(until)));
+            let message = format!("the file is gone; its flow is let go at {}", rfc3339(until));
+            let wrong = vec![Diagnostic::warning(path, 0, 0, message)];
+            candidates.push(Candidate { flow: flow.clone(), standing: Standing::Away, wrong, before: None });
+        }
+        (Catalog::of(candidates, findings, self.ground.clone()), next)
+    }
+
+    /// How a set differs from the one that is live.
+    pub fn differs(&self, catalog: &Catalog) -> Published {
+        let live: BTreeMap<&str, &Arc<Flow>> = catalog.flows.values().map(|flow| (flow.file.as_str(), flow)).collect();
+        let new = |flow: &&&Arc<Flow>| self.kept.get(&flow.file) != Some(&flow.version);
+        // A file that is broken and whose last good version could not be built keeps its claim.
+        let claims = |path: &str| live.contains_key(path) || self.readings.contains_key(path);
+        let replaced =
+            |(path, old): &(&String, &Arc<Flow>)| live.get(path.as_str()).is_none_or(|new| new.version != old.version);
+        Published {
+            new: live.values().filter(new).map(|flow| (*flow).clone()).collect(),
+            gone: self.kept.keys().filter(|path| !claims(path)).cloned().collect(),
+            replaced: self.good.iter().filter(replaced).map(|(_, old)| old.clone()).collect(),
+        }
+    }
+
+    /// The set is live and kept: what it has is the last good version of each file.
+    pub fn published(&mut self, catalog: &Catalog, difference: &Published) {
+        difference.gone.iter().for_each(|path| drop(self.kept.remove(path)));
+        self.kept.extend(difference.new.iter().map(|flow| (flow.file.clone(), flow.version.clone())));
+        self.good = catalog.flows.values().map(|flow| (flow.file.clone(), flow.clone())).collect();
+        self.away.retain(|path, _| self.good.contains_key(path));
+    }
+}
+
+/// How a set of flows differs from the one before.
+pub struct Published {
+    /// Flows that are new or have another version.
+    pub new: Vec<Arc<Flow>>,
+    /// Files that are gone for good.
+    pub gone: Vec<String>,
+    /// Versions that are not live any more.
+    pub replaced: Vec<Arc<Flow>>,
+}

@@ -1,0 +1,98 @@
+//! Which files a watch trigger means: `inbox/*.csv`, `inbox/**/*.csv`.
+
+use std::fmt;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// A pattern of paths below the workspace.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    base: String,
+    glob: GlobMatcher,
+}
+
+impl Pattern {
+    /// Reads a pattern: `*` and `?` stay within one part of a path, `**` crosses parts.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and how it is written.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim().trim_start_matches("./");
+        let refused = |why: &str| Err(format!("`{text}` cannot be watched: {why}"));
+        let parts: Vec<&str> = text.split('/').collect();
+        if text.is_empty() {
+            return Err("a path is missing; write one such as `inbox/*.csv`".into());
+        }
+        if text.starts_with('/') || parts.contains(&"..") {
+            return refused("paths are relative to the workspace and stay inside it");
+        }
+        if text.ends_with('/') {
+            return Err(format!("`{text}` is a folder; write `{text}*` for the files in it"));
+        }
+        if parts.iter().any(|part| part.starts_with('.')) {
+            return refused("hidden files are not for flows");
+        }
+        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
+        let glob = glob.map_err(|error| format!("`{text}` is no pattern: {}", error.kind()))?;
+        let plain = |part: &&str| !part.contains(['*', '?', '[', '{']);
+        // The last part is a file's, wildcard or not.
+        let base: Vec<&str> = parts[..parts.len() - 1].iter().copied().take_while(plain).collect();
+        Ok(Self { text: text.into(), base: base.join("/"), glob: glob.compile_matcher() })
+    }
+
+    /// The folder below which all files lie that it can mean; empty for the workspace itself.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// How many folders below its base a file may lie; none when that is not bounded.
+    pub fn depth(&self) -> Option<usize> {
+        let below = self.text.split('/').count() - self.base.split('/').filter(|part| !part.is_empty()).count();
+        (!self.text.contains("**") && !self.text.contains('{')).then_some(below)
+    }
+
+    /// Whether it means this path, relative to the workspace. Hidden files are never meant.
+    pub fn means(&self, path: &str) -> bool {
+        !path.split('/').any(|part| part.starts_with('.')) && self.glob.is_match(path)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_know_their_folder_and_their_files() {
+        for (text, base, depth, yes, no) in [
+            ("inbox/*.csv", "inbox", Some(1), "inbox/a.csv", "inbox/b/a.csv"),
+            ("./inbox/**/*.csv", "inbox", None, "inbox/b/c/a.csv", "outbox/a.csv"),
+            ("inbox/*/in/*.csv", "inbox", Some(3), "inbox/x/in/a.csv", "inbox/x/a.csv"),
+            ("prices.csv", "", Some(1), "prices.csv", "inbox/prices.csv"),
+            ("data/prices.csv", "data", Some(1), "data/prices.csv", "data/prices.csvx"),
+            ("inbox/*.{csv,txt}", "inbox", None, "inbox/a.txt", "inbox/.a.txt"),
+            ("**/*.csv", "", None, "a/b.csv", ".postrider/b.csv"),
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
+            assert_eq!((pattern.base(), pattern.depth()), (base, depth), "{text}");
+            assert!(pattern.means(yes) && !pattern.means(no), "{text}");
+        }
+        for (text, part) in [
+            ("", "missing"),
+            ("/etc/*", "stay inside"),
+            ("inbox/../../*", "stay inside"),
+            ("inbox/", "write `inbox/*`"),
+            (".postrider/*", "hidden"),
+            ("inbox/[a", "no pattern"),
+        ] {
+            let error = Pattern::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Texts of flow versions, and which of them is the last good one of each file.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Read;
+use super::writer::Work;
+use crate::store::rows::{KeptFlows, VersionRow};
+
+pub fn keep(work: &mut Work<'_>, kept: KeptFlows) -> Read<()> {
+    let mut text = work.tx.prepare_cached("INSERT OR IGNORE INTO versions (id, flow, content) VALUES (?, ?, ?)")?;
+    let mut good = work.tx.prepare_cached("INSERT OR REPLACE INTO good (file, version) VALUES (?, ?)")?;
+    for (file, version) in kept.good {
+        text.execute(params![version.id, version.flow, version.content])?;
+        good.execute(params![file, version.id])?;
+    }
+    let mut gone = work.tx.prepare_cached("DELETE FROM good WHERE file = ?")?;
+    for file in kept.gone {
+        gone.execute([file])?;
+    }
+    Ok(())
+}
+
+pub fn good(connection: &Connection) -> Read<BTreeMap<String, String>> {
+    let mut find = connection.prepare_cached("SELECT file, version FROM good")?;
+    find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+pub fn version(connection: &Connection, id: &str) -> Read<Option<VersionRow>> {
+    let mut find = connection.prepare_cached("SELECT id, flow, content FROM versions WHERE id = ?")?;
+    let row = |row: &Row<'_>| Ok(VersionRow { id: row.get(0)?, flow: row.get(1)?, content: row.get(2)? });
+    find.query_row([id], row).optional()
+}

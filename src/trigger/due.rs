@@ -1,0 +1,173 @@
+//! What is to be done about the instants that a schedule has come past: a pure decision.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::flow::schedule::Schedule;
+use crate::flow::{Missed, Timed};
+use crate::model::occurrence::Fate;
+
+/// While the engine runs an instant may be so late and still counts as met: a busy machine is not
+/// an absent one.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Stretches are counted up to this; more is said to be many.
+const COUNTED: u32 = 10_000;
+
+/// An instant, or a stretch of instants, with its fate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When it was due; of a stretch, the first.
+    pub at: Timestamp,
+    /// Of a stretch, the last.
+    pub until: Option<Timestamp>,
+    /// How many instants this is; none when nobody counted.
+    pub count: Option<u32>,
+    /// What becomes of it. `ran` and `late` begin a run.
+    pub fate: Fate,
+    /// How many earlier instants its run stands for.
+    pub missed: u32,
+}
+
+impl Due {
+    fn one(at: Timestamp, fate: Fate) -> Self {
+        Self { at, until: None, count: Some(1), fate, missed: 0 }
+    }
+
+    /// Whether a run begins.
+    pub fn begins(&self) -> bool {
+        matches!(self.fate, Fate::Ran | Fate::Late)
+    }
+}
+
+/// The fates of all instants behind `position` up to `now`, oldest first. Those up to `since`
+/// passed while nobody was there: that is when the engine, or the flow, began to be.
+pub fn due(timed: &Timed, position: Timestamp, since: Timestamp, now: Timestamp) -> Vec<Due> {
+    let schedule = &timed.schedule;
+    let ago = |span: Duration| now.saturating_sub(span).unwrap_or(Timestamp::MIN);
+    let on_time = since.max(ago(GRACE));
+    let mut fates = Vec::new();
+    match timed.missed {
+        Missed::Skip => fates.extend(stretch(schedule, position, on_time.min(now), Fate::Down)),
+        Missed::Latest | Missed::All => {
+            let horizon = ago(timed.not_after).min(on_time).min(now);
+            // What is exactly as late as allowed is not too late.
+            let horizon = horizon.saturating_sub(Duration::from_millis(1)).unwrap_or(horizon);
+            fates.extend(stretch(schedule, position, horizon, Fate::TooLate));
+            let missed: Vec<Timestamp> = instants(schedule, position.max(horizon), on_time.min(now)).collect();
+            match (timed.missed, missed.as_slice()) {
+                (Missed::All, all) => fates.extend(all.iter().map(|at| Due::one(*at, Fate::Late))),
+                (_, []) => {}
+                (_, [earlier @ .., latest]) => {
+                    let count = u32::try_from(earlier.len()).unwrap_or(u32::MAX);
+                    if let [first, .., last] | [first @ last] = earlier {
+                        let until = (count > 1).then_some(*last);
+                        fates.push(Due { until, count: Some(count), ..Due::one(*first, Fate::Coalesced) });
+                    }
+                    fates.push(Due { missed: count, ..Due::one(*latest, Fate::Late) });
+                }
+            }
+        }
+    }
+    fates.extend(instants(schedule, position.max(on_time), now).map(|at| Due::one(at, Fate::Ran)));
+    fates
+}
+
+/// The instants behind `from`, up to `to`.
+fn instants(schedule: &Schedule, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let next = move |after: Timestamp| schedule.next(after).filter(|at| *at <= to);
+    std::iter::successors(next(from), move |at| next(*at))
+}
+
+/// All of them as one stretch.
+fn stretch(schedule: &Schedule, from: Timestamp, to: Timestamp, fate: Fate) -> Option<Due> {
+    let mut all = instants(schedule, from, to);
+    let first = all.next()?;
+    let (mut count, mut last) = (1, first);
+    for at in all.by_ref().take(COUNTED as usize) {
+        (count, last) = (count + 1, at);
+    }
+    match count > COUNTED {
+        true => Some(Due { until: Some(to), count: None, ..Due::one(first, fate) }),
+        false => Some(Due { until: (count > 1).then_some(last), count: Some(count), ..Due::one(first, fate) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-20T{text}Z").parse().unwrap()
+    }
+
+    fn timed(missed: Missed, not_after: u64) -> Timed {
+        let schedule = Schedule::cron("*/10 * * * *", TimeZone::UTC).unwrap();
+        Timed { kind: "cron", schedule, missed, not_after: Duration::from_secs(not_after * 60) }
+    }
+
+    /// Fates in short: time of day, the last of a stretch, how many, word.
+    fn fates(timed: &Timed, position: &str, since: &str, now: &str) -> Vec<String> {
+        let short = |at: Timestamp| at.strftime("%H:%M").to_string();
+        due(timed, at(position), at(since), at(now))
+            .into_iter()
+            .map(|due| {
+                let until = due.until.map_or(String::new(), |until| format!("-{}", short(until)));
+                let missed = if due.missed > 0 { format!(" for {}", due.missed) } else { String::new() };
+                format!("{}{until} x{} {}{missed}", short(due.at), due.count.unwrap_or(0), due.fate.name())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_instant_that_is_met_runs() {
+        let every = timed(Missed::Latest, 60);
+        assert_eq!(fates(&every, "07:00:00", "06:00:00", "07:09:59"), Vec::<String>::new());
+        assert_eq!(fates(&every, "07:00:00", "06:00:00", "07:10:00"), ["07:10 x1 ran"]);
+        assert_eq!(fates(&every, "07:00:00", "06:00:00", "07:10:09"), ["07:10 x1 ran"]);
+        assert_eq!(fates(&every, "07:10:00", "06:00:00", "07:10:09"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_busy_machine_misses_nothing_and_a_sleeping_one_does() {
+        let mut every = timed(Missed::Latest, 60);
+        every.schedule = Schedule::cron("*/4 * * * * *", TimeZone::UTC).unwrap();
+        let seconds = |now: &str| due(&every, at("07:00:00"), at("06:00:00"), at(now)).len();
+        assert_eq!(seconds("07:00:09"), 2);
+        assert_eq!(due(&every, at("07:00:00"), at("06:00:00"), at("07:00:09"))[1].fate, Fate::Ran);
+        // A minute later: the older ones are one, the last ten seconds are met.
+        let late = due(&every, at("07:00:00"), at("06:00:00"), at("07:01:00"));
+        let words: Vec<_> = late.iter().map(|due| (due.fate.name(), due.count)).collect();
+        assert_eq!(
+            words,
+            [("coalesced", Some(11)), ("late", Some(1)), ("ran", Some(1)), ("ran", Some(1)), ("ran", Some(1))]
+        );
+    }
+
+    #[test]
+    fn what_passed_meanwhile_is_as_the_flow_says() {
+        let from = ("05:55:00", "07:00:30", "07:00:30");
+        let of = |missed, not_after| fates(&timed(missed, not_after), from.0, from.1, from.2);
+        assert_eq!(of(Missed::Latest, 60), ["06:00 x1 too_late", "06:10-06:50 x5 coalesced", "07:00 x1 late for 5"]);
+        assert_eq!(of(Missed::Latest, 15), ["06:00-06:40 x5 too_late", "06:50 x1 coalesced", "07:00 x1 late for 1"]);
+        assert_eq!(of(Missed::Latest, 0), ["06:00-07:00 x7 too_late"]);
+        assert_eq!(of(Missed::Skip, 60), ["06:00-07:00 x7 down"]);
+        assert_eq!(of(Missed::All, 25), ["06:00-06:30 x4 too_late", "06:40 x1 late", "06:50 x1 late", "07:00 x1 late"]);
+        assert_eq!(
+            fates(&timed(Missed::Latest, 60), "06:59:00", "07:00:30", "07:10:00"),
+            ["07:00 x1 late", "07:10 x1 ran"]
+        );
+    }
+
+    #[test]
+    fn years_are_not_counted_one_by_one() {
+        let mut every = timed(Missed::Latest, 1);
+        every.schedule = Schedule::every("1s", TimeZone::UTC).unwrap();
+        let now = at("07:00:00");
+        let found = due(&every, "2006-01-01T00:00:00Z".parse().unwrap(), now, now);
+        assert_eq!(found[0].count, None);
+        assert_eq!((found.len(), found[2].missed), (3, 60));
+    }
+}

@@ -1,0 +1,252 @@
+//! One watch trigger: what its files are, which of them are finished, which are new.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::scan::{Found, Look, content, scan};
+use crate::changes::{Changes, Ear};
+use crate::clock::{SharedClock, after, from_millis, rfc3339};
+use crate::files::Files;
+use crate::flow::{Backlog, Flow, Watch};
+use crate::model::run::NewRun;
+use crate::run::prepare;
+use crate::store::rows::{LedgerRow, Seen, TriggerKey};
+use crate::store::{Store, StoreError};
+use crate::wake::Bell;
+
+/// After a hint, so much time for more of them to come.
+const GATHER: Duration = Duration::from_millis(50);
+/// Without any hint the files are looked at this often; more seldom where a look takes long.
+const LOOK: Duration = Duration::from_secs(10);
+/// After a failure of the store.
+const STORE_REST: Duration = Duration::from_secs(1);
+/// A file that is gone is remembered for so long: a drive may come back with it.
+const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+/// Files recorded in one transaction.
+const CHUNK: usize = 256;
+
+/// What watch triggers work with.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where the ledgers are.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The workspace's files.
+    pub files: Files,
+    /// Hints.
+    pub changes: Changes,
+}
+
+/// One watch trigger.
+pub struct Folder {
+    key: TriggerKey,
+    around: Surroundings,
+    rule: watch::Receiver<(Arc<Flow>, Watch)>,
+    bell: Bell,
+    ears: Vec<Ear>,
+    ledger: HashMap<String, LedgerRow>,
+    /// Files that are being written, as they looked and since when.
+    unsettled: BTreeMap<String, (Look, Timestamp)>,
+    /// Files that are gone, since when.
+    missing: BTreeMap<String, Timestamp>,
+    /// What cannot be read was said once.
+    said: BTreeSet<String>,
+    /// Files that cannot be read, as they looked.
+    unreadable: HashMap<String, Look>,
+    /// What is there counts as seen.
+    take_as_seen: bool,
+}
+
+/// The files that are there already, as a ledger. Blocks.
+pub fn present(files: &Files, watch: &Watch) -> Vec<LedgerRow> {
+    let found = scan(files, &watch.patterns);
+    let row = |path: &String| {
+        let (look, hash) = content(files, path).ok().flatten()?;
+        Some(LedgerRow { path: path.clone(), size: look.size, modified: look.modified, hash, gone_at: None })
+    };
+    found.files.keys().filter_map(row).collect()
+}
+
+impl Folder {
+    /// A trigger that has seen these files. `fresh` says that it was not known before.
+    pub fn new(
+        key: TriggerKey,
+        around: Surroundings,
+        rule: watch::Receiver<(Arc<Flow>, Watch)>,
+        ledger: Vec<LedgerRow>,
+        fresh: bool,
+    ) -> Self {
+        let bell = Bell::default();
+        let watch = rule.borrow().1.clone();
+        let listen = |pattern: &crate::flow::pattern::Pattern| {
+            around.changes.listen(pattern.base(), pattern.depth() != Some(1), &bell)
+        };
+        let ears = watch.patterns.iter().map(listen).collect();
+        Self {
+            key,
+            rule,
+            bell,
+            ears,
+            ledger: ledger.into_iter().map(|row| (row.path.clone(), row)).collect(),
+            unsettled: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            said: BTreeSet::new(),
+            unreadable: HashMap::new(),
+            take_as_seen: !fresh && watch.backlog == Backlog::None,
+            around,
+        }
+    }
+
+    /// Looks until it is dropped.
+    pub async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            let next = match self.turn().await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::error!(flow = %self.key.flow, trigger = %self.key.trigger, %error, "files cannot be recorded yet");
+                    Some(after(self.around.clock.now(), STORE_REST))
+                }
+            };
+            let took = begun.elapsed();
+            let rest = self.rule.borrow().1.poll.unwrap_or(LOOK.max(took.saturating_mul(100)));
+            let look = after(self.around.clock.now(), rest);
+            let at = next.map_or(look, |next| next.min(look));
+            tokio::select! {
+                () = self.bell.rung() => tokio::time::sleep(GATHER.max(took.saturating_mul(5))).await,
+                () = self.around.clock.sleep_until(at) => {}
+                changed = self.rule.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// One look; gives when a file may be finished.
+    async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.ears.iter().for_each(Ear::hold);
+        let (flow, watch) = self.rule.borrow_and_update().clone();
+        let (files, patterns) = (self.around.files.clone(), watch.patterns.clone());
+        let found = tokio::task::spawn_blocking(move || scan(&files, &patterns)).await;
+        let found = found.map_err(|error| StoreError::Other(error.to_string()))?;
+        let now = self.around.clock.now();
+        for why in &found.refused {
+            self.say(why);
+        }
+        self.note(&found, now);
+        let settle = if self.take_as_seen { Duration::ZERO } else { watch.settle };
+        let over = |since: &Timestamp| after(*since, settle) <= now;
+        let finished: Vec<String> =
+            self.unsettled.iter().filter(|(_, (_, since))| over(since)).map(|(path, _)| path.clone()).collect();
+        let mut seen = Vec::new();
+        for path in finished {
+            seen.extend(self.finished(path, &flow, &watch, now).await);
+        }
+        let gone: Vec<String> =
+            self.missing.iter().filter(|(_, since)| over(since)).map(|(path, _)| path.clone()).collect();
+        seen.extend(gone.into_iter().filter_map(|path| self.gone(&path, &flow, &watch, now)));
+        let forget = now.saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
+        let mut seen = seen.into_iter();
+        loop {
+            let chunk: Vec<Seen> = seen.by_ref().take(CHUNK).collect();
+            if chunk.is_empty() {
+                break;
+            }
+            let rows: Vec<LedgerRow> = chunk.iter().map(|seen| seen.row.clone()).collect();
+            self.around.store.see_files(&self.key, chunk, forget).await?;
+            for row in rows {
+                self.unsettled.remove(&row.path);
+                self.missing.remove(&row.path);
+                self.ledger.insert(row.path.clone(), row);
+            }
+        }
+        self.ledger.retain(|_, row| row.gone_at.is_none_or(|at| at >= forget));
+        self.take_as_seen = false;
+        let waiting = self.unsettled.values().map(|(_, since)| since).chain(self.missing.values());
+        Ok(waiting.map(|since| after(*since, watch.settle)).min())
+    }
+
+    /// Takes in how the files look now.
+    fn note(&mut self, found: &Found, now: Timestamp) {
+        for (path, look) in &found.files {
+            let known = self.ledger.get(path);
+            let same = known
+                .is_some_and(|row| row.gone_at.is_none() && Look { size: row.size, modified: row.modified } == *look);
+            self.missing.remove(path);
+            if same || self.unreadable.get(path) == Some(look) {
+                self.unsettled.remove(path);
+            } else if self.unsettled.get(path).is_none_or(|(before, _)| before != look) {
+                self.unsettled.insert(path.clone(), (*look, now));
+            }
+        }
+        self.unsettled.retain(|path, _| found.files.contains_key(path));
+        let lost = |row: &&LedgerRow| row.gone_at.is_none() && !found.files.contains_key(&row.path);
+        for row in self.ledger.values().filter(lost).filter(|row| found.would_show(&row.path)) {
+            self.missing.entry(row.path.clone()).or_insert(now);
+        }
+    }
+
+    /// A file has not changed for long enough: is it new, and does that matter?
+    async fn finished(&mut self, path: String, flow: &Arc<Flow>, watch: &Watch, now: Timestamp) -> Option<Seen> {
+        let (files, name) = (self.around.files.clone(), path.clone());
+        let read = tokio::task::spawn_blocking(move || content(&files, &name)).await;
+        let before = self.unsettled.get(&path)?.0;
+        let (look, hash) = match read {
+            Ok(Ok(Some(read))) => read,
+            // It is gone, and that is no error.
+            Ok(Ok(None)) => {
+                self.unsettled.remove(&path);
+                return None;
+            }
+            Ok(Err(why)) => {
+                self.say(&why);
+                self.unsettled.remove(&path);
+                self.unreadable.insert(path, before);
+                return None;
+            }
+            Err(_) => return None,
+        };
+        if look != before {
+            self.unsettled.insert(path, (look, now));
+            return None;
+        }
+        let known = self.ledger.get(&path);
+        // The same content is the same file, also when it comes back with the time that it had.
+        let same =
+            known.is_some_and(|row| row.hash == hash && (row.gone_at.is_none() || row.modified == look.modified));
+        let (kind, wanted) = match known {
+            Some(row) if row.gone_at.is_none() => ("modified", watch.modified),
+            _ => ("created", watch.created),
+        };
+        let row = LedgerRow { path, size: look.size, modified: look.modified, hash, gone_at: None };
+        let run = (wanted && !same && !self.take_as_seen).then(|| event(flow, kind, &row, now));
+        Some(Seen { row, run })
+    }
+
+    fn gone(&mut self, path: &str, flow: &Arc<Flow>, watch: &Watch, now: Timestamp) -> Option<Seen> {
+        let row = LedgerRow { gone_at: Some(now), ..self.ledger.get(path)?.clone() };
+        let run = (watch.deleted && !self.take_as_seen).then(|| event(flow, "deleted", &row, now));
+        Some(Seen { row, run })
+    }
+
+    fn say(&mut self, why: &str) {
+        if self.said.insert(why.to_owned()) {
+            tracing::warn!(flow = %self.key.flow, "{why}");
+        }
+    }
+}
+
+fn event(flow: &Flow, kind: &str, row: &LedgerRow, now: Timestamp) -> NewRun {
+    let event = json!({
+        "path": row.path,
+        "name": row.path.rsplit('/').next().unwrap_or(&row.path),
+        "kind": kind,
+        "size": row.size,
+        "modified_at": rfc3339(from_millis(row.modified.div_euclid(1_000_000))),
+    });
+    prepare(flow, "watch", &event, now)
+}

@@ -1,0 +1,193 @@
+//! Triggers by the clock and by files: one supervisor arms and disarms them as the set of flows
+//! says, and leaves alone what did not change.
+
+mod clockwork;
+mod due;
+mod folder;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::changes::Changes;
+use crate::clock::{SharedClock, after};
+use crate::files::Files;
+use crate::flow::catalog::Catalog;
+use crate::flow::{Backlog, Flow, Trigger, Watch};
+use crate::model::occurrence::{Fate, Occurrence};
+use crate::shutdown::Shutdown;
+use crate::store::rows::{ArmedRow, NewTrigger, TriggerKey};
+use crate::store::{Store, StoreError};
+use clockwork::Clockwork;
+use folder::{Folder, Surroundings, present};
+
+/// The clock is looked at this often, for it may be set.
+const LOOK: Duration = Duration::from_secs(60);
+/// After a failure of the store.
+const STORE_REST: Duration = Duration::from_secs(1);
+
+/// The supervisor.
+pub struct Supervisor {
+    around: Surroundings,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    /// The set that the triggers are armed by; none at first.
+    armed: Option<Arc<Catalog>>,
+    clockwork: Clockwork,
+    folders: BTreeMap<TriggerKey, Watched>,
+}
+
+/// A watch trigger at work.
+struct Watched {
+    rule: watch::Sender<(Arc<Flow>, Watch)>,
+    task: AbortHandle,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A trigger of a flow, with what it is known by.
+type Armed<'a> = BTreeMap<TriggerKey, (&'a Arc<Flow>, &'a Trigger)>;
+
+impl Supervisor {
+    /// Arms the triggers of the set that is live: when this returns, nothing that comes is missed.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        files: Files,
+        changes: Changes,
+        catalog: watch::Receiver<Arc<Catalog>>,
+    ) -> Result<Self, StoreError> {
+        let around = Surroundings { store, clock, files, changes };
+        let (clockwork, folders) = (Clockwork::default(), BTreeMap::new());
+        let mut supervisor = Self { around, catalog, armed: None, clockwork, folders };
+        supervisor.follow().await?;
+        Ok(supervisor)
+    }
+
+    /// Follows the set and the clock until told to stop.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut again = None;
+        while shutdown.is_running() {
+            let now = self.around.clock.now();
+            let look = after(now, LOOK);
+            let due = self.clockwork.next().map_or(look, |due| due.min(look));
+            let at = again.take().map_or(due, |again: Timestamp| due.max(again));
+            tokio::select! {
+                () = shutdown.draining() => return,
+                Ok(()) = self.catalog.changed() => {}
+                () = self.around.clock.sleep_until(at) => {}
+            }
+            let worked = match self.follow().await {
+                Ok(()) => self.clockwork.fire(&self.around.store, self.around.clock.now()).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = worked {
+                tracing::error!(%error, "triggers have to wait");
+                again = Some(after(self.around.clock.now(), STORE_REST));
+                self.catalog.mark_changed();
+                self.around.clock.sleep_until(after(self.around.clock.now(), STORE_REST)).await;
+            }
+        }
+    }
+
+    /// Arms and disarms by what is different in the set that is live now.
+    async fn follow(&mut self) -> Result<(), StoreError> {
+        let catalog = self.catalog.borrow_and_update().clone();
+        let before = self.armed.clone();
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &catalog)) {
+            return Ok(());
+        }
+        let now = self.around.clock.now();
+        let (old, new) = changed(before.as_deref(), &catalog);
+        // At the start, what is known is what the store knows.
+        let mut known: BTreeMap<TriggerKey, Option<Timestamp>> = old.into_keys().map(|key| (key, None)).collect();
+        if before.is_none() {
+            let rows = self.around.store.armed().await?;
+            known.extend(rows.into_iter().map(|row| (row.key, Some(row.position))));
+        }
+        let gone: Vec<TriggerKey> = known.keys().filter(|key| !new.contains_key(*key)).cloned().collect();
+        let mut come = Vec::new();
+        for (key, (_, trigger)) in new.iter().filter(|(key, _)| !known.contains_key(*key)) {
+            come.push(self.first_seen(key, trigger, now).await);
+        }
+        if !gone.is_empty() || !come.is_empty() {
+            self.around.store.arm(gone.clone(), come.clone()).await?;
+        }
+        for key in &gone {
+            self.clockwork.disarm(key);
+            self.folders.remove(key);
+        }
+        let mut files: BTreeMap<TriggerKey, _> = come.into_iter().map(|new| (new.row.key, new.files)).collect();
+        for (key, (flow, trigger)) in new {
+            match (trigger, known.get(&key)) {
+                (Trigger::Timed(timed), Some(None)) => self.clockwork.update(&key, flow, timed),
+                (Trigger::Timed(timed), position) => {
+                    self.clockwork.arm(key, flow, timed, position.copied().flatten().unwrap_or(now), now);
+                }
+                (Trigger::Watch(watch), Some(None)) => {
+                    if let Some(watched) = self.folders.get(&key) {
+                        watched.rule.send_replace((flow.clone(), watch.clone()));
+                    }
+                }
+                (Trigger::Watch(watch), position) => {
+                    let ledger = match files.remove(&key) {
+                        Some(files) => files,
+                        None => self.around.store.ledger(&key).await?,
+                    };
+                    let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
+                    let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger, position.is_none());
+                    let task = tokio::spawn(folder.run()).abort_handle();
+                    self.folders.insert(key, Watched { rule, task });
+                }
+                (Trigger::Webhook(_), _) => {}
+            }
+        }
+        self.armed = Some(catalog);
+        Ok(())
+    }
+
+    /// What is past, or there, when a trigger is first seen is nothing that happened to it.
+    async fn first_seen(&self, key: &TriggerKey, trigger: &Trigger, now: Timestamp) -> NewTrigger {
+        let past = match trigger {
+            Trigger::Timed(timed) => timed.schedule.only().filter(|at| *at <= now),
+            _ => None,
+        };
+        let past = past.map(|at| Occurrence::new(at, Fate::BeforeKnown));
+        let mut files = Vec::new();
+        if let Trigger::Watch(watch) = trigger
+            && watch.backlog != Backlog::All
+        {
+            let (watch, below) = (watch.clone(), self.around.files.clone());
+            files = tokio::task::spawn_blocking(move || present(&below, &watch)).await.unwrap_or_default();
+        }
+        NewTrigger { row: ArmedRow { key: key.clone(), position: now }, past, files }
+    }
+}
+
+/// The triggers with a state of those flows that are not the same in both sets.
+fn changed<'a>(before: Option<&'a Catalog>, now: &'a Catalog) -> (Armed<'a>, Armed<'a>) {
+    let same = |flow: &Arc<Flow>, other: Option<&Catalog>| {
+        other.and_then(|other| other.flow(&flow.name)).is_some_and(|other| Arc::ptr_eq(flow, other))
+    };
+    let of = |set: &'a Catalog, other: Option<&Catalog>| {
+        let flows = set.flows.values().filter(|flow| flow.enabled && !same(flow, other));
+        let triggers = flows.flat_map(|flow| flow.triggers.iter().map(move |trigger| (flow, trigger)));
+        let keyed = triggers.filter_map(|(flow, trigger)| {
+            let key = TriggerKey { flow: flow.name.clone(), trigger: trigger.key()?.into() };
+            Some((key, (flow, trigger)))
+        });
+        keyed.collect()
+    };
+    (before.map_or_else(BTreeMap::new, |before| of(before, Some(now))), of(now, before))
+}
