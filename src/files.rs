@@ -2,8 +2,12 @@
 //! secret or outside.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
+
+/// Most bytes of a file that a script reads as text.
+const LARGEST_TEXT: u64 = 8 << 20;
 
 /// A folder whose files may be read.
 #[derive(Clone, Debug)]
@@ -34,6 +38,42 @@ impl Files {
             Ok(about) if about.is_file() => Ok(file),
             _ => Err(format!("`{path}` cannot be read: it is no regular file")),
         }
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also for one that is larger than 8 MiB, or no UTF-8.
+    pub fn text(&self, path: &str) -> Result<String, String> {
+        let file = self.open(path)?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST_TEXT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        if bytes.len() as u64 > LARGEST_TEXT {
+            return Err(format!("`{path}` is larger than {} MiB", LARGEST_TEXT >> 20));
+        }
+        String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))
+    }
+
+    /// The files in a folder, as paths, sorted; without hidden ones and folders.
+    ///
+    /// # Errors
+    /// A sentence that names the path and says why it cannot be looked into.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, String> {
+        let folder = path.trim_end_matches('/');
+        let failed = |error: std::io::Error| format!("`{path}` cannot be looked into: {error}");
+        let real = if matches!(folder, "" | ".") { self.root.clone() } else { self.resolve(folder)? };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(real).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            let below = if matches!(folder, "" | ".") { name } else { format!("{folder}/{name}") };
+            if self.resolve(&below).is_ok_and(|real| real.is_file()) {
+                files.push(below);
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 
     /// Where a file or folder really is, if it may be read.

@@ -135,6 +135,9 @@ impl Engine {
             blobs,
             waiters: waiters.clone(),
         });
+        let files = context.files.clone();
+        let supervisor = Supervisor::open(store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
+
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let board = Board::new(threads);
         start_threads(threads, &board, &context, &Handle::current()).map_err(system)?;
@@ -145,8 +148,6 @@ impl Engine {
         services.spawn(mover.run(shutdown.clone()));
         let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
         services.spawn(dispatcher.run(shutdown.clone()));
-        let files = context.files.clone();
-        let supervisor = Supervisor::open(store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
         services.spawn(supervisor.run(shutdown.clone()));
         services.spawn(Waker::new(store.clone(), clock.clone(), signals.run_timer.clone()).run(shutdown.clone()));
         let address = Address {

@@ -2,6 +2,8 @@
 
 mod check;
 mod client;
+mod init;
+mod next;
 mod run;
 mod show;
 mod table;
@@ -31,8 +33,12 @@ struct Cli {
 enum Command {
     /// Run the engine until it is told to stop.
     Run(RunArgs),
+    /// Make a workspace: example flows to begin with. Never overwrites anything.
+    Init,
     /// Check settings, flows and scripts; needs no running engine.
     Check,
+    /// Show when schedules are due next; needs no running engine.
+    Next(NextArgs),
     /// Start a flow by hand.
     Trigger(TriggerArgs),
     /// List the flows that are live.
@@ -66,6 +72,18 @@ struct RunArgs {
     /// The state file.
     #[arg(long, value_name = "FILE")]
     store: Option<String>,
+}
+
+#[derive(Args)]
+struct NextArgs {
+    /// Only of this flow.
+    flow: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 10)]
+    count: usize,
+    /// From this time on, such as 2026-12-01T09:00; else from now on.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
 }
 
 #[derive(Args)]
@@ -214,7 +232,9 @@ pub fn main() -> ExitCode {
     let place = client::Place { root: cli.workspace, json: cli.json };
     let result = match cli.command {
         Command::Run(_) => run::run(&place.root, flags),
+        Command::Init => init::init(&place),
         Command::Check => check::check(&place),
+        Command::Next(args) => next::next(&place, &args),
         Command::Trigger(args) => show::trigger(&place, &args),
         Command::Flows { name } => show::flows(&place, name.as_deref()),
         Command::Runs(args) => show::runs(&place, &args),

@@ -55,25 +55,44 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
     place.print(&answer, |answer| {
         let flows: Vec<&Value> = if name.is_some() { vec![answer] } else { rows(answer, "flows").collect() };
         let row = |flow: &&Value| {
-            let triggers =
-                rows(flow, "triggers").map(|trigger| format!("{} {}", cell(&trigger["kind"]), cell(&trigger["path"])));
-            let triggers = triggers.collect::<Vec<_>>().join(", ");
+            let triggers = rows(flow, "triggers").map(trigger_gist).collect::<Vec<_>>().join(", ");
+            let next = rows(flow, "triggers").filter_map(|trigger| trigger["next_at"].as_str()).min();
             let version: String = cell(&flow["version"]).chars().take(8).collect();
-            let enabled = if flow["enabled"] == json!(true) { "yes" } else { "no" };
+            let live = match (&flow["enabled"], &flow["stale"]) {
+                (Value::Bool(false), _) => "disabled",
+                (_, Value::Bool(true)) => "stale",
+                _ => "yes",
+            };
             let triggers = if triggers.is_empty() { "-".to_owned() } else { triggers };
-            vec![cell(&flow["name"]), enabled.into(), triggers, version, cell(&flow["last_run"]["state"])]
+            let next = next.unwrap_or("-").to_owned();
+            vec![cell(&flow["name"]), live.into(), triggers, next, version, cell(&flow["last_run"]["state"])]
         };
         let list: Vec<Vec<String>> = flows.iter().map(row).collect();
         table(
-            &["FLOW", "ENABLED", "TRIGGERS", "VERSION", "LAST RUN"],
+            &["FLOW", "LIVE", "TRIGGERS", "NEXT", "VERSION", "LAST RUN"],
             &list,
-            "there are no flows; add one below flows/",
+            "there are no flows; add one below flows/, or try `postrider init`",
         );
         for finding in rows(answer, "diagnostics") {
-            say(format_args!("{}:{}: {}", cell(&finding["file"]), cell(&finding["line"]), cell(&finding["message"])));
+            let message = finding["message"].as_str().unwrap_or_default();
+            let place = match &finding["line"] {
+                Value::Number(line) if line.as_u64() != Some(0) => format!("{}:{line}", cell(&finding["file"])),
+                _ => cell(&finding["file"]),
+            };
+            say(format_args!("{place}: {message}"));
         }
     });
     Ok(())
+}
+
+/// A trigger in a few words.
+fn trigger_gist(trigger: &Value) -> String {
+    let what = ["path", "schedule"].into_iter().map(|name| &trigger[name]).find(|value| !value.is_null());
+    let what = match what {
+        Some(what) => cell(what),
+        None => trigger["paths"].as_array().into_iter().flatten().map(cell).collect::<Vec<_>>().join(" "),
+    };
+    format!("{} {what}", cell(&trigger["kind"]))
 }
 
 pub fn runs(place: &Place, args: &RunsArgs) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 
 use super::House;
-use super::api::{accounts, flows, messages, runs, sandbox};
+use super::api::{accounts, flows, messages, occurrences, runs, sandbox};
 use super::error::Refused;
 
 /// Its routes.
@@ -25,6 +25,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/messages", get(messages::list).post(messages::send))
         .route("/messages/{id}", get(messages::show))
         .route("/messages/{id}/{decision}", post(messages::decide))
+        .route("/occurrences", get(occurrences::list))
         .route("/accounts", get(accounts::list))
         .route("/sandbox/messages", get(sandbox::list))
         .fallback(|| async { Refused::missing("the API has no such route") })

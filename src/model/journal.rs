@@ -29,6 +29,12 @@ pub enum Kind {
     Cancel,
     /// `sleep`, `sleep_until`.
     Sleep,
+    /// `files::read`, `files::lines`, `files::csv`.
+    FileRead,
+    /// `files::exists`.
+    FileExists,
+    /// `files::list`.
+    FileList,
     /// `kv::get`.
     KvGet,
     /// `kv::set`.
@@ -151,6 +157,21 @@ pub enum Read {
     },
     /// A copy of a file below the workspace, taken now.
     Snapshot {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// The text of a file below the workspace.
+    File {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// Whether there is such a file or folder.
+    Exists {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// The files in a folder.
+    List {
         /// Relative to the workspace.
         path: String,
     },

@@ -294,11 +294,17 @@ async fn answer(
             Some(known) => json!(known),
             None => Value::Null,
         },
-        Question::Read(Read::Snapshot { path }) => match snapshot(context, path) {
-            Ok(snapshot) => snapshot_answer(&snapshot),
-            Err(error) => return Ok(Err(ScriptError::new("file", error))),
-        },
+        Question::Read(Read::File { path }) => return Ok(of_file(context.files.text(path).map(Value::String))),
+        Question::Read(Read::List { path }) => return Ok(of_file(context.files.list(path).map(|list| json!(list)))),
+        Question::Read(Read::Exists { path }) => context.files.resolve(path).is_ok().into(),
+        Question::Read(Read::Snapshot { path }) => {
+            return Ok(of_file(snapshot(context, path).map(|copy| snapshot_answer(&copy))));
+        }
     }))
+}
+
+fn of_file(read: Result<Value, String>) -> Answer {
+    read.map_err(|error| ScriptError::new("file", error))
 }
 
 /// Copies a file that is to be sent.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::due::{Due, due};
 use crate::clock::rfc3339;
 use crate::flow::{Flow, Timed};
-use crate::model::occurrence::Occurrence;
+use crate::model::occurrence::{Fate, Occurrence};
 use crate::run::prepare;
 use crate::store::rows::{ArmedRow, Firing, TriggerKey};
 use crate::store::{Store, StoreError};
@@ -140,7 +140,14 @@ fn occurrence(item: &Item, due: Due, now: Timestamp) -> Occurrence {
     if !due.begins() || due.missed > 0 {
         tracing::info!(flow = %item.flow.name, at = %rfc3339(due.at), fate = due.fate.name(), "a time passed while nobody was there");
     }
+    let reason = match due.fate {
+        Fate::TooLate => Some(format!("later than `not_after` ({})", format_duration(item.timed.not_after))),
+        Fate::Coalesced => Some("a later one stands for it".into()),
+        Fate::Down => Some("nobody was there, and `missed` is `skip`".into()),
+        _ => None,
+    };
     Occurrence {
+        reason,
         until: due.until,
         count: due.count,
         late_by: run.as_ref().map(|_| late),

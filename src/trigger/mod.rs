@@ -77,16 +77,13 @@ impl Supervisor {
 
     /// Follows the set and the clock until told to stop.
     pub async fn run(mut self, shutdown: Shutdown) {
-        let mut again = None;
         while shutdown.is_running() {
-            let now = self.around.clock.now();
-            let look = after(now, LOOK);
+            let look = after(self.around.clock.now(), LOOK);
             let due = self.clockwork.next().map_or(look, |due| due.min(look));
-            let at = again.take().map_or(due, |again: Timestamp| due.max(again));
             tokio::select! {
                 () = shutdown.draining() => return,
                 Ok(()) = self.catalog.changed() => {}
-                () = self.around.clock.sleep_until(at) => {}
+                () = self.around.clock.sleep_until(due) => {}
             }
             let worked = match self.follow().await {
                 Ok(()) => self.clockwork.fire(&self.around.store, self.around.clock.now()).await,
@@ -94,9 +91,12 @@ impl Supervisor {
             };
             if let Err(error) = worked {
                 tracing::error!(%error, "triggers have to wait");
-                again = Some(after(self.around.clock.now(), STORE_REST));
                 self.catalog.mark_changed();
-                self.around.clock.sleep_until(after(self.around.clock.now(), STORE_REST)).await;
+                let rest = self.around.clock.sleep_until(after(self.around.clock.now(), STORE_REST));
+                tokio::select! {
+                    () = shutdown.draining() => return,
+                    () = rest => {}
+                }
             }
         }
     }
@@ -163,7 +163,10 @@ impl Supervisor {
             Trigger::Timed(timed) => timed.schedule.only().filter(|at| *at <= now),
             _ => None,
         };
-        let past = past.map(|at| Occurrence::new(at, Fate::BeforeKnown));
+        let past = past.map(|at| Occurrence {
+            reason: Some("it was past when the flow was first seen".into()),
+            ..Occurrence::new(at, Fate::BeforeKnown)
+        });
         let mut files = Vec::new();
         if let Trigger::Watch(watch) = trigger
             && watch.backlog != Backlog::All

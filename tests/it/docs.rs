@@ -160,11 +160,15 @@ fn the_example_flows_are_good_and_work_on_the_sandbox() {
     }
     assert!(binary::said(folder.path(), &["check"]).contains("nothing to complain about"));
     let _process = Process::start(folder.path());
-    let event =
-        r#"{"trigger":"webhook","body":{"id":"A-17","customer":{"name":"Ada","phone":"+15417543010"},"total":42.05}}"#;
+    let event = r#"{"trigger":"webhook","body":{"id":"A-17","name":"Ada","phone":"+15417543010","total":42.05}}"#;
     write(folder.path(), "event.json", event);
     binary::said(folder.path(), &["trigger", "order-received", "--event", "event.json", "--wait"]);
     binary::said(folder.path(), &["trigger", "hello", "--wait"]);
+    binary::said(folder.path(), &["trigger", "morning-reminder", "--wait"]);
+    binary::said(folder.path(), &["trigger", "two-day-follow-up", "--event", "event.json"]);
+    write(folder.path(), "inbox/people.csv", "name,phone,text\nAda,+15417543010,your parcel is here\n");
+    write(folder.path(), "event.json", r#"{"trigger":"watch","path":"inbox/people.csv","name":"people.csv"}"#);
+    binary::said(folder.path(), &["trigger", "csv-inbox", "--event", "event.json", "--wait"]);
     binary::said(
         folder.path(),
         &["trigger", "ops-alert", "--event", "failed.json"].map(|arg| {

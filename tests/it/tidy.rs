@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Modules by row; imports may only point to a lower one.
-const ROWS: [&[&str]; 9] = [
-    &["blobs", "changes", "clock", "files", "id", "memory", "secret", "shutdown", "telemetry", "units", "wake"],
+const ROWS: [&[&str]; 10] = [
+    &["blobs", "clock", "files", "id", "memory", "secret", "shutdown", "telemetry", "units", "wake"],
+    &["changes"],
     &["model"],
     &["store", "transport", "script"],
     &["flow", "outbox"],

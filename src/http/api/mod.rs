@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod flows;
 pub mod messages;
+pub mod occurrences;
 pub mod runs;
 pub mod sandbox;
 
@@ -48,6 +49,12 @@ impl Query {
     /// What `parse` makes of it.
     pub fn parsed<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Refused> {
         self.get(name).map(parse).transpose().map_err(|error| Refused::bad(format!("`{name}`: {error}")))
+    }
+
+    /// An instant.
+    pub fn time(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
+        let sound = |text: &str| text.parse().map_err(|_| format!("`{text}` is no time such as 2026-12-01T09:00:00Z"));
+        self.parsed(name, sound)
     }
 
     /// How many rows.

@@ -34,9 +34,7 @@ pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) ->
         state: stored,
         only,
         without,
-        since: query.parsed("since", |text| {
-            text.parse().map_err(|_| format!("`{text}` is no time such as 2026-12-01T09:00:00Z"))
-        })?,
+        since: query.time("since")?,
         after: query.parsed("after", str::parse)?,
         limit,
     };

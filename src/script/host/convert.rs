@@ -36,7 +36,7 @@ fn json_stringify(ctx: &NativeCallContext, value: Dynamic) -> HostResult<String>
 }
 
 /// Rows as maps by the first row's names, or as arrays with `#{ header: false }`.
-fn csv_parse(ctx: &NativeCallContext, text: &str, options: Map) -> HostResult<Array> {
+pub fn csv_parse(ctx: &NativeCallContext, text: &str, options: Map) -> HostResult<Array> {
     room(ctx, text.len() as u64 * SWELLING)?;
     let mut header = true;
     let mut delimiter = b',';

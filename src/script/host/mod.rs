@@ -2,6 +2,7 @@
 
 mod chance;
 mod convert;
+mod files;
 mod keys;
 mod options;
 mod say;
@@ -23,6 +24,7 @@ pub fn register(module: &mut Module) {
 /// The functions in a namespace: `kv::get`, `json::parse`, ...
 pub fn spaces() -> Vec<(&'static str, Module)> {
     let mut spaces = convert::spaces();
+    spaces.push(("files", files::space()));
     spaces.push(("kv", keys::space()));
     spaces.push(("log", say::space()));
     spaces.push(("time", super::time::space()));

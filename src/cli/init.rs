@@ -1,0 +1,58 @@
+//! `init`: a workspace to begin with.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+
+use super::Failure;
+use super::client::Place;
+use super::table::say;
+
+/// What is written where there is nothing yet. The flows are the examples of this repository.
+const FILES: [(&str, &str); 6] = [
+    ("flows/morning-reminder.yaml", include_str!("../../flows/morning-reminder.yaml")),
+    ("flows/order-received.yaml", include_str!("../../flows/order-received.yaml")),
+    ("flows/csv-inbox.yaml", include_str!("../../flows/csv-inbox.yaml")),
+    ("inbox/.gitkeep", ""),
+    (".gitignore", "# What Postrider keeps, and secrets.\n/.postrider/\n.env\n"),
+    (
+        ".env.example",
+        "# Copy this file to .env and fill it in: secrets belong there, and .env is never committed.\n\
+         # Flows name them as ${NAME} under `params` and `verify`, settings anywhere.\n\
+         #ORDERS_TOKEN=a-long-random-text\n#GOWA_AUTH=user:password\n",
+    ),
+];
+
+pub fn init(place: &Place) -> Result<(), Failure> {
+    let (mut written, mut kept) = (Vec::new(), Vec::new());
+    for (path, text) in FILES {
+        let file = place.root.join(path);
+        let failed = |error: std::io::Error| Failure::Said(format!("{} cannot be written: {error}", file.display()));
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        // Made only if it is not there, whatever happens meanwhile.
+        match OpenOptions::new().write(true).create_new(true).open(&file) {
+            Ok(mut new) => {
+                new.write_all(text.as_bytes()).map_err(failed)?;
+                written.push(path);
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => kept.push(path),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    if place.json {
+        say(format_args!("{}", serde_json::json!({ "written": written, "kept": kept })));
+        return Ok(());
+    }
+    for path in written {
+        say(format_args!("wrote  {path}"));
+    }
+    for path in kept {
+        say(format_args!("kept   {path}, which was there already"));
+    }
+    say(format_args!("\nNow run `postrider run`, and in a second terminal here:"));
+    say(format_args!("  postrider trigger morning-reminder    starts a flow by hand"));
+    say(format_args!("  postrider sandbox list                shows what arrived on the phones"));
+    say(format_args!("Edit a file below flows/ and save it: it is live a moment later."));
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! `next`: when schedules are due, by the same code that the engine counts with.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::check::report;
+use super::client::Place;
+use super::table::{say, table};
+use super::{Failure, NextArgs};
+use crate::app::Workspace;
+use crate::clock::{Clock, SystemClock, rfc3339};
+use crate::config::Flags;
+use crate::flow::{Flow, Trigger};
+use crate::script::time::parse_moment;
+use crate::units::nearest;
+
+/// Most instants that are shown.
+const MOST: usize = 10_000;
+
+pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
+    let workspace = Workspace::open(&place.root, Flags::default(), std::env::vars()).map_err(|findings| {
+        report(&place.root, &findings);
+        Failure::Reported
+    })?;
+    let from = match &args.from {
+        Some(text) => {
+            parse_moment(text, &workspace.settings.zone).map_err(|error| format!("--from: {error}"))?.0.timestamp()
+        }
+        None => SystemClock.now(),
+    };
+    let catalog = workspace.catalog()?;
+    let chosen: Vec<&Flow> = match &args.flow {
+        None => catalog.flows.values().map(|flow| &**flow).collect(),
+        Some(name) => {
+            let flow = catalog.flow(name).ok_or_else(|| {
+                let near = nearest(name, catalog.flows.keys().map(|name| &**name));
+                let hint = near.map_or("`postrider check` says whether its file has an error".to_owned(), |near| {
+                    format!("did you mean `{near}`?")
+                });
+                format!("there is no flow `{name}`; {hint}")
+            })?;
+            vec![flow]
+        }
+    };
+    let found = due(&chosen, from, args.count.min(MOST));
+    if place.json {
+        let row = |(flow, trigger, at, _): &Row| json!({ "flow": flow, "trigger": trigger, "at": rfc3339(*at) });
+        let rows: Vec<Value> = found.iter().map(row).collect();
+        say(format_args!("{}", json!({ "occurrences": rows })));
+        return Ok(());
+    }
+    let row = |(flow, trigger, at, local): &Row| vec![local.clone(), rfc3339(*at), flow.clone(), trigger.clone()];
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    let empty = match chosen.as_slice() {
+        [flow] if !flow.enabled => "the flow is disabled",
+        [flow] if args.flow.is_some() && timed(flow).next().is_none() => "the flow has no trigger by the clock",
+        _ => "nothing is due any more",
+    };
+    table(&["LOCAL TIME", "UTC", "FLOW", "TRIGGER"], &rows, empty);
+    Ok(())
+}
+
+/// Flow, trigger, instant, and the instant in its zone.
+type Row = (String, String, Timestamp, String);
+
+fn timed(flow: &Flow) -> impl Iterator<Item = (&Flow, &crate::flow::Timed, String)> {
+    flow.triggers.iter().filter(|_| flow.enabled).filter_map(move |trigger| match trigger {
+        Trigger::Timed(timed) => Some((flow, timed, trigger.key().unwrap_or_default())),
+        _ => None,
+    })
+}
+
+/// The next instants of all these flows, earliest first.
+fn due(flows: &[&Flow], from: Timestamp, count: usize) -> Vec<Row> {
+    // What is due exactly at the time that was asked for belongs to it.
+    let before = from.saturating_sub(std::time::Duration::from_millis(1)).unwrap_or(from);
+    let mut all: Vec<_> = flows.iter().flat_map(|flow| timed(flow)).map(|trigger| (trigger, before)).collect();
+    let mut found = Vec::new();
+    while found.len() < count {
+        let next = |(place, ((_, timed, _), after)): (usize, &((&Flow, &crate::flow::Timed, String), Timestamp))| {
+            timed.schedule.next(*after).map(|at| (at, place))
+        };
+        let Some((at, place)) = all.iter().enumerate().filter_map(next).min() else { break };
+        let ((flow, timed, key), after) = &mut all[place];
+        *after = at;
+        let local = at.to_zoned(timed.schedule.zone().clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string();
+        found.push((flow.name.to_string(), key.clone(), at, local));
+    }
+    found
+}

@@ -1,0 +1,49 @@
+//! `files::`: the workspace's files, read as they are when the script asks; a run that goes on
+//! after a wait sees what it saw.
+
+use rhai::{Array, Dynamic, Map, Module, NativeCallContext};
+use serde_json::Value;
+
+use super::convert::csv_parse;
+use crate::model::journal::{Kind, Read};
+use crate::script::error::HostResult;
+use crate::script::state;
+use crate::script::value::to_dynamic;
+
+fn ask(ctx: &NativeCallContext, kind: Kind, read: Read) -> HostResult<Value> {
+    let line = state::line(ctx);
+    state::with(ctx, |turn| turn.read(kind, line, read))
+}
+
+fn text(ctx: &NativeCallContext, path: &str) -> HostResult<String> {
+    let answer = ask(ctx, Kind::FileRead, Read::File { path: path.into() })?;
+    Ok(answer.as_str().unwrap_or_default().to_owned())
+}
+
+fn lines(ctx: NativeCallContext, path: &str) -> HostResult<Array> {
+    Ok(text(&ctx, path)?.lines().map(|line| Dynamic::from(line.to_owned())).collect())
+}
+
+fn csv(ctx: &NativeCallContext, path: &str, options: Map) -> HostResult<Array> {
+    csv_parse(ctx, &text(ctx, path)?, options)
+}
+
+fn exists(ctx: NativeCallContext, path: &str) -> HostResult<bool> {
+    Ok(ask(&ctx, Kind::FileExists, Read::Exists { path: path.into() })? == Value::Bool(true))
+}
+
+fn list(ctx: NativeCallContext, path: &str) -> HostResult<Dynamic> {
+    Ok(to_dynamic(&ask(&ctx, Kind::FileList, Read::List { path: path.into() })?))
+}
+
+/// The `files::` functions.
+pub fn space() -> Module {
+    let mut module = Module::new();
+    module.set_native_fn("read", |ctx: NativeCallContext, path: &str| text(&ctx, path));
+    module.set_native_fn("lines", lines);
+    module.set_native_fn("csv", |ctx: NativeCallContext, path: &str| csv(&ctx, path, Map::new()));
+    module.set_native_fn("csv", |ctx: NativeCallContext, path: &str, options: Map| csv(&ctx, path, options));
+    module.set_native_fn("exists", exists);
+    module.set_native_fn("list", list);
+    module
+}
