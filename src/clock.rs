@@ -13,7 +13,8 @@ pub trait Clock: Send + Sync + 'static {
     /// The present instant, cut to whole milliseconds: what is stored is what was compared.
     fn now(&self) -> Timestamp;
 
-    /// Resolves once `instant` has come, at once if it has passed.
+    /// Resolves once `instant` has come, at once if it has passed; also when the clock was set
+    /// back meanwhile, so that whoever waits can think again.
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
@@ -32,11 +33,14 @@ impl Clock for SystemClock {
         // The wall clock may be set back or the machine put to sleep, so long waits are cut into
         // pieces and the wall is asked again after each.
         Box::pin(async move {
+            let mut last = Timestamp::now();
             loop {
-                let left = instant.duration_since(Timestamp::now());
-                if left <= jiff::SignedDuration::ZERO {
+                let now = Timestamp::now();
+                let left = instant.duration_since(now);
+                if left <= jiff::SignedDuration::ZERO || now < last {
                     return;
                 }
+                last = now;
                 let left = left.unsigned_abs().min(Duration::from_secs(60));
                 tokio::time::sleep(left).await;
             }
@@ -60,6 +64,11 @@ impl HandClock {
     pub fn advance(&self, by: Duration) {
         self.time.send_modify(|now| *now = now.saturating_add(by).unwrap_or(*now));
     }
+
+    /// Moves the hands back, as somebody does whose clock was wrong.
+    pub fn set_back(&self, by: Duration) {
+        self.time.send_modify(|now| *now = now.saturating_sub(by).unwrap_or(*now));
+    }
 }
 
 impl Clock for HandClock {
@@ -69,9 +78,11 @@ impl Clock for HandClock {
 
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let mut time = self.time.subscribe();
+        let mut last = *time.borrow();
         Box::pin(async move {
+            let over = |now: &Timestamp| *now >= instant || *now < std::mem::replace(&mut last, *now);
             // The sender is gone only when the whole engine is: then nobody is left to wake.
-            if time.wait_for(|now| *now >= instant).await.is_err() {
+            if time.wait_for(over).await.is_err() {
                 std::future::pending::<()>().await;
             }
         })

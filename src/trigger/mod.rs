@@ -26,8 +26,6 @@ use crate::store::{Store, StoreError};
 use clockwork::Clockwork;
 use folder::{Folder, Surroundings, present};
 
-/// The clock is looked at this often, for it may be set.
-const LOOK: Duration = Duration::from_secs(60);
 /// After a failure of the store.
 const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -78,8 +76,7 @@ impl Supervisor {
     /// Follows the set and the clock until told to stop.
     pub async fn run(mut self, shutdown: Shutdown) {
         while shutdown.is_running() {
-            let look = after(self.around.clock.now(), LOOK);
-            let due = self.clockwork.next().map_or(look, |due| due.min(look));
+            let due = self.clockwork.next().unwrap_or(Timestamp::MAX);
             tokio::select! {
                 () = shutdown.draining() => return,
                 Ok(()) = self.catalog.changed() => {}

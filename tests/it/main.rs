@@ -4,6 +4,7 @@
 
 mod bad_files;
 mod cli;
+mod clockwork;
 mod corners;
 mod crash;
 mod docs;
@@ -11,6 +12,7 @@ mod gowa;
 mod hostile;
 mod kill;
 mod order;
+mod reload;
 mod runs;
 mod store;
 mod support;

@@ -134,10 +134,69 @@ impl House {
         self.clock.advance(later.duration_since(now).unsigned_abs());
     }
 
+    /// Writes a file into the workspace, as an editor that writes in place does.
+    pub fn write(&self, path: &str, text: &str) {
+        super::write(self.folder.path(), path, text);
+    }
+
+    /// Removes a file from the workspace.
+    pub fn remove(&self, path: &str) {
+        std::fs::remove_file(self.folder.path().join(path)).unwrap();
+    }
+
+    /// Renames a file in the workspace.
+    pub fn rename(&self, from: &str, to: &str) {
+        let root = self.folder.path();
+        std::fs::rename(root.join(from), root.join(to)).unwrap();
+    }
+
+    /// Waits until the list of flows is as wanted; gives it.
+    pub async fn flows_are(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(what, async || {
+            let flows = self.get("/flows").await;
+            wanted(&flows).then_some(flows)
+        })
+        .await
+    }
+
+    /// The runs of a flow, oldest first.
+    pub async fn runs_of(&self, flow: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/runs?flow={flow}&limit=1000")).await;
+        let mut runs = answer["runs"].as_array().unwrap().clone();
+        runs.reverse();
+        runs
+    }
+
+    /// The fates of a flow's instants, oldest first: time of day, fate, how late.
+    pub async fn fates_of(&self, flow: &str) -> Vec<String> {
+        let answer = self.get(&format!("/occurrences?flow={flow}&limit=1000")).await;
+        let mut fates: Vec<String> = answer["occurrences"].as_array().unwrap().iter().map(fate).collect();
+        fates.reverse();
+        fates
+    }
+
     /// Moves the clock.
     pub fn pass(&self, span: Duration) {
         self.clock.advance(span);
     }
+}
+
+/// A flow in a list of flows; null when it is not there.
+pub fn flow_in<'a>(flows: &'a Value, name: &str) -> &'a Value {
+    flows["flows"].as_array().unwrap().iter().find(|flow| flow["name"] == name).unwrap_or(&Value::Null)
+}
+
+fn fate(row: &Value) -> String {
+    let time = |field: &str| row[field].as_str().map(|at| at[11..19].to_owned());
+    let mut text = time("at").unwrap();
+    if let Some(until) = time("until") {
+        text.push_str(&format!("-{until}"));
+    }
+    text.push_str(&format!(" {}", row["fate"].as_str().unwrap()));
+    if let Some(late) = row["late_by"].as_str().filter(|late| *late != "0s") {
+        text.push_str(&format!(" by {late}"));
+    }
+    text
 }
 
 /// The workspace of a folder, with free ports and no environment.

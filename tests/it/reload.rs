@@ -1,0 +1,315 @@
+//! Files that change while the engine runs.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::engine::{House, flow_in};
+use crate::support::until;
+
+fn said(text: &str) -> String {
+    format!("triggers:\n  - webhook: {{ path: /in, respond: result }}\nrun: |\n  \"{text}\"\n")
+}
+
+async fn says(house: &House, path: &str, text: &str) {
+    until(&format!("{path} to say {text}"), async || {
+        let (status, answer) = house.hook(path, &json!({})).await;
+        (status == 200 && answer == text).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_changed_broken_and_removed_files_are_taken_over() {
+    let flow = "triggers:\n  - webhook: { path: /a, respond: result }\nscript: a.rhai\n";
+    let script = "import \"lib/words\" as words;\n`one ${words::word()}`";
+    let house = House::open(&[
+        ("flows/a.yaml", flow),
+        ("scripts/a.rhai", script),
+        ("scripts/lib/words.rhai", "fn word() { \"red\" }"),
+    ])
+    .await;
+    let a = async |text: &str| says(&house, "/a", text).await;
+    a("one red").await;
+    let first = house.get("/flows").await["hash"].clone();
+    // A new flow, a changed script, a changed module.
+    house.write("flows/in.yaml", &said("hello"));
+    says(&house, "/in", "hello").await;
+    house.write("scripts/a.rhai", &script.replace("one", "two"));
+    a("two red").await;
+    house.write("scripts/lib/words.rhai", "fn word() { \"green\" }");
+    a("two green").await;
+    assert_ne!(house.get("/flows").await["hash"], first);
+
+    // A broken module, a broken script, a broken flow: each stays as it was, and says so.
+    let broken = async |file: &str, text: &str| {
+        house.write(file, text);
+        let flows = house.flows_are("a to be stale", |flows| flow_in(flows, "a")["stale"] == true).await;
+        let diagnostics = &flow_in(&flows, "a")["diagnostics"];
+        assert_eq!(diagnostics[0]["file"], file, "{diagnostics}");
+        assert!(flows["diagnostics"].as_array().unwrap().contains(&diagnostics[0]));
+        assert_eq!(flow_in(&flows, "in")["stale"], false);
+        a("two green").await;
+    };
+    broken("scripts/lib/words.rhai", "fn word( {").await;
+    house.write("scripts/lib/words.rhai", "fn word() { \"blue\" }");
+    a("two blue").await;
+    house.write("scripts/lib/words.rhai", "fn word() { \"green\" }");
+    a("two green").await;
+    broken("scripts/a.rhai", "send_txt(1)").await;
+    house.write("scripts/a.rhai", &script.replace("one", "two"));
+    house.flows_are("a to be well", |flows| flow_in(flows, "a")["stale"] == false).await;
+    broken("flows/a.yaml", "triggers: [").await;
+    // Half a file is a broken file; whole again, it is live.
+    house.write("flows/a.yaml", "");
+    a("two green").await;
+    house.write("flows/a.yaml", &flow.replace("/a", "/b"));
+    says(&house, "/b", "two green").await;
+    assert_eq!(house.hook("/a", &json!({})).await.0, 404);
+
+    // A removed file is let go only after it stayed away.
+    house.remove("flows/in.yaml");
+    let gone = |flows: &Value| flows["diagnostics"].to_string().contains("the file is gone");
+    house.flows_are("the file to be missed", gone).await;
+    says(&house, "/in", "hello").await;
+    house.pass(Duration::from_secs(2));
+    until("the flow to be let go", async || (house.hook("/in", &json!({})).await.0 == 404).then_some(())).await;
+    house.flows_are("no word of it", |flows| flows["diagnostics"].as_array().unwrap().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_back_or_has_another_name_was_never_away() {
+    let house = House::open(&[("flows/in.yaml", &said("one")), ("flows/named.yaml", "name: it\nrun: 1\n")]).await;
+    let gone = |flows: &Value| flows["diagnostics"].to_string().contains("the file is gone");
+    house.remove("flows/in.yaml");
+    house.flows_are("the file to be missed", gone).await;
+    house.write("flows/in.yaml", &said("one"));
+    house.flows_are("the file to be back", |flows| !gone(flows)).await;
+    house.pass(Duration::from_secs(3));
+    says(&house, "/in", "one").await;
+
+    // Under another file name, with its webhook: nothing is in its way.
+    house.rename("flows/in.yaml", "flows/other.yaml");
+    let flows = house.flows_are("the new name", |flows| !flow_in(flows, "other").is_null()).await;
+    assert!(flow_in(&flows, "in").is_null() && !gone(&flows), "{flows}");
+    says(&house, "/in", "one").await;
+    house.rename("flows/named.yaml", "flows/sub.yaml");
+    house.pass(Duration::from_secs(3));
+    house.write("flows/third.yaml", "run: 1\n");
+    let flows = house.flows_are("the third", |flows| !flow_in(flows, "third").is_null()).await;
+    assert_eq!(flow_in(&flows, "it")["stale"], false, "{flows}");
+
+    // Saved by writing beside it and renaming over it, as many editors do.
+    house.write("flows/.other.yaml.swp", &said("two"));
+    house.rename("flows/.other.yaml.swp", "flows/other.yaml");
+    says(&house, "/in", "two").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_keeps_its_last_good_version_across_a_restart() {
+    let house = House::open(&[
+        ("flows/in.yaml", &said("good")),
+        ("flows/other.yaml", "triggers:\n  - webhook: { path: /other, respond: result }\nscript: o.rhai\n"),
+        ("scripts/o.rhai", "\"other\""),
+    ])
+    .await;
+    house.write("flows/in.yaml", "triggers: [");
+    house.flows_are("in to be stale", |flows| flow_in(flows, "in")["stale"] == true).await;
+    let house = house.crash().await;
+    says(&house, "/in", "good").await;
+    // Broken while the engine is down, by a script, and twice in a row.
+    house.write("scripts/o.rhai", "oh no(");
+    let house = house.crash().await.crash().await;
+    says(&house, "/in", "good").await;
+    says(&house, "/other", "other").await;
+    let flows = house.get("/flows").await;
+    assert_eq!((&flow_in(&flows, "in")["stale"], &flow_in(&flows, "other")["stale"]), (&json!(true), &json!(true)));
+    // A flow that goes while the engine is down is gone.
+    house.remove("flows/in.yaml");
+    house.write("scripts/o.rhai", "\"better\"");
+    let house = house.crash().await;
+    assert_eq!(house.hook("/in", &json!({})).await.0, 404);
+    says(&house, "/other", "better").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_live_is_not_pushed_out_by_what_is_new() {
+    let hook = |text: &str| said(text);
+    let house = House::open(&[("flows/middle.yaml", &hook("middle"))]).await;
+    // Earlier in the alphabet, same webhook; same name; both are refused, and the old one stays.
+    house.write("flows/a.yaml", &hook("a"));
+    let refused = |part: &'static str| move |flows: &Value| flows["diagnostics"].to_string().contains(part);
+    house.flows_are("the collision", refused("flows/middle.yaml has the webhook POST /in already")).await;
+    says(&house, "/in", "middle").await;
+    house.write("flows/a.yaml", "name: middle\nrun: 1\n");
+    house.flows_are("the name", refused("flows/middle.yaml has the name `middle` already")).await;
+    says(&house, "/in", "middle").await;
+    // One that is live and changes into a collision keeps its last good version.
+    house.write("flows/a.yaml", "triggers:\n  - webhook: { path: /a, respond: result }\nrun: '\"a\"'\n");
+    says(&house, "/a", "a").await;
+    house.write("flows/a.yaml", &hook("a"));
+    let flows = house.flows_are("a to be stale", |flows| flow_in(flows, "a")["stale"] == true).await;
+    assert!(flow_in(&flows, "a")["diagnostics"][0]["message"].as_str().unwrap().contains("/in already"));
+    says(&house, "/a", "a").await;
+    let house = house.crash().await;
+    says(&house, "/a", "a").await;
+    says(&house, "/in", "middle").await;
+    // When the other one goes, there is room.
+    house.write("flows/middle.yaml", "run: 1\n");
+    says(&house, "/in", "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_sleeps_goes_on_as_it_began_whatever_becomes_of_its_flow() {
+    let flow = |text: &str, more: &str| {
+        format!("name: sleeper\n{more}triggers:\n  - webhook: /sleep\nscript: s.rhai\nparams: {{ word: {text} }}\n")
+    };
+    let script = |text: &str| {
+        format!(
+            "import \"m\" as m;\nsleep(\"1h\");\nsend_text(\"+15417543010\", `{text} ${{params.word}} ${{m::w()}}`);"
+        )
+    };
+    let house = House::open(&[
+        ("flows/s.yaml", &flow("old", "retry: { attempts: 2 }\n")),
+        ("scripts/s.rhai", &script("old")),
+        ("scripts/m.rhai", "fn w() { \"old\" }"),
+    ])
+    .await;
+    let mut runs = Vec::new();
+    for round in 0..4 {
+        let (_, answer) = house.hook("/sleep", &json!({})).await;
+        let id = answer["run"].as_str().unwrap().to_owned();
+        house.run_is(&id, "waiting").await;
+        runs.push(id);
+        let before = house.get("/flows").await["hash"].clone();
+        match round {
+            0 => {
+                house.write("scripts/m.rhai", "fn w() { \"new\" }");
+                house.write("scripts/s.rhai", &script("new"));
+                house.write("flows/s.yaml", &flow("new", ""));
+            }
+            1 => house.rename("flows/s.yaml", "flows/renamed.yaml"),
+            2 => house.write("flows/renamed.yaml", &flow("new", "enabled: false\n")),
+            _ => house.remove("flows/renamed.yaml"),
+        }
+        if round == 3 {
+            house
+                .flows_are("the file to be missed", |flows| flows["diagnostics"].to_string().contains("is gone"))
+                .await;
+            house.pass(Duration::from_secs(2));
+        }
+        house.flows_are("the change", |flows| flows["hash"] != before).await;
+        if round == 2 {
+            assert_eq!(house.hook("/sleep", &json!({})).await.0, 404, "disabled");
+            house.write("flows/renamed.yaml", &flow("new", ""));
+            house.flows_are("enabled", |flows| flow_in(flows, "sleeper")["enabled"] == true).await;
+        }
+    }
+    assert!(house.get("/flows").await["flows"].as_array().unwrap().is_empty());
+    let house = house.crash().await;
+    house.pass(Duration::from_secs(3600));
+    for id in &runs {
+        house.run_is(id, "succeeded").await;
+    }
+    let messages = house.messages_are(4, "delivered").await;
+    let mut texts: Vec<&str> = messages.iter().map(|message| message["body"]["text"].as_str().unwrap()).collect();
+    texts.sort_unstable();
+    assert_eq!(texts, ["new new new", "new new new", "new new new", "old old old"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_are_swapped_as_a_mounted_configuration_is() {
+    let house = House::open(&[("flows/..one/in.yaml", &said("one")), ("flows/..two/in.yaml", &said("two"))]).await;
+    let flows = house.folder.path().join("flows");
+    symlink("..one", flows.join("..data")).unwrap();
+    symlink("..data/in.yaml", flows.join("in.yaml")).unwrap();
+    says(&house, "/in", "one").await;
+    symlink("..two", flows.join("..data_tmp")).unwrap();
+    std::fs::rename(flows.join("..data_tmp"), flows.join("..data")).unwrap();
+    says(&house, "/in", "two").await;
+    std::fs::remove_dir_all(flows.join("..one")).unwrap();
+    says(&house, "/in", "two").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_while_git_works() {
+    let house = House::open(&[("flows/in.yaml", &said("one"))]).await;
+    house.write(".git/index.lock", "");
+    house.write("flows/in.yaml", &said("two"));
+    house.write("flows/more.yaml", "run: 1\n");
+    for _ in 0..40 {
+        let flows = house.get("/flows").await;
+        assert_eq!(flows["flows"].as_array().unwrap().len(), 1);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    house.remove(".git/index.lock");
+    says(&house, "/in", "two").await;
+}
+
+fn git(root: &Path, args: &[&str]) {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]);
+    let output = command.args(args).current_dir(root).env("GIT_CONFIG_NOSYSTEM", "1").output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkouts_of_twenty_flows_under_load_harm_no_request_and_nobody_sees_half_a_set() {
+    let flow = |number: usize, side: &str| {
+        format!(
+            "description: {side}\ntriggers:\n  - webhook: {{ path: /f{number}, respond: result }}\nscript: f{number}.rhai\n"
+        )
+    };
+    let house = House::open(&[(".gitignore", ".postrider/\n")]).await;
+    let root = house.folder.path();
+    git(root, &["init", "-q"]);
+    for side in ["left", "right"] {
+        for number in 0..20 {
+            house.write(&format!("flows/f{number}.yaml"), &flow(number, side));
+            house.write(
+                &format!("scripts/f{number}.rhai"),
+                &format!("import \"lib/side\" as s;\n`{side} ${{s::side()}}`"),
+            );
+        }
+        house.write("scripts/lib/side.rhai", &format!("fn side() {{ \"{side}\" }}"));
+        git(root, &["add", "-A"]);
+        git(root, &["commit", "-q", "-m", side]);
+        git(root, &["branch", side]);
+    }
+    let all = |side: &'static str| {
+        move |flows: &Value| {
+            let flows = flows["flows"].as_array().unwrap();
+            flows.len() == 20 && flows.iter().all(|flow| flow["description"] == side && flow["stale"] == false)
+        }
+    };
+    house.flows_are("the right side", all("right")).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let load = async |worker: usize| {
+        let mut count = 0;
+        while !*stopped.borrow() {
+            let (status, answer) = house.hook(&format!("/f{}", (worker + count) % 20), &json!({})).await;
+            assert_eq!(status, 200, "{answer}");
+            assert!(answer == "left left" || answer == "right right", "half a set: {answer}");
+            count += 1;
+        }
+        count
+    };
+    let look = async {
+        while !*stopped.borrow() {
+            let flows = house.get("/flows").await;
+            assert!(all("left")(&flows) || all("right")(&flows), "half a set: {flows}");
+        }
+    };
+    let change = async {
+        for side in ["left", "right"].into_iter().cycle().take(10) {
+            git(root, &["checkout", "-q", side]);
+            house.flows_are(side, all(side)).await;
+        }
+        stop.send_replace(true);
+    };
+    let (one, two, (), ()) = tokio::join!(load(0), load(7), look, change);
+    assert!(one > 20 && two > 20, "there was no load: {one} {two}");
+}
