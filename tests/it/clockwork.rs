@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::support::binary;
@@ -205,6 +206,16 @@ async fn a_clock_that_is_set_back_neither_repeats_nor_silences() {
     let fates = house.fates_of("a").await;
     assert_eq!(fates.iter().filter(|fate| fate.starts_with("07:1")).count(), 1, "{fates:?}");
     assert_eq!(house.runs_of("a").await.len(), fates.len());
+
+    // A clock that was a day ahead does not silence anything for a day.
+    let (count, wrong) = (fates.len(), house.clock.now());
+    house.clock.set_back(MINUTE * 60 * 24);
+    until("a run by the right time", async || {
+        house.pass(MINUTE);
+        (house.runs_of("a").await.len() > count).then_some(())
+    })
+    .await;
+    assert!(house.clock.now() < wrong);
 }
 
 #[test]

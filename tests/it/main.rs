@@ -18,4 +18,5 @@ mod store;
 mod support;
 mod tidy;
 mod turn;
+mod watching;
 mod webhook;
