@@ -14,6 +14,7 @@ mod kill;
 mod order;
 mod reload;
 mod runs;
+mod settings;
 mod store;
 mod support;
 mod tidy;

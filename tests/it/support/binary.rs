@@ -68,9 +68,15 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// SIGTERM; gives the exit code and the log.
     pub fn terminate(mut self) -> (Option<i32>, String) {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        self.signal("TERM");
         let code = self.child.wait().unwrap().code();
         (code, std::fs::read_to_string(&self.log).unwrap())
     }
