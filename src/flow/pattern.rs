@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use globset::{GlobBuilder, GlobMatcher};
+use fast_glob::glob_match;
 
 /// A pattern of paths below the workspace.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
     base: String,
-    glob: GlobMatcher,
 }
 
 impl Pattern {
@@ -33,12 +32,19 @@ impl Pattern {
         if parts.iter().any(|part| part.starts_with('.')) {
             return refused("hidden files are not for flows");
         }
-        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build();
-        let glob = glob.map_err(|error| format!("`{text}` is no pattern: {}", error.kind()))?;
+        if text.contains('\\') {
+            return refused("parts are separated by `/`, and `\\` has no meaning");
+        }
+        for (open, close) in [('[', ']'), ('{', '}')] {
+            let opens = text.matches(open).count();
+            if opens != text.matches(close).count() || text.find(close) < text.find(open) {
+                return Err(format!("`{text}` is no pattern: `{open}` and `{close}` do not match"));
+            }
+        }
         let plain = |part: &&str| !part.contains(['*', '?', '[', '{']);
         // The last part is a file's, wildcard or not.
         let base: Vec<&str> = parts[..parts.len() - 1].iter().copied().take_while(plain).collect();
-        Ok(Self { text: text.into(), base: base.join("/"), glob: glob.compile_matcher() })
+        Ok(Self { text: text.into(), base: base.join("/") })
     }
 
     /// The folder below which all files lie that it can mean; empty for the workspace itself.
@@ -54,7 +60,7 @@ impl Pattern {
 
     /// Whether it means this path, relative to the workspace. Hidden files are never meant.
     pub fn means(&self, path: &str) -> bool {
-        !path.split('/').any(|part| part.starts_with('.')) && self.glob.is_match(path)
+        !path.split('/').any(|part| part.starts_with('.')) && glob_match(&self.text, path)
     }
 }
 
@@ -78,6 +84,9 @@ mod tests {
             ("data/prices.csv", "data", Some(1), "data/prices.csv", "data/prices.csvx"),
             ("inbox/*.{csv,txt}", "inbox", None, "inbox/a.txt", "inbox/.a.txt"),
             ("**/*.csv", "", None, "a/b.csv", ".postrider/b.csv"),
+            ("inbox/**/*.csv", "inbox", None, "inbox/a.csv", "inbox/b/.c/a.csv"),
+            ("inbox/[ab]?.csv", "inbox", Some(1), "inbox/b1.csv", "inbox/c1.csv"),
+            ("inbox/*.csv", "inbox", Some(1), "inbox/größe & co.csv", "inbox/a.CSV"),
         ] {
             let pattern = Pattern::parse(text).unwrap();
             assert_eq!((pattern.base(), pattern.depth()), (base, depth), "{text}");
@@ -90,6 +99,8 @@ mod tests {
             ("inbox/", "write `inbox/*`"),
             (".postrider/*", "hidden"),
             ("inbox/[a", "no pattern"),
+            ("inbox/}a{", "no pattern"),
+            ("inbox\\a", "separated by `/`"),
         ] {
             let error = Pattern::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

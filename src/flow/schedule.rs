@@ -6,10 +6,11 @@
 //! due at the first valid instant, in the overlap once, at the first.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cron::Cron;
 use cron::parser::{CronParser, Seconds, Year};
+use cron::{Cron, CronComponent};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -20,6 +21,8 @@ use crate::units::{format_duration, nearest, parse_duration};
 /// Intervals up to this run by real time, longer ones by the local clock.
 const REAL_TIME: Duration = Duration::from_secs(3600);
 const DAY: u64 = 86_400;
+/// Nothing is due after this year.
+const LAST_YEAR: u16 = 2200;
 
 const NICKNAMES: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
@@ -42,7 +45,7 @@ pub struct Schedule {
 #[derive(Clone, Debug)]
 enum Rule {
     /// `real_time` says how it goes through a change of the clock.
-    Cron { cron: Box<Cron>, real_time: bool },
+    Cron { cron: Arc<Cron>, real_time: bool },
     /// Seconds; a divisor of nothing in particular, counted from each local midnight.
     Within(u64),
     /// Whole days, counted from the first day of 1970.
@@ -77,7 +80,7 @@ impl Schedule {
             ));
         }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Optional).build();
-        let cron = parser.parse(fields).map_err(|error| explain(&line, &parts, &error.to_string()))?;
+        let mut cron = parser.parse(fields).map_err(|error| explain(&line, &parts, &error.to_string()))?;
         let clock = &parts[parts.len() - 5..];
         let real_time = clock[0].starts_with('*') && clock[1].starts_with('*');
         // The calendar repeats itself: what is not due from here on is never due.
@@ -85,7 +88,10 @@ impl Schedule {
         if cron.find_next_occurrence(&first, true).is_err() {
             return Err(format!("`{line}` can never be due: no month that it names has such a day"));
         }
-        Ok(Self { rule: Rule::Cron { cron: Box::new(cron), real_time }, zone, text: line })
+        // No line names years, yet the parser keeps a mark for each up to 5000: as many as will do.
+        cron.pattern.years = CronComponent::new(1, LAST_YEAR, 0, 0);
+        cron.pattern.years.parse("*").map_err(|error| error.to_string())?;
+        Ok(Self { rule: Rule::Cron { cron: Arc::new(cron), real_time }, zone, text: line })
     }
 
     /// An interval, counted from local midnight.

@@ -283,3 +283,46 @@ async fn a_death_at_any_durable_step_changes_nothing() {
         }
     }
 }
+
+/// One life in which a trigger's step dies; gives how many runs there are at the end.
+async fn trigger_dies(trigger: &str, death: Death, cause: impl Fn(&House)) -> usize {
+    let flow = format!("triggers:\n  - {trigger}\nrun: 1\n");
+    let folder = folder(&[("flows/it.yaml", &flow), ("inbox/.gitkeep", "")]);
+    let dead = Arc::new(AtomicBool::new(false));
+    let opener = {
+        let (open, dead) = (open_store(&workspace(folder.path())), dead.clone());
+        Box::new(move |signals| {
+            let inner = open(signals)?;
+            Ok(Arc::new(Mortal { inner, death: Some(death), calls: Arc::default(), dead }) as Arc<dyn Store>)
+        })
+    };
+    let house = House::with(folder, Arc::new(HandClock::new(start())), opener).await;
+    cause(&house);
+    until("the death", async || {
+        house.pass(Duration::from_secs(1));
+        dead.load(Ordering::SeqCst).then_some(())
+    })
+    .await;
+    let house = house.crash().await;
+    until("the run", async || {
+        house.pass(Duration::from_secs(1));
+        (!house.runs_of("it").await.is_empty()).then_some(())
+    })
+    .await;
+    for _ in 0..5 {
+        house.pass(Duration::from_secs(2));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    house.runs_of("it").await.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instant_and_a_file_are_one_run_whenever_the_engine_dies() {
+    for after in [false, true] {
+        let fire = Death { step: "fire", nth: 1, after };
+        assert_eq!(trigger_dies("at: 2026-11-20T07:00:20Z", fire.clone(), |_| {}).await, 1, "{fire:?}");
+        let see = Death { step: "see_files", nth: 1, after };
+        let cause = |house: &House| house.write("inbox/a.csv", "a");
+        assert_eq!(trigger_dies("watch: \"inbox/*.csv\"", see.clone(), cause).await, 1, "{see:?}");
+    }
+}
