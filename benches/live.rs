@@ -4,15 +4,19 @@
 //! `cargo bench --bench live -- --flows 10000`
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
 
-mod support;
+#[path = "support/engine.rs"]
+mod engine;
+#[path = "support/figures.rs"]
+mod figures;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use engine::Engine;
+use figures::{flag, median};
 use jiff::Timestamp;
+use postrider::app::{read_address, read_token};
 use serde_json::Value;
-use support::engine::Engine;
-use support::{flag, median};
 
 fn main() {
     let flows = flag("--flows", 10_000) as usize;
@@ -88,11 +92,12 @@ async fn due_at_once(flows: usize) {
     let flow = |number: usize| format!("triggers:\n  - at: {at}\nrun: send_text(\"+1541{:07}\", \"now\")\n", number);
     let folder = workspace(flows, flow);
     let engine = Engine::start(folder.path());
-    let token = std::fs::read_to_string(folder.path().join(".postrider/admin-token")).expect("a token");
+    let token = read_token(folder.path()).expect("a token");
+    let admin = read_address(folder.path()).expect("an address").admin;
     let client = postrider::transport::client().expect("a client");
     let get = async |path: &str| -> Value {
-        let url = format!("http://{}/api/v1{path}", engine.admin);
-        let answer = client.get(url).bearer_auth(&token).send().await.expect("an answer");
+        let url = format!("http://{admin}/api/v1{path}");
+        let answer = client.get(url).bearer_auth(token.reveal()).send().await.expect("an answer");
         serde_json::from_str(&answer.text().await.expect("a text")).expect("JSON")
     };
     let left = at.duration_since(Timestamp::now());

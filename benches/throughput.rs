@@ -18,9 +18,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use support::engine::Engine;
+use support::figures::{flag, median};
 use support::gateway::{self, Count};
 use support::load::{self, Outcome, Press};
-use support::{flag, median};
 use tokio::net::TcpListener;
 
 const CONNECTIONS: usize = 64;

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::wake::Bell;
@@ -16,16 +16,15 @@ use crate::wake::Bell;
 #[derive(Clone)]
 pub struct Changes {
     root: PathBuf,
-    inner: Arc<Mutex<Inner>>,
+    /// None where the system has no such thing to give.
+    watcher: Arc<Mutex<Option<RecommendedWatcher>>>,
+    watched: Watched,
     listeners: Arc<Mutex<Listeners>>,
 }
 
-struct Inner {
-    /// None where the system has no such thing to give.
-    watcher: Option<RecommendedWatcher>,
-    /// Folders that are watched, with what they were then: device and inode.
-    watched: HashMap<PathBuf, (u64, u64)>,
-}
+/// Folders that are watched, with what they were then: device and inode. Never held while the
+/// watcher is told something: it may be waiting to tell us.
+type Watched = Arc<Mutex<HashMap<PathBuf, (u64, u64)>>>;
 
 #[derive(Default)]
 struct Listeners {
@@ -46,8 +45,12 @@ impl Changes {
     pub fn new(root: &Path) -> Self {
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
         let listeners: Arc<Mutex<Listeners>> = Arc::default();
-        let told = listeners.clone();
+        let watched = Watched::default();
+        let (told, lost) = (listeners.clone(), watched.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Ok(event) = &event {
+                forget(&lost, event);
+            }
             let listeners = told.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Ok(event) if !event.need_rescan() => listeners.ring(&event),
@@ -58,8 +61,7 @@ impl Changes {
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "the system does not tell of changed files; they are looked at every few seconds"))
             .ok();
-        let inner = Inner { watcher, watched: HashMap::new() };
-        let changes = Self { root: root.clone(), inner: Arc::new(Mutex::new(inner)), listeners };
+        let changes = Self { root: root.clone(), watcher: Arc::new(Mutex::new(watcher)), watched, listeners };
         changes.hold(&root, false);
         changes
     }
@@ -80,8 +82,9 @@ impl Changes {
 
     /// Watches a folder, or where there is none the nearest one above it.
     fn hold(&self, base: &Path, deep: bool) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { watcher: Some(watcher), watched } = &mut *inner else { return };
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(watcher) = &mut *watcher else { return };
+        let watched = || self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let mut folder = base.to_owned();
         let about = loop {
             match fs::metadata(&folder) {
@@ -94,17 +97,27 @@ impl Changes {
         let now = (about.dev(), about.ino());
         // What was only looked at from above is watched whole once somebody wants it.
         let name = if mode == RecursiveMode::Recursive { folder.join("**") } else { folder.clone() };
-        if watched.get(&name) == Some(&now) {
+        if watched().get(&name) == Some(&now) {
             return;
         }
+        watched().insert(name.clone(), now);
         match watcher.watch(&folder, mode) {
-            Ok(()) => {
-                watched.insert(name, now);
-            }
+            Ok(()) => {}
             Err(error) => {
+                watched().remove(&name);
                 tracing::warn!(folder = %folder.display(), %error, "changes are not told of here; it is looked at every few seconds");
             }
         }
+    }
+}
+
+/// A folder that went, or came, is not watched any more, even if it is the same one that comes back.
+fn forget(watched: &Watched, event: &Event) {
+    let named =
+        matches!(event.kind, EventKind::Remove(_) | EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)));
+    if named {
+        let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|folder, _| !event.paths.iter().any(|path| folder.starts_with(path)));
     }
 }
 

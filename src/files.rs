@@ -64,6 +64,9 @@ impl Files {
         let folder = path.trim_end_matches('/');
         let failed = |error: std::io::Error| format!("`{path}` cannot be looked into: {error}");
         let real = if matches!(folder, "" | ".") { self.root.clone() } else { self.resolve(folder)? };
+        if !real.is_dir() {
+            return Err(format!("`{path}` is no folder"));
+        }
         let mut files = Vec::new();
         for entry in fs::read_dir(real).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
@@ -90,7 +93,7 @@ impl Files {
             return refused("hidden files, .postrider/ and postrider.yaml are not for scripts");
         }
         let (Ok(root), Ok(real)) = (self.root.canonicalize(), self.root.join(path).canonicalize()) else {
-            return refused("there is no such file");
+            return refused("there is no such file or folder");
         };
         let Ok(inside) = real.strip_prefix(&root) else {
             return refused("a link leads out of the workspace");

@@ -11,8 +11,6 @@ pub struct Engine {
     child: Child,
     /// Public side.
     pub public: SocketAddr,
-    /// Private side.
-    pub admin: SocketAddr,
     /// From start to the ready line.
     pub ready_after: Duration,
 }
@@ -32,11 +30,9 @@ impl Engine {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("the ready line");
         let ready_after = start.elapsed();
-        let address = |place: usize| {
-            let address = line.split("http://").nth(place).and_then(|rest| rest.split('/').next());
-            address.unwrap_or_default().parse().unwrap_or_else(|_| panic!("no ready line: {line}"))
-        };
-        Self { public: address(1), admin: address(2), child, ready_after }
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let public = address.parse().unwrap_or_else(|_| panic!("no ready line: {line}"));
+        Self { child, public, ready_after }
     }
 
     /// A size from its status, in bytes: `VmRSS`, `VmHWM`.

@@ -1,6 +1,7 @@
 //! The composition root: turns settings into ready objects and starts them in order.
 
 mod engine;
+mod git;
 mod lanes;
 mod phones;
 mod reload;

@@ -2,13 +2,13 @@
 //! swapped at once.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::git::Lock;
 use super::lanes::Lanes;
 use super::workspace::Workspace;
 use crate::changes::{Changes, Ear};
@@ -26,8 +26,6 @@ use crate::wake::Bell;
 const QUIET: Duration = Duration::from_millis(60);
 /// ... or when so much time has passed since the first change.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// While git works nothing is read, but no longer than this.
-const GIT: Duration = Duration::from_secs(10);
 /// Without any hint the files are looked at this often; more seldom where a look takes long.
 const LOOK: Duration = Duration::from_secs(5);
 /// After a failure of the store.
@@ -45,6 +43,7 @@ pub struct Live {
 pub struct Reloader {
     workspace: Workspace,
     library: Arc<Mutex<Library>>,
+    git: Lock,
     lanes: Lanes,
     live: Live,
     store: Arc<dyn Store>,
@@ -83,7 +82,8 @@ impl Reloader {
         let prepared = lanes.prepare(&workspace.settings).map_err(OpenError::Account)?;
         let ground = Arc::new(workspace.ground(prepared.accounts()));
         let mut library = Library::new(&workspace.root, ground.clone(), store.good_versions().await?);
-        git_rests(&workspace.root).await;
+        let mut git = Lock::of(&workspace.root);
+        git.released().await;
         library.look();
         for (path, version) in library.orphans() {
             match kept(&store, &ground, &path, &version).await {
@@ -100,7 +100,7 @@ impl Reloader {
         };
         let workspace = workspace.clone();
         let library = Arc::new(Mutex::new(library));
-        let reloader = Self { workspace, library, lanes, live, store, clock, bell, wrong: Vec::new(), ears };
+        let reloader = Self { workspace, library, git, lanes, live, store, clock, bell, wrong: Vec::new(), ears };
         reloader.publish(catalog, None).await?;
         Ok(reloader)
     }
@@ -143,12 +143,15 @@ impl Reloader {
 
     /// Looks at the files and takes over what changed; says when to look again.
     async fn turn(&mut self, versions: &Versions, all: bool, publish: bool) -> Next {
+        // A repository may have been made meanwhile.
+        self.git.found(&self.workspace.root);
+        self.git.released().await;
         let begun = Instant::now();
-        git_rests(&self.workspace.root).await;
         let mut found = self.look(all).await;
+        let took = begun.elapsed();
         // What changed while we looked belongs to the same set.
-        while begun.elapsed() < PATIENCE && (git_works(&self.workspace.root) || self.rung().await) {
-            git_rests(&self.workspace.root).await;
+        while begun.elapsed() < PATIENCE && (self.git.is_held() || self.rung().await) {
+            self.git.released().await;
             let more = self.look(false).await;
             found.0 |= more.0;
             found.1 |= more.1;
@@ -161,7 +164,7 @@ impl Reloader {
             false => Ok(None),
         };
         let now = self.clock.now();
-        let rest = LOOK.max(begun.elapsed().saturating_mul(50));
+        let rest = LOOK.max(took.saturating_mul(50));
         match away {
             Ok(away) => {
                 if fresh {
@@ -309,29 +312,5 @@ fn tell(before: &Catalog, now: &Catalog) {
     }
     if before.hash != now.hash || before.stale.len() != now.stale.len() {
         tracing::info!(flows = now.flows.len(), stale = now.stale.len(), hash = %now.hash, "the flows are live");
-    }
-}
-
-/// Whether git is changing the files of this folder.
-fn git_works(root: &Path) -> bool {
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let Some(git) = root.ancestors().map(|folder| folder.join(".git")).find(|git| git.exists()) else {
-        return false;
-    };
-    // In a worktree it is a file that says where the folder is.
-    let named = std::fs::read_to_string(&git).ok();
-    let named = named.as_deref().and_then(|text| text.trim().strip_prefix("gitdir: ")).map(PathBuf::from);
-    let folder = match named {
-        Some(named) => git.parent().unwrap_or(&root).join(named),
-        None => git,
-    };
-    folder.join("index.lock").exists()
-}
-
-/// Waits until git has done what it does, but not for ever: a lock may be left behind.
-async fn git_rests(root: &Path) {
-    let begun = Instant::now();
-    while begun.elapsed() < GIT && git_works(root) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -58,10 +58,11 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
             let triggers = rows(flow, "triggers").map(trigger_gist).collect::<Vec<_>>().join(", ");
             let next = rows(flow, "triggers").filter_map(|trigger| trigger["next_at"].as_str()).min();
             let version: String = cell(&flow["version"]).chars().take(8).collect();
-            let live = match (&flow["enabled"], &flow["stale"]) {
-                (Value::Bool(false), _) => "disabled",
-                (_, Value::Bool(true)) => "stale",
-                _ => "yes",
+            let live = match (flow["enabled"] == json!(true), flow["stale"] == json!(true)) {
+                (true, false) => "yes",
+                (true, true) => "stale",
+                (false, false) => "disabled",
+                (false, true) => "disabled, stale",
             };
             let triggers = if triggers.is_empty() { "-".to_owned() } else { triggers };
             let next = next.unwrap_or("-").to_owned();
@@ -73,13 +74,17 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
             &list,
             "there are no flows; add one below flows/, or try `postrider init`",
         );
+        if let Some(hash) = answer["hash"].as_str() {
+            say(format_args!("\nlive: {hash}"));
+        }
         for finding in rows(answer, "diagnostics") {
             let message = finding["message"].as_str().unwrap_or_default();
             let place = match &finding["line"] {
                 Value::Number(line) if line.as_u64() != Some(0) => format!("{}:{line}", cell(&finding["file"])),
                 _ => cell(&finding["file"]),
             };
-            say(format_args!("{place}: {message}"));
+            let hint = finding["hint"].as_str().map_or(String::new(), |hint| format!(" ({hint})"));
+            say(format_args!("{place}: {message}{hint}"));
         }
     });
     Ok(())

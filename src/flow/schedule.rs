@@ -48,7 +48,7 @@ enum Rule {
     Cron { cron: Arc<Cron>, real_time: bool },
     /// Seconds; a divisor of nothing in particular, counted from each local midnight.
     Within(u64),
-    /// Whole days, counted from the first day of 1970.
+    /// Whole days, counted from the first Monday of 1970.
     Days(i64),
     /// Once.
     At(Timestamp),
@@ -67,8 +67,11 @@ impl Schedule {
             Some(_) => match NICKNAMES.iter().find(|(name, _)| line.eq_ignore_ascii_case(name)) {
                 Some((_, fields)) => fields,
                 None => {
-                    let near = nearest(&line, NICKNAMES.iter().map(|(name, _)| *name)).unwrap_or("@daily");
-                    return Err(format!("there is no `{line}`; did you mean `{near}`?"));
+                    let names = NICKNAMES.map(|(name, _)| name);
+                    return Err(match nearest(&line, names) {
+                        Some(near) => format!("there is no `{line}`; did you mean `{near}`?"),
+                        None => format!("there is no `{line}`; there are {}", names.join(", ")),
+                    });
                 }
             },
         };
@@ -81,6 +84,9 @@ impl Schedule {
         }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Optional).build();
         let mut cron = parser.parse(fields).map_err(|error| explain(&line, &parts, &error.to_string()))?;
+        if let Some(step) = parts.iter().zip(&FIELDS[FIELDS.len() - parts.len()..]).find_map(too_wide) {
+            return Err(format!("`{line}`: {step}"));
+        }
         let clock = &parts[parts.len() - 5..];
         let real_time = clock[0].starts_with('*') && clock[1].starts_with('*');
         // The calendar repeats itself: what is not due from here on is never due.
@@ -102,7 +108,7 @@ impl Schedule {
         let span = parse_duration(text)?;
         let seconds = span.as_secs();
         if seconds == 0 || span.subsec_nanos() != 0 {
-            return Err(format!("`{text}` is not a whole number of seconds"));
+            return Err(format!("`{text}` is no whole number of seconds, from `1s` on"));
         }
         let rule = match seconds {
             0..DAY => Rule::Within(seconds),
@@ -176,7 +182,7 @@ impl Schedule {
             }
             Rule::Days(days) => {
                 let midnight = from.date().at(0, 0, 0, 0);
-                let number = from.date().duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
+                let number = from.date().duration_since(Date::constant(1970, 1, 5)).as_hours() / 24;
                 if inclusive && number.rem_euclid(*days) == 0 && from == midnight {
                     return Some(from);
                 }
@@ -240,10 +246,34 @@ fn first_valid(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
     }
 }
 
+/// What a field of a cron line takes.
+struct Field {
+    name: &'static str,
+    range: &'static str,
+    most: u32,
+}
+
+const FIELDS: [Field; 6] = [
+    Field { name: "second", range: "0 to 59", most: 59 },
+    Field { name: "minute", range: "0 to 59", most: 59 },
+    Field { name: "hour", range: "0 to 23", most: 23 },
+    Field { name: "day", range: "1 to 31", most: 31 },
+    Field { name: "month", range: "1 to 12 or JAN to DEC", most: 12 },
+    Field { name: "weekday", range: "0 to 7 or SUN to SAT", most: 7 },
+];
+
+/// A step that is wider than its field: it would silently mean something else.
+fn too_wide((part, field): (&&str, &Field)) -> Option<String> {
+    let wide = |item: &str| {
+        item.split_once('/').and_then(|(_, step)| step.parse::<u32>().ok()).filter(|step| *step > field.most)
+    };
+    let step = part.split(',').find_map(wide)?;
+    Some(format!("a step of {step} is wider than the {} itself; for longer intervals there is `every`", field.name))
+}
+
 /// What is wrong with a cron line, by its fields' names.
 fn explain(line: &str, parts: &[&str], error: &str) -> String {
-    const NAMES: [&str; 6] = ["second", "minute", "hour", "day", "month", "weekday"];
-    let names = &NAMES[NAMES.len() - parts.len()..];
+    let fields = &FIELDS[FIELDS.len() - parts.len()..];
     let parse = |fields: &str| CronParser::new().parse(fields).is_ok();
     // The field is found by trying each one alone.
     let wrong = (0..parts.len()).find(|wrong| {
@@ -251,14 +281,25 @@ fn explain(line: &str, parts: &[&str], error: &str) -> String {
         alone[*wrong] = parts[*wrong];
         !parse(&alone.join(" "))
     });
-    match wrong {
-        Some(wrong) => {
-            let range = ["0 to 59", "0 to 59", "0 to 23", "1 to 31", "1 to 12 or JAN to DEC", "0 to 7 or SUN to SAT"];
-            let range = range[NAMES.len() - parts.len() + wrong];
-            format!("`{line}`: `{}` is no {}; it takes {range}, lists, ranges and steps", parts[wrong], names[wrong])
-        }
-        None => format!("`{line}`: {error}"),
-    }
+    let Some(wrong) = wrong else { return format!("`{line}`: {error}") };
+    let (part, Field { name, range, .. }) = (parts[wrong], &fields[wrong]);
+    // Each half of a range is right by itself.
+    let backwards = part.split_once('-').is_some_and(|(from, to)| {
+        let sound = |half: &str| {
+            let mut alone = vec!["*"; parts.len()];
+            alone[wrong] = half;
+            !half.is_empty() && parse(&alone.join(" "))
+        };
+        sound(from) && sound(to)
+    });
+    let hint = if backwards {
+        "a range goes upwards; write two with a comma between them, such as `22-23,0-2` or `SAT,SUN-MON`".to_owned()
+    } else if part.contains('/') && !part.contains(['*', '-']) {
+        "a step follows `*` or a range, such as `*/15` or `0-30/5`".to_owned()
+    } else {
+        format!("it takes {range}, lists, ranges and steps")
+    };
+    format!("`{line}`: `{part}` is no {name}; {hint}")
 }
 
 #[cfg(test)]

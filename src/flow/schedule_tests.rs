@@ -119,10 +119,11 @@ fn intervals_are_counted_from_local_midnight() {
     ] {
         assert_eq!(due(&every(text), from, 2), wanted, "{text}");
     }
+    assert_eq!(due(&every("1w"), "2026-11-20T10:00:00", 1), ["11-23 00:00:00+01"], "a Monday");
     let (one, other) = (due(&every("2d"), "2026-11-20T10:00:00", 3), due(&every("2d"), "2026-11-21T10:00:00", 3));
     assert!(one[1] == other[0] || one[0] == other[0], "every second day is the same for everybody: {one:?} {other:?}");
     for (text, part) in
-        [("0s", "whole number of seconds"), ("1500ms", "whole number"), ("36h", "whole days"), ("x", "no duration")]
+        [("0s", "from `1s` on"), ("1500ms", "whole number"), ("36h", "whole days"), ("x", "no duration")]
     {
         assert!(Schedule::every(text, TimeZone::UTC).unwrap_err().contains(part), "{text}");
     }
@@ -135,6 +136,7 @@ fn an_instant_is_due_once() {
     assert_eq!(due(&at("2026-12-24T18:00Z"), "2026-11-20T10:00:00", 2), ["12-24 19:00:00+01"]);
     assert_eq!(due(&at("2026-03-29 02:30"), "2026-01-01T00:00:00", 2), ["03-29 03:00:00+02"]);
     assert_eq!(due(&at("2026-12-24T18:00"), "2026-12-24T18:00:00", 1), Vec::<String>::new());
+    assert_eq!(due(&at("2026-12-24T18:00[America/New_York]"), "2026-11-20T10:00:00", 2), ["12-25 00:00:00+01"]);
     assert!(Schedule::at("Christmas", TimeZone::UTC).unwrap_err().contains("2026-12-01T09:00"));
 }
 
@@ -154,7 +156,11 @@ fn lines_that_can_never_be_due_or_are_no_lines_are_refused_with_the_place() {
         ("0 9 * FOO *", "`FOO` is no month"),
         ("61 0 9 * * *", "`61` is no second"),
         ("@dayly", "@daily"),
-        ("@reboot", "there is no `@reboot`"),
+        ("@reboot", "there is no `@reboot`; there are @yearly"),
+        ("*/90 * * * *", "a step of 90 is wider than the minute itself"),
+        ("0 22-2 * * *", "a range goes upwards"),
+        ("0 9 * * SAT-MON", "a range goes upwards"),
+        ("0/15 * * * *", "a step follows `*`"),
     ] {
         let error = Schedule::cron(line, TimeZone::UTC).unwrap_err();
         assert!(error.contains(part), "{line}: {error}");

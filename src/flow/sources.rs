@@ -128,7 +128,9 @@ impl Sources {
             return;
         }
         let (seconds, nanos) = signature.changed;
-        let fresh = file_time().saturating_sub(seconds.saturating_mul(1_000_000_000).saturating_add(nanos)) < TICK;
+        let age = file_time().saturating_sub(seconds.saturating_mul(1_000_000_000).saturating_add(nanos));
+        // A time far ahead is another machine's: nothing to wait for.
+        let fresh = (-TICK..TICK).contains(&age);
         scan.fresh |= fresh;
         let text = text(&self.root.join(path));
         if known.is_none_or(|known| known.text != text) {

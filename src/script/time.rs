@@ -50,6 +50,10 @@ pub fn parse_when(text: &str) -> Result<When, String> {
     if let Ok(instant) = text.parse() {
         return Ok(When::Instant(instant));
     }
+    // `2026-12-24T18:00[America/New_York]`: the zone is part of what is said.
+    if let Ok(zoned) = text.parse::<Zoned>() {
+        return Ok(When::Instant(zoned.timestamp()));
+    }
     let local = text.parse().or_else(|_| text.parse::<civil::Date>().map(|date| date.at(0, 0, 0, 0)));
     local
         .map(When::Local)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::due::{Due, due};
+use super::due::{Due, Dues, due};
 use crate::clock::rfc3339;
 use crate::flow::{Flow, Timed};
 use crate::model::occurrence::{Fate, Occurrence};
@@ -105,17 +105,19 @@ impl Clockwork {
             .chunks(CHUNK)
             .map(|keys| {
                 let firings = keys.iter().filter_map(|key| self.items.get(key).map(|item| firing(key, item, now)));
-                (keys, store.fire(firings.collect()))
+                let firings: Vec<Firing> = firings.collect();
+                let rows: Vec<ArmedRow> = firings.iter().map(|firing| firing.row.clone()).collect();
+                (rows, store.fire(firings))
             })
             .collect();
-        for (keys, reply) in replies {
+        for (rows, reply) in replies {
             match reply.await {
                 Ok(_) => {
-                    for key in keys {
-                        if let Some(item) = self.items.get_mut(key) {
-                            item.position = now;
+                    for row in rows {
+                        if let Some(item) = self.items.get_mut(&row.key) {
+                            item.position = row.position;
                         }
-                        self.queue_up(key);
+                        self.queue_up(&row.key);
                     }
                 }
                 Err(error) => failed = Some(error),
@@ -126,9 +128,9 @@ impl Clockwork {
 }
 
 fn firing(key: &TriggerKey, item: &Item, now: Timestamp) -> Firing {
-    let fates = due(&item.timed, item.position, item.since, now);
+    let Dues { fates, reached } = due(&item.timed, item.position, item.since, now);
     let occurrences = fates.into_iter().map(|due| occurrence(item, due, now)).collect();
-    Firing { row: ArmedRow { key: key.clone(), position: now }, occurrences }
+    Firing { row: ArmedRow { key: key.clone(), position: reached }, occurrences }
 }
 
 fn occurrence(item: &Item, due: Due, now: Timestamp) -> Occurrence {
@@ -137,8 +139,14 @@ fn occurrence(item: &Item, due: Due, now: Timestamp) -> Occurrence {
         let event = json!({ "scheduled_at": rfc3339(due.at), "late_by": in_words(late), "missed": due.missed });
         prepare(&item.flow, item.timed.kind, &event, now)
     });
-    if !due.begins() || due.missed > 0 {
-        tracing::info!(flow = %item.flow.name, at = %rfc3339(due.at), fate = due.fate.name(), "a time passed while nobody was there");
+    match due.fate {
+        Fate::Ran => {}
+        Fate::Late => {
+            tracing::info!(flow = %item.flow.name, at = %rfc3339(due.at), late_by = %in_words(late), "a missed time is caught up")
+        }
+        fate => {
+            tracing::info!(flow = %item.flow.name, at = %rfc3339(due.at), fate = fate.name(), "a time passed while nobody was there")
+        }
     }
     let reason = match due.fate {
         Fate::TooLate => Some(format!("later than `not_after` ({})", format_duration(item.timed.not_after))),

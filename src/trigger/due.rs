@@ -15,6 +15,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Stretches are counted up to this; more is said to be many.
 const COUNTED: u32 = 10_000;
 
+/// With `missed: all`, so many catch up at once.
+const AT_ONCE: usize = 1_000;
+
 /// An instant, or a stretch of instants, with its fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -41,37 +44,56 @@ impl Due {
     }
 }
 
-/// The fates of all instants behind `position` up to `now`, oldest first. Those up to `since`
-/// passed while nobody was there: that is when the engine, or the flow, began to be.
-pub fn due(timed: &Timed, position: Timestamp, since: Timestamp, now: Timestamp) -> Vec<Due> {
+/// Fates, and how far they go.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dues {
+    /// Oldest first.
+    pub fates: Vec<Due>,
+    /// All instants up to here have one. Short of now where there are very many: ask again.
+    pub reached: Timestamp,
+}
+
+/// The fates of the instants behind `position` up to `now`. Those up to `since` passed while
+/// nobody was there: that is when the engine, or the flow, began to be.
+pub fn due(timed: &Timed, position: Timestamp, since: Timestamp, now: Timestamp) -> Dues {
     let schedule = &timed.schedule;
     let ago = |span: Duration| now.saturating_sub(span).unwrap_or(Timestamp::MIN);
-    let on_time = since.max(ago(GRACE));
+    let on_time = since.max(ago(GRACE)).min(now);
+    // What is exactly as late as allowed is not too late.
+    let horizon = ago(timed.not_after.saturating_add(Duration::from_millis(1))).min(on_time);
     let mut fates = Vec::new();
     match timed.missed {
-        Missed::Skip => fates.extend(stretch(schedule, position, on_time.min(now), Fate::Down)),
-        Missed::Latest | Missed::All => {
-            let horizon = ago(timed.not_after).min(on_time).min(now);
-            // What is exactly as late as allowed is not too late.
-            let horizon = horizon.saturating_sub(Duration::from_millis(1)).unwrap_or(horizon);
+        Missed::Skip => fates.extend(stretch(schedule, position, on_time, Fate::Down)),
+        Missed::Latest => {
             fates.extend(stretch(schedule, position, horizon, Fate::TooLate));
-            let missed: Vec<Timestamp> = instants(schedule, position.max(horizon), on_time.min(now)).collect();
-            match (timed.missed, missed.as_slice()) {
-                (Missed::All, all) => fates.extend(all.iter().map(|at| Due::one(*at, Fate::Late))),
-                (_, []) => {}
-                (_, [earlier @ .., latest]) => {
-                    let count = u32::try_from(earlier.len()).unwrap_or(u32::MAX);
-                    if let [first, .., last] | [first @ last] = earlier {
-                        let until = (count > 1).then_some(*last);
-                        fates.push(Due { until, count: Some(count), ..Due::one(*first, Fate::Coalesced) });
-                    }
-                    fates.push(Due { missed: count, ..Due::one(*latest, Fate::Late) });
-                }
+            if let Some(last) = last(schedule, position.max(horizon), on_time) {
+                let before = last.saturating_sub(Duration::from_millis(1)).unwrap_or(last);
+                let earlier = stretch(schedule, position.max(horizon), before, Fate::Coalesced);
+                let missed = earlier.as_ref().map_or(0, |earlier| earlier.count.unwrap_or(COUNTED));
+                fates.extend(earlier);
+                fates.push(Due { missed, ..Due::one(last, Fate::Late) });
+            }
+        }
+        Missed::All => {
+            fates.extend(stretch(schedule, position, horizon, Fate::TooLate));
+            let mut missed = instants(schedule, position.max(horizon), on_time);
+            let some: Vec<Timestamp> = missed.by_ref().take(AT_ONCE).collect();
+            fates.extend(some.iter().map(|at| Due::one(*at, Fate::Late)));
+            if let (Some(reached), Some(_)) = (some.last(), missed.next()) {
+                return Dues { fates, reached: *reached };
             }
         }
     }
     fates.extend(instants(schedule, position.max(on_time), now).map(|at| Due::one(at, Fate::Ran)));
-    fates
+    Dues { fates, reached: now }
+}
+
+/// The last instant behind `from`, up to `to`. Looked for from behind, for between them may lie
+/// years of seconds.
+fn last(schedule: &Schedule, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
+    let back = [60, 3_600, 86_400, 31 * 86_400, u64::from(u32::MAX)].map(Duration::from_secs);
+    let starts = back.into_iter().map(|back| to.saturating_sub(back).unwrap_or(from).max(from));
+    starts.filter_map(|start| instants(schedule, start, to).last()).next()
 }
 
 /// The instants behind `from`, up to `to`.
@@ -112,6 +134,7 @@ mod tests {
     fn fates(timed: &Timed, position: &str, since: &str, now: &str) -> Vec<String> {
         let short = |at: Timestamp| at.strftime("%H:%M").to_string();
         due(timed, at(position), at(since), at(now))
+            .fates
             .into_iter()
             .map(|due| {
                 let until = due.until.map_or(String::new(), |until| format!("-{}", short(until)));
@@ -134,11 +157,11 @@ mod tests {
     fn a_busy_machine_misses_nothing_and_a_sleeping_one_does() {
         let mut every = timed(Missed::Latest, 60);
         every.schedule = Schedule::cron("*/4 * * * * *", TimeZone::UTC).unwrap();
-        let seconds = |now: &str| due(&every, at("07:00:00"), at("06:00:00"), at(now)).len();
-        assert_eq!(seconds("07:00:09"), 2);
-        assert_eq!(due(&every, at("07:00:00"), at("06:00:00"), at("07:00:09"))[1].fate, Fate::Ran);
+        let seconds = |now: &str| due(&every, at("07:00:00"), at("06:00:00"), at(now)).fates;
+        assert_eq!(seconds("07:00:09").len(), 2);
+        assert_eq!(seconds("07:00:09")[1].fate, Fate::Ran);
         // A minute later: the older ones are one, the last ten seconds are met.
-        let late = due(&every, at("07:00:00"), at("06:00:00"), at("07:01:00"));
+        let late = seconds("07:01:00");
         let words: Vec<_> = late.iter().map(|due| (due.fate.name(), due.count)).collect();
         assert_eq!(
             words,
@@ -166,8 +189,19 @@ mod tests {
         let mut every = timed(Missed::Latest, 1);
         every.schedule = Schedule::every("1s", TimeZone::UTC).unwrap();
         let now = at("07:00:00");
-        let found = due(&every, "2006-01-01T00:00:00Z".parse().unwrap(), now, now);
-        assert_eq!(found[0].count, None);
-        assert_eq!((found.len(), found[2].missed), (3, 60));
+        let years = |missed, not_after| {
+            let every = Timed { missed, not_after, ..every.clone() };
+            due(&every, "2006-01-01T00:00:00Z".parse().unwrap(), now, now)
+        };
+        let minute = Duration::from_secs(60);
+        let fates = years(Missed::Latest, minute).fates;
+        assert_eq!(fates[0].count, None);
+        assert_eq!((fates.len(), fates[2].missed), (3, 60));
+        let fates = years(Missed::Latest, Duration::MAX).fates;
+        assert_eq!((fates.len(), fates[0].count, fates[1].at), (2, None, now));
+        // All of them, but not all at once.
+        let some = years(Missed::All, minute * 60 * 24);
+        assert_eq!((some.fates.len(), some.fates[0].fate), (1_001, Fate::TooLate));
+        assert_eq!(some.reached, at("07:00:00").saturating_sub(minute * 60 * 24 - Duration::from_secs(999)).unwrap());
     }
 }

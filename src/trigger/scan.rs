@@ -53,6 +53,10 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
             }
             continue;
         }
+        let text = pattern.to_string();
+        if files.root().join(&text).is_dir() {
+            found.refused.push(format!("`{text}` is a folder; write `{text}/*` to watch the files in it"));
+        }
         let walk = WalkDir::new(&base).follow_links(true).max_depth(pattern.depth().unwrap_or(32));
         let mut refused = Vec::new();
         let mut allowed = |entry: &DirEntry| {

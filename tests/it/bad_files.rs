@@ -91,6 +91,9 @@ fn what_is_no_yaml_or_no_script_says_where() {
             "cannot be read",
         ),
         ("flows/a.yaml", "run: |\n  import \"lib/m\" as m;\n", "flows/a.yaml:2:10", "create scripts/lib/m.rhai"),
+        ("flows/a.yaml", "triggers:\n  - cron: * * * * *\nrun: 1\n", "flows/a.yaml:2:", "quotes: \"* * * * *\""),
+        ("flows/a.yaml", "triggers:\n  - cron: @daily\nrun: 1\n", "flows/a.yaml:2:", "put it in quotes: \"@daily\""),
+        ("flows/a.yaml", "triggers:\n  - watch: *.csv\nrun: 1\n", "flows/a.yaml:2:", "put it in quotes: \"*.csv\""),
         ("postrider.yaml", "accounts: [\n", "postrider.yaml:", "this is no YAML"),
         (".env", "A=1\nnonsense\n", ".env:2:1", "NAME=value"),
     ] {
@@ -100,6 +103,30 @@ fn what_is_no_yaml_or_no_script_says_where() {
         assert!(found.iter().any(|line| line.starts_with(place)), "{text}: {all}");
         assert!(all.contains(part), "{text}: {all}");
     }
+}
+
+#[test]
+fn triggers_with_many_errors_say_them_all() {
+    let flow = r#"triggers:
+  - cron: "0 9 * *"
+  - cron: "61 9 * * *"
+  - cron: "0 0 30 2 *"
+  - cron: { schedule: "0 9 * * *", missed: never, not_after: soon, jitter: 30s, except: [2026-12-25] }
+  - cron: { shedule: "0 9 * * *", timezone: Europe/Berln }
+  - every: 36h
+  - every: { interval: 1h }
+  - at: tomorrow
+  - at: 2026-12-24T18:00
+  - at: "2026-12-24T18:00"
+  - watch: /etc/*
+  - watch: inbox/
+  - watch: { paths: [], events: [created] }
+  - watch: { paths: "in/*", events: [changed], settle: fast, backlog: some, poll: 1ms }
+  - watch: { events: [created] }
+  - message: {}
+run: 1
+"#;
+    insta::assert_snapshot!(findings(&[("flows/bad.yaml", flow)]).join("\n"));
 }
 
 #[test]

@@ -125,6 +125,11 @@ fn the_page_on_flows_is_true() {
 }
 
 #[test]
+fn the_page_on_triggers_is_true() {
+    document("docs/triggers.md");
+}
+
+#[test]
 fn the_page_on_scripts_is_true() {
     document("docs/scripts.md");
 }
@@ -142,7 +147,7 @@ fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
         .map(|page| page.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     pages.sort();
-    assert_eq!(pages, ["flows.md", "scripts.md", "settings.md"], "add a test for a new page");
+    assert_eq!(pages, ["flows.md", "scripts.md", "settings.md", "triggers.md"], "add a test for a new page");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
     for command in ["cargo run --release -- run", "cargo test --workspace"] {

@@ -235,6 +235,27 @@ async fn links_that_are_swapped_as_a_mounted_configuration_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn folders_that_come_go_and_come_back_are_still_listened_to() {
+    let house = House::open(&[("postrider.yaml", "timezone: UTC\n")]).await;
+    // No flows/ at first. The hand-set clock stands still, so nothing but a hint leads here.
+    house.write("flows/in.yaml", &said("one"));
+    says(&house, "/in", "one").await;
+    house.write("flows/deep/er/in.yaml", "run: 1\n");
+    house.flows_are("the deep one", |flows| !flow_in(flows, "deep/er/in").is_null()).await;
+    for (round, text) in ["two", "three"].into_iter().enumerate() {
+        house.rename("flows", "away");
+        house.flows_are("the files to be missed", |flows| flows["diagnostics"].to_string().contains("is gone")).await;
+        house.rename("away", "flows");
+        house.flows_are("the files to be back", |flows| flows["diagnostics"].as_array().unwrap().is_empty()).await;
+        house.write("flows/in.yaml", &said(text));
+        says(&house, "/in", text).await;
+        house.write("flows/deep/er/in.yaml", &format!("description: round {round}\nrun: 1\n"));
+        let seen = |flows: &Value| flow_in(flows, "deep/er/in")["description"] == format!("round {round}");
+        house.flows_are(&format!("the deep one, round {round}"), seen).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_read_while_git_works() {
     let house = House::open(&[("flows/in.yaml", &said("one"))]).await;
     house.write(".git/index.lock", "");

@@ -124,11 +124,20 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
         let message =
             message.split(" at line ").next().unwrap_or(&message).lines().next().unwrap_or_default().to_owned();
         let finding = Diagnostic::error(file, line, column, format!("this is no YAML: {message}"));
-        match tab || message.contains("tab") {
-            true => finding.with_hint("indent with blanks, YAML takes no tabs"),
-            false => finding,
+        let line = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
+        match (tab || message.contains("tab"), needs_quotes(line)) {
+            (true, _) => finding.with_hint("indent with blanks, YAML takes no tabs"),
+            (false, Some(value)) => finding.with_hint(format!("put it in quotes: \"{value}\"")),
+            _ => finding,
         }
     })
+}
+
+/// A value that YAML takes for something else because of how it begins, such as `* * * * *`.
+fn needs_quotes(line: &str) -> Option<&str> {
+    let line = line.trim().trim_start_matches("- ");
+    let value = line.split_once(": ").map_or(line, |(_, value)| value).trim();
+    value.starts_with(['*', '&', '@', '%', '`', '!']).then_some(value)
 }
 
 /// Findings about one file.

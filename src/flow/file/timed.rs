@@ -45,12 +45,25 @@ pub fn cron(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Tim
 
 /// Reads an interval.
 pub fn every(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Timed> {
+    scalar(node, "every", findings)?;
     let schedule = node.parsed("every", |text| Schedule::every(text, zone.clone()), findings)?;
     Some(Timed { kind: "every", schedule, missed: Missed::Latest, not_after: HOUR })
 }
 
 /// Reads an instant.
 pub fn at(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Timed> {
+    scalar(node, "at", findings)?;
     let schedule = node.parsed("at", |text| Schedule::at(text, zone.clone()), findings)?;
     Some(Timed { kind: "at", schedule, missed: Missed::Latest, not_after: DAY })
+}
+
+/// Only `cron` has a long form.
+fn scalar(node: &Node, name: &str, findings: &mut Findings) -> Option<()> {
+    let map = matches!(node.value, Yaml::Map(_));
+    if map {
+        findings
+            .at(node, format!("`{name}` takes no map"))
+            .hint("write the time itself; `missed` and the like belong to `cron`");
+    }
+    (!map).then_some(())
 }

@@ -69,6 +69,9 @@ fn event(wish: &Value) -> Result<(&'static str, Map<String, Value>), Refused> {
                 Some("webhook") => "webhook",
                 Some("message") => "message",
                 Some("watch") => "watch",
+                Some("cron") => "cron",
+                Some("every") => "every",
+                Some("at") => "at",
                 Some("manual") | None => "manual",
                 Some(other) => {
                     return Err(Refused::bad(format!("an event of trigger `{other}` cannot be tried by hand")));

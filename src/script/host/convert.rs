@@ -36,7 +36,7 @@ fn json_stringify(ctx: &NativeCallContext, value: Dynamic) -> HostResult<String>
 }
 
 /// Rows as maps by the first row's names, or as arrays with `#{ header: false }`.
-pub fn csv_parse(ctx: &NativeCallContext, text: &str, options: Map) -> HostResult<Array> {
+pub fn csv_parse(ctx: &NativeCallContext, function: &str, text: &str, options: Map) -> HostResult<Array> {
     room(ctx, text.len() as u64 * SWELLING)?;
     let mut header = true;
     let mut delimiter = b',';
@@ -46,7 +46,7 @@ pub fn csv_parse(ctx: &NativeCallContext, text: &str, options: Map) -> HostResul
             ("delimiter", _, Ok(text)) if text.len() == 1 => delimiter = text.as_bytes()[0],
             _ => {
                 let hint = "it takes `header` (true or false) and `delimiter` (one character)";
-                return Err(thrown("invalid", format!("csv::parse: `{name}` is not right here; {hint}")));
+                return Err(thrown("invalid", format!("{function}: `{name}` is not right here; {hint}")));
             }
         }
     }
@@ -54,7 +54,7 @@ pub fn csv_parse(ctx: &NativeCallContext, text: &str, options: Map) -> HostResul
         .has_headers(header)
         .delimiter(delimiter)
         .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
-    let failed = |error: csv::Error| thrown("invalid", format!("csv::parse: {error}"));
+    let failed = |error: csv::Error| thrown("invalid", format!("{function}: {error}"));
     let names: Vec<String> = match header {
         true => reader.headers().map_err(failed)?.iter().map(str::to_owned).collect(),
         false => Vec::new(),
@@ -154,9 +154,11 @@ pub fn spaces() -> Vec<(&'static str, Module)> {
     json.set_native_fn("stringify", |ctx: NativeCallContext, value: Dynamic| at(&ctx, json_stringify(&ctx, value)));
 
     let mut csv = Module::new();
-    csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str| at(&ctx, csv_parse(&ctx, text, Map::new())));
+    csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str| {
+        at(&ctx, csv_parse(&ctx, "csv::parse", text, Map::new()))
+    });
     csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str, options: Map| {
-        at(&ctx, csv_parse(&ctx, text, options))
+        at(&ctx, csv_parse(&ctx, "csv::parse", text, options))
     });
 
     let mut base64 = Module::new();

@@ -25,7 +25,7 @@ fn lines(ctx: NativeCallContext, path: &str) -> HostResult<Array> {
 }
 
 fn csv(ctx: &NativeCallContext, path: &str, options: Map) -> HostResult<Array> {
-    csv_parse(ctx, &text(ctx, path)?, options)
+    csv_parse(ctx, &format!("files::csv(\"{path}\")"), &text(ctx, path)?, options)
 }
 
 fn exists(ctx: NativeCallContext, path: &str) -> HostResult<bool> {
