@@ -100,13 +100,10 @@ impl Changes {
         if watched().get(&name) == Some(&now) {
             return;
         }
-        watched().insert(name.clone(), now);
-        match watcher.watch(&folder, mode) {
-            Ok(()) => {}
-            Err(error) => {
-                watched().remove(&name);
-                tracing::warn!(folder = %folder.display(), %error, "changes are not told of here; it is looked at every few seconds");
-            }
+        watched().insert(name, now);
+        // Said once, and tried again when the folder is another one.
+        if let Err(error) = watcher.watch(&folder, mode) {
+            tracing::warn!(folder = %folder.display(), %error, "changes are not told of here; it is looked at every few seconds");
         }
     }
 }

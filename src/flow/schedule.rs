@@ -303,5 +303,4 @@ fn explain(line: &str, parts: &[&str], error: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
 mod tests;

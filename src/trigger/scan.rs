@@ -83,7 +83,9 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
                 }
                 Ok(entry) if entry.file_type().is_file() => {
                     let path = relative(files, entry.path());
-                    if pattern.means(&path)
+                    if entry.path().to_str().is_none() {
+                        found.refused.push(format!("`{path}` is left out: its name is not UTF-8"));
+                    } else if pattern.means(&path)
                         && path != "postrider.yaml"
                         && let Ok(about) = entry.metadata()
                     {

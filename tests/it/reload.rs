@@ -256,6 +256,20 @@ async fn folders_that_come_go_and_come_back_are_still_listened_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_tells_of_is_found_by_looking() {
+    let house = House::open(&[("real/in.yaml", &said("one")), ("flows/.keep", "")]).await;
+    symlink("../real/in.yaml", house.folder.path().join("flows/in.yaml")).unwrap();
+    says(&house, "/in", "one").await;
+    // Nobody listens to the folder behind the link.
+    house.write("real/in.yaml", &said("two"));
+    until("the change", async || {
+        house.pass(Duration::from_secs(1));
+        (house.hook("/in", &json!({})).await.1 == "two").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_read_while_git_works() {
     let house = House::open(&[("flows/in.yaml", &said("one"))]).await;
     house.write(".git/index.lock", "");

@@ -179,6 +179,17 @@ async fn what_vanishes_or_leads_out_is_no_error_and_deletions_are_seen_if_wanted
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_tells_of_is_found_by_looking() {
+    let house = open("{ paths: \"inbox/*.csv\", poll: 3s }").await;
+    house.write("real/a.csv", "a");
+    symlink("../real/a.csv", house.folder.path().join("inbox/a.csv")).unwrap();
+    seen(&house, 1).await;
+    // Nobody listens to the folder behind the link.
+    house.write("real/a.csv", "another");
+    assert_eq!(seen(&house, 2).await[1], "modified inbox/a.csv 7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_changed_flow_goes_on_with_what_it_has_seen() {
     let house = open("\"inbox/*.csv\"").await;
     house.write("inbox/a.csv", "a");
