@@ -1,6 +1,6 @@
 //! The lanes of all accounts, started and stopped as the settings say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -27,6 +27,8 @@ pub struct Lanes {
     running: BTreeMap<String, Running>,
     shown: watch::Sender<Arc<Accounts>>,
     tasks: JoinSet<()>,
+    /// Accounts that had a lane in this life.
+    seen: BTreeSet<String>,
 }
 
 struct Running {
@@ -59,8 +61,8 @@ impl Lanes {
         phones: Arc<dyn Phones>,
     ) -> Self {
         let (shown, _) = watch::channel(Arc::default());
-        let (running, tasks) = (BTreeMap::new(), JoinSet::new());
-        Self { store, blobs, clock, signals, shutdown, phones, running, shown, tasks }
+        let (running, tasks, seen) = (BTreeMap::new(), JoinSet::new(), BTreeSet::new());
+        Self { store, blobs, clock, signals, shutdown, phones, running, shown, tasks, seen }
     }
 
     /// The accounts that have a lane, each with what it shows.
@@ -118,6 +120,7 @@ impl Lanes {
             self.clock.clone(),
             bell,
             view.clone(),
+            !self.seen.insert(account.name.clone()),
         );
         let (all, own) = (self.shutdown.clone(), stopper.clone());
         self.tasks.spawn(async move {

@@ -13,6 +13,7 @@ use super::lanes::Lanes;
 use super::workspace::Workspace;
 use crate::changes::{Changes, Ear};
 use crate::clock::{SharedClock, after};
+use crate::flow::Flow;
 use crate::flow::catalog::{Catalog, Ground};
 use crate::flow::library::Library;
 use crate::flow::versions::{Missing, Versions, kept};
@@ -86,7 +87,7 @@ impl Reloader {
         git.released().await;
         library.look();
         for (path, version) in library.orphans() {
-            match kept(&store, &ground, &path, &version).await {
+            match kept(&store, &ground, &version).await {
                 Ok(flow) => library.adopt(path, flow),
                 Err(Missing::Store(error)) => return Err(error.into()),
                 Err(Missing::Broken(error)) => tracing::error!("{path}: {error}"),
@@ -299,6 +300,21 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// Flows that came, changed, went, or are well again; the first few by name.
+fn changed(before: &Catalog, now: &Catalog) -> String {
+    let as_before = |name: &Arc<str>, flow: &Arc<Flow>, other: &Catalog| {
+        other.flow(name).is_some_and(|other| other.version == flow.version)
+            && before.stale.contains_key(name) == now.stale.contains_key(name)
+    };
+    let here = now.flows.iter().filter(|(name, flow)| !as_before(name, flow, before)).map(|(name, _)| name);
+    let gone = before.flows.keys().filter(|name| now.flow(name).is_none());
+    let names: Vec<&str> = here.chain(gone).map(|name| &**name).collect();
+    match names.get(5) {
+        Some(_) => format!("{} and {} more", names[..5].join(", "), names.len() - 5),
+        None => names.join(", "),
+    }
+}
+
 /// Says what is new.
 fn tell(before: &Catalog, now: &Catalog) {
     let known: BTreeSet<String> = before.findings.iter().map(ToString::to_string).collect();
@@ -311,6 +327,7 @@ fn tell(before: &Catalog, now: &Catalog) {
         }
     }
     if before.hash != now.hash || before.stale.len() != now.stale.len() {
-        tracing::info!(flows = now.flows.len(), stale = now.stale.len(), hash = %now.hash, "the flows are live");
+        let changed = changed(before, now);
+        tracing::info!(flows = now.flows.len(), stale = now.stale.len(), hash = %now.hash, %changed, "the flows are live");
     }
 }

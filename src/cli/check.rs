@@ -22,6 +22,8 @@ pub fn check(place: &Place) -> Result<(), Failure> {
     };
     if place.json {
         say(format_args!("{}", json!({ "diagnostics": findings })));
+    } else if findings.is_empty() && flows == 0 && !place.root.join("flows").is_dir() {
+        say(format_args!("there is no folder flows/ here, so there is nothing to check; `postrider init` makes one"));
     } else if findings.is_empty() {
         say(format_args!("{flows} {} checked, nothing to complain about", if flows == 1 { "flow" } else { "flows" }));
     } else {

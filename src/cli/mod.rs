@@ -93,7 +93,7 @@ struct TriggerArgs {
     /// Data for the script's `event.data`: JSON, or @FILE.
     #[arg(long, conflicts_with = "event", value_name = "JSON")]
     data: Option<String>,
-    /// A file with a whole event, to try a webhook or message flow.
+    /// A file with a whole event, to try a flow without its webhook, file or time.
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// Wait until the run has ended.

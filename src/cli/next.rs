@@ -11,6 +11,7 @@ use crate::app::Workspace;
 use crate::clock::{Clock, SystemClock, rfc3339};
 use crate::config::Flags;
 use crate::flow::{Flow, Trigger};
+use crate::model::diagnostic::Severity;
 use crate::script::time::parse_moment;
 use crate::units::nearest;
 
@@ -43,21 +44,32 @@ pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
         }
     };
     let found = due(&chosen, from, args.count.min(MOST));
+    // A flow that was asked for is there, so the errors are others'.
+    let broken = args.flow.is_none() && catalog.findings.iter().any(|finding| finding.severity == Severity::Error);
+    if broken {
+        report(&place.root, &catalog.findings);
+    }
+    show(place, args, &chosen, &found);
+    if broken { Err(Failure::Reported) } else { Ok(()) }
+}
+
+fn show(place: &Place, args: &NextArgs, chosen: &[&Flow], found: &[Row]) {
     if place.json {
         let row = |(flow, trigger, at, _): &Row| json!({ "flow": flow, "trigger": trigger, "at": rfc3339(*at) });
         let rows: Vec<Value> = found.iter().map(row).collect();
         say(format_args!("{}", json!({ "occurrences": rows })));
-        return Ok(());
+        return;
     }
     let row = |(flow, trigger, at, local): &Row| vec![local.clone(), rfc3339(*at), flow.clone(), trigger.clone()];
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    let empty = match chosen.as_slice() {
-        [flow] if !flow.enabled => "the flow is disabled",
-        [flow] if args.flow.is_some() && timed(flow).next().is_none() => "the flow has no trigger by the clock",
+    let none = chosen.iter().all(|flow| timed(flow).next().is_none());
+    let empty = match chosen {
+        [flow] if args.flow.is_some() && !flow.enabled => "the flow is disabled",
+        _ if none && args.flow.is_some() => "the flow has no trigger by the clock",
+        _ if none => "no flow has a trigger by the clock",
         _ => "nothing is due any more",
     };
     table(&["LOCAL TIME", "UTC", "FLOW", "TRIGGER"], &rows, empty);
-    Ok(())
 }
 
 /// Flow, trigger, instant, and the instant in its zone.

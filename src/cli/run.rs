@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::check::report;
-use crate::app::{Engine, Outside, Workspace, bind, looks_like_workspace, open_store};
+use crate::app::{Engine, Outside, Workspace, bind, looks_like_workspace, open_store, read_address};
 use crate::clock::SystemClock;
 use crate::config::Flags;
 use crate::{memory, telemetry};
@@ -34,6 +34,14 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(said)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(said)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(said)?;
+    // Said before the addresses are found taken, by that very engine.
+    if let Some(other) = read_address(&workspace.root) {
+        let pid = other.pid;
+        return Err(format!(
+            "another Postrider runs on this workspace (process {pid}); stop it first, or use another folder"
+        )
+        .into());
+    }
     let public = bind(workspace.settings.listen, "listen").await.map_err(|error| error.to_string())?;
     let private = bind(workspace.settings.admin, "admin").await.map_err(|error| error.to_string())?;
     if !looks_like_workspace(&workspace.root) {

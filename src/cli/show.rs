@@ -128,15 +128,13 @@ fn show_run(run: &Value) {
     for field in ["id", "flow", "version", "trigger", "state", "attempt", "created_at", "started_at", "finished_at"] {
         say(format_args!("{field:12} {}", cell(&run[field])));
     }
-    if let Some(error) = run["error"].as_object() {
-        say(format_args!(
-            "{:12} {} at {}:{}",
-            "error",
-            cell(&error["message"]),
-            cell(&run["error"]["script"]),
-            cell(&run["error"]["line"])
-        ));
+    if run["error"].is_object() {
+        // Whole: the end of it is where the remedy stands.
+        let error = &run["error"];
+        let message = error["message"].as_str().unwrap_or_default();
+        say(format_args!("{:12} {message} at {}:{}", "error", cell(&error["script"]), cell(&error["line"])));
     }
+    say(format_args!("{:12} {}", "event", shortened(&event_gist(&run["event"]), 400)));
     if !run["waiting_for"].is_null() {
         say(format_args!("{:12} {}", "waits", cell(&run["waiting_for"]["detail"])));
     }
@@ -149,6 +147,24 @@ fn show_run(run: &Value) {
     table(&["#", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
     say(format_args!("\nMESSAGES"));
     show_messages(run);
+}
+
+/// An event without what stands above it already.
+fn event_gist(event: &Value) -> String {
+    let mut event = event.clone();
+    if let Some(fields) = event.as_object_mut() {
+        for known in ["at", "flow", "run", "trigger", "raw", "headers"] {
+            fields.remove(known);
+        }
+    }
+    event.to_string()
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn show_messages(answer: &Value) {

@@ -112,6 +112,19 @@ impl Catalog {
                 set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
             }
         }
+        let accounts = &set.ground.accounts;
+        if accounts.default.is_none()
+            && accounts.by_name.len() > 1
+            && let Some(flow) = set.flows.values().find(|flow| flow.account.is_none())
+        {
+            let message = format!(
+                "there are {} accounts and no `default_account`: flows that name none, such as `{}`, cannot send",
+                accounts.by_name.len(),
+                flow.name
+            );
+            let hint = "add `default_account: ...` here, or `account: ...` in the flow";
+            set.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message).with_hint(hint));
+        }
         let mut hash = Sha256::new();
         for flow in set.flows.values() {
             hash.update(flow.version.as_bytes());

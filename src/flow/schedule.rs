@@ -5,6 +5,8 @@
 //! through gap and overlap by real time. Every other one is a fixed local time: in the gap it is
 //! due at the first valid instant, in the overlap once, at the first.
 
+mod fields;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,18 +77,10 @@ impl Schedule {
                 }
             },
         };
-        let parts: Vec<&str> = fields.split(' ').collect();
-        if !(5..=6).contains(&parts.len()) || fields.is_empty() {
-            let count = parts.iter().filter(|part| !part.is_empty()).count();
-            return Err(format!(
-                "`{line}` has {count} fields; write five (minute hour day month weekday), or six with seconds first"
-            ));
-        }
+        let fields = fields::checked(fields)?;
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Optional).build();
-        let mut cron = parser.parse(fields).map_err(|error| explain(&line, &parts, &error.to_string()))?;
-        if let Some(step) = parts.iter().zip(&FIELDS[FIELDS.len() - parts.len()..]).find_map(too_wide) {
-            return Err(format!("`{line}`: {step}"));
-        }
+        let mut cron = parser.parse(&fields).map_err(|error| format!("`{line}`: {error}"))?;
+        let parts: Vec<&str> = fields.split(' ').collect();
         let clock = &parts[parts.len() - 5..];
         let real_time = clock[0].starts_with('*') && clock[1].starts_with('*');
         // The calendar repeats itself: what is not due from here on is never due.
@@ -244,62 +238,6 @@ fn first_valid(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
             zone.preceding(after).next().map(|change| change.timestamp())
         }
     }
-}
-
-/// What a field of a cron line takes.
-struct Field {
-    name: &'static str,
-    range: &'static str,
-    most: u32,
-}
-
-const FIELDS: [Field; 6] = [
-    Field { name: "second", range: "0 to 59", most: 59 },
-    Field { name: "minute", range: "0 to 59", most: 59 },
-    Field { name: "hour", range: "0 to 23", most: 23 },
-    Field { name: "day", range: "1 to 31", most: 31 },
-    Field { name: "month", range: "1 to 12 or JAN to DEC", most: 12 },
-    Field { name: "weekday", range: "0 to 7 or SUN to SAT", most: 7 },
-];
-
-/// A step that is wider than its field: it would silently mean something else.
-fn too_wide((part, field): (&&str, &Field)) -> Option<String> {
-    let wide = |item: &str| {
-        item.split_once('/').and_then(|(_, step)| step.parse::<u32>().ok()).filter(|step| *step > field.most)
-    };
-    let step = part.split(',').find_map(wide)?;
-    Some(format!("a step of {step} is wider than the {} itself; for longer intervals there is `every`", field.name))
-}
-
-/// What is wrong with a cron line, by its fields' names.
-fn explain(line: &str, parts: &[&str], error: &str) -> String {
-    let fields = &FIELDS[FIELDS.len() - parts.len()..];
-    let parse = |fields: &str| CronParser::new().parse(fields).is_ok();
-    // The field is found by trying each one alone.
-    let wrong = (0..parts.len()).find(|wrong| {
-        let mut alone = vec!["*"; parts.len()];
-        alone[*wrong] = parts[*wrong];
-        !parse(&alone.join(" "))
-    });
-    let Some(wrong) = wrong else { return format!("`{line}`: {error}") };
-    let (part, Field { name, range, .. }) = (parts[wrong], &fields[wrong]);
-    // Each half of a range is right by itself.
-    let backwards = part.split_once('-').is_some_and(|(from, to)| {
-        let sound = |half: &str| {
-            let mut alone = vec!["*"; parts.len()];
-            alone[wrong] = half;
-            !half.is_empty() && parse(&alone.join(" "))
-        };
-        sound(from) && sound(to)
-    });
-    let hint = if backwards {
-        "a range goes upwards; write two with a comma between them, such as `22-23,0-2` or `SAT,SUN-MON`".to_owned()
-    } else if part.contains('/') && !part.contains(['*', '-']) {
-        "a step follows `*` or a range, such as `*/15` or `0-30/5`".to_owned()
-    } else {
-        format!("it takes {range}, lists, ranges and steps")
-    };
-    format!("`{line}`: `{part}` is no {name}; {hint}")
 }
 
 #[cfg(test)]

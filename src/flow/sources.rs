@@ -75,6 +75,10 @@ impl Sources {
                 match entry {
                     Ok(entry) if entry.file_type().is_file() => {
                         let Some(path) = self.relative(entry.path()) else { continue };
+                        if path.ends_with(".yml") {
+                            let message = "the file is left out: a flow's name ends with .yaml";
+                            scan.problems.push(Diagnostic::warning(&path, 0, 0, message).with_hint("rename it"));
+                        }
                         if path.ends_with(ending)
                             && !path.ends_with(".test.yaml")
                             && let Ok(about) = entry.metadata()

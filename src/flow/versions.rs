@@ -65,7 +65,7 @@ impl Versions {
             return Ok(flow);
         }
         let ground = self.catalog.borrow().ground.clone();
-        let flow = Arc::new(kept(&self.store, &ground, name, version).await?);
+        let flow = Arc::new(kept(&self.store, &ground, version).await?);
         self.retire(flow.clone());
         Ok(flow)
     }
@@ -75,10 +75,11 @@ impl Versions {
 ///
 /// # Errors
 /// When it is not kept, or cannot be built any more.
-pub async fn kept(store: &Arc<dyn Store>, ground: &Ground, name: &str, version: &str) -> Result<Flow, Missing> {
+pub async fn kept(store: &Arc<dyn Store>, ground: &Ground, version: &str) -> Result<Flow, Missing> {
     let broken = |message: String| Missing::Broken(ScriptError::new("version", message));
     let row = store.version(version).await.map_err(Missing::Store)?;
-    let row = row.ok_or_else(|| broken(format!("version {version} of flow `{name}` is not kept any more")))?;
+    let row = row.ok_or_else(|| broken(format!("version {version} is not kept any more")))?;
+    let name = row.flow;
     let content: Content = serde_json::from_str(&row.content)
         .map_err(|error| broken(format!("version {version} of flow `{name}` cannot be read: {error}")))?;
     rebuild(&content, &ground.environment, &ground.zone).map_err(|findings| {

@@ -68,7 +68,7 @@ enum Event {
 }
 
 impl Lane {
-    /// A lane that has read nothing yet.
+    /// A lane that has read nothing yet. `again` says that the account had one before.
     pub fn new(
         account: Arc<Account>,
         store: Arc<dyn Store>,
@@ -76,8 +76,10 @@ impl Lane {
         clock: SharedClock,
         bell: Bell,
         view: SharedView,
+        again: bool,
     ) -> Self {
-        let bucket = Bucket::new(&account.pace, clock.now());
+        let now = clock.now();
+        let bucket = if again { Bucket::spent(&account.pace, now) } else { Bucket::new(&account.pace, now) };
         Self {
             account,
             store,

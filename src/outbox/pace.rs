@@ -24,6 +24,11 @@ impl Bucket {
         Self { interval, capacity, tokens: capacity, at: now }
     }
 
+    /// Empty at first: who sent a moment ago does not begin with a burst.
+    pub fn spent(pace: &Pace, now: Timestamp) -> Self {
+        Self { tokens: 0.0, ..Self::new(pace, now) }
+    }
+
     /// How many messages may go out now, at most `most`.
     pub fn available(&mut self, most: usize, now: Timestamp) -> usize {
         let Some(interval) = self.interval else { return most };

@@ -203,6 +203,14 @@ fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
     let mut seen = Seen { imports: Vec::new(), findings: Vec::new() };
     let own: HashSet<String> = ast.iter_functions().map(|function| function.name.to_string()).collect();
     let names = engine::names();
+    let known_space = |space: &str| names.iter().any(|known| known.starts_with(&format!("{space}::")));
+    let mut imported: HashSet<String> = HashSet::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last() {
+            imported.insert(import.1.name.to_string());
+        }
+        true
+    });
     ast.walk(&mut |path| {
         match path.last() {
             Some(ASTNode::Stmt(Stmt::Import(import, at))) => match &import.0 {
@@ -231,7 +239,8 @@ fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
                             && name.starts_with(|c: char| c.is_ascii_alphabetic())
                             && !own.contains(name)
                     }
-                    Some(space) => names.iter().any(|known| known.starts_with(&format!("{space}::"))),
+                    // Modules are checked where they are compiled; what nobody imported is ours, or nothing.
+                    Some(space) => known_space(space) || !imported.contains(space),
                 };
                 if ours && names.binary_search(&full).is_err() && !RHAI_WORDS.contains(&name) {
                     let (line, column) = line_column(*at);
@@ -260,10 +269,20 @@ fn syntax(file: &str, error: &ParseError) -> Diagnostic {
     let (line, column) = line_column(error.position());
     let text = error.err_type().to_string();
     let finding = Diagnostic::error(file, line, column, format!("the script cannot be read: {text}"));
-    match text.contains("'eval'") {
-        true => finding.with_hint("`eval` is not available: a run must be able to repeat what it did"),
-        false => finding,
-    }
+    let hint = if text.contains("'eval'") {
+        "`eval` is not available: a run must be able to repeat what it did"
+    } else if text.contains("Invalid character: '") {
+        "texts stand in double quotes or backticks, not in single quotes"
+    } else if ['“', '”', '‘', '’', '„'].iter().any(|quote| text.contains(*quote)) {
+        "texts stand in straight double quotes, not in those of a word processor"
+    } else if text.contains("'#'") {
+        "a comment begins with `//`; a map is written `#{ name: value }`"
+    } else if text.contains("Expecting ';'") {
+        "is a `;`, a `)` or a `}` missing before this place? A map is written `#{ name: value }`"
+    } else {
+        return finding;
+    };
+    finding.with_hint(hint)
 }
 
 fn line_column(at: Position) -> (u32, u32) {

@@ -21,7 +21,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Retry;
 use crate::script::{Main, Program};
 use fill::Environment;
-use node::{Fields, Findings, Node};
+use node::{Fields, Findings, Node, Yaml};
 
 /// Everything that a flow version is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,8 +177,15 @@ fn program(
         }
         (None, Some(run)) => {
             let text = run.word("run", findings)?;
-            let (text, indent) = in_place(yaml, run, &text);
-            (file.to_owned(), Arc::from(text), indent)
+            match in_place(yaml, root, run, &text) {
+                Some((text, indent)) => (file.to_owned(), Arc::from(text), indent),
+                None => {
+                    findings
+                        .at(run, "YAML makes one line of these lines, and the script is another one than it looks")
+                        .hint("write `run: |` and the script below it, indented");
+                    return None;
+                }
+            }
         }
         (Some(_), Some(run)) => {
             findings.at(run, "a flow has either `script` or `run`, not both").hint("remove one of them");
@@ -201,17 +208,26 @@ fn program(
 }
 
 /// A script inside the YAML file with as many empty lines before it as stand above it there, and
-/// by how much it is indented: so its places are the file's.
-fn in_place(yaml: &str, run: &Node, text: &str) -> (String, u32) {
-    let own_line = yaml.lines().nth(run.line.saturating_sub(1) as usize).unwrap_or_default();
-    let marker: String = own_line.chars().skip(run.column.saturating_sub(1) as usize).collect();
-    if !marker.starts_with('|') {
-        let above = "\n".repeat(run.line.saturating_sub(1) as usize);
-        return (format!("{above}{text}"), run.column.saturating_sub(1));
+/// by how much it is indented: so its places are the file's. None for one of several lines that
+/// YAML folds into one.
+fn in_place(yaml: &str, root: &Node, run: &Node, text: &str) -> Option<(String, u32)> {
+    let line = |number: u32| yaml.lines().nth(number.saturating_sub(1) as usize).unwrap_or_default();
+    let Yaml::Map(entries) = &root.value else { return None };
+    let (key, _) = entries.iter().find(|(key, _)| key.as_text() == Some("run"))?;
+    let behind: String = line(key.line).chars().skip(key.column.saturating_sub(1) as usize).collect();
+    let behind = behind.split_once(':').map_or("", |(_, behind)| behind).trim();
+    if behind.starts_with('|') {
+        let body = yaml.lines().skip(key.line as usize).find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let indent = body.len() - body.trim_start_matches(' ').len();
+        return Some((format!("{}{text}", "\n".repeat(key.line as usize)), indent as u32));
     }
-    let body = yaml.lines().skip(run.line as usize).find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let indent = body.len() - body.trim_start_matches(' ').len();
-    (format!("{}{text}", "\n".repeat(run.line as usize)), indent as u32)
+    let own: String = line(run.line).chars().skip(run.column.saturating_sub(1) as usize).collect();
+    let whole = match own.chars().next() {
+        Some(quote @ ('"' | '\'')) => own[1..].contains(quote),
+        _ => own.contains(text.trim()),
+    };
+    let above = "\n".repeat(run.line.saturating_sub(1) as usize);
+    whole.then(|| (format!("{above}{text}"), run.column.saturating_sub(1)))
 }
 
 /// Builds a flow version again from what was kept of it.

@@ -124,11 +124,23 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
         let message =
             message.split(" at line ").next().unwrap_or(&message).lines().next().unwrap_or_default().to_owned();
         let finding = Diagnostic::error(file, line, column, format!("this is no YAML: {message}"));
-        let line = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
-        match (tab || message.contains("tab"), needs_quotes(line)) {
-            (true, _) => finding.with_hint("indent with blanks, YAML takes no tabs"),
-            (false, Some(value)) => finding.with_hint(format!("put it in quotes: \"{value}\"")),
-            _ => finding,
+        let own = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
+        if let Some((_, key)) = message.split_once("duplicate mapping key: ") {
+            let key = key.split(',').next().unwrap_or(key);
+            return Diagnostic::error(file, line, column, format!("`{key}` stands here twice"));
+        }
+        if tab {
+            return finding.with_hint("indent with blanks, YAML takes no tabs");
+        }
+        if let Some(value) = needs_quotes(own) {
+            return finding.with_hint(format!("put it in quotes: \"{value}\""));
+        }
+        if own.contains("${") && own.contains('{') && message.contains("',' or '}'") {
+            return finding.with_hint("put `${NAME}` in quotes between `{` and `}`");
+        }
+        match message.contains("simple key") {
+            true => finding.with_hint("a script stands indented below `run: |`; a key is followed by `:` and a blank"),
+            false => finding,
         }
     })
 }
@@ -291,7 +303,9 @@ impl Node {
         match &self.value {
             Yaml::List(items) => Some(items),
             _ => {
-                self.wrong(name, "a list", findings);
+                findings
+                    .at(self, format!("`{name}` takes a list, not {}", self.kind()))
+                    .hint("begin each item on its own line with `- `, or write `[one, two]`");
                 None
             }
         }

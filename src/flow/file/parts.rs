@@ -76,7 +76,8 @@ pub fn triggers(
 
 fn trigger(item: &Node, environment: &Environment, zone: &TimeZone, findings: &mut Findings) -> Option<Trigger> {
     let Yaml::Map(entries) = &item.value else {
-        findings.at(item, "a trigger is a map with one key").hint("write `- webhook: /orders`");
+        let finding = findings.at(item, "a trigger is its kind, `:`, a blank, and what belongs to it");
+        finding.hint("write one such as `- webhook: /orders` or `- cron: \"0 9 * * MON-FRI\"`");
         return None;
     };
     let [(key, value)] = entries.as_slice() else {

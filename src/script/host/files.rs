@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::convert::csv_parse;
 use crate::model::journal::{Kind, Read};
-use crate::script::error::HostResult;
+use crate::script::error::{HostResult, at};
 use crate::script::state;
 use crate::script::value::to_dynamic;
 
@@ -25,7 +25,8 @@ fn lines(ctx: NativeCallContext, path: &str) -> HostResult<Array> {
 }
 
 fn csv(ctx: &NativeCallContext, path: &str, options: Map) -> HostResult<Array> {
-    csv_parse(ctx, &format!("files::csv(\"{path}\")"), &text(ctx, path)?, options)
+    let text = text(ctx, path)?;
+    at(ctx, csv_parse(ctx, &format!("files::csv(\"{path}\")"), &text, options))
 }
 
 fn exists(ctx: NativeCallContext, path: &str) -> HostResult<bool> {
