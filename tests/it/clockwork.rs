@@ -239,6 +239,11 @@ fn next_shows_when_schedules_are_due_without_an_engine() {
     assert!(binary::said(root, &["next", "off"]).contains("disabled"));
     assert!(binary::said(root, &["next", "hook"]).contains("no trigger by the clock"));
     assert!(binary::said(root, &["next", "once", "--from", "2031-01-01"]).contains("nothing is due any more"));
+    crate::support::write(root, "flows/bad.yaml", "triggers:\n  - cron: \"0 9 30 2 *\"\nrun: 1\n");
+    let broken = binary::run(root, &["next", "--count", "1"]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("can never be due"));
+    assert!(String::from_utf8_lossy(&broken.stdout).contains("work"));
     let wrong = binary::run(root, &["next", "wrok"]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `work`?"));
     assert_eq!(wrong.status.code(), Some(1));

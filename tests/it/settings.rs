@@ -136,6 +136,28 @@ async fn secrets_zones_and_limits_change_and_what_is_wrong_changes_nothing() {
     house.flows_are("nothing to say", |flows| flows["diagnostics"].as_array().unwrap().is_empty()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_account_does_not_begin_with_a_burst_again() {
+    let gateway = Gateway::start().await;
+    let settings = |timeout: u32| {
+        gateway.settings(&format!("pace: {{ rate: 1/min, burst: 2, per_recipient: 1000/s }}, timeout: {timeout}s"))
+    };
+    let house = House::open(&[("flows/in.yaml", SEND), ("postrider.yaml", &settings(30))]).await;
+    for number in 0..4 {
+        send(&house, &number.to_string()).await;
+    }
+    house.messages_are(2, "sent").await;
+    for timeout in 31..34 {
+        house.write("postrider.yaml", &settings(timeout));
+        house.write("flows/other.yaml", &format!("description: edit {timeout}\nrun: 1\n"));
+        let seen = |flows: &Value| flow_in(flows, "other")["description"] == format!("edit {timeout}");
+        house.flows_are("the edit", seen).await;
+    }
+    assert_eq!(gateway.texts().len(), 2, "no edit lets more go");
+    house.pass(Duration::from_secs(60));
+    house.messages_are(3, "sent").await;
+}
+
 #[test]
 fn a_hangup_reads_everything_again_and_a_start_with_wrong_settings_is_refused() {
     let folder = folder(&[("flows/a.yaml", "run: 1\n")]);
@@ -146,6 +168,11 @@ fn a_hangup_reads_everything_again_and_a_start_with_wrong_settings_is_refused() 
     let flows = std::iter::from_fn(|| Some(binary::json(root, &["flows"])));
     let there = flows.take(200).any(|flows| !flow_in(&flows, "b").is_null());
     assert!(there, "the new flow is not there");
+    // On the same addresses too, the reason is the engine that runs here.
+    let (listen, admin) = (process.public.to_string(), process.admin.to_string());
+    let second = binary::run(root, &["run", "--listen", &listen, "--admin", &admin]);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(1) && said.contains("another Postrider runs on this workspace"), "{said}");
     let (code, log) = process.terminate();
     assert_eq!(code, Some(0), "{log}");
     write(root, "postrider.yaml", "timezon: UTC\n");
