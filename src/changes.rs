@@ -1,7 +1,7 @@
 //! Hints that something below a folder changed. They only shorten a wait: whoever listens looks
 //! for itself, and looks now and then without being told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Changes {
     /// None where the system has no such thing to give.
     watcher: Arc<Mutex<Option<RecommendedWatcher>>>,
     watched: Watched,
+    /// Folders that could not be watched, which was said.
+    failed: Arc<Mutex<HashSet<PathBuf>>>,
     listeners: Arc<Mutex<Listeners>>,
 }
 
@@ -29,7 +31,14 @@ type Watched = Arc<Mutex<HashMap<PathBuf, (u64, u64)>>>;
 #[derive(Default)]
 struct Listeners {
     next: u64,
-    by_number: HashMap<u64, (PathBuf, Bell)>,
+    by_number: HashMap<u64, Listener>,
+}
+
+struct Listener {
+    base: PathBuf,
+    bell: Bell,
+    /// Files that somebody has changed and not closed yet.
+    open: HashSet<PathBuf>,
 }
 
 /// A bell that rings when something at or below a path changes.
@@ -51,17 +60,23 @@ impl Changes {
             if let Ok(event) = &event {
                 forget(&lost, event);
             }
-            let listeners = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut listeners = told.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Ok(event) if !event.need_rescan() => listeners.ring(&event),
                 // Something was lost: everybody looks.
-                _ => listeners.by_number.values().for_each(|(_, bell)| bell.nudge()),
+                _ => listeners.by_number.values().for_each(|listener| listener.bell.nudge()),
             }
         });
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "the system does not tell of changed files; they are looked at every few seconds"))
             .ok();
-        let changes = Self { root: root.clone(), watcher: Arc::new(Mutex::new(watcher)), watched, listeners };
+        let changes = Self {
+            root: root.clone(),
+            watcher: Arc::new(Mutex::new(watcher)),
+            watched,
+            failed: Arc::default(),
+            listeners,
+        };
         changes.hold(&root, false);
         changes
     }
@@ -73,7 +88,8 @@ impl Changes {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.next += 1;
         let number = listeners.next;
-        listeners.by_number.insert(number, (base.clone(), bell.clone()));
+        let listener = Listener { base: base.clone(), bell: bell.clone(), open: HashSet::new() };
+        listeners.by_number.insert(number, listener);
         drop(listeners);
         let ear = Ear { base, deep, number, changes: self.clone() };
         ear.hold();
@@ -100,10 +116,36 @@ impl Changes {
         if watched().get(&name) == Some(&now) {
             return;
         }
-        watched().insert(name, now);
-        // Said once, and tried again when the folder is another one.
+        watched().insert(name.clone(), now);
         if let Err(error) = watcher.watch(&folder, mode) {
-            tracing::warn!(folder = %folder.display(), %error, "changes are not told of here; it is looked at every few seconds");
+            // It is tried again at the next look, and said once.
+            watched().remove(&name);
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.insert(name) {
+                tracing::warn!(folder = %folder.display(), %error, "changes are not told of here; it is looked at every few seconds");
+            }
+        }
+    }
+
+    /// Nobody listens at a folder any more. Whoever listens below it asks for it again.
+    fn let_go(&self, base: &Path) {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost: Vec<PathBuf> = Vec::new();
+        {
+            let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            watched.retain(|name, _| {
+                let below = name.starts_with(base);
+                if below {
+                    lost.push(if name.ends_with("**") { name.parent().unwrap_or(base).into() } else { name.clone() });
+                }
+                !below
+            });
+        }
+        if let Some(watcher) = &mut *watcher {
+            for folder in lost {
+                // One that is gone is not watched anyhow.
+                let _ = watcher.unwatch(&folder);
+            }
         }
     }
 }
@@ -119,20 +161,62 @@ fn forget(watched: &Watched, event: &Event) {
 }
 
 impl Listeners {
-    fn ring(&self, event: &Event) {
+    fn ring(&mut self, event: &Event) {
+        let closed = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
         // Reading is no change; we read ourselves.
-        if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
+        if matches!(event.kind, EventKind::Access(_)) && !closed {
             return;
         }
-        for (base, bell) in self.by_number.values() {
-            if event.paths.iter().any(|path| path.starts_with(base) || base.starts_with(path)) {
-                bell.nudge();
+        let changed = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
+        for listener in self.by_number.values_mut() {
+            let mut heard = false;
+            for path in &event.paths {
+                if !listener.concerns(path) {
+                    continue;
+                }
+                heard = true;
+                if changed {
+                    listener.open.insert(path.clone());
+                } else {
+                    // Closed, renamed, removed: whatever was being written is not any more.
+                    listener.open.remove(path);
+                }
+            }
+            if heard {
+                listener.bell.nudge();
             }
         }
     }
 }
 
+impl Listener {
+    /// Whether a path is at or below the base, or above it. Hidden files are nobody's concern but
+    /// for the links that a mounted configuration is swapped by.
+    fn concerns(&self, path: &Path) -> bool {
+        let Ok(below) = path.strip_prefix(&self.base) else { return self.base.starts_with(path) };
+        let hidden = |part: std::path::Component<'_>| {
+            let name = part.as_os_str().to_string_lossy();
+            name.starts_with('.') && !name.starts_with("..")
+        };
+        !below.components().any(hidden)
+    }
+}
+
 impl Ear {
+    /// Whether a file is being written: changed, and not closed yet.
+    pub fn is_being_written(&self) -> bool {
+        let listeners = self.changes.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.by_number.get(&self.number).is_some_and(|listener| !listener.open.is_empty())
+    }
+
+    /// Forgets what is being written: it has been waited for long enough.
+    pub fn wait_no_longer(&self) {
+        let mut listeners = self.changes.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = listeners.by_number.get_mut(&self.number) {
+            listener.open.clear();
+        }
+    }
+
     /// Makes sure that the folder is still being watched: it may have come, or come again.
     pub fn hold(&self) {
         if self.deep && self.base == self.changes.root {
@@ -153,5 +237,10 @@ impl Drop for Ear {
     fn drop(&mut self) {
         let mut listeners = self.changes.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.by_number.remove(&self.number);
+        let wanted = listeners.by_number.values().any(|other| other.base.starts_with(&self.base));
+        drop(listeners);
+        if !wanted && self.base != self.changes.root {
+            self.changes.let_go(&self.base);
+        }
     }
 }

@@ -27,17 +27,7 @@ impl Files {
     /// A sentence that names the path and says why it cannot be read.
     pub fn open(&self, path: &str) -> Result<fs::File, String> {
         let real = self.resolve(path)?;
-        // A pipe without a writer would keep us waiting for ever.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = fs::File::options()
-            .read(true)
-            .custom_flags(flags)
-            .open(&real)
-            .map_err(|error| format!("`{path}` cannot be read: {error}"))?;
-        match file.metadata() {
-            Ok(about) if about.is_file() => Ok(file),
-            _ => Err(format!("`{path}` cannot be read: it is no regular file")),
-        }
+        open_regular(&real).map_err(|error| format!("`{path}` cannot be read: {error}"))
     }
 
     /// The text of a file.
@@ -107,6 +97,20 @@ impl Files {
     /// The workspace itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+}
+
+/// Opens a file for reading; anything else, such as a pipe that would keep us waiting for ever, is
+/// an error.
+///
+/// # Errors
+/// As the file system fails.
+pub fn open_regular(path: &Path) -> std::io::Result<fs::File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file")),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Lanes {
     pub shutdown: Shutdown,
     pub phones: Arc<dyn Phones>,
     running: BTreeMap<String, Running>,
+    /// Lanes of accounts that are gone, which may still end what they have on the wire.
+    leaving: BTreeMap<String, Running>,
     shown: watch::Sender<Arc<Accounts>>,
     tasks: JoinSet<()>,
     /// Accounts that had a lane in this life.
@@ -61,8 +63,9 @@ impl Lanes {
         phones: Arc<dyn Phones>,
     ) -> Self {
         let (shown, _) = watch::channel(Arc::default());
-        let (running, tasks, seen) = (BTreeMap::new(), JoinSet::new(), BTreeSet::new());
-        Self { store, blobs, clock, signals, shutdown, phones, running, shown, tasks, seen }
+        let (running, leaving, seen) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let tasks = JoinSet::new();
+        Self { store, blobs, clock, signals, shutdown, phones, running, leaving, shown, tasks, seen }
     }
 
     /// The accounts that have a lane, each with what it shows.
@@ -94,13 +97,17 @@ impl Lanes {
             let old = before.remove(&settings.name);
             let running = match old {
                 Some(old) if old.settings == settings => old,
-                old => self.start(settings, account, old),
+                old => {
+                    let old = old.or_else(|| self.leaving.remove(&settings.name));
+                    self.start(settings, account, old)
+                }
             };
             self.running.insert(running.settings.name.clone(), running);
         }
-        for gone in before.values() {
+        for (name, gone) in before {
             gone.stopper.enter(Phase::Draining);
-            tracing::info!(account = %gone.settings.name, "the account is gone; its messages wait");
+            tracing::info!(account = %name, "the account is gone; its messages wait");
+            self.leaving.insert(name, gone);
         }
         let shown = self.running.values().map(|running| (running.account.clone(), running.view.clone())).collect();
         self.shown.send_replace(Arc::new(shown));

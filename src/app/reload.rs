@@ -27,6 +27,8 @@ use crate::wake::Bell;
 const QUIET: Duration = Duration::from_millis(60);
 /// ... or when so much time has passed since the first change.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// A file that is open and was changed is waited for, but no longer than this.
+const WRITING: Duration = Duration::from_secs(2);
 /// Without any hint the files are looked at this often; more seldom where a look takes long.
 const LOOK: Duration = Duration::from_secs(5);
 /// After a failure of the store.
@@ -90,7 +92,12 @@ impl Reloader {
             match kept(&store, &ground, &version).await {
                 Ok(flow) => library.adopt(path, flow),
                 Err(Missing::Store(error)) => return Err(error.into()),
-                Err(Missing::Broken(error)) => tracing::error!("{path}: {error}"),
+                Err(Missing::Broken(error)) => {
+                    tracing::error!("{path}: {error}");
+                    if let Some(row) = store.version(&version).await? {
+                        library.withhold(path, row.flow);
+                    }
+                }
             }
         }
         let (catalog, _) = library.catalog(clock.now());
@@ -140,6 +147,11 @@ impl Reloader {
     async fn quiet(&self) {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE && tokio::time::timeout(QUIET, self.bell.rung()).await.is_ok() {}
+        // Half a file may look like a whole one: whoever writes gets the time to close it.
+        while begun.elapsed() < WRITING && self.ears.iter().any(Ear::is_being_written) {
+            let _ = tokio::time::timeout(QUIET, self.bell.rung()).await;
+        }
+        self.ears.iter().for_each(Ear::wait_no_longer);
     }
 
     /// Looks at the files and takes over what changed; says when to look again.
@@ -283,7 +295,7 @@ impl Reloader {
         self.library.lock().unwrap_or_else(PoisonError::into_inner).published(&catalog, &published);
         self.live.catalog.send_replace(Arc::new(catalog));
         if let Some(versions) = versions {
-            published.replaced.into_iter().for_each(|flow| versions.retire(flow));
+            published.replaced.into_iter().for_each(|flow| versions.retire(&flow.version.clone(), flow));
         }
         Ok(())
     }

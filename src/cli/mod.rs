@@ -78,9 +78,9 @@ struct RunArgs {
 struct NextArgs {
     /// Only of this flow.
     flow: Option<String>,
-    /// How many.
-    #[arg(long, default_value_t = 10)]
-    count: usize,
+    /// How many, up to 10,000.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    count: u16,
     /// From this time on, such as 2026-12-01T09:00; else from now on.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,

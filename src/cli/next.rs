@@ -15,9 +15,6 @@ use crate::model::diagnostic::Severity;
 use crate::script::time::parse_moment;
 use crate::units::nearest;
 
-/// Most instants that are shown.
-const MOST: usize = 10_000;
-
 pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
     let workspace = Workspace::open(&place.root, Flags::default(), std::env::vars()).map_err(|findings| {
         report(&place.root, &findings);
@@ -43,7 +40,7 @@ pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
             vec![flow]
         }
     };
-    let found = due(&chosen, from, args.count.min(MOST));
+    let found = due(&chosen, from, usize::from(args.count));
     // A flow that was asked for is there, so the errors are others'.
     let broken = args.flow.is_none() && catalog.findings.iter().any(|finding| finding.severity == Severity::Error);
     if broken {

@@ -48,7 +48,11 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
         tracing::warn!("this folder has neither flows/ nor postrider.yaml; is it the right one?");
     }
     let outside = Outside { clock: Arc::new(SystemClock), public, private, store: open_store(workspace) };
-    let engine = Engine::start(workspace, outside).await.map_err(|error| error.to_string())?;
+    let engine = tokio::select! {
+        started = Engine::start(workspace, outside) => started.map_err(|error| error.to_string())?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let address = engine.address().clone();
     println!("postrider is ready: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
 

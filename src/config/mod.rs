@@ -5,11 +5,13 @@ mod account;
 mod file;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
+use crate::files::open_regular;
 use crate::flow::file::fill::{Environment, parse_dotenv};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Limits;
@@ -75,7 +77,7 @@ impl Settings {
         let environment = Environment::new(dotenv(root)?, process);
         let flags = flags.or_environment(&environment);
         let path = root.join("postrider.yaml");
-        let text = match std::fs::read_to_string(&path) {
+        let text = match text(&path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -88,11 +90,17 @@ impl Settings {
 }
 
 fn dotenv(root: &Path) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
-    match std::fs::read_to_string(root.join(".env")) {
+    match text(&root.join(".env")) {
         Ok(text) => parse_dotenv(&text).map_err(|wrong| {
             wrong.into_iter().map(|(line, message)| Diagnostic::error(".env", line, 1, message)).collect()
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(vec![Diagnostic::error(".env", 0, 0, format!("the file cannot be read: {error}"))]),
     }
+}
+
+fn text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    open_regular(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }

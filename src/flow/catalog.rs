@@ -30,6 +30,8 @@ pub struct Catalog {
     pub flows: BTreeMap<Arc<str>, Arc<Flow>>,
     /// Those of them that are not what their files say now, with what is wrong there.
     pub stale: BTreeMap<Arc<str>, Vec<Diagnostic>>,
+    /// Flows that are known and cannot be built today: what is kept of them stays.
+    pub withheld: BTreeSet<Arc<str>>,
     /// Everything that is wrong, with live flows and others.
     pub findings: Vec<Diagnostic>,
     /// What they stand on.
@@ -57,6 +59,7 @@ pub struct Route {
 }
 
 /// A flow that wants to be in the set.
+#[derive(Clone)]
 pub struct Candidate {
     /// The flow.
     pub flow: Arc<Flow>,
@@ -94,18 +97,20 @@ impl Catalog {
     /// The set of these flows. Of two that collide one is left out, with a finding; if it was live
     /// in another version, that one stays.
     pub fn of(mut candidates: Vec<Candidate>, findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
-        candidates.sort_by(|a, b| (a.standing, &a.flow.file).cmp(&(b.standing, &b.flow.file)));
-        let mut set = Self {
-            flows: BTreeMap::new(),
-            stale: BTreeMap::new(),
-            findings,
-            ground,
-            hash: String::new(),
-            routes: Routes::default(),
+        // A changed flow that is refused stays as it was, and so outranks the changed ones: the
+        // set is made again until none falls back any more.
+        let mut set = loop {
+            candidates.sort_by(|a, b| (a.standing, &a.flow.file).cmp(&(b.standing, &b.flow.file)));
+            let mut set = Self::empty(findings.clone(), ground.clone());
+            let fallen: Vec<Candidate> =
+                candidates.iter().filter_map(|candidate| set.place(candidate.clone())).collect();
+            if fallen.is_empty() {
+                break set;
+            }
+            let files: BTreeSet<String> = fallen.iter().map(|fallen| fallen.flow.file.clone()).collect();
+            candidates.retain(|candidate| !files.contains(&candidate.flow.file));
+            candidates.extend(fallen);
         };
-        for candidate in candidates {
-            set.place(candidate);
-        }
         for flow in set.flows.values() {
             if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
                 let message = format!("`on_failure`: there is no flow `{next}`");
@@ -133,7 +138,20 @@ impl Catalog {
         set
     }
 
-    fn place(&mut self, candidate: Candidate) {
+    fn empty(findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
+        Self {
+            flows: BTreeMap::new(),
+            stale: BTreeMap::new(),
+            withheld: BTreeSet::new(),
+            findings,
+            ground,
+            hash: String::new(),
+            routes: Routes::default(),
+        }
+    }
+
+    /// Lets a candidate in, or says what is to stand in its place: what it was before.
+    fn place(&mut self, candidate: Candidate) -> Option<Candidate> {
         let Candidate { flow, standing, mut wrong, before } = candidate;
         if wrong.is_empty()
             && let Some(finding) = self.unknown_account(&flow)
@@ -157,12 +175,13 @@ impl Catalog {
                 wrong.extend(finding);
                 match before {
                     Some(old) if old.version != flow.version => {
-                        self.place(Candidate { flow: old, standing: Standing::Same, wrong, before: None });
+                        return Some(Candidate { flow: old, standing: Standing::Same, wrong, before: None });
                     }
                     _ => self.findings.extend(wrong),
                 }
             }
         }
+        None
     }
 
     fn unknown_account(&self, flow: &Flow) -> Option<Diagnostic> {

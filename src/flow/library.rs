@@ -14,7 +14,7 @@ use super::catalog::{Candidate, Catalog, Ground, Standing};
 use super::file::{self, Surroundings};
 use super::sources::Sources;
 use crate::clock::{after, rfc3339};
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, Severity};
 
 /// A file is let go when it has been away for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +29,8 @@ pub struct Library {
     good: BTreeMap<String, Arc<Flow>>,
     /// The same by id; at first, what the store has kept.
     kept: BTreeMap<String, String>,
+    /// Flows, by file, whose last good version cannot be built today.
+    withheld: BTreeMap<String, Arc<str>>,
     /// Files that had a good version and are away since then.
     away: BTreeMap<String, Timestamp>,
 }
@@ -60,6 +62,7 @@ impl Library {
             problems: Vec::new(),
             good: BTreeMap::new(),
             kept,
+            withheld: BTreeMap::new(),
             away: BTreeMap::new(),
         }
     }
@@ -111,30 +114,50 @@ impl Library {
             text
         };
         let Ground { environment, zone, .. } = &*self.ground;
-        let around = Surroundings { script: &script, environment, zone };
+        let around = Surroundings { script: &script, environment, zone, params: None };
         let outcome = match self.sources.text(path) {
             Some(Ok(yaml)) => file::read(path, &yaml, &around).map(Arc::new),
             Some(Err(why)) => Err(vec![Diagnostic::error(path, 0, 0, why)]),
             None => return,
         };
         let needs = needs.into_inner();
+        let outcome = outcome.map_err(|mut wrong: Vec<Diagnostic>| {
+            // A script that is there and cannot be read is not just missing.
+            let unread = |need: &String| self.sources.text(need)?.err().map(|why| Diagnostic::error(need, 0, 0, why));
+            wrong.extend(needs.iter().filter_map(unread));
+            wrong
+        });
         self.readings.insert(path.into(), Reading { outcome, needs });
     }
 
     /// Files that are not what the store has kept as their last good version, with the id of that
     /// version, as long as nobody has adopted it.
     pub fn orphans(&self) -> Vec<(String, String)> {
-        let orphan = |(path, reading): (&String, &Reading)| {
-            let kept = self.kept.get(path).filter(|_| !self.good.contains_key(path))?;
-            let same = reading.outcome.as_ref().is_ok_and(|flow| flow.version == *kept);
-            (!same).then(|| (path.clone(), kept.clone()))
+        let orphan = |(path, kept): (&String, &String)| {
+            let wanted = match self.readings.get(path) {
+                Some(reading) => !reading.outcome.as_ref().is_ok_and(|flow| flow.version == *kept),
+                None => self.blind(path).is_some(),
+            };
+            (wanted && !self.good.contains_key(path)).then(|| (path.clone(), kept.clone()))
         };
-        self.readings.iter().filter_map(orphan).collect()
+        self.kept.iter().filter_map(orphan).collect()
+    }
+
+    /// Why nobody knows whether a file is there: a folder above it cannot be read.
+    fn blind(&self, path: &str) -> Option<&Diagnostic> {
+        let above =
+            |problem: &&Diagnostic| problem.severity == Severity::Error && Path::new(path).starts_with(&problem.file);
+        self.problems.iter().find(above)
     }
 
     /// A last good version, built again from what was kept of it.
     pub fn adopt(&mut self, path: String, flow: Flow) {
         self.good.insert(path, Arc::new(flow));
+    }
+
+    /// The last good version of this file's flow cannot be built: what is kept of it stays.
+    pub fn withhold(&mut self, path: String, name: String) {
+        self.withheld.insert(path, name.into());
     }
 
     /// The set of flows as it should be now, and when to look again because a file is away.
@@ -171,8 +194,25 @@ impl Library {
         let readings = &self.readings;
         self.away.retain(|path, _| !readings.contains_key(path));
         let mut next = None;
-        for (path, flow) in self.good.iter().filter(|(path, _)| !readings.contains_key(*path)) {
-            let until = after(*self.away.entry(path.clone()).or_insert(now), PATIENCE);
+        let fresh = |flow: &Flow| {
+            // The same text under another path: that is where it went.
+            let new = |(path, reading): (&String, &Reading)| {
+                !self.kept.contains_key(path)
+                    && reading.outcome.as_ref().is_ok_and(|new| new.content.yaml == flow.content.yaml)
+            };
+            readings.iter().any(new)
+        };
+        let missing = self.good.iter().filter(|(path, flow)| !readings.contains_key(*path) && !fresh(flow));
+        for (path, flow) in missing {
+            if let Some(problem) = self.blind(path) {
+                let (flow, wrong) = (flow.clone(), vec![problem.clone()]);
+                candidates.push(Candidate { flow, standing: Standing::Same, wrong, before: None });
+                continue;
+            }
+            let since = self.away.entry(path.clone()).or_insert(now);
+            // The clock may have been set back.
+            *since = (*since).min(now);
+            let until = after(*since, PATIENCE);
             if until <= now {
                 continue;
             }
@@ -181,7 +221,14 @@ impl Library {
             let wrong = vec![Diagnostic::warning(path, 0, 0, message)];
             candidates.push(Candidate { flow: flow.clone(), standing: Standing::Away, wrong, before: None });
         }
-        (Catalog::of(candidates, findings, self.ground.clone()), next)
+        let mut catalog = Catalog::of(candidates, findings, self.ground.clone());
+        let broken = |path: &String| match readings.get(path) {
+            Some(reading) => reading.outcome.is_err() && !self.good.contains_key(path),
+            None => self.blind(path).is_some(),
+        };
+        let withheld = self.withheld.iter().filter(|(path, _)| broken(path));
+        catalog.withheld = withheld.map(|(_, name)| name.clone()).collect();
+        (catalog, next)
     }
 
     /// How a set differs from the one that is live.
@@ -189,7 +236,8 @@ impl Library {
         let live: BTreeMap<&str, &Arc<Flow>> = catalog.flows.values().map(|flow| (flow.file.as_str(), flow)).collect();
         let new = |flow: &&&Arc<Flow>| self.kept.get(&flow.file) != Some(&flow.version);
         // A file that is broken and whose last good version could not be built keeps its claim.
-        let claims = |path: &str| live.contains_key(path) || self.readings.contains_key(path);
+        let claims =
+            |path: &str| live.contains_key(path) || self.readings.contains_key(path) || self.blind(path).is_some();
         let replaced =
             |(path, old): &(&String, &Arc<Flow>)| live.get(path.as_str()).is_none_or(|new| new.version != old.version);
         Published {

@@ -32,6 +32,9 @@ impl Pattern {
         if parts.iter().any(|part| part.starts_with('.')) {
             return refused("hidden files are not for flows");
         }
+        if text.starts_with('!') || parts.contains(&"") {
+            return refused("parts of a path are not empty, and `!` has no meaning");
+        }
         if text.contains('\\') {
             return refused("parts are separated by `/`, and `\\` has no meaning");
         }
@@ -100,6 +103,8 @@ mod tests {
             (".postrider/*", "hidden"),
             ("inbox/[a", "no pattern"),
             ("inbox/}a{", "no pattern"),
+            ("!inbox/*", "`!` has no meaning"),
+            ("inbox//*.csv", "not empty"),
             ("inbox\\a", "separated by `/`"),
         ] {
             let error = Pattern::parse(text).unwrap_err();

@@ -152,7 +152,7 @@ impl Schedule {
         match &self.rule {
             Rule::At(instant) => Some(*instant).filter(|instant| *instant > after),
             Rule::Cron { real_time: true, .. } => self.by_real_time(after),
-            Rule::Within(seconds) if *seconds <= REAL_TIME.as_secs() => self.by_real_time(after),
+            Rule::Within(seconds) if *seconds <= REAL_TIME.as_secs() => self.since_midnight(*seconds, after),
             _ => self.by_local_time(after),
         }
     }
@@ -196,6 +196,15 @@ impl Schedule {
                 return Some(instant);
             }
         }
+    }
+
+    /// Counted in real time from the beginning of each local day.
+    fn since_midnight(&self, seconds: u64, after: Timestamp) -> Option<Timestamp> {
+        let today = after.to_zoned(self.zone.clone()).start_of_day().ok()?;
+        let tomorrow = today.tomorrow().ok()?.start_of_day().ok()?.timestamp();
+        let passed = after.duration_since(today.timestamp()).as_secs().unsigned_abs();
+        let next = Duration::from_secs((passed / seconds + 1) * seconds);
+        today.timestamp().checked_add(next).ok().map(|next| next.min(tomorrow))
     }
 
     /// Between two changes of the clock civil and real time run alike; each such stretch is

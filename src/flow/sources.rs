@@ -2,7 +2,7 @@
 //! what counts is what a look at the folders finds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::clock::file_time;
+use crate::files::open_regular;
 use crate::model::diagnostic::Diagnostic;
 
 /// Larger files are no flows and no scripts.
@@ -70,7 +71,7 @@ impl Sources {
         let mut seen = BTreeSet::new();
         let mut kept = Vec::new();
         for (folder, ending) in [("flows", ".yaml"), ("scripts", ".rhai")] {
-            let walk = WalkDir::new(self.root.join(folder)).follow_links(true).max_depth(32);
+            let walk = WalkDir::new(self.root.join(folder)).follow_links(true).max_depth(256);
             for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !hidden(entry)) {
                 match entry {
                     Ok(entry) if entry.file_type().is_file() => {
@@ -102,6 +103,7 @@ impl Sources {
         }
         for path in SINGLE {
             if let Ok(about) = std::fs::metadata(self.root.join(path)) {
+                // What is no file, such as a pipe, is said by whoever reads the settings.
                 self.read(path, &about, &mut scan);
                 seen.insert(path.into());
             }
@@ -161,7 +163,7 @@ fn hidden(entry: &DirEntry) -> bool {
 fn text(path: &Path) -> Result<Arc<str>, String> {
     let failed = |error: std::io::Error| format!("the file cannot be read: {error}");
     let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    open_regular(path).map_err(failed)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LARGEST {
         return Err(format!("the file is larger than {} MiB", LARGEST >> 20));
     }

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::Flow;
 use super::catalog::{Catalog, Ground};
-use super::file::{Content, rebuild};
+use super::file::{Content, rebuild, revive};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
 use crate::store::rows::VersionRow;
 use crate::store::{Store, StoreError};
@@ -44,12 +45,12 @@ impl Versions {
     }
 
     /// A version that is not live any more; runs may need it.
-    pub fn retire(&self, flow: Arc<Flow>) {
+    pub fn retire(&self, version: &str, flow: Arc<Flow>) {
         let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
         if old.len() >= KEPT {
             old.clear();
         }
-        old.insert(flow.version.clone(), flow);
+        old.insert(version.to_owned(), flow);
     }
 
     /// The flow of this name in this version.
@@ -65,24 +66,33 @@ impl Versions {
             return Ok(flow);
         }
         let ground = self.catalog.borrow().ground.clone();
-        let flow = Arc::new(kept(&self.store, &ground, version).await?);
-        self.retire(flow.clone());
+        let flow = build(&self.store, version, |content| revive(content, &ground.environment, &ground.zone)).await?;
+        let flow = Arc::new(flow);
+        self.retire(version, flow.clone());
         Ok(flow)
     }
 }
 
-/// A version as it was kept, built again against the present settings.
+/// A version as it was kept, to be live against the present settings.
 ///
 /// # Errors
 /// When it is not kept, or cannot be built any more.
 pub async fn kept(store: &Arc<dyn Store>, ground: &Ground, version: &str) -> Result<Flow, Missing> {
+    build(store, version, |content| rebuild(content, &ground.environment, &ground.zone)).await
+}
+
+async fn build(
+    store: &Arc<dyn Store>,
+    version: &str,
+    make: impl FnOnce(&Content) -> Result<Flow, Vec<Diagnostic>>,
+) -> Result<Flow, Missing> {
     let broken = |message: String| Missing::Broken(ScriptError::new("version", message));
     let row = store.version(version).await.map_err(Missing::Store)?;
     let row = row.ok_or_else(|| broken(format!("version {version} is not kept any more")))?;
     let name = row.flow;
     let content: Content = serde_json::from_str(&row.content)
         .map_err(|error| broken(format!("version {version} of flow `{name}` cannot be read: {error}")))?;
-    rebuild(&content, &ground.environment, &ground.zone).map_err(|findings| {
+    make(&content).map_err(|findings| {
         let list: Vec<_> = findings.iter().map(ToString::to_string).collect();
         broken(format!("version {version} of flow `{name}` cannot be built any more: {}", list.join("; ")))
     })

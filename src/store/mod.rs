@@ -86,7 +86,7 @@ pub trait Store: Send + Sync + 'static {
     /// to know others.
     fn arm(&self, gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> Reply<()>;
     /// Gives instants their fate and begins their runs, all or none. An instant that has one is
-    /// left alone. Gives how many runs began.
+    /// left alone. Gives how many runs began. Refused only when there is no room for a single one.
     fn fire(&self, firings: Vec<Firing>) -> Reply<u64>;
     /// Occurrences, newest first.
     fn occurrences(&self, filter: OccurrenceFilter) -> Reply<Vec<OccurrenceRecord>>;

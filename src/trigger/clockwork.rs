@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::due::{Due, Dues, due};
+use super::due::{Due, Dues, GRACE, due};
 use crate::clock::rfc3339;
 use crate::flow::{Flow, Timed};
 use crate::model::occurrence::{Fate, Occurrence};
@@ -16,8 +16,10 @@ use crate::store::rows::{ArmedRow, Firing, TriggerKey};
 use crate::store::{Store, StoreError};
 use crate::units::format_duration;
 
-/// Triggers handed in together, each with all that is due of it.
+/// Triggers handed in together.
 const CHUNK: usize = 256;
+/// Runs begun in one go, about.
+const AT_ONCE: usize = 2_000;
 
 /// All armed schedules.
 #[derive(Default)]
@@ -98,18 +100,32 @@ impl Clockwork {
     /// As the store fails; what could not be handed in is still due.
     pub async fn fire(&mut self, store: &Arc<dyn Store>, now: Timestamp) -> Result<(), StoreError> {
         self.mind_the_clock(now);
-        let keys: Vec<TriggerKey> =
-            self.queue.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect();
+        let due = self.queue.iter().take_while(|(at, _)| *at <= now);
+        // What is due now comes before what was missed, and nobody takes all the room: what is left
+        // over is due again at once.
+        let (missed, met): (Vec<_>, Vec<_>) = due.partition(|(at, _)| now.duration_since(*at).unsigned_abs() > GRACE);
+        let mut firings = Vec::new();
+        let mut runs = 0;
+        for key in met.into_iter().chain(missed).map(|(_, key)| key) {
+            let Some(item) = self.items.get(key) else { continue };
+            let firing = firing(key, item, now);
+            runs += firing.occurrences.iter().filter(|occurrence| occurrence.run.is_some()).count();
+            firings.push(firing);
+            if runs >= AT_ONCE {
+                break;
+            }
+        }
         let mut failed = None;
-        let replies: Vec<_> = keys
-            .chunks(CHUNK)
-            .map(|keys| {
-                let firings = keys.iter().filter_map(|key| self.items.get(key).map(|item| firing(key, item, now)));
-                let firings: Vec<Firing> = firings.collect();
-                let rows: Vec<ArmedRow> = firings.iter().map(|firing| firing.row.clone()).collect();
-                (rows, store.fire(firings))
-            })
-            .collect();
+        let mut replies = Vec::new();
+        let mut firings = firings.into_iter();
+        loop {
+            let chunk: Vec<Firing> = firings.by_ref().take(CHUNK).collect();
+            if chunk.is_empty() {
+                break;
+            }
+            let rows: Vec<ArmedRow> = chunk.iter().map(|firing| firing.row.clone()).collect();
+            replies.push((rows, store.fire(chunk)));
+        }
         for (rows, reply) in replies {
             match reply.await {
                 Ok(_) => {
@@ -129,6 +145,12 @@ impl Clockwork {
 
 fn firing(key: &TriggerKey, item: &Item, now: Timestamp) -> Firing {
     let Dues { fates, reached } = due(&item.timed, item.position, item.since, now);
+    let missed: Vec<&Due> = fates.iter().filter(|due| due.fate != Fate::Ran).collect();
+    if let [first, ..] = missed.as_slice() {
+        let runs = missed.iter().filter(|due| due.begins()).count();
+        let at = rfc3339(first.at);
+        tracing::info!(flow = %key.flow, trigger = %key.trigger, %at, runs, "nobody was there at this time; the missed times have their fate now");
+    }
     let occurrences = fates.into_iter().map(|due| occurrence(item, due, now)).collect();
     Firing { row: ArmedRow { key: key.clone(), position: reached }, occurrences }
 }
@@ -139,15 +161,6 @@ fn occurrence(item: &Item, due: Due, now: Timestamp) -> Occurrence {
         let event = json!({ "scheduled_at": rfc3339(due.at), "late_by": in_words(late), "missed": due.missed });
         prepare(&item.flow, item.timed.kind, &event, now)
     });
-    match due.fate {
-        Fate::Ran => {}
-        Fate::Late => {
-            tracing::info!(flow = %item.flow.name, at = %rfc3339(due.at), late_by = %in_words(late), "a missed time is caught up")
-        }
-        fate => {
-            tracing::info!(flow = %item.flow.name, at = %rfc3339(due.at), fate = fate.name(), "a time passed while nobody was there")
-        }
-    }
     let reason = match due.fate {
         Fate::TooLate => Some(format!("later than `not_after` ({})", format_duration(item.timed.not_after))),
         Fate::Coalesced => Some("a later one stands for it".into()),

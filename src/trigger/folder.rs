@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::scan::{Found, Look, content, scan};
 use crate::changes::{Changes, Ear};
 use crate::clock::{SharedClock, after, from_millis, rfc3339};
 use crate::files::Files;
+use crate::flow::pattern::Pattern;
 use crate::flow::{Backlog, Flow, Watch};
 use crate::model::run::NewRun;
 use crate::run::prepare;
@@ -27,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const STORE_REST: Duration = Duration::from_secs(1);
 /// A file that is gone is remembered for so long: a drive may come back with it.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+/// What was said is remembered up to here.
+const MOST_SAID: usize = 1_000;
 /// Files recorded in one transaction.
 const CHUNK: usize = 256;
 
@@ -57,20 +61,25 @@ pub struct Folder {
     missing: BTreeMap<String, Timestamp>,
     /// What cannot be read was said once.
     said: BTreeSet<String>,
-    /// Files that cannot be read, as they looked.
-    unreadable: HashMap<String, Look>,
+    /// The devices that the watched folders were on at first: another one is another drive.
+    devices: BTreeMap<String, u64>,
+    /// Reads files that were there at first, so that a touch of them will not count.
+    reading: Option<JoinHandle<Vec<LedgerRow>>>,
     /// What is there counts as seen.
     take_as_seen: bool,
 }
 
-/// The files that are there already, as a ledger. Blocks.
+/// The files that are there already, as a ledger. They are not read yet: nobody waits for that.
 pub fn present(files: &Files, watch: &Watch) -> Vec<LedgerRow> {
     let found = scan(files, &watch.patterns);
-    let row = |path: &String| {
-        let (look, hash) = content(files, path).ok().flatten()?;
-        Some(LedgerRow { path: path.clone(), size: look.size, modified: look.modified, hash, gone_at: None })
+    let row = |(path, look): (String, Look)| LedgerRow {
+        path,
+        size: look.size,
+        modified: look.modified,
+        hash: None,
+        gone_at: None,
     };
-    found.files.keys().filter_map(row).collect()
+    found.files.into_iter().map(row).collect()
 }
 
 impl Folder {
@@ -82,29 +91,38 @@ impl Folder {
         ledger: Vec<LedgerRow>,
         fresh: bool,
     ) -> Self {
-        let bell = Bell::default();
-        let watch = rule.borrow().1.clone();
-        let listen = |pattern: &crate::flow::pattern::Pattern| {
-            around.changes.listen(pattern.base(), pattern.depth() != Some(1), &bell)
-        };
-        let ears = watch.patterns.iter().map(listen).collect();
+        let take_as_seen = !fresh && rule.borrow().1.backlog == Backlog::None;
         Self {
             key,
             rule,
-            bell,
-            ears,
+            bell: Bell::default(),
+            ears: Vec::new(),
             ledger: ledger.into_iter().map(|row| (row.path.clone(), row)).collect(),
             unsettled: BTreeMap::new(),
             missing: BTreeMap::new(),
             said: BTreeSet::new(),
-            unreadable: HashMap::new(),
-            take_as_seen: !fresh && watch.backlog == Backlog::None,
+            devices: BTreeMap::new(),
+            reading: None,
+            take_as_seen,
             around,
         }
     }
 
+    /// Begins to hear of changes. Blocks while a large tree is gone through, and that may take
+    /// long, so nobody waits for it but this trigger.
+    async fn listen(&mut self) {
+        let (patterns, changes, bell) =
+            (self.rule.borrow().1.patterns.clone(), self.around.changes.clone(), self.bell.clone());
+        let listen = move || {
+            let ear = |pattern: &Pattern| changes.listen(pattern.base(), pattern.depth() != Some(1), &bell);
+            patterns.iter().map(ear).collect()
+        };
+        self.ears = tokio::task::spawn_blocking(listen).await.unwrap_or_default();
+    }
+
     /// Looks until it is dropped.
     pub async fn run(mut self) {
+        self.listen().await;
         loop {
             let begun = Instant::now();
             let next = match self.turn().await {
@@ -121,6 +139,9 @@ impl Folder {
             tokio::select! {
                 () = self.bell.rung() => tokio::time::sleep(GATHER.max(took.saturating_mul(5))).await,
                 () = self.around.clock.sleep_until(at) => {}
+                read = read(&mut self.reading) => if let Err(error) = self.take_read(read).await {
+                    tracing::error!(flow = %self.key.flow, %error, "what was read of files cannot be recorded");
+                },
                 changed = self.rule.changed() => if changed.is_err() { return },
             }
         }
@@ -132,7 +153,13 @@ impl Folder {
         let (flow, watch) = self.rule.borrow_and_update().clone();
         let (files, patterns) = (self.around.files.clone(), watch.patterns.clone());
         let found = tokio::task::spawn_blocking(move || scan(&files, &patterns)).await;
-        let found = found.map_err(|error| StoreError::Other(error.to_string()))?;
+        let mut found = found.map_err(|error| StoreError::Other(error.to_string()))?;
+        for (base, device) in &found.devices {
+            // Another drive lies there, or none any more: what is missing is not gone.
+            if *self.devices.entry(base.clone()).or_insert(*device) != *device {
+                found.blind.push(base.clone());
+            }
+        }
         let now = self.around.clock.now();
         for why in &found.refused {
             self.say(why);
@@ -166,18 +193,57 @@ impl Folder {
         }
         self.ledger.retain(|_, row| row.gone_at.is_none_or(|at| at >= forget));
         self.take_as_seen = false;
+        self.read_some();
         let waiting = self.unsettled.values().map(|(_, since)| since).chain(self.missing.values());
         Ok(waiting.map(|since| after(*since, watch.settle)).min())
     }
 
+    /// Begins to read some of the files that nobody has read yet.
+    fn read_some(&mut self) {
+        if self.reading.is_some() {
+            return;
+        }
+        let unread = self.ledger.values().filter(|row| row.hash.is_none() && row.gone_at.is_none());
+        let rows: Vec<LedgerRow> = unread.take(CHUNK).cloned().collect();
+        if rows.is_empty() {
+            return;
+        }
+        let files = self.around.files.clone();
+        let read = move |row: LedgerRow| {
+            // What cannot be read, or has another look by now, is looked at when it is finished.
+            let (look, hash) = content(&files, &row.path).ok().flatten()?;
+            let same = (look.size, look.modified) == (row.size, row.modified);
+            same.then_some(LedgerRow { hash: Some(hash), ..row })
+        };
+        self.reading = Some(tokio::task::spawn_blocking(move || rows.into_iter().filter_map(read).collect()));
+    }
+
+    /// Records what was read.
+    async fn take_read(&mut self, rows: Vec<LedgerRow>) -> Result<(), StoreError> {
+        self.reading = None;
+        let unchanged = |row: &LedgerRow| {
+            self.ledger.get(&row.path).is_some_and(|known| {
+                known.hash.is_none() && (known.size, known.modified, known.gone_at) == (row.size, row.modified, None)
+            })
+        };
+        let rows: Vec<LedgerRow> = rows.into_iter().filter(unchanged).collect();
+        let seen = rows.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
+        self.around.store.see_files(&self.key, seen, Timestamp::MIN).await?;
+        self.ledger.extend(rows.into_iter().map(|row| (row.path.clone(), row)));
+        Ok(())
+    }
+
     /// Takes in how the files look now.
     fn note(&mut self, found: &Found, now: Timestamp) {
+        // The clock may have been set back.
+        let sinces = self.unsettled.values_mut().map(|(_, since)| since).chain(self.missing.values_mut());
+        sinces.for_each(|since| *since = (*since).min(now));
         for (path, look) in &found.files {
             let known = self.ledger.get(path);
             let same = known
                 .is_some_and(|row| row.gone_at.is_none() && Look { size: row.size, modified: row.modified } == *look);
             self.missing.remove(path);
-            if same || self.unreadable.get(path) == Some(look) {
+            if same {
                 self.unsettled.remove(path);
             } else if self.unsettled.get(path).is_none_or(|(before, _)| before != look) {
                 self.unsettled.insert(path.clone(), (*look, now));
@@ -204,8 +270,8 @@ impl Folder {
             }
             Ok(Err(why)) => {
                 self.say(&why);
+                // It is tried again when it is looked at again.
                 self.unsettled.remove(&path);
-                self.unreadable.insert(path, before);
                 return None;
             }
             Err(_) => return None,
@@ -217,12 +283,12 @@ impl Folder {
         let known = self.ledger.get(&path);
         // The same content is the same file, also when it comes back with the time that it had.
         let same =
-            known.is_some_and(|row| row.hash == hash && (row.gone_at.is_none() || row.modified == look.modified));
+            known.is_some_and(|row| row.hash == Some(hash) && (row.gone_at.is_none() || row.modified == look.modified));
         let (kind, wanted) = match known {
             Some(row) if row.gone_at.is_none() => ("modified", watch.modified),
             _ => ("created", watch.created),
         };
-        let row = LedgerRow { path, size: look.size, modified: look.modified, hash, gone_at: None };
+        let row = LedgerRow { path, size: look.size, modified: look.modified, hash: Some(hash), gone_at: None };
         let run = (wanted && !same && !self.take_as_seen).then(|| event(flow, kind, &row, now));
         Some(Seen { row, run })
     }
@@ -234,9 +300,20 @@ impl Folder {
     }
 
     fn say(&mut self, why: &str) {
+        if self.said.len() >= MOST_SAID {
+            self.said.clear();
+        }
         if self.said.insert(why.to_owned()) {
             tracing::warn!(flow = %self.key.flow, "{why}");
         }
+    }
+}
+
+/// What was read, once it is; never, when nothing is being read.
+async fn read(reading: &mut Option<JoinHandle<Vec<LedgerRow>>>) -> Vec<LedgerRow> {
+    match reading {
+        Some(reading) => reading.await.unwrap_or_default(),
+        None => std::future::pending().await,
     }
 }
 

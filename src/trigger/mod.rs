@@ -37,6 +37,8 @@ pub struct Supervisor {
     armed: Option<Arc<Catalog>>,
     clockwork: Clockwork,
     folders: BTreeMap<TriggerKey, Watched>,
+    /// Triggers of flows that cannot be built today, with their positions: nothing is forgotten.
+    dormant: BTreeMap<TriggerKey, Timestamp>,
 }
 
 /// A watch trigger at work.
@@ -68,7 +70,8 @@ impl Supervisor {
     ) -> Result<Self, StoreError> {
         let around = Surroundings { store, clock, files, changes };
         let (clockwork, folders) = (Clockwork::default(), BTreeMap::new());
-        let mut supervisor = Self { around, catalog, armed: None, clockwork, folders };
+        let dormant = BTreeMap::new();
+        let mut supervisor = Self { around, catalog, armed: None, clockwork, folders, dormant };
         supervisor.follow().await?;
         Ok(supervisor)
     }
@@ -109,22 +112,28 @@ impl Supervisor {
         let (old, new) = changed(before.as_deref(), &catalog);
         // At the start, what is known is what the store knows.
         let mut known: BTreeMap<TriggerKey, Option<Timestamp>> = old.into_keys().map(|key| (key, None)).collect();
+        let mut asleep = self.dormant.clone();
         if before.is_none() {
-            let rows = self.around.store.armed().await?;
-            known.extend(rows.into_iter().map(|row| (row.key, Some(row.position))));
+            asleep.extend(self.around.store.armed().await?.into_iter().map(|row| (row.key, row.position)));
         }
-        let gone: Vec<TriggerKey> = known.keys().filter(|key| !new.contains_key(*key)).cloned().collect();
+        known.extend(asleep.iter().map(|(key, position)| (key.clone(), Some(*position))));
+        let waits = |key: &TriggerKey| catalog.withheld.contains(&key.flow);
+        let gone: Vec<TriggerKey> =
+            known.keys().filter(|key| !new.contains_key(*key) && !waits(key)).cloned().collect();
         let mut come = Vec::new();
         for (key, (_, trigger)) in new.iter().filter(|(key, _)| !known.contains_key(*key)) {
             come.push(self.first_seen(key, trigger, now).await);
         }
-        if !gone.is_empty() || !come.is_empty() {
-            self.around.store.arm(gone.clone(), come.clone()).await?;
-        }
+        // Stopped before they are forgotten: nothing of theirs comes after that.
         for key in &gone {
             self.clockwork.disarm(key);
             self.folders.remove(key);
         }
+        if !gone.is_empty() || !come.is_empty() {
+            self.around.store.arm(gone, come.clone()).await?;
+        }
+        asleep.retain(|key, _| waits(key) && !new.contains_key(key));
+        self.dormant = asleep;
         let mut files: BTreeMap<TriggerKey, _> = come.into_iter().map(|new| (new.row.key, new.files)).collect();
         for (key, (flow, trigger)) in new {
             match (trigger, known.get(&key)) {
@@ -143,7 +152,8 @@ impl Supervisor {
                         None => self.around.store.ledger(&key).await?,
                     };
                     let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
-                    let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger, position.is_none());
+                    let fresh = position.is_none();
+                    let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger, fresh);
                     let task = tokio::spawn(folder.run()).abort_handle();
                     self.folders.insert(key, Watched { rule, task });
                 }

@@ -11,6 +11,9 @@ use walkdir::{DirEntry, WalkDir};
 use crate::files::Files;
 use crate::flow::pattern::Pattern;
 
+/// Folders deeper than this are not looked into.
+const DEEPEST: usize = 256;
+
 /// What a file looks like from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
@@ -29,6 +32,8 @@ pub struct Found {
     pub blind: Vec<String>,
     /// What may not be read, and why.
     pub refused: Vec<String>,
+    /// The devices that the watched folders are on.
+    pub devices: BTreeMap<String, u64>,
 }
 
 impl Found {
@@ -53,11 +58,14 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
             }
             continue;
         }
+        if let Ok(about) = base.metadata() {
+            found.devices.insert(pattern.base().into(), about.dev());
+        }
         let text = pattern.to_string();
         if files.root().join(&text).is_dir() {
             found.refused.push(format!("`{text}` is a folder; write `{text}/*` to watch the files in it"));
         }
-        let walk = WalkDir::new(&base).follow_links(true).max_depth(pattern.depth().unwrap_or(32));
+        let walk = WalkDir::new(&base).follow_links(true).max_depth(pattern.depth().unwrap_or(DEEPEST));
         let mut refused = Vec::new();
         let mut allowed = |entry: &DirEntry| {
             if entry.depth() == 0 {
@@ -70,8 +78,15 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
                 return true;
             }
             let path = relative(files, entry.path());
-            let resolved = files.resolve(&path);
-            resolved.map_err(|why| refused.push(why)).is_ok()
+            match files.resolve(&path) {
+                // It would show the same files once more.
+                Ok(real) if real.is_dir() && base.canonicalize().is_ok_and(|base| base.starts_with(&real)) => false,
+                Ok(_) => true,
+                Err(why) => {
+                    refused.push(why);
+                    false
+                }
+            }
         };
         let mut walk = walk.into_iter();
         while let Some(entry) = walk.next() {

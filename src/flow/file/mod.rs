@@ -32,6 +32,12 @@ pub struct Content {
     pub yaml: Arc<str>,
     /// Texts of the script files that it uses, by path below the workspace.
     pub scripts: BTreeMap<String, Arc<str>>,
+    /// Its constants, filled in: whatever becomes of the environment, its runs go on with these.
+    #[serde(default)]
+    pub params: Option<serde_json::Value>,
+    /// The zone that it inherits, for the same reason.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// What a flow file is read against.
@@ -42,6 +48,8 @@ pub struct Surroundings<'a> {
     pub environment: &'a Environment,
     /// Zone of flows that name none.
     pub zone: &'a TimeZone,
+    /// Constants that were filled in before.
+    pub params: Option<&'a serde_json::Value>,
 }
 
 const KEYS: [&str; 14] = [
@@ -95,7 +103,10 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.zone.clone());
     let account = fields.text("account", findings);
     let triggers = parts::triggers(fields.take("triggers"), around.environment, &zone, findings);
-    let params = parts::params(fields.take("params"), around.environment, findings);
+    let params = match around.params {
+        Some(filled) => filled.clone(),
+        None => parts::params(fields.take("params"), around.environment, findings),
+    };
     let secrets = parts::secrets(fields.take("secrets"), around.environment, findings);
     let retry = parts::retry(
         fields.take("retry"),
@@ -114,7 +125,9 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     {
         scripts.insert(script.clone(), text);
     }
-    let content = Content { file: file.into(), yaml: yaml.clone(), scripts };
+    let inherited = around.zone.iana_name().map(str::to_owned);
+    let content =
+        Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone: inherited };
     let version = version(&content, &params, around.zone);
     Some(Flow {
         name: name?.into(),
@@ -230,11 +243,30 @@ fn in_place(yaml: &str, root: &Node, run: &Node, text: &str) -> Option<(String, 
     whole.then(|| (format!("{above}{text}"), run.column.saturating_sub(1)))
 }
 
-/// Builds a flow version again from what was kept of it.
+/// Builds a flow version again from what was kept of it, to be live.
 ///
 /// # Errors
 /// All findings: a version that once was accepted can only fail when its environment changed.
 pub fn rebuild(content: &Content, environment: &Environment, zone: &TimeZone) -> Result<Flow, Vec<Diagnostic>> {
     let script = |path: &str| content.scripts.get(&format!("scripts/{path}")).cloned();
-    read(&content.file, &content.yaml, &Surroundings { script: &script, environment, zone })
+    read(&content.file, &content.yaml, &Surroundings { script: &script, environment, zone, params: None })
+}
+
+/// Builds a flow version again for the runs that are pinned to it: with the constants and the zone
+/// that it had, and whatever is wrong today with what a run does not need, such as a secret of a
+/// webhook.
+///
+/// # Errors
+/// All findings, when there is no script to run.
+pub fn revive(content: &Content, environment: &Environment, zone: &TimeZone) -> Result<Flow, Vec<Diagnostic>> {
+    let script = |path: &str| content.scripts.get(&format!("scripts/{path}")).cloned();
+    let zone = content.zone.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or_else(|| zone.clone());
+    let around = Surroundings { script: &script, environment, zone: &zone, params: content.params.as_ref() };
+    let root = node::parse(&content.file, &content.yaml).map_err(|finding| vec![finding])?;
+    let mut findings = Findings::new(&content.file);
+    match (build(&content.file, &content.yaml, &root, &around, &mut findings), findings.finish()) {
+        (Some(flow), _) => Ok(flow),
+        (None, Err(list)) => Err(list),
+        (None, Ok(())) => Err(vec![Diagnostic::error(&content.file, 0, 0, "the flow cannot be read")]),
+    }
 }

@@ -41,7 +41,11 @@ pub fn read(node: &Node, findings: &mut Findings) -> Option<Watch> {
     };
     let backlog = fields.parsed("backlog", backlog, findings).unwrap_or(Backlog::Known);
     let poll = fields.parsed("poll", poll, findings).flatten();
-    let settle = fields.parsed("settle", parse_duration, findings).unwrap_or(SETTLE);
+    let settled = |text: &str| match parse_duration(text)? {
+        span if span < Duration::from_millis(100) => Err("it is at least `100ms`".to_owned()),
+        span => Ok(span),
+    };
+    let settle = fields.parsed("settle", settled, findings).unwrap_or(SETTLE);
     let events = match fields.take("events") {
         Some(node) => events(node, findings)?,
         None => vec!["created", "modified"],

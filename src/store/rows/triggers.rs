@@ -56,8 +56,8 @@ pub struct LedgerRow {
     pub size: u64,
     /// Nanoseconds since 1970.
     pub modified: i64,
-    /// Of its content.
-    pub hash: [u8; 16],
+    /// Of its content; none as long as nobody has read it.
+    pub hash: Option<[u8; 16]>,
     /// Since when it is gone.
     pub gone_at: Option<Timestamp>,
 }

@@ -31,14 +31,21 @@ pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
 
 /// Accepts a run.
 pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<(), Refusal> {
-    if work.memory.backlog >= work.memory.most_backlog {
-        return Err(StoreError::Backlog(work.memory.backlog).into());
-    }
+    door(work)?;
     insert(work, run)?;
     Ok(())
 }
 
-fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
+/// Whether there is room for one run more.
+pub fn door(work: &Work<'_>) -> Result<(), Refusal> {
+    match work.memory.backlog >= work.memory.most_backlog {
+        true => Err(StoreError::Backlog(work.memory.backlog).into()),
+        false => Ok(()),
+    }
+}
+
+/// Puts a run in without asking.
+pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
     let sql = "INSERT INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event)
         VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)";
     let ready = work.memory.next_seq();

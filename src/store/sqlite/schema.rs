@@ -134,7 +134,7 @@ CREATE TABLE ledger (
     path TEXT NOT NULL,
     size INTEGER NOT NULL,
     modified INTEGER NOT NULL,
-    hash BLOB NOT NULL,
+    hash BLOB,
     gone_at INTEGER,
     PRIMARY KEY (flow, trigger, path)
 ) WITHOUT ROWID;

@@ -51,6 +51,8 @@ pub fn arm(work: &mut Work<'_>, gone: &[TriggerKey], come: &[NewTrigger]) -> Rea
 }
 
 pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
+    // Whoever fires can wait; but what it hands in together comes in together.
+    runs::door(work)?;
     let mut begun = 0;
     for Firing { row, occurrences } in firings {
         for occurrence in occurrences {
@@ -58,7 +60,7 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
             if record(work, &row.key, occurrence)?
                 && let Some(run) = &occurrence.run
             {
-                runs::intake(work, run)?;
+                runs::insert(work, run)?;
                 begun += 1;
             }
         }
@@ -137,10 +139,13 @@ pub fn ledger(connection: &Connection, key: &TriggerKey) -> Read<Vec<LedgerRow>>
 }
 
 pub fn see(work: &mut Work<'_>, key: &TriggerKey, seen: &[Seen], forget: Timestamp) -> Result<(), Refusal> {
+    if seen.iter().any(|seen| seen.run.is_some()) {
+        runs::door(work)?;
+    }
     for Seen { row, run } in seen {
         write(work, key, row)?;
         if let Some(run) = run {
-            runs::intake(work, run)?;
+            runs::insert(work, run)?;
         }
     }
     let sql = "DELETE FROM ledger WHERE flow = ? AND trigger = ? AND gone_at < ?";

@@ -100,9 +100,6 @@ impl House {
     pub async fn run_is(&self, id: &str, state: &str) -> Value {
         until(&format!("run {id} to be {state}"), async || {
             let run = self.get(&format!("/runs/{id}")).await;
-            if std::env::var("SHOW").is_ok() {
-                println!("{run}");
-            }
             let over = matches!(run["state"].as_str(), Some("succeeded" | "failed" | "cancelled"));
             assert!(!over || run["state"] == state, "the run is not {state}: {run}");
             (run["state"] == state).then_some(run)
