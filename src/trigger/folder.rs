@@ -14,7 +14,7 @@ use crate::changes::{Changes, Ear};
 use crate::clock::{SharedClock, after, from_millis, rfc3339};
 use crate::files::Files;
 use crate::flow::pattern::Pattern;
-use crate::flow::{Backlog, Flow, Watch};
+use crate::flow::{Flow, Watch};
 use crate::model::run::NewRun;
 use crate::run::prepare;
 use crate::store::rows::{LedgerRow, Seen, TriggerKey};
@@ -65,8 +65,6 @@ pub struct Folder {
     devices: BTreeMap<String, u64>,
     /// Reads files that were there at first, so that a touch of them will not count.
     reading: Option<JoinHandle<Vec<LedgerRow>>>,
-    /// What is there counts as seen.
-    take_as_seen: bool,
 }
 
 /// The files that are there already, as a ledger. They are not read yet: nobody waits for that.
@@ -82,16 +80,28 @@ pub fn present(files: &Files, watch: &Watch) -> Vec<LedgerRow> {
     found.files.into_iter().map(row).collect()
 }
 
+/// How a ledger differs from what is there now.
+pub fn differences(ledger: &[LedgerRow], now_there: &[LedgerRow], now: Timestamp) -> Vec<LedgerRow> {
+    let known: HashMap<&str, &LedgerRow> = ledger.iter().map(|row| (row.path.as_str(), row)).collect();
+    let there: BTreeSet<&str> = now_there.iter().map(|row| row.path.as_str()).collect();
+    let as_known = |row: &&LedgerRow| {
+        known
+            .get(row.path.as_str())
+            .is_some_and(|known| known.gone_at.is_none() && (known.size, known.modified) == (row.size, row.modified))
+    };
+    let changed = now_there.iter().filter(|row| !as_known(row)).cloned();
+    let gone = ledger.iter().filter(|row| row.gone_at.is_none() && !there.contains(row.path.as_str()));
+    changed.chain(gone.map(|row| LedgerRow { gone_at: Some(now), ..row.clone() })).collect()
+}
+
 impl Folder {
-    /// A trigger that has seen these files. `fresh` says that it was not known before.
+    /// A trigger that has seen these files.
     pub fn new(
         key: TriggerKey,
         around: Surroundings,
         rule: watch::Receiver<(Arc<Flow>, Watch)>,
         ledger: Vec<LedgerRow>,
-        fresh: bool,
     ) -> Self {
-        let take_as_seen = !fresh && rule.borrow().1.backlog == Backlog::None;
         Self {
             key,
             rule,
@@ -103,7 +113,6 @@ impl Folder {
             said: BTreeSet::new(),
             devices: BTreeMap::new(),
             reading: None,
-            take_as_seen,
             around,
         }
     }
@@ -165,8 +174,7 @@ impl Folder {
             self.say(why);
         }
         self.note(&found, now);
-        let settle = if self.take_as_seen { Duration::ZERO } else { watch.settle };
-        let over = |since: &Timestamp| after(*since, settle) <= now;
+        let over = |since: &Timestamp| after(*since, watch.settle) <= now;
         let finished: Vec<String> =
             self.unsettled.iter().filter(|(_, (_, since))| over(since)).map(|(path, _)| path.clone()).collect();
         let mut seen = Vec::new();
@@ -192,7 +200,6 @@ impl Folder {
             }
         }
         self.ledger.retain(|_, row| row.gone_at.is_none_or(|at| at >= forget));
-        self.take_as_seen = false;
         self.read_some();
         let waiting = self.unsettled.values().map(|(_, since)| since).chain(self.missing.values());
         Ok(waiting.map(|since| after(*since, watch.settle)).min())
@@ -289,13 +296,13 @@ impl Folder {
             _ => ("created", watch.created),
         };
         let row = LedgerRow { path, size: look.size, modified: look.modified, hash: Some(hash), gone_at: None };
-        let run = (wanted && !same && !self.take_as_seen).then(|| event(flow, kind, &row, now));
+        let run = (wanted && !same).then(|| event(flow, kind, &row, now));
         Some(Seen { row, run })
     }
 
     fn gone(&mut self, path: &str, flow: &Arc<Flow>, watch: &Watch, now: Timestamp) -> Option<Seen> {
         let row = LedgerRow { gone_at: Some(now), ..self.ledger.get(path)?.clone() };
-        let run = (watch.deleted && !self.take_as_seen).then(|| event(flow, "deleted", &row, now));
+        let run = watch.deleted.then(|| event(flow, "deleted", &row, now));
         Some(Seen { row, run })
     }
 

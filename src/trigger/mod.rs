@@ -21,10 +21,10 @@ use crate::flow::catalog::Catalog;
 use crate::flow::{Backlog, Flow, Trigger, Watch};
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::shutdown::Shutdown;
-use crate::store::rows::{ArmedRow, NewTrigger, TriggerKey};
+use crate::store::rows::{ArmedRow, LedgerRow, NewTrigger, Seen, TriggerKey};
 use crate::store::{Store, StoreError};
 use clockwork::Clockwork;
-use folder::{Folder, Surroundings, present};
+use folder::{Folder, Surroundings, differences, present};
 
 /// After a failure of the store.
 const STORE_REST: Duration = Duration::from_secs(1);
@@ -146,14 +146,13 @@ impl Supervisor {
                         watched.rule.send_replace((flow.clone(), watch.clone()));
                     }
                 }
-                (Trigger::Watch(watch), position) => {
+                (Trigger::Watch(watch), _) => {
                     let ledger = match files.remove(&key) {
                         Some(files) => files,
-                        None => self.around.store.ledger(&key).await?,
+                        None => self.known_files(&key, watch, now).await?,
                     };
                     let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
-                    let fresh = position.is_none();
-                    let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger, fresh);
+                    let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger);
                     let task = tokio::spawn(folder.run()).abort_handle();
                     self.folders.insert(key, Watched { rule, task });
                 }
@@ -178,10 +177,30 @@ impl Supervisor {
         if let Trigger::Watch(watch) = trigger
             && watch.backlog != Backlog::All
         {
-            let (watch, below) = (watch.clone(), self.around.files.clone());
-            files = tokio::task::spawn_blocking(move || present(&below, &watch)).await.unwrap_or_default();
+            files = self.present(watch).await;
         }
         NewTrigger { row: ArmedRow { key: key.clone(), position: now }, past, files }
+    }
+}
+
+impl Supervisor {
+    async fn present(&self, watch: &Watch) -> Vec<LedgerRow> {
+        let (watch, below) = (watch.clone(), self.around.files.clone());
+        tokio::task::spawn_blocking(move || present(&below, &watch)).await.unwrap_or_default()
+    }
+
+    /// What a trigger saw when it last looked; with `backlog: none`, also what came since.
+    async fn known_files(&self, key: &TriggerKey, watch: &Watch, now: Timestamp) -> Result<Vec<LedgerRow>, StoreError> {
+        let ledger = self.around.store.ledger(key).await?;
+        if watch.backlog != Backlog::None {
+            return Ok(ledger);
+        }
+        let changed = differences(&ledger, &self.present(watch).await, now);
+        let seen = changed.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
+        self.around.store.see_files(key, seen, Timestamp::MIN).await?;
+        let mut rows: BTreeMap<String, LedgerRow> = ledger.into_iter().map(|row| (row.path.clone(), row)).collect();
+        rows.extend(changed.into_iter().map(|row| (row.path.clone(), row)));
+        Ok(rows.into_values().collect())
     }
 }
 

@@ -124,6 +124,15 @@ fn what_is_no_yaml_or_no_script_says_where() {
 }
 
 #[test]
+fn a_script_that_is_there_and_cannot_be_read_is_not_called_missing() {
+    let folder = folder(&[("flows/a.yaml", "script: a.rhai\n"), ("scripts/.keep", "")]);
+    std::fs::write(folder.path().join("scripts/a.rhai"), b"let a = \"\xe4\";\n").unwrap();
+    let output = binary::run(folder.path(), &["check", "--json"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("not UTF-8 (line 1)") && text.contains("scripts/a.rhai"), "{text}");
+}
+
+#[test]
 fn triggers_with_many_errors_say_them_all() {
     let flow = r#"triggers:
   - cron: "0 9 * *"

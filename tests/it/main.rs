@@ -12,6 +12,7 @@ mod gowa;
 mod hostile;
 mod kill;
 mod order;
+mod pinned;
 mod reload;
 mod runs;
 mod settings;

@@ -102,6 +102,13 @@ async fn a_file_that_comes_back_or_has_another_name_was_never_away() {
     let flows = house.flows_are("the third", |flows| !flow_in(flows, "third").is_null()).await;
     assert_eq!(flow_in(&flows, "it")["stale"], false, "{flows}");
 
+    // Without a name of its own it is another flow, at once: never both of them.
+    house.write("flows/plain.yaml", "triggers:\n  - every: 1h\nrun: 1\n");
+    house.flows_are("plain", |flows| !flow_in(flows, "plain").is_null()).await;
+    house.rename("flows/plain.yaml", "flows/simple.yaml");
+    let flows = house.flows_are("simple", |flows| !flow_in(flows, "simple").is_null()).await;
+    assert!(flow_in(&flows, "plain").is_null(), "{flows}");
+
     // Saved by writing beside it and renaming over it, as many editors do.
     house.write("flows/.other.yaml.swp", &said("two"));
     house.rename("flows/.other.yaml.swp", "flows/other.yaml");

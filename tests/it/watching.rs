@@ -155,6 +155,7 @@ async fn what_vanishes_or_leads_out_is_no_error_and_deletions_are_seen_if_wanted
     symlink("../.env", inbox.join("env.csv")).unwrap();
     symlink("nowhere.csv", inbox.join("dangling.csv")).unwrap();
     symlink(&inbox, inbox.join("loop")).unwrap();
+    symlink("..", inbox.join("up")).unwrap();
     house.write(".env", "A=1\n");
     house.write("inbox/brief.csv", "gone before it is finished");
     house.remove("inbox/brief.csv");

@@ -41,6 +41,8 @@ pub enum Say {
     Raw(u16, String),
     /// The message is counted and the connection breaks before an answer.
     Vanish,
+    /// A status with a code, after a while.
+    Late(std::time::Duration, u16, &'static str),
 }
 
 type Script = Box<dyn FnMut(usize, &Got) -> Say + Send>;
@@ -105,7 +107,15 @@ async fn answer(State(gateway): State<Gateway>, request: Request) -> Response<Bo
     let with = |status: u16, body: String| {
         Response::builder().status(status).header("content-type", "application/json").body(Body::from(body)).unwrap()
     };
+    let say = match say {
+        Say::Late(span, status, code) => {
+            tokio::time::sleep(span).await;
+            Say::No(status, code, None)
+        }
+        say => say,
+    };
     match say {
+        Say::Late(..) => unreachable!("it was turned into a no"),
         Say::Yes => with(200, yes.to_string()),
         Say::No(status, code, wait) => {
             let mut response = with(status, json!({ "code": code, "message": "no" }).to_string());
