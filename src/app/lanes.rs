@@ -129,34 +129,34 @@ impl Lanes {
             view.clone(),
             !self.seen.insert(account.name.clone()),
         );
-        let (all, own) = (self.shutdown.clone(), stopper.clone());
         self.tasks.spawn(async move {
             let _end = end;
-            let pass_on = async {
-                all.draining().await;
-                own.enter(Phase::Draining);
-                all.stopped().await;
-                own.enter(Phase::Stopped);
-                std::future::pending::<()>().await;
-            };
-            let send = async {
-                if let Some(mut old) = old {
-                    old.stopper.enter(Phase::Draining);
-                    // Nothing is ever sent here: this is the end.
-                    let _ = old.ended.changed().await;
-                }
-                lane.run(shutdown).await;
-            };
-            tokio::select! {
-                () = send => {}
-                () = pass_on => {}
+            if let Some(mut old) = old {
+                old.stopper.enter(Phase::Draining);
+                // Nothing is ever sent here: this is the end.
+                let _ = old.ended.changed().await;
             }
+            lane.run(shutdown).await;
         });
+        // Beside the lane, which is woken for every message and should not look at this each time.
+        self.tasks.spawn(pass_on(self.shutdown.clone(), stopper.clone(), ended.clone()));
         Running { settings, account, view, stopper, ended }
     }
 
     /// Resolves when all lanes have ended.
     pub async fn ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Passes the end of everything on to one lane, for as long as there is one.
+async fn pass_on(all: Shutdown, own: Arc<Stopper>, mut ended: watch::Receiver<()>) {
+    tokio::select! {
+        () = all.draining() => own.enter(Phase::Draining),
+        _ = ended.changed() => return,
+    }
+    tokio::select! {
+        () = all.stopped() => own.enter(Phase::Stopped),
+        _ = ended.changed() => {}
     }
 }
