@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::scan::{Found, Look, content, scan};
@@ -45,6 +45,29 @@ pub struct Surroundings {
     pub files: Files,
     /// Hints.
     pub changes: Changes,
+    /// How many folders are looked into at once.
+    pub looks: Arc<Semaphore>,
+    /// How many files are read at once.
+    pub reads: Arc<Semaphore>,
+}
+
+impl Surroundings {
+    /// With bounds on what is done at once, so that a thousand triggers need no thousand threads.
+    pub fn new(store: Arc<dyn Store>, clock: SharedClock, files: Files, changes: Changes) -> Self {
+        let (looks, reads) = (Arc::new(Semaphore::new(8)), Arc::new(Semaphore::new(4)));
+        Self { store, clock, files, changes, looks, reads }
+    }
+}
+
+/// Does what blocks on a thread for that, when there is room; none when it broke down.
+async fn aside<T: Send + 'static>(room: &Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    // It is never closed, so there is always a place in the end.
+    let place = room.clone().acquire_owned().await.ok();
+    let work = move || {
+        let _place = place;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// One watch trigger.
@@ -126,7 +149,7 @@ impl Folder {
             let ear = |pattern: &Pattern| changes.listen(pattern.base(), pattern.depth() != Some(1), &bell);
             patterns.iter().map(ear).collect()
         };
-        self.ears = tokio::task::spawn_blocking(listen).await.unwrap_or_default();
+        self.ears = aside(&self.around.looks, listen).await.unwrap_or_default();
     }
 
     /// Looks until it is dropped.
@@ -161,8 +184,8 @@ impl Folder {
         self.ears.iter().for_each(Ear::hold);
         let (flow, watch) = self.rule.borrow_and_update().clone();
         let (files, patterns) = (self.around.files.clone(), watch.patterns.clone());
-        let found = tokio::task::spawn_blocking(move || scan(&files, &patterns)).await;
-        let mut found = found.map_err(|error| StoreError::Other(error.to_string()))?;
+        let found = aside(&self.around.looks, move || scan(&files, &patterns)).await;
+        let mut found = found.ok_or_else(|| StoreError::Other("the look at the folder broke down".into()))?;
         for (base, device) in &found.devices {
             // Another drive lies there, or none any more: what is missing is not gone.
             if *self.devices.entry(base.clone()).or_insert(*device) != *device {
@@ -222,7 +245,9 @@ impl Folder {
             let same = (look.size, look.modified) == (row.size, row.modified);
             same.then_some(LedgerRow { hash: Some(hash), ..row })
         };
-        self.reading = Some(tokio::task::spawn_blocking(move || rows.into_iter().filter_map(read).collect()));
+        let room = self.around.reads.clone();
+        let all = move || rows.into_iter().filter_map(read).collect();
+        self.reading = Some(tokio::spawn(async move { aside(&room, all).await.unwrap_or_default() }));
     }
 
     /// Records what was read.
@@ -266,22 +291,22 @@ impl Folder {
     /// A file has not changed for long enough: is it new, and does that matter?
     async fn finished(&mut self, path: String, flow: &Arc<Flow>, watch: &Watch, now: Timestamp) -> Option<Seen> {
         let (files, name) = (self.around.files.clone(), path.clone());
-        let read = tokio::task::spawn_blocking(move || content(&files, &name)).await;
+        let read = aside(&self.around.reads, move || content(&files, &name)).await;
         let before = self.unsettled.get(&path)?.0;
         let (look, hash) = match read {
-            Ok(Ok(Some(read))) => read,
+            Some(Ok(Some(read))) => read,
             // It is gone, and that is no error.
-            Ok(Ok(None)) => {
+            Some(Ok(None)) => {
                 self.unsettled.remove(&path);
                 return None;
             }
-            Ok(Err(why)) => {
+            Some(Err(why)) => {
                 self.say(&why);
                 // It is tried again when it is looked at again.
                 self.unsettled.remove(&path);
                 return None;
             }
-            Err(_) => return None,
+            None => return None,
         };
         if look != before {
             self.unsettled.insert(path, (look, now));

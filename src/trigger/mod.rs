@@ -68,7 +68,7 @@ impl Supervisor {
         changes: Changes,
         catalog: watch::Receiver<Arc<Catalog>>,
     ) -> Result<Self, StoreError> {
-        let around = Surroundings { store, clock, files, changes };
+        let around = Surroundings::new(store, clock, files, changes);
         let (clockwork, folders) = (Clockwork::default(), BTreeMap::new());
         let dormant = BTreeMap::new();
         let mut supervisor = Self { around, catalog, armed: None, clockwork, folders, dormant };
