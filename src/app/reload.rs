@@ -170,7 +170,6 @@ impl Reloader {
             found.1 |= more.1;
             found.2 = more.2;
         }
-        self.ears.iter().for_each(Ear::hold);
         let (settings, flows, fresh) = found;
         let away = match settings || flows || publish || all {
             true => self.take_over(versions, settings).await,
@@ -203,6 +202,8 @@ impl Reloader {
 
     /// Settings changed, flows changed, look again in a moment.
     async fn look(&self, all: bool) -> (bool, bool, bool) {
+        // Before the look: what comes into a new folder is either seen by it or told of.
+        self.ears.iter().for_each(Ear::hold);
         let library = self.library.clone();
         let look = move || {
             let mut library = library.lock().unwrap_or_else(PoisonError::into_inner);
