@@ -90,13 +90,16 @@ async fn a_minute_of_seconds_under_load_with_a_reload_each_second_misses_none_an
         }
     };
     let minute = async {
-        for second in 1..=60 {
+        for second in 1..=60_usize {
             let before = house.get("/flows").await["hash"].clone();
             house.write("flows/tick.yaml", &ticking(&second.to_string()));
             if second % 2 == 0 {
                 house.flows_are("the reload", |flows| flows["hash"] != before).await;
             }
             house.pass(SECOND);
+            // The hand-set clock must not run away: what is late by ten seconds is missed.
+            let near = async || (house.fates_of("tick").await.len() + 5 >= second).then_some(());
+            until("the engine to keep up", near).await;
         }
         until("all fates", async || (house.fates_of("tick").await.len() == 60).then_some(())).await;
         stop.send_replace(true);
@@ -221,13 +224,15 @@ async fn a_clock_that_is_set_back_neither_repeats_nor_silences() {
     for _ in 0..5 {
         house.pass(MINUTE * 5);
     }
-    until("07:20", async || (house.fates_of("a").await.last()? == "07:20:00 ran").then_some(())).await;
+    until("07:20", async || house.fates_of("a").await.last()?.starts_with("07:20").then_some(())).await;
     let fates = house.fates_of("a").await;
     assert_eq!(fates.iter().filter(|fate| fate.starts_with("07:1")).count(), 1, "{fates:?}");
-    assert_eq!(house.runs_of("a").await.len(), fates.len());
+    // Where the engine came to it late, some of them are one.
+    let begun = fates.iter().filter(|fate| fate.contains(" ran") || fate.contains(" late")).count();
+    assert_eq!(house.runs_of("a").await.len(), begun, "{fates:?}");
 
     // A clock that was a day ahead does not silence anything for a day.
-    let (count, wrong) = (fates.len(), house.clock.now());
+    let (count, wrong) = (begun, house.clock.now());
     house.clock.set_back(MINUTE * 60 * 24);
     until("a run by the right time", async || {
         house.pass(MINUTE);
