@@ -16,14 +16,14 @@ use crate::transport::sandbox::Phones;
 
 use super::workspace::account;
 
-/// What lanes work with.
+/// The lanes of all accounts.
 pub struct Lanes {
-    pub store: Arc<dyn Store>,
-    pub blobs: Blobs,
-    pub clock: SharedClock,
-    pub signals: Signals,
-    pub shutdown: Shutdown,
-    pub phones: Arc<dyn Phones>,
+    store: Arc<dyn Store>,
+    blobs: Blobs,
+    clock: SharedClock,
+    signals: Signals,
+    shutdown: Shutdown,
+    phones: Arc<dyn Phones>,
     running: BTreeMap<String, Running>,
     /// Lanes of accounts that are gone, which may still end what they have on the wire.
     leaving: BTreeMap<String, Running>,

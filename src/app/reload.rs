@@ -315,11 +315,11 @@ pub enum OpenError {
 
 /// Flows that came, changed, went, or are well again; the first few by name.
 fn changed(before: &Catalog, now: &Catalog) -> String {
-    let as_before = |name: &Arc<str>, flow: &Arc<Flow>, other: &Catalog| {
-        other.flow(name).is_some_and(|other| other.version == flow.version)
+    let as_before = |name: &Arc<str>, flow: &Arc<Flow>| {
+        before.flow(name).is_some_and(|old| old.version == flow.version)
             && before.stale.contains_key(name) == now.stale.contains_key(name)
     };
-    let here = now.flows.iter().filter(|(name, flow)| !as_before(name, flow, before)).map(|(name, _)| name);
+    let here = now.flows.iter().filter(|(name, flow)| !as_before(name, flow)).map(|(name, _)| name);
     let gone = before.flows.keys().filter(|name| now.flow(name).is_none());
     let names: Vec<&str> = here.chain(gone).map(|name| &**name).collect();
     match names.get(5) {

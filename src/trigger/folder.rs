@@ -86,7 +86,9 @@ pub struct Folder {
     said: BTreeSet<String>,
     /// The devices that the watched folders were on at first: another one is another drive.
     devices: BTreeMap<String, u64>,
-    /// Reads files that were there at first, so that a touch of them will not count.
+    /// Files that were there at first and are to be read, so that a touch of them will not count.
+    unread: Vec<LedgerRow>,
+    /// Reads some of them.
     reading: Option<JoinHandle<Vec<LedgerRow>>>,
 }
 
@@ -125,6 +127,7 @@ impl Folder {
         rule: watch::Receiver<(Arc<Flow>, Watch)>,
         ledger: Vec<LedgerRow>,
     ) -> Self {
+        let unread = ledger.iter().filter(|row| row.hash.is_none() && row.gone_at.is_none()).cloned().collect();
         Self {
             key,
             rule,
@@ -135,6 +138,7 @@ impl Folder {
             missing: BTreeMap::new(),
             said: BTreeSet::new(),
             devices: BTreeMap::new(),
+            unread,
             reading: None,
             around,
         }
@@ -228,16 +232,13 @@ impl Folder {
         Ok(waiting.map(|since| after(*since, watch.settle)).min())
     }
 
-    /// Begins to read some of the files that nobody has read yet.
+    /// Begins to read some of the files that nobody has read yet, each of them once: one that
+    /// cannot be read would be tried for ever.
     fn read_some(&mut self) {
-        if self.reading.is_some() {
+        if self.reading.is_some() || self.unread.is_empty() {
             return;
         }
-        let unread = self.ledger.values().filter(|row| row.hash.is_none() && row.gone_at.is_none());
-        let rows: Vec<LedgerRow> = unread.take(CHUNK).cloned().collect();
-        if rows.is_empty() {
-            return;
-        }
+        let rows = self.unread.split_off(self.unread.len().saturating_sub(CHUNK));
         let files = self.around.files.clone();
         let read = move |row: LedgerRow| {
             // What cannot be read, or has another look by now, is looked at when it is finished.

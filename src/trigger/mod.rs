@@ -133,7 +133,6 @@ impl Supervisor {
             self.around.store.arm(gone, come.clone()).await?;
         }
         asleep.retain(|key, _| waits(key) && !new.contains_key(key));
-        self.dormant = asleep;
         let mut files: BTreeMap<TriggerKey, _> = come.into_iter().map(|new| (new.row.key, new.files)).collect();
         for (key, (flow, trigger)) in new {
             match (trigger, known.get(&key)) {
@@ -159,6 +158,8 @@ impl Supervisor {
                 (Trigger::Webhook(_), _) => {}
             }
         }
+        // Only now: whoever fails on the way knows the next time what it knew.
+        self.dormant = asleep;
         self.armed = Some(catalog);
         Ok(())
     }
@@ -181,9 +182,7 @@ impl Supervisor {
         }
         NewTrigger { row: ArmedRow { key: key.clone(), position: now }, past, files }
     }
-}
 
-impl Supervisor {
     async fn present(&self, watch: &Watch) -> Vec<LedgerRow> {
         let (watch, below) = (watch.clone(), self.around.files.clone());
         tokio::task::spawn_blocking(move || present(&below, &watch)).await.unwrap_or_default()
