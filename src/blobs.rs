@@ -25,7 +25,7 @@ impl Blobs {
     ///
     /// # Errors
     /// As the file system fails; `FileTooLarge` above [`LARGEST`].
-    pub fn keep(&self, file: &mut fs::File) -> io::Result<(String, u64)> {
+    pub fn keep(&self, file: &mut impl Read) -> io::Result<(String, u64)> {
         if !self.folder.is_dir() {
             fs::create_dir_all(&self.folder)?;
         }
@@ -37,7 +37,7 @@ impl Blobs {
         kept
     }
 
-    fn copy(&self, file: &mut fs::File, unfinished: &Path) -> io::Result<(String, u64)> {
+    fn copy(&self, file: &mut impl Read, unfinished: &Path) -> io::Result<(String, u64)> {
         let mut copy = fs::File::create(unfinished)?;
         let mut hash = Sha256::new();
         let mut size: u64 = 0;

@@ -48,7 +48,7 @@
 //! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
-//! | 0 | [`blobs`], [`changes`], [`clock`], [`files`], [`id`], [`memory`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
+//! | 0 | [`blobs`], [`changes`], [`clock`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`preview`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
 
 pub mod app;
 pub mod blobs;
@@ -56,13 +56,16 @@ pub mod changes;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fetch;
 pub mod files;
 pub mod flow;
 pub mod http;
 pub mod id;
+pub mod links;
 pub mod memory;
 pub mod model;
 pub mod outbox;
+pub mod preview;
 pub mod run;
 pub mod script;
 pub mod secret;

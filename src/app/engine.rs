@@ -18,11 +18,13 @@ use super::workspace::Workspace;
 use crate::blobs::Blobs;
 use crate::changes::Changes;
 use crate::clock::SharedClock;
+use crate::fetch::Fetch;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
 use crate::http::{House, serve};
-use crate::outbox::Mover;
+use crate::links::LinkKey;
+use crate::outbox::{Mover, Supply};
 use crate::run::{Board, Context, Dispatcher, Intake, Waiters, Waker, start_threads};
 use crate::shutdown::{Phase, Stopper, channel};
 use crate::store::sqlite::SqliteStore;
@@ -115,11 +117,16 @@ impl Engine {
         let phones: Arc<dyn Phones> = Arc::new(StoredPhones { store: store.clone(), clock: clock.clone() });
         let (stopper, shutdown) = channel();
         let blobs = Blobs::new(folder.path.join("blobs"));
-        let lanes = Lanes::new(store.clone(), blobs.clone(), clock.clone(), signals.clone(), shutdown.clone(), phones);
+        let fetch = Fetch::new(workspace.settings.allowed.clone()).map_err(StartError::System)?;
+        let own = [outside.public.local_addr(), outside.private.local_addr()];
+        fetch.never(&own.into_iter().collect::<Result<Vec<_>, _>>().map_err(system)?);
+        let token = folder.token().map_err(system)?;
+        let supply = Supply::new(blobs.clone(), fetch.clone(), LinkKey::new(&token), clock.clone());
+        let lanes = Lanes::new(store.clone(), supply.clone(), signals.clone(), shutdown.clone(), phones);
         let changes = Changes::new(&workspace.root);
         let reload = Bell::default();
         let reloader =
-            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), Bell::default()).await?;
+            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), fetch, Bell::default()).await?;
         let catalog = reloader.live().catalog.subscribe();
         let accounts = reloader.lanes().accounts();
         let admin_hosts = reloader.live().admin_hosts.subscribe();
@@ -164,7 +171,8 @@ impl Engine {
             board: board.clone(),
             context,
             accounts,
-            token: folder.token().map_err(system)?,
+            token,
+            supply,
             admin_hosts,
             shutdown: shutdown.clone(),
         });

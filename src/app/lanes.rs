@@ -6,10 +6,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::blobs::Blobs;
-use crate::clock::SharedClock;
 use crate::config::{AccountSettings, Settings};
-use crate::outbox::{Account, Accounts, Lane, SharedView};
+use crate::outbox::{Account, Accounts, Lane, SharedView, Supply};
 use crate::shutdown::{Phase, Shutdown, Stopper, channel};
 use crate::store::{Signals, Store};
 use crate::transport::sandbox::Phones;
@@ -19,8 +17,7 @@ use super::workspace::account;
 /// The lanes of all accounts.
 pub struct Lanes {
     store: Arc<dyn Store>,
-    blobs: Blobs,
-    clock: SharedClock,
+    supply: Supply,
     signals: Signals,
     shutdown: Shutdown,
     phones: Arc<dyn Phones>,
@@ -56,8 +53,7 @@ impl Lanes {
     /// No lane yet.
     pub fn new(
         store: Arc<dyn Store>,
-        blobs: Blobs,
-        clock: SharedClock,
+        supply: Supply,
         signals: Signals,
         shutdown: Shutdown,
         phones: Arc<dyn Phones>,
@@ -65,7 +61,7 @@ impl Lanes {
         let (shown, _) = watch::channel(Arc::default());
         let (running, leaving, seen) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let tasks = JoinSet::new();
-        Self { store, blobs, clock, signals, shutdown, phones, running, leaving, shown, tasks, seen }
+        Self { store, supply, signals, shutdown, phones, running, leaving, shown, tasks, seen }
     }
 
     /// The accounts that have a lane, each with what it shows.
@@ -77,16 +73,18 @@ impl Lanes {
     ///
     /// # Errors
     /// When no client for HTTP can be made, or a credential cannot be sent.
-    pub fn prepare(&self, settings: &Settings) -> Result<Prepared, String> {
+    pub fn prepare(&self, all: &Settings) -> Result<Prepared, String> {
         let make = |settings: &AccountSettings| {
             let same = self.running.get(&settings.name).filter(|running| running.settings == *settings);
+            let made = account(settings, &all.accounts, &self.phones)?;
             let account = match same {
-                Some(running) => running.account.clone(),
-                None => account(settings, &self.phones)?,
+                // What it can fall back to may have changed with another account.
+                Some(running) if running.account.fallback == made.fallback => running.account.clone(),
+                _ => made,
             };
             Ok((settings.clone(), account))
         };
-        settings.accounts.iter().map(make).collect::<Result<_, String>>().map(Prepared)
+        all.accounts.iter().map(make).collect::<Result<_, String>>().map(Prepared)
     }
 
     /// Gives each account its lane. One that is new or was changed begins when the lane before it
@@ -96,7 +94,7 @@ impl Lanes {
         for (settings, account) in prepared.0 {
             let old = before.remove(&settings.name);
             let running = match old {
-                Some(old) if old.settings == settings => old,
+                Some(old) if old.settings == settings && old.account.fallback == account.fallback => old,
                 old => {
                     let old = old.or_else(|| self.leaving.remove(&settings.name));
                     self.start(settings, account, old)
@@ -123,8 +121,7 @@ impl Lanes {
         let lane = Lane::new(
             Arc::new(account.clone()),
             self.store.clone(),
-            self.blobs.clone(),
-            self.clock.clone(),
+            self.supply.clone(),
             bell,
             view.clone(),
             !self.seen.insert(account.name.clone()),

@@ -13,6 +13,7 @@ use super::lanes::Lanes;
 use super::workspace::Workspace;
 use crate::changes::{Changes, Ear};
 use crate::clock::{SharedClock, after};
+use crate::fetch::Fetch;
 use crate::flow::Flow;
 use crate::flow::catalog::{Catalog, Ground};
 use crate::flow::library::Library;
@@ -40,6 +41,8 @@ pub struct Live {
     pub catalog: watch::Sender<Arc<Catalog>>,
     /// Names that the private side may be called by.
     pub admin_hosts: watch::Sender<Arc<Vec<String>>>,
+    /// The way to addresses that others named.
+    pub fetch: Fetch,
 }
 
 /// The service.
@@ -76,6 +79,7 @@ impl Reloader {
         changes: &Changes,
         store: Arc<dyn Store>,
         clock: SharedClock,
+        fetch: Fetch,
         bell: Bell,
     ) -> Result<Self, OpenError> {
         // The ears come first: what changes from now on is heard.
@@ -105,6 +109,7 @@ impl Reloader {
         let live = Live {
             catalog: watch::channel(Arc::new(Catalog::of(Vec::new(), Vec::new(), ground))).0,
             admin_hosts: watch::channel(Arc::new(workspace.settings.admin_hosts.clone())).0,
+            fetch,
         };
         let workspace = workspace.clone();
         let library = Arc::new(Mutex::new(library));
@@ -251,6 +256,7 @@ impl Reloader {
         let ground = Arc::new(new.ground(prepared.accounts()));
         self.lanes.apply(prepared);
         self.live.admin_hosts.send_replace(Arc::new(new.settings.admin_hosts.clone()));
+        self.live.fetch.allow(new.settings.allowed.clone());
         if new.settings.limits.backlog != self.workspace.settings.limits.backlog
             && let Err(error) = self.store.limit_backlog(new.settings.limits.backlog).await
         {

@@ -8,10 +8,17 @@ use crate::config::{AccountSettings, Flags, Gateway, Settings};
 use crate::flow::catalog::{Catalog, Ground};
 use crate::flow::library::Library;
 use crate::model::diagnostic::Diagnostic;
-use crate::outbox::Account;
-use crate::script::Accounts;
+use crate::outbox::{Account, Fallback};
+use crate::script::{AccountFacts, Accounts};
+use crate::transport::evolution::Evolution;
+use crate::transport::express_chat::ExpressChat;
 use crate::transport::gowa::Gowa;
+use crate::transport::meta::Meta;
 use crate::transport::sandbox::{Phones, Sandbox};
+use crate::transport::twilio::Twilio;
+use crate::transport::waha::Waha;
+use crate::transport::wapim::Wapim;
+use crate::transport::wawp::Wawp;
 use crate::transport::{self, Outgoing, SharedTransport};
 
 /// A workspace whose settings could be read.
@@ -54,9 +61,18 @@ impl Workspace {
 
     /// What flows stand on, with these accounts.
     pub fn ground<'a>(&self, accounts: impl Iterator<Item = &'a Account>) -> Ground {
-        let by_name = accounts.map(|account| (account.name.clone(), *account.transport.capabilities())).collect();
+        let facts = |account: &'a Account| {
+            let facts = AccountFacts {
+                transport: account.kind,
+                capabilities: account.transport.capabilities(),
+                on_unsupported: account.on_unsupported,
+            };
+            (account.name.clone(), facts)
+        };
+        let by_name = accounts.map(facts).collect();
+        let (default, public) = (self.settings.default_account.clone(), self.settings.public_url.is_some());
         Ground {
-            accounts: Arc::new(Accounts { default: self.settings.default_account.clone(), by_name }),
+            accounts: Arc::new(Accounts { default, by_name, public }),
             environment: self.settings.environment.clone(),
             zone: self.settings.zone.clone(),
             limits: self.settings.limits,
@@ -69,7 +85,8 @@ impl Workspace {
     /// When no client for HTTP can be made, or a credential cannot be sent.
     pub fn catalog(&self) -> Result<Catalog, String> {
         let phones: Arc<dyn Phones> = Arc::new(NoPhones);
-        let accounts = self.settings.accounts.iter().map(|settings| account(settings, &phones));
+        let all = &self.settings.accounts;
+        let accounts = all.iter().map(|settings| account(settings, all, &phones));
         let accounts: Vec<Account> = accounts.collect::<Result<_, _>>()?;
         let mut library = Library::new(&self.root, Arc::new(self.ground(accounts.iter())), BTreeMap::new());
         library.look();
@@ -77,27 +94,47 @@ impl Workspace {
     }
 }
 
-/// An account with its transport.
+/// An account with its transport; `all` are those among which its fallback is found.
 ///
 /// # Errors
 /// When no client for HTTP can be made, or a credential cannot be sent.
-pub fn account(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<Account, String> {
-    let (kind, transport): (_, SharedTransport) = match &settings.gateway {
-        Gateway::Sandbox => ("sandbox", Arc::new(Sandbox::new(settings.name.clone(), phones.clone()))),
-        Gateway::Gowa(options) => {
-            let gowa = Gowa::new(options.clone(), transport::client()?);
-            ("gowa", Arc::new(gowa.map_err(|error| format!("account `{}`: {error}", settings.name))?))
-        }
-    };
+pub fn account(
+    settings: &AccountSettings,
+    all: &[AccountSettings],
+    phones: &Arc<dyn Phones>,
+) -> Result<Account, String> {
+    let transport = transport(settings, phones).map_err(|error| format!("account `{}`: {error}", settings.name))?;
+    let fallback = settings.fallback.as_ref().and_then(|name| {
+        let other = all.iter().find(|other| other.name == *name)?;
+        Some(Fallback { name: name.clone(), capabilities: other.gateway.capabilities() })
+    });
     Ok(Account {
         name: settings.name.clone(),
-        kind,
+        kind: settings.gateway.word(),
         transport,
         pace: settings.pace,
         retry: settings.retry,
         on_unknown: settings.on_unknown,
         unknown_after: settings.unknown_after,
         on_unsupported: settings.on_unsupported,
+        zone: settings.zone.clone(),
+        fallback,
+        public_url: settings.public_url.clone(),
+    })
+}
+
+fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<SharedTransport, String> {
+    let client = transport::client;
+    Ok(match &settings.gateway {
+        Gateway::Sandbox => Arc::new(Sandbox::new(settings.name.clone(), phones.clone())),
+        Gateway::Gowa(options) => Arc::new(Gowa::new(options, client()?)?),
+        Gateway::Wapim(options) => Arc::new(Wapim::new(options, client()?)?),
+        Gateway::Wawp(options) => Arc::new(Wawp::new(options, client()?)?),
+        Gateway::ExpressChat(options) => Arc::new(ExpressChat::new(options, client()?)?),
+        Gateway::Waha(options) => Arc::new(Waha::new(options, client()?)?),
+        Gateway::Meta(options) => Arc::new(Meta::new(options, client()?)?),
+        Gateway::Evolution(options) => Arc::new(Evolution::new(options, client()?)?),
+        Gateway::Twilio(options) => Arc::new(Twilio::new(options, client()?)?),
     })
 }
 

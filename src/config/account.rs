@@ -2,27 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use url::Url;
+
+use super::gateways::{self, Gateway};
 use crate::flow::file::node::{Fields, Findings, Node};
-use crate::model::policy::{OnUnknown, OnUnsupported, Pace, Retry};
-use crate::secret::Secret;
-use crate::transport::gowa::GowaOptions;
-use crate::units::{nearest, parse_duration, parse_rate};
+use crate::model::policy::{OnUnknown, OnUnsupported, Pace, Quiet, Retry};
+use crate::units::{parse_duration, parse_rate};
 
 /// What every account may have.
-const COMMON: [&str; 9] = [
-    "transport",
-    "pace",
-    "timeout",
-    "retry",
-    "on_unknown",
-    "unknown_after",
-    "on_unsupported",
-    "fallback",
-    "inbound_token",
-];
-const GOWA: [&str; 4] = ["url", "device", "basic_auth", "webhook_secret"];
-const TRANSPORTS: [&str; 9] =
-    ["sandbox", "gowa", "wapim", "wawp", "express-chat", "waha", "meta", "evolution", "twilio"];
+const COMMON: [&str; 8] =
+    ["transport", "pace", "timeout", "retry", "on_unknown", "unknown_after", "on_unsupported", "fallback"];
 
 /// One configured sender.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,32 +31,28 @@ pub struct AccountSettings {
     pub unknown_after: Duration,
     /// What to do with wishes that the gateway cannot fulfil.
     pub on_unsupported: OnUnsupported,
-}
-
-/// Which gateway an account speaks to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Gateway {
-    /// The built-in stand-in.
-    Sandbox,
-    /// GOWA.
-    Gowa(GowaOptions),
+    /// The account that takes over when this one cannot send.
+    pub fallback: Option<String>,
+    /// The workspace's zone: its calendar counts the days.
+    pub zone: TimeZone,
+    /// How the world reaches us.
+    pub public_url: Option<Url>,
 }
 
 impl AccountSettings {
     /// An account with nothing but defaults.
     pub fn new(name: &str, gateway: Gateway) -> Self {
-        let pace = match gateway {
-            Gateway::Sandbox => Pace::UNLIMITED,
-            Gateway::Gowa(_) => Pace::PHONE,
-        };
         Self {
             name: name.into(),
+            pace: gateway.pace(),
             gateway,
-            pace,
             retry: Retry { attempts: 8, first: Duration::from_secs(2), max: Duration::from_secs(600) },
             on_unknown: OnUnknown::Hold,
             unknown_after: Duration::from_secs(600),
             on_unsupported: OnUnsupported::Emulate,
+            fallback: None,
+            zone: TimeZone::UTC,
+            public_url: None,
         }
     }
 }
@@ -78,21 +64,9 @@ pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountS
         findings.at(key, format!("`{name}` cannot be an account's name")).hint("use letters, digits, `-` and `_`");
         return None;
     }
-    let known: Vec<&str> = COMMON.iter().chain(&GOWA).copied().collect();
+    let known: Vec<&str> = COMMON.into_iter().chain(gateways::all_keys()).collect();
     let mut fields = Fields::of(node, &format!("account `{name}`"), &known, findings)?;
-    let gateway = gateway(node, &mut fields, findings)?;
-    for key in ["fallback", "inbound_token", "webhook_secret"] {
-        if let Some(node) = fields.take(key) {
-            findings.not_yet(node, key);
-        }
-    }
-    if matches!(gateway, Gateway::Sandbox) {
-        for key in GOWA.into_iter().chain(["timeout"]) {
-            if let Some(node) = fields.take(key) {
-                findings.at(node, format!("the sandbox has no `{key}`")).hint("remove it");
-            }
-        }
-    }
+    let gateway = gateways::read(node, &mut fields, findings)?;
     let default = AccountSettings::new(name, gateway);
     let on_unknown = |word: &str| match word {
         "hold" => Ok(OnUnknown::Hold),
@@ -107,69 +81,9 @@ pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountS
         on_unknown: fields.parsed("on_unknown", on_unknown, findings).unwrap_or(default.on_unknown),
         unknown_after: fields.parsed("unknown_after", parse_duration, findings).unwrap_or(default.unknown_after),
         on_unsupported: fields.parsed("on_unsupported", on_unsupported, findings).unwrap_or(default.on_unsupported),
+        fallback: fields.text("fallback", findings),
         ..default
     })
-}
-
-fn gateway(node: &Node, fields: &mut Fields<'_>, findings: &mut Findings) -> Option<Gateway> {
-    let Some(transport) = fields.take("transport") else {
-        findings.at(node, "an account needs a `transport`").hint(format!("it is one of {}", TRANSPORTS.join(", ")));
-        return None;
-    };
-    match transport.text("transport", findings)? {
-        "sandbox" => Some(Gateway::Sandbox),
-        "gowa" => gowa(fields, findings).map(Gateway::Gowa),
-        known if TRANSPORTS.contains(&known) => {
-            findings.not_yet(transport, &format!("transport: {known}"));
-            None
-        }
-        other => {
-            let finding = findings.at(transport, format!("there is no transport `{other}`"));
-            match nearest(other, TRANSPORTS) {
-                Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                None => finding.hint(format!("it is one of {}", TRANSPORTS.join(", "))),
-            }
-            None
-        }
-    }
-}
-
-fn gowa(fields: &mut Fields<'_>, findings: &mut Findings) -> Option<GowaOptions> {
-    let url_node = fields.take("url");
-    let url = match url_node {
-        Some(node) => node.word("url", findings)?,
-        None => "http://127.0.0.1:3000".into(),
-    };
-    let parsed = url::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let url = match parsed {
-        Some(url) if url.password().is_none() && url.username().is_empty() => url,
-        Some(_) => {
-            if let Some(node) = url_node {
-                findings.at(node, "credentials do not belong into `url`").hint("use `basic_auth: ${NAME}`");
-            }
-            return None;
-        }
-        None => {
-            if let Some(node) = url_node {
-                findings
-                    .at(node, format!("`{url}` is no web address"))
-                    .hint("write one such as `http://127.0.0.1:3000`");
-            }
-            return None;
-        }
-    };
-    let basic_auth = fields.take("basic_auth").and_then(|node| {
-        let text = node.word("basic_auth", findings)?;
-        if !text.contains(':') {
-            findings.at(node, "`basic_auth` is a user and a password with `:` between them");
-            return None;
-        }
-        Some(Secret::new(text))
-    });
-    let device = fields.take("device").and_then(|node| node.word("device", findings));
-    // The server gives up after 45 s; a little more lets its own answer arrive.
-    let timeout = fields.parsed("timeout", parse_duration, findings).unwrap_or(Duration::from_secs(60));
-    Some(GowaOptions { url, device, basic_auth, timeout })
 }
 
 fn pace(node: &Node, default: Pace, findings: &mut Findings) -> Pace {
@@ -184,14 +98,17 @@ fn pace(node: &Node, default: Pace, findings: &mut Findings) -> Pace {
     }
     let keys = ["rate", "burst", "per_recipient", "daily", "new_recipients", "jitter", "quiet"];
     let Some(mut fields) = Fields::of(node, "`pace`", &keys, findings) else { return default };
-    for key in ["daily", "new_recipients", "jitter", "quiet"] {
-        if let Some(node) = fields.take(key) {
-            findings.not_yet(node, key);
-        }
-    }
     let burst =
         |text: &str| text.parse().ok().filter(|count| *count > 0).ok_or("it is a whole number from 1".to_owned());
+    let daily = |text: &str| {
+        let count = text.strip_suffix("/day").unwrap_or(text).trim().parse().ok();
+        count.filter(|count: &u32| *count > 0).ok_or_else(|| format!("`{text}` is no number of messages a day"))
+    };
     Pace {
+        daily: fields.parsed("daily", daily, findings).or(default.daily),
+        new_recipients: fields.parsed("new_recipients", daily, findings).or(default.new_recipients),
+        jitter: fields.parsed("jitter", parse_duration, findings).filter(|span| !span.is_zero()).or(default.jitter),
+        quiet: fields.parsed("quiet", Quiet::parse, findings).or(default.quiet),
         rate: fields.parsed("rate", parse_rate, findings).or(default.rate),
         burst: fields.parsed("burst", burst, findings).unwrap_or(default.burst),
         per_recipient: fields.parsed("per_recipient", parse_rate, findings).or(default.per_recipient),

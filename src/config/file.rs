@@ -5,8 +5,10 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 
-use super::account::{AccountSettings, Gateway, read as account};
+use super::account::{AccountSettings, read as account};
+use super::gateways::{Gateway, web_address};
 use super::{Flags, Settings};
+use crate::fetch::{Allowed, parse_allowed};
 use crate::flow::file::fill::Environment;
 use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
@@ -28,7 +30,7 @@ const KEYS: [&str; 12] = [
     "limits",
     "keep",
 ];
-const NOT_YET: [&str; 4] = ["public_url", "trusted_proxies", "http", "keep"];
+const NOT_YET: [&str; 2] = ["trusted_proxies", "keep"];
 
 pub fn read(
     root: &Path,
@@ -87,7 +89,16 @@ fn build(
             .at(node, format!("`admin: {admin}` is open to others, so `admin_hosts` must name how it may be called"))
             .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
     }
-    let accounts = accounts(fields.take("accounts"), findings);
+    let public_url = fields.take("public_url").and_then(|node| {
+        let text = node.word("public_url", findings)?;
+        web_address(node, "public_url", &text, findings)
+    });
+    let allowed = allowed(fields.take("http"), findings);
+    let mut accounts = accounts(fields.take("accounts"), findings);
+    for account in &mut accounts {
+        account.zone.clone_from(&zone);
+        account.public_url.clone_from(&public_url);
+    }
     let default_account = default(fields.take("default_account"), &accounts, findings);
     let limits = limits(fields.take("limits"), findings);
     Some(Settings {
@@ -96,6 +107,8 @@ fn build(
         listen: listen?,
         admin: admin?,
         admin_hosts,
+        public_url,
+        allowed,
         default_account,
         accounts,
         limits,
@@ -137,7 +150,43 @@ fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings
     if entries.is_empty() {
         return sandbox();
     }
-    entries.iter().filter_map(|(name, node)| account(name, node, findings)).collect()
+    let accounts: Vec<AccountSettings> =
+        entries.iter().filter_map(|(name, node)| account(name, node, findings)).collect();
+    // A name that could not be read is complained about already; here it only has to be there.
+    let exists = |name: &str| entries.iter().any(|(key, _)| key.as_text() == Some(name));
+    for (name, node) in entries {
+        let find = |name: &str| accounts.iter().find(|account| account.name == name);
+        let Some(account) = name.as_text().and_then(find) else { continue };
+        let Some(first) = &account.fallback else { continue };
+        if !exists(first) {
+            let finding = findings.at(node, format!("`fallback`: there is no account `{first}`"));
+            match nearest(first, accounts.iter().map(|account| account.name.as_str())) {
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None => finding.hint("add it under `accounts:`"),
+            }
+            continue;
+        }
+        let mut next = Some(first);
+        let mut steps = 0;
+        while let Some(name) = next {
+            steps += 1;
+            if *name == account.name || steps > accounts.len() {
+                findings.at(node, format!("the `fallback` of `{}` leads back to it", account.name)).hint(
+                    "messages would go round in circles; let the last account in the row have none",
+                );
+                break;
+            }
+            next = find(name).and_then(|account| account.fallback.as_ref());
+        }
+    }
+    accounts
+}
+
+fn allowed(node: Option<&Node>, findings: &mut Findings) -> Vec<Allowed> {
+    let Some(node) = node else { return Vec::new() };
+    let Some(mut fields) = Fields::of(node, "`http`", &["allow"], findings) else { return Vec::new() };
+    let items = fields.take("allow").and_then(|node| node.list("allow", findings)).unwrap_or_default();
+    items.iter().filter_map(|item| item.parsed("allow", parse_allowed, findings)).collect()
 }
 
 fn default(node: Option<&Node>, accounts: &[AccountSettings], findings: &mut Findings) -> Option<String> {

@@ -3,6 +3,7 @@
 
 mod account;
 mod file;
+mod gateways;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,12 +12,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
+use crate::fetch::Allowed;
 use crate::files::open_regular;
 use crate::flow::file::fill::{Environment, parse_dotenv};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Limits;
 
-pub use account::{AccountSettings, Gateway};
+pub use account::AccountSettings;
+pub use gateways::Gateway;
 
 /// The settings of a workspace.
 #[derive(Clone, Debug)]
@@ -31,6 +34,10 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// Names that the private side may be called by, besides the loopback ones.
     pub admin_hosts: Vec<String>,
+    /// How the world reaches the public side.
+    pub public_url: Option<url::Url>,
+    /// What may be called besides public addresses.
+    pub allowed: Vec<Allowed>,
     /// Used when neither script nor flow names one.
     pub default_account: Option<String>,
     /// The accounts.

@@ -2,6 +2,7 @@
 
 mod api;
 mod error;
+mod hosted;
 mod private;
 mod public;
 mod verify;
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::clock::SharedClock;
 use crate::flow::catalog::Catalog;
-use crate::outbox::Accounts;
+use crate::outbox::{Accounts, Supply};
 use crate::run::{Board, Context, Intake, Waiters};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -39,6 +40,8 @@ pub struct House {
     pub context: Arc<Context>,
     /// The accounts, each with what its lane shows.
     pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// What addresses of ours lead to.
+    pub supply: Supply,
     /// Opens the private side.
     pub token: Secret,
     /// Names that the private side may be called by, besides the loopback ones.

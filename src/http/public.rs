@@ -1,4 +1,4 @@
-//! The public side: webhooks and health, nothing else.
+//! The public side: webhooks, addresses of ours that others were given, health; nothing else.
 
 use std::sync::Arc;
 
@@ -7,12 +7,15 @@ use axum::routing::{any, get};
 
 use super::House;
 use super::error::Refused;
+use super::hosted::{link, media};
 use super::webhook::webhook;
 
 /// Its routes.
 pub fn router(house: Arc<House>) -> Router {
     Router::new()
         .route("/hooks/{*path}", any(webhook))
+        .route("/media/{token}", get(media))
+        .route("/l/{token}", get(link))
         .route("/healthz", get(|| async { "ok" }))
         .fallback(|| async { Refused::missing("there is nothing here; webhooks are below /hooks") })
         .with_state(house)

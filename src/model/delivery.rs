@@ -123,6 +123,8 @@ impl MessageState {
             Goal::State(wanted) => {
                 self >= wanted && matches!(self, Self::Accepted | Self::Sent | Self::Delivered | Self::Read)
             }
+            // No state tells; the store looks at the clicks.
+            Goal::Clicked => false,
         }
     }
 
@@ -157,6 +159,8 @@ pub enum Goal {
     Settled,
     /// `accepted`, `sent`, `delivered` or `read`.
     State(MessageState),
+    /// A person followed its tracked link.
+    Clicked,
 }
 
 impl Goal {
@@ -165,6 +169,7 @@ impl Goal {
         match self {
             Self::Settled => "settled",
             Self::State(state) => state.name(),
+            Self::Clicked => "clicked",
         }
     }
 
@@ -172,6 +177,7 @@ impl Goal {
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "settled" => Some(Self::Settled),
+            "clicked" => Some(Self::Clicked),
             "accepted" | "sent" | "delivered" | "read" => MessageState::parse(name).map(Self::State),
             _ => None,
         }
@@ -287,6 +293,38 @@ pub struct Degraded {
     pub field: String,
     /// What was done instead.
     pub action: String,
+}
+
+/// One request's worth of a message that needs several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is: `text`, `image`, ...
+    pub kind: String,
+    /// Where it stands; a message's states.
+    pub state: MessageState,
+    /// The gateway's id for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// What went wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Part {
+    /// As a person's word that it went out leaves it.
+    pub fn vouched(mut self) -> Self {
+        if matches!(self.state, MessageState::Sending | MessageState::Unknown) {
+            self.state = MessageState::Sent;
+            self.error = None;
+        }
+        self
+    }
+
+    /// Whether the gateway has taken it, so that it is never sent again.
+    pub fn is_out(&self) -> bool {
+        use MessageState::*;
+        matches!(self.state, Accepted | Sent | Delivered | Read)
+    }
 }
 
 /// The gateway's yes.

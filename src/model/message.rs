@@ -41,55 +41,208 @@ pub enum Content {
         /// Off: no card at all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         preview: Option<bool>,
+        /// Sends an address of ours that leads there and counts who comes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        track: Option<bool>,
     },
     /// A picture.
-    Image {
-        /// Where its bytes are.
-        source: Source,
-        /// Words below it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        caption: Option<String>,
-        /// Gone after one look.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        view_once: Option<bool>,
-        /// Asks for the better quality.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        hd: Option<bool>,
-    },
+    Image(Media),
     /// A document.
-    File {
-        /// Where its bytes are.
-        source: Source,
-        /// Words below it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        caption: Option<String>,
-        /// The name that the person sees.
+    File(Media),
+    /// A film.
+    Video(Media),
+    /// A sound file.
+    Audio(Media),
+    /// A voice note.
+    Voice(Media),
+    /// A sticker.
+    Sticker(Media),
+    /// A place.
+    Location {
+        /// Degrees, -90 to 90.
+        latitude: f64,
+        /// Degrees, -180 to 180.
+        longitude: f64,
+        /// What is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
+        /// Where it is, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+    },
+    /// People to be added to the address book.
+    Contact {
+        /// One or more.
+        contacts: Vec<Contact>,
+    },
+    /// A question with answers to choose from.
+    Poll {
+        /// What is asked.
+        question: String,
+        /// 2 to 12 answers, all different.
+        options: Vec<String>,
+        /// How many of them a person may choose.
+        max_answers: u32,
+    },
+    /// A mark on a message that was received or sent before.
+    Reaction {
+        /// The gateway's id of that message.
+        message: String,
+        /// One emoji; empty takes the mark back.
+        emoji: String,
+        /// Whether that message was ours; some gateways cannot find it otherwise.
+        #[serde(default, skip_serializing_if = "is_false")]
+        own: bool,
+    },
+    /// A text that WhatsApp has approved, filled in.
+    Template {
+        /// The gateway's name or id for it.
+        name: String,
+        /// Code such as `en` or `pt_BR`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        language: Option<String>,
+        /// Meta's components, or what the gateway takes instead.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        components: Vec<Value>,
+        /// Values by name or number.
+        #[serde(default, skip_serializing_if = "Map::is_empty")]
+        variables: Map<String, Value>,
     },
 }
 
 impl Content {
-    /// `text`, `link`, `image` or `file`.
+    /// Every kind, in the order in which they are explained.
+    pub const KINDS: [&'static str; 13] = [
+        "text", "link", "image", "file", "video", "audio", "voice", "sticker", "location", "contact", "poll",
+        "reaction", "template",
+    ];
+
+    /// The word for it, one of [`Content::KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Text { .. } => "text",
             Self::Link { .. } => "link",
-            Self::Image { .. } => "image",
-            Self::File { .. } => "file",
+            Self::Image(_) => "image",
+            Self::File(_) => "file",
+            Self::Video(_) => "video",
+            Self::Audio(_) => "audio",
+            Self::Voice(_) => "voice",
+            Self::Sticker(_) => "sticker",
+            Self::Location { .. } => "location",
+            Self::Contact { .. } => "contact",
+            Self::Poll { .. } => "poll",
+            Self::Reaction { .. } => "reaction",
+            Self::Template { .. } => "template",
         }
     }
 
-    /// Where its bytes are, if it has any.
-    pub fn source(&self) -> Option<&Source> {
+    /// Its file, if it is one.
+    pub fn media(&self) -> Option<&Media> {
         match self {
-            Self::Image { source, .. } | Self::File { source, .. } => Some(source),
+            Self::Image(media)
+            | Self::File(media)
+            | Self::Video(media)
+            | Self::Audio(media)
+            | Self::Voice(media)
+            | Self::Sticker(media) => Some(media),
             _ => None,
         }
     }
+
+    /// The same, to be changed.
+    pub fn media_mut(&mut self) -> Option<&mut Media> {
+        match self {
+            Self::Image(media)
+            | Self::File(media)
+            | Self::Video(media)
+            | Self::Audio(media)
+            | Self::Voice(media)
+            | Self::Sticker(media) => Some(media),
+            _ => None,
+        }
+    }
+
+    /// A file as a message of a kind; none for kinds that are no files.
+    pub fn of_media(kind: &str, media: Media) -> Option<Self> {
+        Some(match kind {
+            "image" => Self::Image(media),
+            "file" => Self::File(media),
+            "video" => Self::Video(media),
+            "audio" => Self::Audio(media),
+            "voice" => Self::Voice(media),
+            "sticker" => Self::Sticker(media),
+            _ => return None,
+        })
+    }
 }
 
-/// Where the bytes of a picture or document are.
+/// A picture, document, film or sound, with what may be said about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Media {
+    /// Where its bytes are.
+    pub source: Source,
+    /// Words below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
+    /// The name that the person sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Gone after one look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view_once: Option<bool>,
+    /// Asks for the better quality.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hd: Option<bool>,
+    /// A film that plays in a loop, without sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gif: Option<bool>,
+    /// A film in a circle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<bool>,
+}
+
+impl Media {
+    /// A file with nothing said about it.
+    pub fn new(source: Source) -> Self {
+        Self { source, caption: None, name: None, view_once: None, hd: None, gif: None, note: None }
+    }
+}
+
+/// A person for the address book.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// The whole name.
+    pub name: String,
+    /// International digits, with `+`.
+    pub phone: String,
+    /// Where the person works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+}
+
+impl Contact {
+    /// The digits of the phone.
+    pub fn digits(&self) -> &str {
+        self.phone.trim_start_matches('+')
+    }
+
+    /// As a vCard of version 3 (RFC 2426), with the `waid` that WhatsApp looks for.
+    pub fn vcard(&self) -> String {
+        // RFC 2426, 5: backslash, comma, semicolon and line break are escaped.
+        let escaped = |text: &str| {
+            text.replace('\\', "\\\\").replace(',', "\\,").replace(';', "\\;").replace(['\r', '\n'], " ")
+        };
+        let name = escaped(&self.name);
+        let organization = self.organization.as_deref().map_or(String::new(), |org| format!("ORG:{}\n", escaped(org)));
+        format!(
+            "BEGIN:VCARD\nVERSION:3.0\nN:;{name};;;\nFN:{name}\n{organization}TEL;type=CELL;type=VOICE;waid={}:{}\nEND:VCARD\n",
+            self.digits(),
+            self.phone,
+        )
+    }
+}
+
+/// Where the bytes of a message's file are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Source {
@@ -100,6 +253,13 @@ pub enum Source {
     },
     /// A copy that was taken when the message was promised.
     Snapshot(Snapshot),
+    /// A small text that becomes a file when it is sent.
+    Inline {
+        /// The file's name.
+        file_name: String,
+        /// What is in it.
+        text: String,
+    },
 }
 
 /// A file as it was when a script sent it: moving or editing it later changes nothing.

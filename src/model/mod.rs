@@ -3,9 +3,11 @@
 pub mod capability;
 pub mod delivery;
 pub mod diagnostic;
+pub mod fit;
 pub mod journal;
 pub mod message;
 pub mod occurrence;
 pub mod policy;
 pub mod recipient;
 pub mod run;
+pub mod zones;

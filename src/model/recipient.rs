@@ -15,17 +15,23 @@ pub enum Recipient {
     Newsletter(String),
     /// A hidden identity, the part before `@lid`.
     Lid(String),
+    /// Meta's business-scoped id of a person who hides the phone, such as `US.13491208655302741918`.
+    Bsuid(String),
 }
 
 impl Recipient {
-    /// Reads a phone in any usual writing, `...@g.us`, `...@newsletter` or `...@lid`.
+    /// Reads a phone in any usual writing, `...@g.us`, `...@newsletter`, `...@lid`, or a
+    /// business-scoped id.
     ///
     /// # Errors
     /// A sentence that names what was written and what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let Some((id, suffix)) = text.split_once('@') else {
-            return phone(text).map(Self::Phone);
+            return match is_bsuid(text) {
+                true => Ok(Self::Bsuid(text.into())),
+                false => phone(text).map(Self::Phone),
+            };
         };
         let known = matches!(suffix, "g.us" | "newsletter" | "lid" | "s.whatsapp.net" | "c.us");
         if !known {
@@ -33,8 +39,12 @@ impl Recipient {
                 "`{text}` is no recipient: behind `@` only `g.us` (group), `newsletter` (channel) and `lid` are known"
             ));
         }
-        let clean = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        if !clean {
+        let numbered = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        // Groups of the official API have long ids of letters and digits.
+        let opaque = suffix == "g.us"
+            && (16..=256).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b));
+        if !numbered && !opaque {
             return Err(format!("`{text}` is no recipient: digits belong before the `@`"));
         }
         match suffix {
@@ -59,7 +69,18 @@ impl Recipient {
     /// The part before the `@`, or the phone's digits.
     pub fn id(&self) -> &str {
         match self {
-            Self::Phone(id) | Self::Group(id) | Self::Newsletter(id) | Self::Lid(id) => id,
+            Self::Phone(id) | Self::Group(id) | Self::Newsletter(id) | Self::Lid(id) | Self::Bsuid(id) => id,
+        }
+    }
+
+    /// Which kind of address it is: `phone`, `group`, `newsletter`, `lid` or `bsuid`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Phone(_) => "phone",
+            Self::Group(_) => "group",
+            Self::Newsletter(_) => "newsletter",
+            Self::Lid(_) => "lid",
+            Self::Bsuid(_) => "bsuid",
         }
     }
 }
@@ -71,6 +92,7 @@ impl fmt::Display for Recipient {
             Self::Group(id) => write!(f, "{id}@g.us"),
             Self::Newsletter(id) => write!(f, "{id}@newsletter"),
             Self::Lid(id) => write!(f, "{id}@lid"),
+            Self::Bsuid(id) => f.write_str(id),
         }
     }
 }
@@ -92,6 +114,16 @@ impl<'de> Deserialize<'de> for Recipient {
         let text = String::deserialize(deserializer)?;
         Self::from_canonical(&text).map_err(serde::de::Error::custom)
     }
+}
+
+/// `CC.<up to 128 letters and digits>`, or the parent's form `CC.ENT.<...>`.
+fn is_bsuid(text: &str) -> bool {
+    let Some((country, id)) = text.split_once('.') else { return false };
+    let id = id.strip_prefix("ENT.").unwrap_or(id);
+    country.len() == 2
+        && country.bytes().all(|b| b.is_ascii_uppercase())
+        && (1..=128).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// International digits of a phone. What E.164 allows is the business of `phonenumber`; ours is
@@ -183,7 +215,15 @@ mod tests {
 
     #[test]
     fn other_addresses_keep_their_kind() {
-        for text in ["120363024512345678@g.us", "15417543010-1570918620@g.us", "1203@newsletter", "77@lid"] {
+        for text in [
+            "120363024512345678@g.us",
+            "15417543010-1570918620@g.us",
+            "Y2FwaV9ncm91cDoxOTUwNTU1MDA3@g.us",
+            "1203@newsletter",
+            "77@lid",
+            "US.13491208655302741918",
+            "US.ENT.13491208655302741918",
+        ] {
             assert_eq!(Recipient::parse(text).unwrap().to_string(), text);
         }
     }

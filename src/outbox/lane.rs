@@ -1,6 +1,5 @@
 //! The lane of one account: claims, sends, settles.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,27 +7,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+use super::attempt::{Attempt, OnWire};
 use super::line::{Line, Next};
-use super::pace::{Bucket, distance};
-use super::verdict::{Effect, decide};
+use super::pace::{Bucket, distance, next_day, quiet_until};
+use super::pause::{FIRST_PROBE, Pause};
+use super::supply::Supply;
+use super::verdict::Effect;
 use super::{Account, SharedView};
-use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
-use crate::id::MessageId;
-use crate::model::delivery::{ErrorClass, Receipt, SendError};
-use crate::model::message::Source;
-use crate::model::recipient::Recipient;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::rows::{Claimed, Settlement, Verdict};
-use crate::transport::Outgoing;
+use crate::store::rows::{Budget, Claims, Diversion, Held};
 use crate::wake::Bell;
 
 /// Messages read from the store at once.
 const PAGE: usize = 256;
-/// A paused lane probes after this, then twice as long, and so on.
-const FIRST_PROBE: Duration = Duration::from_secs(5);
-const LAST_PROBE: Duration = Duration::from_secs(300);
 /// After a failure of the store the lane looks again then.
 const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -36,7 +29,7 @@ const STORE_REST: Duration = Duration::from_secs(1);
 pub struct Lane {
     account: Arc<Account>,
     store: Arc<dyn Store>,
-    blobs: Blobs,
+    supply: Supply,
     clock: SharedClock,
     bell: Bell,
     view: SharedView,
@@ -47,24 +40,21 @@ pub struct Lane {
     in_flight: Arc<AtomicUsize>,
     pause: Option<Pause>,
     rest_until: Option<Timestamp>,
+    /// The messages are being moved to another account.
+    diverting: bool,
     tasks: JoinSet<Event>,
-}
-
-struct Pause {
-    probe_at: Timestamp,
-    failures: u32,
-    /// The message that tries whether the gateway takes any.
-    probe: Option<MessageId>,
 }
 
 /// What a task of the lane comes back with.
 enum Event {
     /// Attempts are open for some of what was asked for.
-    Claimed { asked: Vec<Next>, claimed: Vec<Claimed> },
+    Claimed { asked: Vec<Next>, claims: Claims },
     /// The store could not open them.
     NotClaimed { asked: Vec<Next> },
     /// An attempt is over and on record.
     Settled { message: Next, sent_at: Timestamp, effect: Effect, reached: bool },
+    /// Messages have left for another account, or the store could not move them.
+    Diverted(Option<u64>),
 }
 
 impl Lane {
@@ -72,18 +62,18 @@ impl Lane {
     pub fn new(
         account: Arc<Account>,
         store: Arc<dyn Store>,
-        blobs: Blobs,
-        clock: SharedClock,
+        supply: Supply,
         bell: Bell,
         view: SharedView,
         again: bool,
     ) -> Self {
+        let clock = supply.clock.clone();
         let now = clock.now();
         let bucket = if again { Bucket::spent(&account.pace, now) } else { Bucket::new(&account.pace, now) };
         Self {
             account,
             store,
-            blobs,
+            supply,
             clock,
             bell,
             view,
@@ -92,6 +82,7 @@ impl Lane {
             in_flight: Arc::default(),
             pause: None,
             rest_until: None,
+            diverting: false,
             tasks: JoinSet::new(),
         }
     }
@@ -150,17 +141,30 @@ impl Lane {
             return;
         }
         self.rest_until = None;
+        if ready && self.divert(now) {
+            return;
+        }
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         let room = match &self.pause {
             Some(pause) if pause.probe_at > now || in_flight > 0 || pause.probe.is_some() => 0,
             Some(_) => 1,
+            // By chance between messages: one after the other.
+            None if self.account.pace.jitter.is_some() => 1_usize.saturating_sub(in_flight),
             None => (self.account.transport.capabilities().in_flight as usize).saturating_sub(in_flight),
         };
-        if room == 0 || !ready {
+        if room == 0 || !ready || self.diverting {
             return;
         }
         let count = self.bucket.available(room, now);
-        let asked: Vec<Next> = std::iter::from_fn(|| self.line.next(now)).take(count).collect();
+        let mut asked: Vec<Next> = Vec::new();
+        while asked.len() < count
+            && let Some(next) = self.line.next(now)
+        {
+            match self.account.pace.quiet.and_then(|quiet| quiet_until(&quiet, &next.to, &self.account.zone, now)) {
+                Some(until) => self.line.back(&next, Some(until), now),
+                None => asked.push(next),
+            }
+        }
         if let (Some(pause), [probe]) = (&mut self.pause, asked.as_slice()) {
             pause.probe = Some(probe.id);
         }
@@ -170,11 +174,20 @@ impl Lane {
         if asked.is_empty() {
             return;
         }
-        let claim = self.store.claim(asked.iter().map(|next| next.id).collect(), now);
+        if let Some(jitter) = self.account.pace.jitter {
+            let chance = u64::from_be_bytes(asked[0].id.as_bytes()[8..].try_into().unwrap_or_default());
+            self.rest_until = Some(after(now, jitter.mul_f64((chance % 1024) as f64 / 1024.0)));
+        }
+        let budget = self.account.pace.counts().then(|| Budget {
+            day: now.to_zoned(self.account.zone.clone()).date().to_string(),
+            daily: self.account.pace.daily,
+            new_recipients: self.account.pace.new_recipients,
+        });
+        let claim = self.store.claim(&self.account.name, asked.iter().map(|next| next.id).collect(), budget, now);
         let account = self.account.name.clone();
         self.tasks.spawn(async move {
             match claim.await {
-                Ok(claimed) => Event::Claimed { asked, claimed },
+                Ok(claims) => Event::Claimed { asked, claims },
                 Err(error) => {
                     tracing::error!(%account, %error, "the lane cannot open attempts");
                     Event::NotClaimed { asked }
@@ -183,10 +196,31 @@ impl Lane {
         });
     }
 
+    /// Sends messages another way, when theirs has been closed for long enough and no probe is due.
+    fn divert(&mut self, now: Timestamp) -> bool {
+        let (Some(pause), Some(fallback)) = (&self.pause, &self.account.fallback) else { return false };
+        let busy = self.in_flight.load(Ordering::Relaxed) > 0 || pause.probe.is_some();
+        if self.diverting || busy || pause.diverts_at() > now || pause.probe_at <= now {
+            return false;
+        }
+        self.diverting = true;
+        let diversion = Diversion {
+            from: self.account.name.clone(),
+            to: fallback.name.clone(),
+            capabilities: fallback.capabilities,
+            reason: pause.reason.clone(),
+        };
+        let moved = self.store.divert(diversion, now);
+        self.tasks.spawn(async move {
+            Event::Diverted(moved.await.inspect_err(|error| tracing::error!(%error, "messages cannot be moved")).ok())
+        });
+        true
+    }
+
     fn take(&mut self, done: Result<Event, tokio::task::JoinError>) {
         let now = self.clock.now();
         match done {
-            Ok(Event::Claimed { asked, claimed }) => self.send(asked, claimed, now),
+            Ok(Event::Claimed { asked, claims }) => self.send(asked, claims, now),
             Ok(Event::NotClaimed { asked }) => {
                 self.in_flight.fetch_sub(asked.len(), Ordering::Relaxed);
                 asked.iter().for_each(|next| self.line.back(next, None, now));
@@ -195,6 +229,16 @@ impl Lane {
             }
             Ok(Event::Settled { message, sent_at, effect, reached }) => {
                 self.settled(&message, sent_at, effect, reached, now);
+            }
+            Ok(Event::Diverted(moved)) => {
+                self.diverting = false;
+                if let (Some(count @ 1..), Some(fallback)) = (moved, &self.account.fallback) {
+                    tracing::warn!(account = %self.account.name, to = %fallback.name, count, "messages go another way");
+                    self.line = Line::new();
+                } else if let Some(pause) = &self.pause {
+                    // What cannot move waits for the next probe here.
+                    self.rest_until = Some(pause.probe_at);
+                }
             }
             // A transport that panics leaves its attempt open, as a crash would; the next start
             // finds it. The lane goes on.
@@ -205,10 +249,15 @@ impl Lane {
         }
     }
 
-    fn send(&mut self, asked: Vec<Next>, mut claimed: Vec<Claimed>, now: Timestamp) {
+    fn send(&mut self, asked: Vec<Next>, claims: Claims, now: Timestamp) {
+        let Claims { mut claimed, held } = claims;
         for next in asked {
+            if let Some((_, held)) = held.iter().find(|(id, _)| *id == next.id) {
+                self.held(&next, *held, now);
+                continue;
+            }
             let Some(place) = claimed.iter().position(|message| message.id == next.id) else {
-                // Taken back, expired or decided by a person meanwhile.
+                // Taken back, expired, moved or decided by a person meanwhile.
                 self.in_flight.fetch_sub(1, Ordering::Relaxed);
                 self.line.left(&next, now, None, now);
                 self.no_probe();
@@ -218,14 +267,32 @@ impl Lane {
             let attempt = Attempt {
                 account: self.account.clone(),
                 store: self.store.clone(),
-                blobs: self.blobs.clone(),
-                clock: self.clock.clone(),
+                supply: self.supply.clone(),
                 in_flight: OnWire(self.in_flight.clone()),
             };
             self.tasks.spawn(async move {
                 let (effect, reached) = attempt.make(message).await;
                 Event::Settled { message: next, sent_at: now, effect, reached }
             });
+        }
+    }
+
+    /// The day has no room for a message: it waits for the next one.
+    fn held(&mut self, message: &Next, held: Held, now: Timestamp) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.bucket.give_back();
+        self.no_probe();
+        let tomorrow = next_day(&self.account.zone, now);
+        match held {
+            Held::Daily => {
+                self.line.back(message, None, now);
+                self.rest_until = Some(tomorrow);
+                self.view.show(|view| view.full_until = Some(tomorrow));
+            }
+            Held::NewRecipients => {
+                self.line.back(message, Some(tomorrow), now);
+                self.view.show(|view| view.hold(&message.to, tomorrow, now));
+            }
         }
     }
 
@@ -241,19 +308,20 @@ impl Lane {
             tracing::info!(account = %self.account.name, "the lane goes on");
             self.view.show(|view| view.paused = None);
         }
-        // A probe that failed for a reason of its own says nothing about the gateway.
         if let Some(pause) = self.pause.as_mut().filter(|pause| pause.probe == Some(message.id)) {
             pause.probe = None;
-            if !matches!(effect, Effect::Pause(_)) {
-                pause.probe_at = after(now, FIRST_PROBE);
-                self.view.show(|view| {
-                    if let Some((_, at)) = &mut view.paused {
-                        *at = pause.probe_at;
-                    }
-                });
-            } else {
-                pause.failures += 1;
-                pause.probe_at = after(now, probe_wait(pause.failures));
+            match &effect {
+                Effect::Pause { reason, certain } => pause.failed(reason.clone(), *certain, now),
+                // A probe that failed for a reason of its own says nothing about the gateway.
+                _ => {
+                    pause.probe_at = after(now, FIRST_PROBE);
+                    let probe_at = pause.probe_at;
+                    self.view.show(|view| {
+                        if let Some((_, at)) = &mut view.paused {
+                            *at = probe_at;
+                        }
+                    });
+                }
             }
         }
         match effect {
@@ -264,18 +332,13 @@ impl Lane {
                 self.rest_until = Some(until);
                 self.view.show(|view| view.paced_until = Some(until));
             }
-            Effect::Pause(reason) => {
+            Effect::Pause { reason, certain } => {
                 self.line.back(message, None, now);
                 // The rest of the volley in which the pause began counts for nothing.
-                let first = self.pause.is_none();
-                let pause = self.pause.get_or_insert_with(|| Pause {
-                    probe_at: after(now, probe_wait(0)),
-                    failures: 0,
-                    probe: None,
-                });
-                if first {
+                if self.pause.is_none() {
                     tracing::warn!(account = %self.account.name, %reason, "the lane is paused");
                 }
+                let pause = self.pause.get_or_insert_with(|| Pause::new(reason.clone(), certain, now));
                 self.view.show(|view| view.paused = Some((reason, pause.probe_at)));
             }
         }
@@ -283,80 +346,14 @@ impl Lane {
 
     fn next_wake(&self) -> Option<Timestamp> {
         let now = self.clock.now();
-        let paused =
-            self.pause.as_ref().map(|pause| pause.probe_at).filter(|_| self.in_flight.load(Ordering::Relaxed) == 0);
+        let idle = self.in_flight.load(Ordering::Relaxed) == 0;
+        let paused = self.pause.as_ref().filter(|_| idle).map(|pause| match self.account.fallback {
+            Some(_) => pause.probe_at.min(pause.diverts_at().max(now)),
+            None => pause.probe_at,
+        });
         let blocked = [paused, self.rest_until, self.bucket.next()];
         let blocked = blocked.into_iter().flatten().filter(|at| *at > now).max();
         // Nothing goes out while the lane is blocked, whatever may be due in it.
         blocked.or_else(|| self.line.next_wake())
-    }
-}
-
-/// How long a paused lane waits for its next probe after so many that failed.
-fn probe_wait(failures: u32) -> Duration {
-    FIRST_PROBE.saturating_mul(1 << failures.min(10)).min(LAST_PROBE)
-}
-
-/// All that one attempt needs.
-struct Attempt {
-    account: Arc<Account>,
-    store: Arc<dyn Store>,
-    blobs: Blobs,
-    clock: SharedClock,
-    in_flight: OnWire,
-}
-
-/// A place on the wire, given back when dropped: also by a task that breaks down.
-struct OnWire(Arc<AtomicUsize>);
-
-impl Drop for OnWire {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Attempt {
-    /// Sends, decides, and records; gives what it means for the lane.
-    async fn make(self, message: Claimed) -> (Effect, bool) {
-        let (id, tries) = (message.id, message.tries);
-        let result = self.send(message).await;
-        drop(self.in_flight);
-        let now = self.clock.now();
-        if let Err(error) = &result {
-            tracing::warn!(account = %self.account.name, id = %id, class = error.class.name(), "{}", error.message);
-        }
-        let chance = u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap_or_default());
-        let (verdict, effect) = decide(result, tries, &self.account.retry, now, chance ^ u64::from(tries));
-        loop {
-            let settlement = Settlement { id, at: now, verdict: verdict.clone() };
-            match self.store.settle(settlement).await {
-                Ok(()) => return (effect, matches!(verdict, Verdict::Reached { .. })),
-                // What the gateway said must not be lost: it is recorded as soon as the store
-                // takes writes again. If the engine dies before, the message is unknown.
-                Err(error) => tracing::error!(id = %id, %error, "an attempt's end cannot be recorded"),
-            }
-            self.clock.sleep_until(after(self.clock.now(), STORE_REST)).await;
-        }
-    }
-
-    async fn send(&self, message: Claimed) -> Result<Receipt, SendError> {
-        let invalid = |error: String| SendError::new(ErrorClass::Invalid, error);
-        let to = Recipient::from_canonical(&message.to).map_err(invalid)?;
-        let capabilities = self.account.transport.capabilities();
-        capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
-        let policy = message.body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
-        let (body, mut degraded) = capabilities.adapt(message.body, policy)?;
-        let file = body.content.source().and_then(|source| self.file(source));
-        let mut receipt = self.account.transport.send(Outgoing { id: message.id, to, body, file }).await?;
-        degraded.append(&mut receipt.degraded);
-        receipt.degraded = degraded;
-        Ok(receipt)
-    }
-
-    fn file(&self, source: &Source) -> Option<PathBuf> {
-        match source {
-            Source::Snapshot(copy) => Some(self.blobs.path(&copy.blob)),
-            Source::Url { .. } => None,
-        }
     }
 }

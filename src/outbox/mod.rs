@@ -1,24 +1,34 @@
 //! The outbox: messages promised and not yet settled. Each account has a lane that sends them in
 //! order, at its pace, and records every attempt before and after the wire.
 
+mod attempt;
 mod lane;
 mod line;
 mod mover;
 mod pace;
+mod pause;
+mod supply;
 mod verdict;
 mod why;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
+use crate::model::capability::Capabilities;
 use crate::model::policy::{OnUnknown, OnUnsupported, Pace, Retry};
 use crate::transport::SharedTransport;
 
 pub use lane::Lane;
 pub use mover::Mover;
+pub use supply::{Supply, served_type};
 pub use why::why;
+
+/// Recipients that are shown as waiting for another day.
+const MOST_HELD: usize = 4_096;
 
 /// An account as the outbox sees it.
 #[derive(Clone)]
@@ -39,6 +49,21 @@ pub struct Account {
     pub unknown_after: Duration,
     /// What to do with wishes that the gateway cannot fulfil.
     pub on_unsupported: OnUnsupported,
+    /// Whose calendar and night count where a recipient's are not known.
+    pub zone: TimeZone,
+    /// The account that takes over when this one cannot send.
+    pub fallback: Option<Fallback>,
+    /// How the world reaches us.
+    pub public_url: Option<url::Url>,
+}
+
+/// The account that takes over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fallback {
+    /// Its name.
+    pub name: String,
+    /// What it can do.
+    pub capabilities: &'static Capabilities,
 }
 
 /// The accounts that have a lane, each with what it shows.
@@ -51,6 +76,26 @@ pub struct LaneView {
     pub paused: Option<(String, Timestamp)>,
     /// The pace lets nothing out before this.
     pub paced_until: Option<Timestamp>,
+    /// The day's messages are used up until then.
+    pub full_until: Option<Timestamp>,
+    /// New recipients for whom the day has no room, and until when; at most [`MOST_HELD`].
+    held: HashMap<String, Timestamp>,
+}
+
+impl LaneView {
+    /// Until when a recipient waits because too many new ones were written to.
+    pub fn held_until(&self, to: &str) -> Option<Timestamp> {
+        self.held.get(to).copied()
+    }
+
+    fn hold(&mut self, to: &str, until: Timestamp, now: Timestamp) {
+        if self.held.len() >= MOST_HELD {
+            self.held.retain(|_, until| *until > now);
+        }
+        if self.held.len() < MOST_HELD {
+            self.held.insert(to.to_owned(), until);
+        }
+    }
 }
 
 /// The view, shared between a lane and whoever looks.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::clock::after;
-use crate::model::policy::Pace;
+use crate::model::policy::{Pace, Quiet};
+use crate::model::zones::of_phone;
 
 /// Tokens that refill by the clock; each message takes one.
 pub struct Bucket {
@@ -49,6 +51,13 @@ impl Bucket {
         }
     }
 
+    /// Gives one back that was taken for nothing.
+    pub fn give_back(&mut self) {
+        if self.interval.is_some() {
+            self.tokens = (self.tokens + 1.0).min(self.capacity);
+        }
+    }
+
     /// When the next token comes, if there is none now.
     pub fn next(&self) -> Option<Timestamp> {
         let interval = self.interval.filter(|_| self.tokens + 1e-6 < 1.0)?;
@@ -60,6 +69,19 @@ impl Bucket {
 /// The least time between two messages to one recipient.
 pub fn distance(pace: &Pace) -> Option<Duration> {
     pace.per_recipient.map(|(count, span)| span / count)
+}
+
+/// When the next day of a calendar begins.
+pub fn next_day(zone: &TimeZone, now: Timestamp) -> Timestamp {
+    let next = now.to_zoned(zone.clone()).tomorrow().and_then(|day| day.start_of_day());
+    // Only at the end of time is there no tomorrow.
+    next.map_or_else(|_| after(now, Duration::from_secs(86_400)), |day| day.timestamp())
+}
+
+/// Until when a recipient is left in peace; `zone` counts where the recipient's is not known.
+pub fn quiet_until(quiet: &Quiet, to: &str, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+    let own = to.strip_prefix('+').and_then(of_phone).and_then(|name| TimeZone::get(name).ok());
+    quiet.ends(now, own.as_ref().unwrap_or(zone))
 }
 
 #[cfg(test)]

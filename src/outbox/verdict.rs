@@ -18,8 +18,13 @@ pub enum Effect {
     Back(Timestamp),
     /// The whole lane rests until then.
     Rest(Timestamp),
-    /// The whole lane pauses, with a reason, and probes with this message.
-    Pause(String),
+    /// The whole lane pauses and probes with this message.
+    Pause {
+        /// What the gateway said.
+        reason: String,
+        /// The account itself is at fault: waiting will not help.
+        certain: bool,
+    },
 }
 
 /// Decides. `tries` are those that counted before this one.
@@ -41,7 +46,11 @@ pub fn decide(
     match error.class.remedy() {
         Remedy::Refuse => (Verdict::Refuse { error: named }, Effect::Leave),
         Remedy::Doubt => (Verdict::Doubt { error: error.message }, Effect::Leave),
-        Remedy::Pause => (Verdict::TryAgain { error: named, due_at: now, counts: false }, Effect::Pause(error.message)),
+        Remedy::Pause => {
+            let certain = error.class != ErrorClass::NotConnected;
+            let effect = Effect::Pause { reason: error.message, certain };
+            (Verdict::TryAgain { error: named, due_at: now, counts: false }, effect)
+        }
         Remedy::Retry if tries + 1 >= retry.attempts => (Verdict::GiveUp { error: named }, Effect::Leave),
         Remedy::Retry => {
             let asked = error.class.retry_after().unwrap_or(Duration::ZERO);
@@ -69,7 +78,7 @@ mod tests {
         let later = after(Timestamp::UNIX_EPOCH, Duration::from_secs(30));
         assert_eq!(of(limited(Scope::Recipient), 0).1, Effect::Back(later));
         assert_eq!(of(limited(Scope::Account), 0).1, Effect::Rest(later));
-        assert!(matches!(of(ErrorClass::Auth, 99), (Verdict::TryAgain { counts: false, .. }, Effect::Pause(_))));
+        assert!(matches!(of(ErrorClass::Auth, 99), (Verdict::TryAgain { counts: false, .. }, Effect::Pause { certain: true, .. })));
         assert!(matches!(of(ErrorClass::Ambiguous, 0), (Verdict::Doubt { .. }, Effect::Leave)));
         assert!(matches!(of(ErrorClass::TooLarge, 0), (Verdict::Refuse { .. }, Effect::Leave)));
         let upstream = || ErrorClass::Upstream { retry_after: None };

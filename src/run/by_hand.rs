@@ -12,27 +12,19 @@ use crate::model::message::NewMessage;
 use crate::model::run::ScriptError;
 use crate::script::{Ending, Main, Program, TurnInput, turn};
 
-/// Makes the messages of `{kind, to, text | url | source, ...options}`.
+/// Makes the messages of `{kind, to, ...}`: the fields of the kind and the options beside them.
 ///
 /// # Errors
 /// What a script would get thrown for the same call.
 pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, ScriptError> {
     let invalid = |message: &str| ScriptError::new("invalid", message);
     let Value::Object(fields) = wish else { return Err(invalid("a message is a map")) };
-    let mut options = fields.clone();
-    let kind = options.remove("kind").unwrap_or("text".into());
-    let (function, what) = match kind.as_str() {
-        Some("text") => ("send_text", "text"),
-        Some("link") => ("send_link", "url"),
-        Some("image") => ("send_image", "source"),
-        Some("file") => ("send_file", "source"),
-        _ => return Err(invalid("`kind` is `text`, `link`, `image` or `file`")),
-    };
-    let to = options.remove("to").ok_or_else(|| invalid("`to` is missing"))?;
-    let content = options.remove(what).ok_or_else(|| invalid(&format!("`{what}` is missing")))?;
-    let event = json!({ "to": to, "what": content, "options": options }).to_string();
-    let text = format!("{function}(event.to, event.what, event.options)");
-    let program = Program::compile(Main { file: "message", text: &text, indent: 0 }, &|_| None)
+    let mut message = fields.clone();
+    let to = message.remove("to").ok_or_else(|| invalid("`to` is missing"))?;
+    message.entry("kind").or_insert("text".into());
+    let event = json!({ "to": to, "message": message }).to_string();
+    let text = "send(event.to, event.message)";
+    let program = Program::compile(Main { file: "message", text, indent: 0 }, &|_| None)
         .map_err(|_| invalid("the message cannot be made"))?;
     let ground = context.catalog.borrow().ground.clone();
     let now = context.clock.now();

@@ -279,9 +279,12 @@ async fn answer(
 ) -> Result<Answer, StoreError> {
     Ok(Ok(match question {
         Question::Sleep { .. } => Value::Null,
-        Question::Delivery { message, .. } => match context.store.message(*message).await? {
+        Question::Delivery { message, goal, .. } => match context.store.message(*message).await? {
             Some(message) => json!({
-                "status": message.state.name(),
+                "status": match message.clicks.filter(|_| goal == "clicked") {
+                    Some(_) => "clicked",
+                    None => message.state.name(),
+                },
                 "provider_id": message.provider_id,
                 "error": message.error,
             }),

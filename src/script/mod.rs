@@ -16,4 +16,4 @@ mod turn;
 mod value;
 
 pub use program::{Main, Program, Sources};
-pub use turn::{Accounts, Ending, TurnInput, TurnOutput, turn};
+pub use turn::{AccountFacts, Accounts, Ending, TurnInput, TurnOutput, turn};

@@ -18,7 +18,7 @@ use super::value::{read_json, to_dynamic, to_json};
 use crate::id::RunId;
 use crate::model::capability::Capabilities;
 use crate::model::journal::{Entry, Pending, Promises};
-use crate::model::policy::Limits;
+use crate::model::policy::{Limits, OnUnsupported};
 use crate::model::run::ScriptError;
 use crate::secret::Secret;
 
@@ -28,7 +28,20 @@ pub struct Accounts {
     /// Used when neither script nor flow names one.
     pub default: Option<String>,
     /// What each can do.
-    pub by_name: BTreeMap<String, Capabilities>,
+    pub by_name: BTreeMap<String, AccountFacts>,
+    /// Whether links of ours lead here from outside (`public_url`).
+    pub public: bool,
+}
+
+/// What a script's messages can expect of an account.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountFacts {
+    /// The word for its transport.
+    pub transport: &'static str,
+    /// What the gateway can do.
+    pub capabilities: &'static Capabilities,
+    /// What becomes of what it cannot.
+    pub on_unsupported: OnUnsupported,
 }
 
 /// Everything a turn depends on. The same input gives the same output.

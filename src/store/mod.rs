@@ -14,12 +14,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::id::{MessageId, RunId};
+use crate::model::delivery::Part;
 use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::NewMessage;
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    ArmedRow, Claimed, Committed, Decided, Decision, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
+    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
     MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage, ReadyRun,
     ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
@@ -117,8 +118,17 @@ pub trait Store: Send + Sync + 'static {
     fn keyed(&self, flow: &str, key: &str, to: &str) -> Reply<Option<MessageRef>>;
     /// Queued messages of an account with a sequence number above `after`, lowest first.
     fn due_messages(&self, account: &str, after: i64, limit: usize) -> Reply<Vec<DueMessage>>;
-    /// Opens an attempt for each of the messages that is still queued.
-    fn claim(&self, messages: Vec<MessageId>, now: Timestamp) -> Reply<Vec<Claimed>>;
+    /// Opens an attempt for each of the messages that is still queued in `account`, as far as the
+    /// day's budget goes.
+    fn claim(&self, account: &str, messages: Vec<MessageId>, budget: Option<Budget>, now: Timestamp) -> Reply<Claims>;
+    /// Records how far a message of several parts has come, before the next part touches the wire.
+    fn note_parts(&self, id: MessageId, parts: Vec<Part>) -> Reply<()>;
+    /// Moves what an account has not sent yet to another one, recipient by recipient. Gives how
+    /// many messages moved.
+    fn divert(&self, diversion: Diversion, now: Timestamp) -> Reply<u64>;
+    /// Somebody followed a message's link. What comes before the message was sent is the gateway
+    /// looking at the page, and does not count.
+    fn click(&self, id: MessageId, now: Timestamp) -> Reply<()>;
     /// Records how an attempt ended.
     fn settle(&self, settlement: Settlement) -> Reply<()>;
     /// Moves the messages whose time has come: due, expired, resent.

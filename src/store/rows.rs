@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{Attempt, Degraded, MessageState};
+use crate::model::capability::Capabilities;
+use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::journal::{Entry, Pending};
 use crate::model::message::Body;
 use crate::model::run::{RunState, ScriptError};
@@ -139,6 +140,50 @@ pub struct Claimed {
     pub body: Body,
     /// Tries that counted, this one not included.
     pub tries: u32,
+    /// Its parts as earlier attempts left them; none before the first one that needs several.
+    pub parts: Vec<Part>,
+}
+
+/// How many messages an account may send in a day, counted where they are claimed.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// The account's calendar day, such as `2026-11-20`.
+    pub day: String,
+    /// Messages.
+    pub daily: Option<u32>,
+    /// People who got nothing from it before.
+    pub new_recipients: Option<u32>,
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// Messages with an attempt open.
+    pub claimed: Vec<Claimed>,
+    /// Messages that the day has no room for.
+    pub held: Vec<(MessageId, Held)>,
+}
+
+/// Why the day has no room for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The account has sent all that it may.
+    Daily,
+    /// It has written to as many new people as it may.
+    NewRecipients,
+}
+
+/// Messages that leave an account for another one.
+#[derive(Clone, Debug)]
+pub struct Diversion {
+    /// The account that cannot send.
+    pub from: String,
+    /// The account that takes over.
+    pub to: String,
+    /// What that one can do: what it cannot send or reach stays.
+    pub capabilities: &'static Capabilities,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// How an attempt ended.
@@ -150,6 +195,8 @@ pub struct Settlement {
     pub at: Timestamp,
     /// How.
     pub verdict: Verdict,
+    /// Its parts as the attempt left them; empty for a message that is one.
+    pub parts: Vec<Part>,
 }
 
 /// The verdict on an attempt.
@@ -313,8 +360,12 @@ pub struct MessageRecord {
     pub attempts: Vec<Attempt>,
     /// The gateway's id.
     pub provider_id: Option<String>,
+    /// Its parts, when it needs several requests.
+    pub parts: Vec<Part>,
     /// What was changed on the way.
     pub degraded: Vec<Degraded>,
+    /// How often its tracked link was followed, and when first.
+    pub clicks: Option<(u32, Timestamp)>,
     /// What last went wrong.
     pub error: Option<String>,
     /// When it was promised.

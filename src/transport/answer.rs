@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
+use serde_json::Value;
 
-use crate::model::delivery::{ErrorClass, SendError};
+use crate::model::delivery::{ErrorClass, Scope, SendError};
 
 /// Most bytes of an answer that are read; what follows is of no use to us.
 const LONGEST: usize = 256 << 10;
@@ -26,16 +27,53 @@ impl Answer {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The body's first line as people can read it: without control characters, cut short.
+    /// The body's first line as people can read it.
     pub fn excerpt(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body);
-        let line = text.trim().lines().next().unwrap_or_default();
-        let mut excerpt: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
-        if line.chars().count() > 200 {
-            excerpt.push('…');
-        }
-        excerpt
+        readable(&String::from_utf8_lossy(&self.body))
     }
+}
+
+impl Answer {
+    /// The class that a status has with every gateway unless its own table says otherwise.
+    pub fn class(&self) -> ErrorClass {
+        let retry_after = self.retry_after;
+        match self.status {
+            // Some other server answers at this address: a proxy, a login page, a wrong path.
+            300..=399 => ErrorClass::NotConnected,
+            404 | 405 if self.json::<Value>().is_none() => ErrorClass::NotConnected,
+            401 | 403 => ErrorClass::Auth,
+            413 => ErrorClass::TooLarge,
+            429 => ErrorClass::RateLimited { retry_after, scope: Scope::Account },
+            400..=499 if self.status != 408 => ErrorClass::Invalid,
+            // 408 and 5xx come after the request was read; a success that cannot be understood
+            // says nothing either.
+            _ => ErrorClass::Ambiguous,
+        }
+    }
+
+    /// The gateway's no: its class and, in one line, what it said.
+    pub fn refusal(&self, gateway: &str, class: ErrorClass, said: &str) -> SendError {
+        let said = match said.trim() {
+            "" => self.excerpt(),
+            said => readable(said),
+        };
+        let hint = match (&class, self.status) {
+            (ErrorClass::NotConnected, 300..=399 | 404 | 405) => "; another server answers there, is `url` right?",
+            (ErrorClass::Auth, _) => "; are the account's credentials right?",
+            _ => "",
+        };
+        SendError::new(class, format!("{gateway} answered {} {said}{hint}", self.status))
+    }
+}
+
+/// Text of others as people can read it: one line, no control characters, cut short.
+fn readable(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let mut excerpt: String = line.chars().filter(|c| !c.is_control()).take(300).collect();
+    if line.chars().count() > 300 {
+        excerpt.push('…');
+    }
+    excerpt
 }
 
 /// Sends a request and reads the answer.

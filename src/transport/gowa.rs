@@ -1,43 +1,61 @@
-//! GOWA (aldinokemal/go-whatsapp-web-multidevice, 9.2.0): a self-hosted bridge to a single phone.
+//! GOWA (aldinokemal/go-whatsapp-web-multidevice, 9.2.0): a self-hosted bridge to phones.
 //!
 //! Facts are from its source: `src/ui/rest/send.go`, `src/validations/send_validation.go`,
-//! `src/pkg/error/*.go`. Its OpenAPI file lags behind the code.
+//! `src/usecase/send.go`, `src/pkg/error/*.go`. Its OpenAPI file lags behind the code.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::RequestBuilder;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::multipart::{Form, Part};
+use reqwest::Method;
+use reqwest::multipart::Form;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::answer::{Answer, doubt, exchange};
-use super::{Outgoing, Sending, Transport};
-use crate::model::capability::Capabilities;
+use super::answer::{Answer, exchange};
+use super::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
+use super::{Attached, FilePlace, Outgoing, Sending, Transport};
+use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{Degraded, ErrorClass, MessageState, Receipt, Scope, SendError};
-use crate::model::message::{Content, SendOptions, Source};
+use crate::model::message::{Content, Media};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
+const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
+const FILMS: &[&str] = &["video/mp4", "video/x-matroska", "video/x-msvideo"];
+/// It looks at the ending of the address's last part, not at what is behind it.
+const ENDINGS: &[&str] = &[".jpg", ".jpeg", ".png", ".webp"];
+
+/// The limits are its defaults; a larger upload is refused by it after all bytes have travelled.
 const CAPABILITIES: Capabilities = Capabilities {
     kinds: &[
-        ("text", &["reply_to", "forwarded", "disappear", "mentions"]),
-        ("link", &["caption", "forwarded", "disappear"]),
-        ("image", &["caption", "view_once", "hd", "reply_to", "forwarded", "disappear"]),
-        ("file", &["caption", "name", "reply_to", "forwarded", "disappear"]),
+        Kind::new("text", &["reply_to", "forwarded", "disappear", "mentions"]),
+        Kind::new("link", &["caption", "forwarded", "disappear"]),
+        Kind::media(
+            "image",
+            &["caption", "view_once", "hd", "reply_to", "forwarded", "disappear"],
+            Intake::ANY.up_to(20_000_000).of(PICTURES).ending(ENDINGS),
+        ),
+        Kind::media("file", &["caption", "name", "reply_to", "forwarded", "disappear"], Intake::ANY.up_to(50_000_000)),
+        Kind::media(
+            "video",
+            &["caption", "view_once", "hd", "gif", "reply_to", "forwarded", "disappear"],
+            Intake::ANY.up_to(100_000_000).of(FILMS),
+        ),
+        Kind::media("audio", &["reply_to", "forwarded", "disappear"], Intake::ANY.up_to(50_000_000)),
+        Kind::media("voice", &["reply_to", "forwarded", "disappear"], Intake::ANY.up_to(50_000_000)),
+        Kind::media("sticker", &["forwarded", "disappear"], Intake::ANY.up_to(20_000_000)),
+        Kind::new("location", &["forwarded", "disappear"]),
+        Kind::new("contact", &["forwarded", "disappear"]),
+        Kind::new("poll", &["max_answers", "forwarded", "disappear"]),
+        Kind::new("reaction", &[]),
     ],
     addresses: &["phone", "group", "newsletter", "lid"],
+    cards: false,
     in_flight: 64,
+    max_text: None,
+    max_caption: None,
+    window: false,
 };
-
-/// Its default limits; a larger upload is refused by it after all bytes have travelled.
-const LARGEST_IMAGE: u64 = 20 << 20;
-const LARGEST_FILE: u64 = 50 << 20;
 
 /// What an account of this transport is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,45 +71,27 @@ pub struct GowaOptions {
 }
 
 /// The adapter.
-pub struct Gowa {
-    /// For each path that messages are posted to, made once.
-    endpoints: BTreeMap<&'static str, url::Url>,
-    headers: HeaderMap,
-    timeout: Duration,
-    client: reqwest::Client,
-}
-
-const PATHS: [&str; 4] = ["send/message", "send/link", "send/image", "send/file"];
+pub struct Gowa(Wire);
 
 impl Gowa {
+    /// What it can do, whatever its options.
+    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+
     /// For one account.
     ///
     /// # Errors
     /// When device or credentials cannot be sent in a header.
-    pub fn new(options: GowaOptions, client: reqwest::Client) -> Result<Self, String> {
-        let base = options.url.as_str().trim_end_matches('/');
-        let endpoint = |path: &'static str| {
-            let url = url::Url::parse(&format!("{base}/{path}")).map_err(|error| error.to_string())?;
-            Ok((path, url))
-        };
-        let mut headers = HeaderMap::new();
-        let sendable = |text: String| HeaderValue::try_from(text).map_err(|_| "a header cannot carry it".to_owned());
-        if let Some(device) = &options.device {
-            // The server URL-decodes the header.
-            headers.insert("X-Device-Id", sendable(utf8_percent_encode(device, NON_ALPHANUMERIC).to_string())?);
+    pub fn new(options: &GowaOptions, client: reqwest::Client) -> Result<Self, String> {
+        let mut headers = Vec::new();
+        // The server URL-decodes the header.
+        let device = options.device.as_ref().map(|device| utf8_percent_encode(device, NON_ALPHANUMERIC).to_string());
+        if let Some(device) = &device {
+            headers.push(("x-device-id", Header::Plain(device)));
         }
         if let Some(auth) = &options.basic_auth {
-            let mut value = sendable(format!("Basic {}", STANDARD.encode(auth.reveal())))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.push(("authorization", Header::Made(basic(auth.reveal()))));
         }
-        let endpoints = PATHS.into_iter().map(endpoint).collect::<Result<_, String>>()?;
-        Ok(Self { endpoints, headers, timeout: options.timeout, client })
-    }
-
-    fn post(&self, path: &str) -> Option<RequestBuilder> {
-        let url = self.endpoints.get(path)?.clone();
-        Some(self.client.post(url).timeout(self.timeout).headers(self.headers.clone()))
+        Wire::new(client, &options.url, options.timeout, &headers).map(Self)
     }
 }
 
@@ -101,38 +101,71 @@ impl Transport for Gowa {
     }
 
     fn send(&self, message: Outgoing) -> Sending {
-        let prepared = prepare(message);
-        let request = prepared.as_ref().ok().and_then(|prepared| self.post(prepared.path));
+        let wire = self.0.clone();
         Box::pin(async move {
-            let prepared = prepared?;
-            let Some(request) = request else { return Err(doubt("no request was made")) };
-            let request = match prepared.upload {
-                None => {
-                    let body = Value::Object(prepared.fields).to_string();
-                    request.header("Content-Type", "application/json").body(body)
-                }
-                Some(upload) => request.multipart(form(prepared.fields, upload).await?),
+            let mut call = prepare(message)?;
+            let result = call.made(&wire).await;
+            let mut receipt = match result {
+                Err(error) if call.path == "send/link" && is_download(&error) => call.as_text(&wire).await?,
+                Err(error) if error.message.contains("DEVICE_ID_REQUIRED") => return Err(with_devices(error, &wire).await),
+                other => other?,
             };
-            let mut receipt = read(&exchange(request).await?)?;
-            receipt.degraded = prepared.degraded;
+            receipt.degraded = call.degraded;
             Ok(receipt)
         })
     }
 }
 
 /// A request before it is one.
-struct Prepared {
-    path: &'static str,
-    fields: Map<String, Value>,
-    upload: Option<Upload>,
+struct Call {
+    path: String,
+    fields: Fields,
+    /// A file that travels in the request, under this name.
+    upload: Option<(&'static str, Attached)>,
     degraded: Vec<Degraded>,
 }
 
-struct Upload {
-    field: &'static str,
-    name: String,
-    path: std::path::PathBuf,
-    size: u64,
+impl Call {
+    async fn made(&self, wire: &Wire) -> Result<Receipt, SendError> {
+        let request = match &self.upload {
+            None => wire.post(&self.path, self.fields.clone()),
+            Some((field, file)) => wire.request(Method::POST, &self.path).multipart(self.form(field, file).await?),
+        };
+        read(&exchange(request).await?)
+    }
+
+    async fn form(&self, field: &'static str, file: &Attached) -> Result<Form, SendError> {
+        let mut form = Form::new();
+        for (name, value) in &self.fields {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            form = form.text(name.clone(), text);
+        }
+        Ok(match file.part().await? {
+            Some(part) => form.part(field, part),
+            None => form,
+        })
+    }
+
+    /// The link's page could not be loaded, and nothing was sent: the link goes as text.
+    async fn as_text(&mut self, wire: &Wire) -> Result<Receipt, SendError> {
+        let mut words = Vec::new();
+        for name in ["caption", "link"] {
+            if let Some(Value::String(text)) = self.fields.remove(name)
+                && !words.contains(&text)
+            {
+                words.push(text);
+            }
+        }
+        self.degraded.retain(|change| change.field != "caption");
+        self.fields.insert("message".into(), words.join("\n").into());
+        self.path = "send/message".into();
+        let action = "left out: the gateway could not load the page; sent as text".into();
+        self.degraded.push(Degraded { field: "preview".into(), action });
+        self.made(wire).await
+    }
 }
 
 fn address(to: &Recipient) -> String {
@@ -142,135 +175,105 @@ fn address(to: &Recipient) -> String {
     }
 }
 
-fn prepare(message: Outgoing) -> Result<Prepared, SendError> {
-    let mut fields = Map::new();
-    fields.insert("phone".into(), address(&message.to).into());
-    let SendOptions { reply_to, forwarded, disappear, mentions, extra, .. } = message.body.options;
-    let mut degraded = Vec::new();
-    let mut upload = None;
+fn prepare(message: Outgoing) -> Result<Call, SendError> {
+    let mut call = Call {
+        path: String::new(),
+        fields: fields([("phone", address(&message.to).into())]),
+        upload: None,
+        degraded: Vec::new(),
+    };
+    let kind = message.body.content.kind();
+    let file = message.file;
     let path = match message.body.content {
         Content::Text { text } => {
-            fields.insert("message".into(), text.into());
-            "send/message"
+            call.fields.insert("message".into(), text.into());
+            "send/message".into()
         }
         Content::Link { url, caption, .. } => {
             // The documentation calls the caption optional, the validator refuses a blank one.
             let caption = caption.unwrap_or_else(|| {
-                degraded.push(Degraded { field: "caption".into(), action: "filled with the link".into() });
+                call.degraded.push(Degraded { field: "caption".into(), action: "filled with the link".into() });
                 url.clone()
             });
-            fields.insert("caption".into(), caption.into());
-            fields.insert("link".into(), url.into());
-            "send/link"
+            call.fields.insert("caption".into(), caption.into());
+            call.fields.insert("link".into(), url.into());
+            "send/link".into()
         }
-        Content::Image { source, caption, view_once, hd } => {
-            optional(&mut fields, "caption", caption);
-            optional(&mut fields, "view_once", view_once);
-            optional(&mut fields, "hd", hd);
-            match source {
-                Source::Url { url } => fields.insert("image_url".into(), picture(url)?.into()).map_or((), drop),
-                Source::Snapshot(copy) => {
-                    upload = Some(uploaded("image", copy.file_name, copy.size, LARGEST_IMAGE, message.file)?);
-                }
-            }
-            "send/image"
+        Content::Image(media) => call.media("image", media, file)?,
+        Content::File(media) => call.media("file", media, file)?,
+        Content::Video(media) => call.media("video", media, file)?,
+        Content::Audio(media) => call.media("audio", media, file)?,
+        Content::Voice(media) => {
+            call.fields.insert("ptt".into(), true.into());
+            call.media("audio", media, file)?
         }
-        Content::File { source, caption, name } => {
-            optional(&mut fields, "caption", caption);
-            match source {
-                Source::Url { url } => {
-                    if name.is_some() {
-                        let action = "left out: the gateway takes it from the address".into();
-                        degraded.push(Degraded { field: "name".into(), action });
-                    }
-                    fields.insert("file_url".into(), url.into());
-                }
-                Source::Snapshot(copy) => {
-                    let name = name.unwrap_or(copy.file_name);
-                    upload = Some(uploaded("file", name, copy.size, LARGEST_FILE, message.file)?);
-                }
+        Content::Sticker(media) => call.media("sticker", media, file)?,
+        Content::Location { latitude, longitude, .. } => {
+            // As strings: that is how the server declares them.
+            call.fields.insert("latitude".into(), latitude.to_string().into());
+            call.fields.insert("longitude".into(), longitude.to_string().into());
+            "send/location".into()
+        }
+        Content::Contact { contacts } => {
+            if let Some(contact) = contacts.into_iter().next() {
+                call.fields.insert("contact_phone".into(), contact.digits().into());
+                call.fields.insert("contact_name".into(), contact.name.into());
             }
-            "send/file"
+            "send/contact".into()
+        }
+        Content::Poll { question, options, max_answers } => {
+            call.fields.insert("question".into(), question.into());
+            call.fields.insert("options".into(), options.into());
+            call.fields.insert("max_answer".into(), max_answers.into());
+            "send/poll".into()
+        }
+        Content::Reaction { message, emoji, .. } => {
+            call.fields.insert("emoji".into(), emoji.into());
+            format!("message/{}/reaction", segment(&message))
+        }
+        Content::Template { .. } => {
+            let message = format!("gowa has no messages of kind `{kind}`");
+            return Err(SendError::new(ErrorClass::Unsupported, message));
         }
     };
-    optional(&mut fields, "reply_message_id", reply_to);
-    optional(&mut fields, "is_forwarded", forwarded.then_some(true));
-    optional(&mut fields, "duration", disappear);
-    if !mentions.is_empty() {
-        let mentions = mentions.iter().map(|mention| match mention.as_str() {
+    call.path = path;
+    let options = message.body.options;
+    maybe(&mut call.fields, "reply_message_id", options.reply_to);
+    maybe(&mut call.fields, "is_forwarded", options.forwarded.then_some(true));
+    maybe(&mut call.fields, "duration", options.disappear);
+    if !options.mentions.is_empty() {
+        let mentions = options.mentions.iter().map(|mention| match mention.as_str() {
             "everyone" => "@everyone".to_owned(),
             phone => phone.trim_start_matches('+').to_owned(),
         });
-        fields.insert("mentions".into(), mentions.collect());
+        call.fields.insert("mentions".into(), mentions.collect());
     }
-    fields.extend(extra);
-    Ok(Prepared { path, fields, upload, degraded })
+    call.fields.extend(options.extra);
+    Ok(call)
 }
 
-fn optional(fields: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
-    if let Some(value) = value {
-        fields.insert(name.into(), value.into());
-    }
-}
-
-/// The gateway looks at the ending of the address's last part, not at what is behind it.
-fn picture(url: String) -> Result<String, SendError> {
-    let ending = url::Url::parse(&url).ok().and_then(|url| {
-        let last = url.path_segments()?.next_back()?.to_ascii_lowercase();
-        [".jpg", ".jpeg", ".png", ".webp"].iter().any(|known| last.ends_with(known)).then_some(())
-    });
-    if ending.is_some() {
-        return Ok(url);
-    }
-    let message = "this gateway takes pictures only from addresses that end in .jpg, .jpeg, .png or .webp; \
-        download it into files/ and send the file";
-    Err(SendError::new(ErrorClass::MediaRejected, message))
-}
-
-fn uploaded(
-    field: &'static str,
-    name: String,
-    size: u64,
-    largest: u64,
-    path: Option<std::path::PathBuf>,
-) -> Result<Upload, SendError> {
-    if size > largest {
-        let message = format!("the {field} has {size} bytes, the gateway takes {largest}");
-        return Err(SendError::new(ErrorClass::TooLarge, message));
-    }
-    let missing = || SendError::new(ErrorClass::MediaRejected, "the copy of the file is gone from .postrider/blobs");
-    Ok(Upload { field, name, path: path.ok_or_else(missing)?, size })
-}
-
-async fn form(fields: Map<String, Value>, upload: Upload) -> Result<Form, SendError> {
-    let file = tokio::fs::File::open(&upload.path).await.map_err(|error| {
-        SendError::new(ErrorClass::MediaRejected, format!("the copy of the file cannot be read: {error}"))
-    })?;
-    let kind = content_type(&upload.name);
-    let part = Part::stream_with_length(file, upload.size).file_name(upload.name);
-    let part = part.mime_str(kind).map_err(|error| SendError::new(ErrorClass::Invalid, error.to_string()))?;
-    let mut form = Form::new();
-    for (name, value) in fields {
-        let text = match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        form = form.text(name, text);
-    }
-    Ok(form.part(upload.field, part))
-}
-
-fn content_type(name: &str) -> &'static str {
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    match ending.as_deref() {
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("png") => "image/png",
-        Some("webp") => "image/webp",
-        Some("gif") => "image/gif",
-        Some("pdf") => "application/pdf",
-        Some("txt") => "text/plain",
-        Some("csv") => "text/csv",
-        _ => "application/octet-stream",
+impl Call {
+    fn media(&mut self, field: &'static str, media: Media, file: Option<Attached>) -> Result<String, SendError> {
+        let file = attached(file)?;
+        maybe(&mut self.fields, "caption", media.caption);
+        maybe(&mut self.fields, "view_once", media.view_once);
+        maybe(&mut self.fields, "hd", media.hd);
+        maybe(&mut self.fields, "gif_playback", media.gif);
+        match &file.place {
+            FilePlace::Url(url) => {
+                if media.name.is_some() {
+                    let action = "left out: the gateway takes it from the address".into();
+                    self.degraded.push(Degraded { field: "name".into(), action });
+                }
+                self.fields.insert(format!("{field}_url"), url.as_str().into());
+            }
+            FilePlace::Local { .. } if field == "image" && file.mime() == "image/webp" => {
+                let message = "gowa takes a WebP picture only from an address; send it as JPEG or PNG";
+                return Err(SendError::new(ErrorClass::MediaRejected, message));
+            }
+            FilePlace::Local { .. } => self.upload = Some((field, file)),
+        }
+        Ok(format!("send/{field}"))
     }
 }
 
@@ -286,19 +289,13 @@ struct Envelope {
 
 fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let envelope: Option<Envelope> = answer.json();
-    if let (200, Some(envelope)) = (answer.status, &envelope)
-        && envelope.code == "SUCCESS"
-    {
+    let Some(envelope) = envelope else { return Err(answer.refusal("gowa", answer.class(), "")) };
+    if answer.status == 200 && envelope.code == "SUCCESS" {
         let id = envelope.results.get("message_id").and_then(Value::as_str);
         return Ok(Receipt { state: MessageState::Sent, provider_id: id.map(str::to_owned), degraded: Vec::new() });
     }
-    let said = match &envelope {
-        Some(envelope) => format!("{} {}: {}", answer.status, envelope.code, envelope.message),
-        None => format!("{} {}", answer.status, answer.excerpt()),
-    };
-    let text = envelope.as_ref().map_or("", |envelope| envelope.message.as_str());
-    let code = envelope.as_ref().map_or("", |envelope| envelope.code.as_str());
-    Err(SendError::new(classify(answer, code, text), format!("gowa answered {said}")))
+    let class = classify(answer, &envelope.code, &envelope.message);
+    Err(answer.refusal("gowa", class, &format!("{}: {}", envelope.code, envelope.message)))
 }
 
 fn classify(answer: &Answer, code: &str, text: &str) -> ErrorClass {
@@ -308,8 +305,6 @@ fn classify(answer: &Answer, code: &str, text: &str) -> ErrorClass {
         // The account's settings are wrong, not the message.
         (400, "DEVICE_ID_REQUIRED") | (404, "DEVICE_NOT_FOUND") => ErrorClass::Auth,
         (401, "AUTHENTICATION_ERROR") => ErrorClass::NotConnected,
-        (401 | 403, _) => ErrorClass::Auth,
-        (413, _) => ErrorClass::TooLarge,
         // WhatsApp's lock on new contacts lasts for hours.
         (429, "WA_REACHOUT_TIMELOCK") => ErrorClass::RateLimited {
             retry_after: retry_after.or(Some(Duration::from_secs(3_600))),
@@ -319,54 +314,23 @@ fn classify(answer: &Answer, code: &str, text: &str) -> ErrorClass {
         // The link's page or the picture could not be loaded; nothing had been sent by then.
         (500, _) if text.starts_with("failed to download") => ErrorClass::Upstream { retry_after },
         (503, _) => ErrorClass::Upstream { retry_after },
-        // Some other server answers at this address.
-        (300..=399, _) => ErrorClass::NotConnected,
-        (408, _) | (200..=299, _) | (500..=599, _) => ErrorClass::Ambiguous,
-        _ => ErrorClass::Invalid,
+        _ => answer.class(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+/// What it says when it could not load a page or a picture.
+fn is_download(error: &SendError) -> bool {
+    matches!(error.class, ErrorClass::Upstream { .. }) && error.message.contains("failed to download")
+}
 
-    use super::*;
-
-    fn class(status: u16, body: &Value) -> &'static str {
-        let body = match body {
-            Value::String(text) => text.clone().into_bytes(),
-            other => other.to_string().into_bytes(),
-        };
-        match read(&Answer { status, retry_after: None, body }) {
-            Ok(_) => "success",
-            Err(error) => error.class.name(),
-        }
-    }
-
-    #[test]
-    fn every_documented_answer_has_its_class() {
-        let coded = |code: &str, text: &str| json!({ "code": code, "message": text });
-        for (status, body, wanted) in [
-            (200, json!({ "code": "SUCCESS", "message": "", "results": { "message_id": "3EB0" } }), "success"),
-            (400, coded("VALIDATION_ERROR", "phone: cannot be blank."), "invalid"),
-            (400, coded("INVALID_JID", "not on WhatsApp"), "recipient_invalid"),
-            (400, coded("DEVICE_ID_REQUIRED", ""), "auth"),
-            (401, coded("AUTHENTICATION_ERROR", "not logged in"), "not_connected"),
-            (401, json!("Unauthorized"), "auth"),
-            (404, coded("DEVICE_NOT_FOUND", ""), "auth"),
-            (404, coded("NOT_FOUND", ""), "invalid"),
-            (408, coded("CONTEXT_ERROR", ""), "ambiguous"),
-            (413, json!(""), "too_large"),
-            (429, coded("WA_REACHOUT_TIMELOCK", ""), "rate_limited"),
-            (500, coded("INTERNAL_SERVER_ERROR", "failed to download image"), "upstream"),
-            (500, coded("INTERNAL_SERVER_ERROR", "websocket closed"), "ambiguous"),
-            (502, json!("<html>bad gateway</html>"), "ambiguous"),
-            (503, coded("DEVICE_MANAGER_UNAVAILABLE", ""), "upstream"),
-            (504, coded("GATEWAY_TIMEOUT", ""), "ambiguous"),
-            (200, json!("<html>a login page</html>"), "ambiguous"),
-            (302, json!(""), "not_connected"),
-        ] {
-            assert_eq!(class(status, &body), wanted, "{status} {body}");
-        }
-    }
+/// Names the devices that there are, so that the settings can be mended.
+async fn with_devices(error: SendError, wire: &Wire) -> SendError {
+    let listed = exchange(wire.request(Method::GET, "devices")).await.ok();
+    let listed: Value = listed.and_then(|answer| answer.json()).unwrap_or_default();
+    let ids: Vec<&str> = listed["results"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
+    let hint = match ids.is_empty() {
+        true => "set `device` on the account".to_owned(),
+        false => format!("set `device` on the account to one of {}", ids.join(", ")),
+    };
+    SendError::new(error.class, format!("gowa has several devices; {hint}"))
 }

@@ -1,8 +1,17 @@
 //! Gateways: one contract, one file for each dialect. No gateway's oddity leaves its file.
 
 pub mod answer;
+pub mod evolution;
+pub mod express_chat;
 pub mod gowa;
+pub mod meta;
+mod meta_codes;
 pub mod sandbox;
+pub mod twilio;
+pub mod wapim;
+pub mod waha;
+pub mod wawp;
+pub mod wire;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -21,12 +30,39 @@ use crate::model::recipient::Recipient;
 pub struct Outgoing {
     /// Our id for it.
     pub id: MessageId,
+    /// Which of the message's parts it is, from 0.
+    pub part: u32,
     /// Whom it goes to.
     pub to: Recipient,
     /// What it says.
     pub body: Body,
-    /// Where the bytes of its picture or document are, when they are ours.
-    pub file: Option<PathBuf>,
+    /// Its file, in a way that the gateway takes.
+    pub file: Option<Attached>,
+}
+
+/// A file on its way to a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Where its bytes are.
+    pub place: FilePlace,
+    /// Its type, such as `image/png`, as far as it is known.
+    pub mime: Option<String>,
+    /// Its name, with an ending.
+    pub name: String,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilePlace {
+    /// The gateway fetches them from there.
+    Url(String),
+    /// We have them.
+    Local {
+        /// Where.
+        path: PathBuf,
+        /// How many.
+        size: u64,
+    },
 }
 
 /// What sending gives.
@@ -37,8 +73,7 @@ pub trait Transport: Send + Sync {
     /// What the gateway can do.
     fn capabilities(&self) -> &'static Capabilities;
 
-    /// One request to the gateway; each error says by its class whether anything can have gone
-    /// out.
+    /// Sends to the gateway; each error says by its class whether anything can have gone out.
     fn send(&self, message: Outgoing) -> Sending;
 }
 

@@ -5,31 +5,52 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Outgoing, Sending, Transport};
-use crate::model::capability::Capabilities;
+use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 
-const LINK: &[&str] = &[
-    "caption",
-    "title",
-    "description",
-    "thumbnail",
-    "high_quality",
-    "preview",
-    "reply_to",
-    "forwarded",
-    "disappear",
-    "mentions",
-    "recipient_name",
-];
-const TEXT: &[&str] = &["reply_to", "forwarded", "disappear", "mentions", "recipient_name"];
-const IMAGE: &[&str] =
-    &["caption", "view_once", "hd", "reply_to", "forwarded", "disappear", "mentions", "recipient_name"];
-const FILE: &[&str] = &["caption", "name", "reply_to", "forwarded", "disappear", "mentions", "recipient_name"];
+const FILE: Intake = Intake::ANY;
 
+/// Everything that a message can ask for, as far as anything can be shown of it.
 const CAPABILITIES: Capabilities = Capabilities {
-    kinds: &[("text", TEXT), ("link", LINK), ("image", IMAGE), ("file", FILE)],
-    addresses: &["phone", "group", "newsletter", "lid"],
+    kinds: &[
+        Kind::new("text", &["reply_to", "forwarded", "disappear", "mentions", "recipient_name"]),
+        Kind::new(
+            "link",
+            &[
+                "caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to", "forwarded",
+                "disappear", "mentions", "recipient_name",
+            ],
+        ),
+        Kind::media(
+            "image",
+            &["caption", "view_once", "hd", "reply_to", "forwarded", "disappear", "mentions", "recipient_name"],
+            FILE,
+        ),
+        Kind::media(
+            "file",
+            &["caption", "name", "reply_to", "forwarded", "disappear", "mentions", "recipient_name"],
+            FILE,
+        ),
+        Kind::media(
+            "video",
+            &["caption", "view_once", "hd", "gif", "note", "reply_to", "forwarded", "disappear", "recipient_name"],
+            FILE,
+        ),
+        Kind::media("audio", &["reply_to", "forwarded", "disappear", "recipient_name"], FILE),
+        Kind::media("voice", &["reply_to", "forwarded", "disappear", "recipient_name"], FILE),
+        Kind::media("sticker", &["reply_to", "forwarded", "disappear", "recipient_name"], FILE),
+        Kind::new("location", &["name", "address", "reply_to", "forwarded", "disappear", "recipient_name"]),
+        Kind::new("contact", &["several", "organization", "reply_to", "forwarded", "disappear", "recipient_name"]),
+        Kind::new("poll", &["max_answers", "reply_to", "forwarded", "disappear", "recipient_name"]),
+        Kind::new("reaction", &["recipient_name"]),
+        Kind::new("template", &["language", "components", "variables", "reply_to", "recipient_name"]),
+    ],
+    addresses: &["phone", "group", "newsletter", "lid", "bsuid"],
+    cards: false,
     in_flight: 64,
+    max_text: None,
+    max_caption: None,
+    window: false,
 };
 
 /// Where the phones keep what they got.
@@ -45,6 +66,9 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// What it can do, whatever its options.
+    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+
     /// For one account.
     pub fn new(account: String, phones: Arc<dyn Phones>) -> Self {
         Self { account, phones }

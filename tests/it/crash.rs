@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use postrider::app::open_store;
 use postrider::clock::HandClock;
 use postrider::id::{MessageId, RunId};
+use postrider::model::delivery::Part;
 use postrider::model::journal::{Entry, TurnCommit};
 use postrider::model::message::NewMessage;
 use postrider::model::run::NewRun;
@@ -102,7 +103,9 @@ mortal! {
         intake(run: NewRun) -> ();
         commit_turn(turn: TurnCommit) -> Committed;
         wake_runs(now: Timestamp) -> Woken;
-        claim(messages: Vec<MessageId>, now: Timestamp) -> Vec<Claimed>;
+        claim(account: &str, messages: Vec<MessageId>, budget: Option<Budget>, now: Timestamp) -> Claims;
+        note_parts(id: MessageId, parts: Vec<Part>) -> ();
+        divert(diversion: Diversion, now: Timestamp) -> u64;
         settle(settlement: Settlement) -> ();
         move_messages(now: Timestamp, resend: Vec<ResendPolicy>) -> Moved;
         fire(firings: Vec<Firing>) -> u64;
@@ -131,6 +134,7 @@ mortal! {
         messages(filter: MessageFilter) -> Vec<MessageRecord>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
+        click(id: MessageId, now: Timestamp) -> ();
         receive_on_phone(message: PhoneMessage) -> ();
         phone_messages(limit: usize) -> Vec<PhoneMessage>;
     }

@@ -8,6 +8,7 @@ mod clockwork;
 mod corners;
 mod crash;
 mod docs;
+mod gateways;
 mod gowa;
 mod hostile;
 mod kill;

@@ -17,7 +17,6 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
     let accounts = house.accounts.borrow().clone();
     for (account, view) in accounts.iter() {
         let view = view.look();
-        let capabilities = account.transport.capabilities();
         rows.push(json!({
             "name": account.name,
             "transport": account.kind,
@@ -26,10 +25,8 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
             "probe_at": time(view.paused.as_ref().map(|(_, at)| *at)),
             "pace": pace(&account.pace),
             "backlog": house.store.backlog(&account.name).await?,
-            "capabilities": {
-                "kinds": capabilities.kinds.iter().map(|(kind, options)| ((*kind).to_owned(), json!(options))).collect::<serde_json::Map<_, _>>(),
-                "addresses": capabilities.addresses,
-            },
+            "fallback": account.fallback.as_ref().map(|fallback| &fallback.name),
+            "capabilities": account.transport.capabilities(),
         }));
     }
     Ok(answer(StatusCode::OK, &json!({ "accounts": rows })))
@@ -44,5 +41,9 @@ fn pace(pace: &Pace) -> Value {
         "rate": pace.rate.map(rate),
         "burst": pace.burst,
         "per_recipient": pace.per_recipient.map(rate),
+        "daily": pace.daily,
+        "new_recipients": pace.new_recipients,
+        "jitter": pace.jitter.map(format_duration),
+        "quiet": pace.quiet.map(|quiet| quiet.to_string()),
     })
 }

@@ -113,10 +113,11 @@ pub async fn rows(house: &House, messages: &[MessageRecord]) -> Result<Vec<Value
     for message in messages.iter().rev() {
         let accounts = house.accounts.borrow().clone();
         let lane = accounts.iter().find(|(account, _)| account.name == message.account);
-        let lane = lane.map(|(_, view)| view.look());
+        let lane = lane.map(|(account, view)| (account, view.look()));
         let open = matches!(message.state, MessageState::Queued | MessageState::Sending);
         let behind = open && !ahead.insert((&message.account, &message.to));
-        rows.push(row(message, why(message, lane.as_ref(), behind, now)));
+        let lane = lane.as_ref().map(|(account, view)| (*account, view));
+        rows.push(row(message, why(message, lane, behind, now)));
     }
     rows.reverse();
     Ok(rows)
@@ -147,8 +148,9 @@ fn row(message: &MessageRecord, why: Option<String>) -> Value {
         "why": why,
         "attempts": attempts,
         "provider_id": message.provider_id,
-        "parts": [],
+        "parts": message.parts,
         "degraded": message.degraded,
+        "clicks": message.clicks.map(|(count, first)| json!({ "count": count, "first_at": time(Some(first)) })),
         "created_at": time(Some(message.created_at)),
         "due_at": time(message.due_at),
     })

@@ -4,6 +4,7 @@ mod chance;
 mod convert;
 mod files;
 mod keys;
+mod kinds;
 mod options;
 mod say;
 mod send;
@@ -15,7 +16,7 @@ pub use send::Message;
 
 /// Registers what is called without a namespace.
 pub fn register(module: &mut Module) {
-    send::register(module);
+    kinds::register(module);
     wait::register(module);
     say::register(module);
     chance::register(module);

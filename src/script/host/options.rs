@@ -30,7 +30,7 @@ const COMMON: [&str; 12] = [
 
 /// Options of one call, read one by one; what is left over at the end was misspelt.
 pub struct Options<'a> {
-    function: &'static str,
+    pub(super) function: &'static str,
     map: &'a Map,
 }
 
@@ -65,9 +65,7 @@ impl<'a> Options<'a> {
                 continue;
             }
             let mut message = format!("{function} has no option `{name}`");
-            if name == "track" && function == "send_link" {
-                message.push_str(" yet");
-            } else if let Some(near) = crate::units::nearest(name, known.copied()) {
+            if let Some(near) = crate::units::nearest(name, known.copied()) {
                 message.push_str(&format!("; did you mean `{near}`?"));
             }
             return Err(thrown("invalid", message));
@@ -75,16 +73,19 @@ impl<'a> Options<'a> {
         Ok(Self { function, map })
     }
 
-    fn get(&self, name: &str) -> Option<&Dynamic> {
+    /// Its value, if it was given.
+    pub fn get(&self, name: &str) -> Option<&Dynamic> {
         self.map.get(name).filter(|value| !value.is_unit())
     }
 
-    fn wrong(&self, name: &str, wanted: &str, value: &Dynamic) -> Box<rhai::EvalAltResult> {
+    /// It is of another type than `wanted`.
+    pub fn wrong(&self, name: &str, wanted: &str, value: &Dynamic) -> Box<rhai::EvalAltResult> {
         let found = type_name(value);
         thrown("type", format!("{}: option `{name}` takes {wanted}, not a value of type {found}", self.function))
     }
 
-    fn invalid(&self, name: &str, why: &str) -> Box<rhai::EvalAltResult> {
+    /// It is of the right type and yet wrong.
+    pub fn invalid(&self, name: &str, why: &str) -> Box<rhai::EvalAltResult> {
         thrown("invalid", format!("{}: option `{name}`: {why}", self.function))
     }
 

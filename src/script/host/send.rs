@@ -1,12 +1,12 @@
-//! `send_text`, `send_link`, `send_image`, `send_file`: promises of messages.
+//! Promises of messages: to whom, from which account, and what the journal keeps of them.
 
-use rhai::{Array, Dynamic, Map, Module, NativeCallContext};
+use rhai::{Array, Dynamic};
 use serde_json::{Value, json};
 
-use super::options::{Common, Options, When};
+use super::options::{Common, When};
 use crate::id::MessageId;
 use crate::model::journal::{Kind, Read};
-use crate::model::message::{Body, Content, NewMessage, Snapshot, Source};
+use crate::model::message::{Body, Content, NewMessage};
 use crate::model::recipient::Recipient;
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State};
@@ -27,12 +27,12 @@ pub struct Message {
 }
 
 /// Whom a call goes to: one recipient gives one message, an array gives an array.
-enum Targets {
+pub(super) enum Targets {
     One(Recipient),
     Many(Vec<Recipient>),
 }
 
-fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
+pub(super) fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
     let one = |to: &Dynamic| -> Result<Recipient, String> {
         match to.as_immutable_string_ref() {
             Ok(text) => Recipient::parse(&text),
@@ -69,7 +69,7 @@ fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
 }
 
 /// Promises `content` to everybody, or gives back what was promised before.
-fn promise(
+pub(super) fn promise(
     turn: &mut State,
     line: u32,
     function: &'static str,
@@ -111,9 +111,9 @@ fn promise(
             // The account is resolved when the message is promised, and recorded: what is
             // configured later changes nothing about it.
             let account = account(turn, function, common.account.as_deref())?;
-            let capabilities = turn.accounts.by_name.get(&account).copied();
+            let known = turn.accounts.by_name.get(&account).copied();
             for recipient in recipients {
-                if let Some(Err(error)) = capabilities.map(|known| known.addresses(recipient)) {
+                if let Some(Err(error)) = known.map(|known| known.capabilities.addresses(recipient)) {
                     return Err(thrown("unsupported", format!("{function}: account `{account}`: {error}")));
                 }
             }
@@ -189,121 +189,4 @@ fn account(turn: &State, function: &str, named: Option<&str>) -> HostResult<Stri
         message.push_str(&format!("; did you mean `{near}`?"));
     }
     Err(thrown("invalid", message))
-}
-
-fn said(function: &str, what: &str, value: &Dynamic) -> HostResult<String> {
-    let text = value.as_immutable_string_ref().map_err(|_| {
-        let hint = if value.is::<crate::script::secret_text::SecretText>() {
-            "; a secret never goes into a message"
-        } else {
-            ""
-        };
-        thrown(
-            "type",
-            format!("{function}: the {what} must be a string, not a value of type {}{hint}", type_name(value)),
-        )
-    })?;
-    if text.trim().is_empty() {
-        return Err(thrown("invalid", format!("{function}: the {what} is empty")));
-    }
-    Ok(text.to_string())
-}
-
-fn link(function: &str, what: &str, text: &str) -> HostResult<()> {
-    let sound = (text.starts_with("https://") || text.starts_with("http://"))
-        && url::Url::parse(text).is_ok_and(|url| url.has_host());
-    if sound {
-        return Ok(());
-    }
-    Err(thrown(
-        "invalid",
-        format!("{function}: the {what} `{text}` is no web address; it begins with `https://` or `http://`"),
-    ))
-}
-
-/// A URL as it is, or a copy of a file below the workspace.
-fn source(turn: &mut State, line: u32, function: &str, text: &str) -> HostResult<Source> {
-    if text.contains("://") {
-        link(function, "source", text)?;
-        return Ok(Source::Url { url: text.into() });
-    }
-    let answer = turn.read(Kind::Snapshot, line, Read::Snapshot { path: text.into() })?;
-    let snapshot: Result<Snapshot, _> = serde_json::from_value(answer);
-    snapshot.map(Source::Snapshot).map_err(|error| thrown("replay", error.to_string()))
-}
-
-fn send_text(ctx: NativeCallContext, to: Dynamic, text: Dynamic, options: Map) -> HostResult<Dynamic> {
-    let to = targets("send_text", &to)?;
-    let text = said("send_text", "text", &text)?;
-    let options = Options::new("send_text", &options, &[])?;
-    let line = state::line(&ctx);
-    state::with(&ctx, |turn| {
-        let common = options.common(&turn.zone)?;
-        promise(turn, line, "send_text", &to, Content::Text { text }, common)
-    })
-}
-
-fn send_link(ctx: NativeCallContext, to: Dynamic, url: Dynamic, options: Map) -> HostResult<Dynamic> {
-    let to = targets("send_link", &to)?;
-    let url = said("send_link", "link", &url)?;
-    link("send_link", "link", &url)?;
-    let own = ["caption", "title", "description", "thumbnail", "high_quality", "preview"];
-    let options = Options::new("send_link", &options, &own)?;
-    let thumbnail = options.text("thumbnail")?;
-    if let Some(thumbnail) = &thumbnail {
-        link("send_link", "thumbnail", thumbnail)?;
-    }
-    let content = Content::Link {
-        url,
-        caption: options.text("caption")?,
-        title: options.text("title")?,
-        description: options.text("description")?,
-        thumbnail,
-        high_quality: options.flag("high_quality")?,
-        preview: options.flag("preview")?,
-    };
-    let line = state::line(&ctx);
-    state::with(&ctx, |turn| {
-        let common = options.common(&turn.zone)?;
-        promise(turn, line, "send_link", &to, content, common)
-    })
-}
-
-fn send_image(ctx: NativeCallContext, to: Dynamic, from: Dynamic, options: Map) -> HostResult<Dynamic> {
-    let to = targets("send_image", &to)?;
-    let from = said("send_image", "source", &from)?;
-    let options = Options::new("send_image", &options, &["caption", "view_once", "hd"])?;
-    let (caption, view_once, hd) = (options.text("caption")?, options.flag("view_once")?, options.flag("hd")?);
-    let line = state::line(&ctx);
-    state::with(&ctx, |turn| {
-        let common = options.common(&turn.zone)?;
-        let source = source(turn, line, "send_image", &from)?;
-        promise(turn, line, "send_image", &to, Content::Image { source, caption, view_once, hd }, common)
-    })
-}
-
-fn send_file(ctx: NativeCallContext, to: Dynamic, from: Dynamic, options: Map) -> HostResult<Dynamic> {
-    let to = targets("send_file", &to)?;
-    let from = said("send_file", "source", &from)?;
-    let options = Options::new("send_file", &options, &["caption", "name"])?;
-    let (caption, name) = (options.text("caption")?, options.text("name")?);
-    let line = state::line(&ctx);
-    state::with(&ctx, |turn| {
-        let common = options.common(&turn.zone)?;
-        let source = source(turn, line, "send_file", &from)?;
-        promise(turn, line, "send_file", &to, Content::File { source, caption, name }, common)
-    })
-}
-
-/// Registers the four functions, each with and without options.
-pub fn register(module: &mut Module) {
-    macro_rules! both {
-        ($($name:ident),*) => {$(
-            module.set_native_fn(stringify!($name), |ctx: NativeCallContext, to: Dynamic, what: Dynamic| {
-                $name(ctx, to, what, Map::new())
-            });
-            module.set_native_fn(stringify!($name), $name);
-        )*};
-    }
-    both!(send_text, send_link, send_image, send_file);
 }

@@ -1,5 +1,6 @@
 //! A store in one SQLite file: one thread writes, others read beside it.
 
+mod attempts;
 mod flows;
 mod outbox;
 mod reading;
@@ -17,13 +18,14 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::rows::{
-    ArmedRow, Claimed, Committed, Decided, Decision, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
+    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
     MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage, ReadyRun,
     ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
 use crate::clock::{from_millis, millis};
 use crate::id::{MessageId, RunId};
+use crate::model::delivery::Part;
 use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::NewMessage;
 use crate::model::run::NewRun;
@@ -229,8 +231,21 @@ impl Store for SqliteStore {
         self.at_once(|connection| outbox::due(connection, account, after, limit))
     }
 
-    fn claim(&self, messages: Vec<MessageId>, now: Timestamp) -> Reply<Vec<Claimed>> {
-        self.writer.submit(move |work| Ok(outbox::claim(work, &messages, now)?))
+    fn claim(&self, account: &str, messages: Vec<MessageId>, budget: Option<Budget>, now: Timestamp) -> Reply<Claims> {
+        let account = account.to_owned();
+        self.writer.submit(move |work| Ok(attempts::claim(work, &account, &messages, budget, now)?))
+    }
+
+    fn note_parts(&self, id: MessageId, parts: Vec<Part>) -> Reply<()> {
+        self.writer.submit(move |work| Ok(outbox::note_parts(work, id, &parts)?))
+    }
+
+    fn divert(&self, diversion: Diversion, now: Timestamp) -> Reply<u64> {
+        self.writer.submit_guarded(move |work| Ok(attempts::divert(work, &diversion, now)?))
+    }
+
+    fn click(&self, id: MessageId, now: Timestamp) -> Reply<()> {
+        self.writer.submit(move |work| Ok(outbox::click(work, id, now)?))
     }
 
     fn settle(&self, settlement: Settlement) -> Reply<()> {

@@ -6,14 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::runs::make_ready;
 use super::writer::Work;
-use super::{Read, instant, json, text};
+use super::{Read, instant, json, json_or_none, text};
 use crate::clock::{after, from_millis, millis};
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{Attempt, Degraded, Goal, MessageState, Step};
+use crate::model::delivery::{Attempt, Degraded, Goal, MessageState, Part, Step};
 use crate::model::message::NewMessage;
-use crate::store::rows::{
-    Claimed, Decided, Decision, DueMessage, MessageRef, Moved, ResendPolicy, Settlement, Verdict,
-};
+use crate::store::rows::{Decided, Decision, DueMessage, MessageRef, Moved, ResendPolicy, Settlement, Verdict};
 
 /// Most messages that one command moves by the clock: the rest follows at once in the next.
 const MOVES: i64 = 500;
@@ -90,33 +88,6 @@ pub fn due(connection: &Connection, account: &str, after: i64, limit: usize) -> 
     connection.prepare_cached(sql)?.query_map(params![account, after, limit as i64], row)?.collect()
 }
 
-/// Opens an attempt for each message that is still queued.
-pub fn claim(work: &mut Work<'_>, messages: &[MessageId], now: Timestamp) -> Read<Vec<Claimed>> {
-    let mut claimed = Vec::with_capacity(messages.len());
-    for id in messages {
-        let sql = "SELECT state, recipient, body, tries, attempts, expires_at FROM messages WHERE id = ?";
-        let mut find = work.tx.prepare_cached(sql)?;
-        let row = |row: &Row<'_>| {
-            let message = Claimed { id: *id, to: row.get(1)?, body: json(row, 2)?, tries: row.get(3)? };
-            Ok((state(row, 0)?, message, json::<Vec<Attempt>>(row, 4)?, instant(row, 5)?))
-        };
-        let Some((state, message, mut attempts, expires)) = find.query_row([id.as_bytes()], row).optional()? else {
-            continue;
-        };
-        if expires.is_some_and(|expires| expires <= now) {
-            continue;
-        }
-        let Some(next) = state.after(Step::Claim) else { continue };
-        let attempt = attempts.len() as u32 + 1;
-        attempts.push(Attempt { number: attempt, at: millis(now), outcome: "open".into(), error: None });
-        let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
-        let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
-        work.tx.prepare_cached(sql)?.execute(values)?;
-        claimed.push(message);
-    }
-    Ok(claimed)
-}
-
 /// What a step changes besides the state.
 #[derive(Default)]
 struct Change {
@@ -126,6 +97,7 @@ struct Change {
     counts: bool,
     provider_id: Option<String>,
     degraded: Vec<Degraded>,
+    parts: Vec<Part>,
     /// Begins a new round: the tries are counted anew.
     anew: bool,
 }
@@ -135,6 +107,7 @@ struct Standing {
     before: MessageState,
     account: String,
     attempts: Vec<Attempt>,
+    degraded: Vec<Degraded>,
     waited: bool,
     tries: u32,
     place: Option<i64>,
@@ -149,17 +122,25 @@ fn apply(
     now: Timestamp,
     change: Change,
 ) -> Read<Option<Result<MessageState, MessageState>>> {
-    let sql = "SELECT state, account, attempts, waited, tries, seq, expires_at IS NOT NULL FROM messages WHERE id = ?";
+    let sql = "SELECT state, account, attempts, waited, tries, seq, expires_at IS NOT NULL, degraded
+        FROM messages WHERE id = ?";
     let mut find = work.tx.prepare_cached(sql)?;
     let row = |row: &Row<'_>| {
-        let attempts = json(row, 2)?;
-        let (before, account, waited) = (state(row, 0)?, row.get(1)?, row.get(3)?);
-        Ok(Standing { before, account, attempts, waited, tries: row.get(4)?, place: row.get(5)?, expires: row.get(6)? })
+        Ok(Standing {
+            before: state(row, 0)?,
+            account: row.get(1)?,
+            attempts: json(row, 2)?,
+            waited: row.get(3)?,
+            tries: row.get(4)?,
+            place: row.get(5)?,
+            expires: row.get(6)?,
+            degraded: json_or_none(row, 7)?.unwrap_or_default(),
+        })
     };
     let Some(standing) = find.query_row([id.as_bytes()], row).optional()? else {
         return Ok(None);
     };
-    let Standing { before, account, mut attempts, waited, tries, place, expires } = standing;
+    let Standing { before, account, mut attempts, mut degraded, waited, tries, place, expires } = standing;
     drop(find);
     let Some(next) = before.after(step) else { return Ok(Some(Err(before))) };
     if let (Some(outcome), Some(last)) = (change.outcome, attempts.last_mut())
@@ -179,9 +160,14 @@ fn apply(
     };
     let tries = if change.anew { 0 } else { tries + u32::from(change.counts) };
     let sql = "UPDATE messages SET state = ?, seq = ?, due_at = ?, tries = ?, attempts = ?,
-            error = ?, provider_id = coalesce(?, provider_id), degraded = coalesce(?, degraded), changed_at = ?
+            error = ?, provider_id = coalesce(?, provider_id), degraded = coalesce(?, degraded),
+            parts = coalesce(?, parts), changed_at = ?
         WHERE id = ?";
-    let degraded = (!change.degraded.is_empty()).then(|| text(&change.degraded)).transpose()?;
+    // What was recorded before (another account, say) stays beside what is new.
+    let known = degraded.len();
+    degraded.extend(change.degraded);
+    let degraded = (degraded.len() > known).then(|| distinct(degraded)).map(|list| text(&list)).transpose()?;
+    let parts = (!change.parts.is_empty()).then(|| text(&change.parts)).transpose()?;
     work.tx.prepare_cached(sql)?.execute(params![
         number(next),
         seq,
@@ -191,6 +177,7 @@ fn apply(
         change.error,
         change.provider_id,
         degraded,
+        parts,
         millis(now),
         id.as_bytes()
     ])?;
@@ -205,6 +192,16 @@ fn apply(
         answer_waits(work, id, next)?;
     }
     Ok(Some(Ok(next)))
+}
+
+fn distinct(list: Vec<Degraded>) -> Vec<Degraded> {
+    let mut kept: Vec<Degraded> = Vec::new();
+    for one in list {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    kept
 }
 
 /// Records how an attempt ended. An attempt that is not open any more (a person decided
@@ -230,7 +227,36 @@ pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
             (Step::GiveUp, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
         }
     };
+    let change = Change { parts: settlement.parts, ..change };
     apply(work, settlement.id, step, settlement.at, change)?;
+    Ok(())
+}
+
+/// Records how far a message of several parts has come.
+pub fn note_parts(work: &mut Work<'_>, id: MessageId, parts: &[Part]) -> Read<()> {
+    let sql = "UPDATE messages SET parts = ? WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![text(&parts)?, id.as_bytes()])?;
+    Ok(())
+}
+
+/// Somebody followed a message's link.
+pub fn click(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
+    let sql = "SELECT state FROM messages WHERE id = ?";
+    let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| state(row, 0)).optional()?;
+    if found.is_none_or(MessageState::is_open) {
+        return Ok(());
+    }
+    let sql = "INSERT INTO clicks (message, count, first_at) VALUES (?, 1, ?)
+        ON CONFLICT DO UPDATE SET count = count + 1";
+    work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), millis(now)])?;
+    let sql = "SELECT run FROM waits WHERE message = ? AND goal = 'clicked'";
+    let runs: Vec<[u8; 16]> =
+        work.tx.prepare_cached(sql)?.query_map([id.as_bytes()], |row| row.get(0))?.collect::<Read<_>>()?;
+    for run in runs {
+        make_ready(work, &run)?;
+        let sql = "DELETE FROM waits WHERE message = ? AND run = ?";
+        work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), run])?;
+    }
     Ok(())
 }
 
@@ -248,7 +274,19 @@ pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Times
         Decision::ReleaseAsSent => (Step::Vouch, false),
         Decision::ReleaseAndResend => (Step::Resend, true),
     };
-    Ok(match apply(work, id, step, now, Change { anew, ..Change::default() })? {
+    let mut change = Change { anew, ..Change::default() };
+    let mut step = step;
+    if step == Step::Vouch {
+        let sql = "SELECT parts FROM messages WHERE id = ?";
+        let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none(row, 0)).optional()?;
+        let parts: Vec<Part> = found.flatten().unwrap_or_default();
+        change.parts = parts.into_iter().map(Part::vouched).collect();
+        // What never touched the wire is still to be sent.
+        if change.parts.iter().any(|part| !part.is_out()) {
+            step = Step::Resend;
+        }
+    }
+    Ok(match apply(work, id, step, now, change)? {
         None => Decided::Missing,
         Some(Ok(state)) => Decided::Now(state),
         Some(Err(state)) => Decided::NotIn(state),
@@ -315,6 +353,10 @@ pub fn wait_for(work: &mut Work<'_>, run: RunId, message: MessageId, goal: &str)
     let goal_kind = Goal::parse(goal).unwrap_or(Goal::Settled);
     // A message that is no longer kept will never change again.
     if now.is_none_or(|state| state.answers(goal_kind)) {
+        return Ok(true);
+    }
+    let sql = "SELECT 1 FROM clicks WHERE message = ?";
+    if goal_kind == Goal::Clicked && work.tx.prepare_cached(sql)?.exists([message.as_bytes()])? {
         return Ok(true);
     }
     let sql = "INSERT OR REPLACE INTO waits (message, run, goal) VALUES (?, ?, ?)";

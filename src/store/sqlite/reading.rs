@@ -97,7 +97,8 @@ pub fn journal(connection: &Connection, id: RunId) -> Read<Vec<Entry>> {
 }
 
 const MESSAGE: &str = "SELECT id, run, flow, account, recipient, body, state, attempts, provider_id, degraded, error,
-    created_at, due_at FROM messages";
+    created_at, due_at, parts, clicks.count, clicks.first_at
+    FROM messages LEFT JOIN clicks ON clicks.message = messages.id";
 
 fn message_row(row: &Row<'_>) -> Read<MessageRecord> {
     Ok(MessageRecord {
@@ -114,6 +115,11 @@ fn message_row(row: &Row<'_>) -> Read<MessageRecord> {
         error: row.get(10)?,
         created_at: from_millis(row.get(11)?),
         due_at: instant(row, 12)?,
+        parts: json_or_none(row, 13)?.unwrap_or_default(),
+        clicks: match (row.get(14)?, instant(row, 15)?) {
+            (Some(count), Some(first)) => Some((count, first)),
+            _ => None,
+        },
     })
 }
 

@@ -9,7 +9,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -137,6 +137,29 @@ CREATE TABLE ledger (
     hash BLOB,
     gone_at INTEGER,
     PRIMARY KEY (flow, trigger, path)
+) WITHOUT ROWID;
+",
+    "
+ALTER TABLE messages ADD COLUMN parts TEXT;
+
+CREATE TABLE clicks (
+    message BLOB PRIMARY KEY,
+    count INTEGER NOT NULL,
+    first_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE days (
+    account TEXT NOT NULL,
+    day TEXT NOT NULL,
+    sent INTEGER NOT NULL DEFAULT 0,
+    new INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (account, day)
+) WITHOUT ROWID;
+
+CREATE TABLE acquaintances (
+    account TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    PRIMARY KEY (account, recipient)
 ) WITHOUT ROWID;
 ",
 ];

@@ -9,15 +9,27 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use postrider::id::RunId;
-use postrider::model::capability::Capabilities;
+use postrider::model::capability::{Capabilities, Kind};
 use postrider::model::journal::{Entry, Promises, Question, Read};
-use postrider::model::policy::Limits;
+use postrider::model::policy::{Limits, OnUnsupported};
 use postrider::model::run::ScriptError;
-use postrider::script::{Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::secret::Secret;
 use serde_json::{Value, json};
 
-const EVERYTHING: Capabilities = Capabilities { kinds: &[("text", &[])], addresses: &["phone", "group"], in_flight: 1 };
+const FACTS: AccountFacts = AccountFacts {
+    transport: "sandbox",
+    capabilities: &Capabilities {
+        kinds: &[Kind::new("text", &[])],
+        addresses: &["phone", "group"],
+        cards: false,
+        in_flight: 1,
+        max_text: None,
+        max_caption: None,
+        window: false,
+    },
+    on_unsupported: OnUnsupported::Emulate,
+};
 
 fn start() -> Timestamp {
     "2026-11-20T07:00:00Z".parse().unwrap()
@@ -59,7 +71,8 @@ impl Run {
     fn turn(&mut self) -> TurnOutput {
         let accounts = Accounts {
             default: Some("main".into()),
-            by_name: BTreeMap::from([("main".into(), EVERYTHING), ("other".into(), EVERYTHING)]),
+            by_name: BTreeMap::from([("main".into(), FACTS), ("other".into(), FACTS)]),
+            public: false,
         };
         turn(TurnInput {
             program: &self.program,

@@ -1,0 +1,245 @@
+//! Requests to addresses that others named: pages of links, media, and whatever scripts call.
+//!
+//! They go to public addresses only, unless the settings allow more: the resolved address is
+//! checked when the connection is made, literal addresses and each redirect before it. Proxy
+//! variables are not followed, and our own ports are never called.
+
+mod guard;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, HeaderMap, LOCATION, USER_AGENT};
+use reqwest::{Client, Response, StatusCode};
+use url::Url;
+
+pub use guard::{Allowed, parse_allowed};
+use guard::{Guard, is_public};
+
+/// Most redirects that are followed.
+const HOPS: usize = 10;
+
+/// Fetches. Cheap to clone; all clones follow one set of rules.
+#[derive(Clone)]
+pub struct Fetch {
+    client: Client,
+    guard: Arc<RwLock<Guard>>,
+}
+
+/// How much may be fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// For everything, redirects included.
+    pub time: Duration,
+    /// Most bytes of the body that are read.
+    pub bytes: usize,
+}
+
+/// What came.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The address at the end of all redirects.
+    pub url: Url,
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The body, as far as the bounds allow.
+    pub body: Vec<u8>,
+    /// Whether that is the whole of it.
+    pub whole: bool,
+    /// The addresses that redirected, in order.
+    pub hops: Vec<Url>,
+    /// From the first request to the last byte.
+    pub took: Duration,
+}
+
+impl Fetched {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The type that the server gives, without parameters, in lower case.
+    pub fn mime(&self) -> Option<String> {
+        let kind = self.header("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
+        (!kind.is_empty()).then_some(kind)
+    }
+
+    /// How many bytes the whole has, if that is known.
+    pub fn size(&self) -> Option<u64> {
+        match self.whole {
+            true => Some(self.body.len() as u64),
+            false => self.header("content-length")?.parse().ok(),
+        }
+    }
+}
+
+/// Why nothing came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Not an address that may be called.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody answers there, or not as HTTP wants it.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It took too long.
+    #[error("no answer came within {} seconds", .0.as_secs())]
+    Slow(Duration),
+    /// One redirect after the other.
+    #[error("more than {HOPS} redirects, the last of them to {0}")]
+    Circles(String),
+}
+
+impl Fetch {
+    /// Fetches from public addresses and what `allowed` names besides.
+    ///
+    /// # Errors
+    /// When the machine's certificates cannot be read.
+    pub fn new(allowed: Vec<Allowed>) -> Result<Self, String> {
+        // A second call finds the provider installed, which is all that it wants.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let guard = Arc::new(RwLock::new(Guard { allowed, own_ports: Vec::new() }));
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(Guarded(guard.clone())))
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(15))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { client, guard })
+    }
+
+    /// Changes what is allowed besides public addresses.
+    pub fn allow(&self, allowed: Vec<Allowed>) {
+        self.guard.write().unwrap_or_else(PoisonError::into_inner).allowed = allowed;
+    }
+
+    /// Names addresses of ours, which are never called.
+    pub fn never(&self, own: &[SocketAddr]) {
+        let ports = own.iter().map(SocketAddr::port).collect();
+        self.guard.write().unwrap_or_else(PoisonError::into_inner).own_ports = ports;
+    }
+
+    /// Gets an address as `agent`, follows redirects, reads as much as the bounds allow.
+    ///
+    /// # Errors
+    /// [`FetchError`]; a status that is no success is no error.
+    pub async fn get(&self, url: &str, agent: &str, accept: &str, bounds: Bounds) -> Result<Fetched, FetchError> {
+        let url = Url::parse(url).map_err(|error| FetchError::Refused(format!("`{url}` is no address: {error}")))?;
+        tokio::time::timeout(bounds.time, self.follow(url, agent, accept, bounds.bytes))
+            .await
+            .unwrap_or(Err(FetchError::Slow(bounds.time)))
+    }
+
+    async fn follow(&self, mut url: Url, agent: &str, accept: &str, most: usize) -> Result<Fetched, FetchError> {
+        let begun = Instant::now();
+        let mut hops = Vec::new();
+        loop {
+            self.check(&url).await?;
+            let request = self.client.get(url.clone()).header(USER_AGENT, agent).header(ACCEPT, accept);
+            let response = request.send().await.map_err(|error| unreachable(&url, &error))?;
+            if let Some(next) = redirect(&url, &response) {
+                hops.push(std::mem::replace(&mut url, next));
+                if hops.len() > HOPS {
+                    return Err(FetchError::Circles(shown(&url)));
+                }
+                continue;
+            }
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let (body, whole) = read(response, most).await.map_err(|error| unreachable(&url, &error))?;
+            return Ok(Fetched { url, status, headers, body, whole, hops, took: begun.elapsed() });
+        }
+    }
+
+    /// What can be said before a connection is made.
+    async fn check(&self, url: &Url) -> Result<(), FetchError> {
+        let (literal, own) = self.guard.read().unwrap_or_else(PoisonError::into_inner).look(url)?;
+        let port = url.port_or_known_default().unwrap_or_default();
+        if let (false, true, Some(host)) = (literal, own, url.host_str()) {
+            // A name that leads back to us.
+            let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+            if found.into_iter().flatten().any(|address| !is_public(address.ip())) {
+                return Err(guard::own_port(url));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn redirect(url: &Url, response: &Response) -> Option<Url> {
+    let there = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = response.headers().get(LOCATION).filter(|_| there)?;
+    url.join(location.to_str().ok()?).ok()
+}
+
+async fn read(mut response: Response, most: usize) -> reqwest::Result<(Vec<u8>, bool)> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = most - body.len();
+        if chunk.len() > room {
+            body.extend_from_slice(&chunk[..room]);
+            return Ok((body, false));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body, true))
+}
+
+/// An address as it may be shown: without credentials, query and fragment.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Addresses that cannot have them keep nothing to hide.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+fn unreachable(url: &Url, error: &reqwest::Error) -> FetchError {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if let Some(refused) = cause.downcast_ref::<FetchError>() {
+            return refused.clone();
+        }
+        let text = cause.to_string();
+        if !causes.iter().any(|known| known.contains(&text)) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    FetchError::Unreachable(format!("{} cannot be reached: {}", shown(url), causes.join(": ")))
+}
+
+/// Resolves names, and forgets the addresses that may not be called.
+struct Guarded(Arc<RwLock<Guard>>);
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.0.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let all: Vec<SocketAddr> = found.collect();
+            let guard = guard.read().unwrap_or_else(PoisonError::into_inner);
+            let kept: Vec<SocketAddr> =
+                all.iter().copied().filter(|address| guard.may_call(name.as_str(), address.ip())).collect();
+            if kept.is_empty() && !all.is_empty() {
+                return Err(Box::new(guard::private(name.as_str())) as Box<dyn std::error::Error + Send + Sync>);
+            }
+            Ok(Box::new(kept.into_iter()) as Addrs)
+        })
+    }
+}

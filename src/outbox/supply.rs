@@ -1,0 +1,345 @@
+//! What a message needs before it can go: its file in a form that the gateway takes, the rest of a
+//! card from the link's page, an address of ours in place of a link that is tracked.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use url::Url;
+
+use crate::blobs::Blobs;
+use crate::clock::{SharedClock, after};
+use crate::fetch::{Bounds, Fetch, FetchError, Fetched};
+use crate::id::MessageId;
+use crate::links::LinkKey;
+use crate::model::capability::{Capabilities, Intake};
+use crate::model::delivery::{Degraded, ErrorClass, SendError};
+use crate::model::message::{Content, Media, Source};
+use crate::preview::{self, Card};
+use crate::transport::{Attached, FilePlace};
+
+/// How long an address for a gateway that fetches is good: some put a message into a queue first.
+const GOOD_FOR: Duration = Duration::from_secs(3600);
+/// A page that takes longer gives no card.
+const PAGE_TIME: Duration = Duration::from_secs(8);
+/// A look at a file's beginning.
+const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
+/// For a whole file.
+const DOWNLOAD_TIME: Duration = Duration::from_secs(60);
+/// Cards that are remembered, and for how long.
+const CARDS: usize = 1_000;
+const CARD_AGE: Duration = Duration::from_secs(600);
+/// Who looks at files; some servers refuse callers without a name.
+const AGENT: &str = concat!("postrider/", env!("CARGO_PKG_VERSION"));
+
+/// Where messages get what they need. Cheap to clone.
+#[derive(Clone)]
+pub struct Supply {
+    /// Copies of files.
+    pub blobs: Blobs,
+    /// The way to addresses that others named.
+    pub fetch: Fetch,
+    /// Signs addresses of ours.
+    pub key: LinkKey,
+    /// The time.
+    pub clock: SharedClock,
+    cards: Arc<Mutex<HashMap<String, (Timestamp, Option<Card>)>>>,
+}
+
+impl Supply {
+    /// With nothing remembered.
+    pub fn new(blobs: Blobs, fetch: Fetch, key: LinkKey, clock: SharedClock) -> Self {
+        Self { blobs, fetch, key, clock, cards: Arc::default() }
+    }
+
+    /// Fills in what the author left out of a card that the gateway lets us make. Gives what was
+    /// filled.
+    pub async fn fill_card(&self, content: &mut Content, capabilities: &Capabilities) -> Vec<Degraded> {
+        let Content::Link { url, title, description, thumbnail, preview, .. } = content else { return Vec::new() };
+        let wants = |field: &str, there: bool| !there && capabilities.has("link", field);
+        let (has_title, has_description) = (title.is_some(), description.is_some());
+        let wanted = wants("title", has_title) || wants("description", has_description);
+        if !capabilities.cards || *preview == Some(false) || !(wanted || wants("thumbnail", thumbnail.is_some())) {
+            return Vec::new();
+        }
+        let Some(card) = self.card(url).await else { return Vec::new() };
+        let mut filled = Vec::new();
+        for (field, place, value) in [
+            ("title", title, card.title),
+            ("description", description, card.description),
+            ("thumbnail", thumbnail, card.image),
+        ] {
+            if place.is_none() && value.is_some() && capabilities.has("link", field) {
+                *place = value;
+                filled.push(Degraded { field: field.into(), action: "filled from the page".into() });
+            }
+        }
+        filled
+    }
+
+    /// The card of a page: from memory, else from the page. None when it gives none.
+    async fn card(&self, url: &str) -> Option<Card> {
+        let now = self.clock.now();
+        let known = self.cards.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
+        if let Some((at, card)) = known
+            && after(at, CARD_AGE) > now
+        {
+            return card;
+        }
+        let card = match preview::card(&self.fetch, url, PAGE_TIME).await {
+            Ok(card) => Some(card),
+            Err(error) => {
+                tracing::debug!(%error, "a link's page gives no card");
+                None
+            }
+        };
+        let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        if cards.len() >= CARDS {
+            cards.retain(|_, (at, _)| after(*at, CARD_AGE) > now);
+            if cards.len() >= CARDS {
+                cards.clear();
+            }
+        }
+        cards.insert(url.into(), (now, card.clone()));
+        card
+    }
+
+    /// Puts our address in the place of a link that is to be tracked.
+    ///
+    /// # Errors
+    /// When nothing leads here from outside any more.
+    pub fn track(&self, content: &mut Content, message: MessageId, public: Option<&Url>) -> Result<(), SendError> {
+        let Content::Link { url, track: Some(true), .. } = content else { return Ok(()) };
+        let Some(public) = public else {
+            let message = "`track` needs `public_url` in postrider.yaml, which has been removed since";
+            return Err(SendError::new(ErrorClass::Unsupported, message));
+        };
+        *url = below(public, &format!("l/{}", self.key.click(message)));
+        Ok(())
+    }
+
+    /// The file of a part, as the gateway takes it.
+    ///
+    /// # Errors
+    /// It is too large, of a type that the gateway does not take, or cannot be had.
+    pub async fn file(
+        &self,
+        content: &Content,
+        capabilities: &Capabilities,
+        public: Option<&Url>,
+    ) -> Result<Option<Attached>, SendError> {
+        let kind = content.kind();
+        let Some(media) = content.media() else { return Ok(None) };
+        let Some(intake) = capabilities.kind(kind).and_then(|kind| kind.media) else { return Ok(None) };
+        let file = match &media.source {
+            Source::Url { url } => self.from_url(url, kind, &intake).await?,
+            Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name),
+            Source::Inline { file_name, text } => self.kept(text.as_bytes(), file_name)?,
+        };
+        let mut file = named(file, media);
+        if let FilePlace::Local { size, .. } = file.place {
+            fits(kind, &intake, Some(size), file.mime.as_deref())?;
+            if size > intake.bytes {
+                file.place = FilePlace::Url(self.hosted(&file, kind, &intake, public)?);
+            }
+        }
+        Ok(Some(file))
+    }
+
+    fn local(&self, blob: &str, size: u64, name: &str) -> Attached {
+        let path = self.blobs.path(blob);
+        let mime = sniffed(&path).or_else(|| by_name(name)).map(str::to_owned);
+        Attached { place: FilePlace::Local { path, size }, mime, name: name.into() }
+    }
+
+    fn kept(&self, bytes: &[u8], name: &str) -> Result<Attached, SendError> {
+        let kept = self.blobs.keep(&mut &*bytes);
+        let (blob, size) = kept.map_err(|error| rejected(format!("the file cannot be kept: {error}")))?;
+        Ok(self.local(&blob, size, name))
+    }
+
+    async fn from_url(&self, url: &str, kind: &str, intake: &Intake) -> Result<Attached, SendError> {
+        let name = name_of(url);
+        let ends = intake.endings.is_empty()
+            || intake.endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));
+        if intake.url && ends {
+            let guess = by_name(&name);
+            let mut file = Attached { place: FilePlace::Url(url.into()), mime: guess.map(str::to_owned), name };
+            // Where there is nothing to check and nothing to tell, nobody looks.
+            if intake.largest.is_some() || (intake.typed && guess.is_none()) {
+                // What we cannot reach the gateway may: only what was seen is held against it.
+                if let Ok(seen) = self.fetch.get(url, AGENT, "*/*", PEEK).await
+                    && seen.status == 200
+                {
+                    let mime = mime_of(&seen).or(file.mime.take());
+                    fits(kind, intake, seen.size(), mime.as_deref())?;
+                    file.mime = mime;
+                }
+            }
+            return Ok(file);
+        }
+        let most = intake.largest.unwrap_or(crate::blobs::LARGEST).min(crate::blobs::LARGEST);
+        let bounds = Bounds { time: DOWNLOAD_TIME, bytes: usize::try_from(most).unwrap_or(usize::MAX) };
+        let got = self.fetch.get(url, AGENT, "*/*", bounds).await.map_err(|error| unreached(&error))?;
+        if got.status != 200 {
+            return Err(rejected(format!("the file's address answers {}", got.status)));
+        }
+        if !got.whole {
+            let message = format!("the file has more than {most} bytes, which the gateway does not take");
+            return Err(SendError::new(ErrorClass::TooLarge, message));
+        }
+        let mime = mime_of(&got);
+        let mut file = self.kept(&got.body, &name)?;
+        file.mime = mime.or(file.mime);
+        Ok(file)
+    }
+
+    /// An address of ours for a file that the gateway is to fetch.
+    fn hosted(&self, file: &Attached, kind: &str, intake: &Intake, public: Option<&Url>) -> Result<String, SendError> {
+        let FilePlace::Local { path, size } = &file.place else { return Err(rejected("no file".into())) };
+        let Some(public) = public.filter(|_| intake.url) else {
+            let message = match intake.bytes {
+                0 => format!(
+                    "this gateway fetches the {kind} from an address; give one instead of a file, \
+                     or set `public_url` in postrider.yaml so that it can fetch files from here"
+                ),
+                most => format!(
+                    "the {kind} has {size} bytes and travels with the request up to {most}; \
+                     set `public_url` in postrider.yaml so that the gateway can fetch it from here"
+                ),
+            };
+            let class = if intake.bytes == 0 { ErrorClass::Unsupported } else { ErrorClass::TooLarge };
+            return Err(SendError::new(class, message));
+        };
+        let blob = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let ending = file.name.rsplit_once('.').map(|(_, ending)| ending).filter(|ending| {
+            (1..=5).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        let ending = ending.map(|ending| format!(".{}", ending.to_ascii_lowercase())).unwrap_or_default();
+        let until = after(self.clock.now(), GOOD_FOR);
+        let token = self.key.media(&blob, until, &ending).ok_or_else(|| rejected("no address can be made".into()))?;
+        Ok(below(public, &format!("media/{token}")))
+    }
+}
+
+/// The type of a copy, from its beginning or the name that it is asked for by; bytes that nobody
+/// knows are just that.
+pub fn served_type(path: &Path, name: &str) -> &'static str {
+    sniffed(path).or_else(|| by_name(name)).unwrap_or("application/octet-stream")
+}
+
+fn below(public: &Url, path: &str) -> String {
+    format!("{}/{path}", public.as_str().trim_end_matches('/'))
+}
+
+fn rejected(message: String) -> SendError {
+    SendError::new(ErrorClass::MediaRejected, message)
+}
+
+fn unreached(error: &FetchError) -> SendError {
+    let class = match error {
+        // A moment later it may be there.
+        FetchError::Unreachable(_) | FetchError::Slow(_) => ErrorClass::Upstream { retry_after: None },
+        FetchError::Refused(_) | FetchError::Circles(_) => ErrorClass::MediaRejected,
+    };
+    SendError::new(class, format!("the file cannot be fetched for the gateway: {error}"))
+}
+
+/// Whether size and type are what the gateway takes for this kind.
+fn fits(kind: &str, intake: &Intake, size: Option<u64>, mime: Option<&str>) -> Result<(), SendError> {
+    if let (Some(size), Some(most)) = (size, intake.largest)
+        && size > most
+    {
+        let message = format!("the {kind} has {size} bytes, this gateway takes up to {most}");
+        return Err(SendError::new(ErrorClass::TooLarge, message));
+    }
+    let Some(mime) = mime else { return Ok(()) };
+    let family = match kind {
+        "image" | "sticker" => "image/",
+        "video" => "video/",
+        "audio" | "voice" => "audio/",
+        _ => "",
+    };
+    // A film without pictures is a sound to some, and OGG is both.
+    let related = mime == "application/ogg" && family == "audio/";
+    if !mime.starts_with(family) && !related && mime != "application/octet-stream" {
+        let hint = if mime == "text/html" { "; does the address lead to a page?" } else { "; send it with `send_file`" };
+        return Err(rejected(format!("the {kind} is of type {mime}{hint}")));
+    }
+    if !intake.formats.is_empty() && mime.starts_with(family) && !intake.formats.contains(&mime) {
+        let takes = intake.formats.join(", ");
+        return Err(rejected(format!("the {kind} is of type {mime}, this gateway takes {takes}")));
+    }
+    Ok(())
+}
+
+fn sniffed(path: &Path) -> Option<&'static str> {
+    let mut beginning = [0; 4096];
+    let count = std::fs::File::open(path).and_then(|mut file| file.read(&mut beginning)).ok()?;
+    infer::get(&beginning[..count]).map(|kind| common(kind.mime_type()))
+}
+
+/// The name that WhatsApp's gateways know a type by.
+fn common(mime: &'static str) -> &'static str {
+    match mime {
+        "audio/m4a" | "audio/x-m4a" => "audio/mp4",
+        "audio/x-wav" => "audio/wav",
+        "video/x-m4v" => "video/mp4",
+        other => other,
+    }
+}
+
+fn mime_of(fetched: &Fetched) -> Option<String> {
+    let sniffed = infer::get(&fetched.body).map(|kind| common(kind.mime_type()).to_owned());
+    sniffed.or_else(|| fetched.mime().filter(|mime| mime != "application/octet-stream"))
+}
+
+/// The last part of an address's path.
+fn name_of(url: &str) -> String {
+    let parsed = Url::parse(url).ok();
+    let last = parsed.as_ref().and_then(|url| url.path_segments()?.next_back()).unwrap_or_default();
+    let name = percent_encoding::percent_decode_str(last).decode_utf8_lossy().replace(['/', '\\'], "-");
+    if name.is_empty() { "file".into() } else { name }
+}
+
+/// The name that the person sees: what the author wrote, else the file's own.
+fn named(mut file: Attached, media: &Media) -> Attached {
+    if let Some(name) = &media.name {
+        file.name.clone_from(name);
+    }
+    file
+}
+
+fn by_name(name: &str) -> Option<&'static str> {
+    let ending = name.rsplit_once('.')?.1.to_ascii_lowercase();
+    Some(match ending.as_str() {
+        "jpg" | "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "webp" => "image/webp",
+        "gif" => "image/gif",
+        "mp4" | "m4v" => "video/mp4",
+        "3gp" => "video/3gpp",
+        "mkv" => "video/x-matroska",
+        "avi" => "video/x-msvideo",
+        "mp3" => "audio/mpeg",
+        "m4a" => "audio/mp4",
+        "aac" => "audio/aac",
+        "amr" => "audio/amr",
+        "ogg" | "opus" | "oga" => "audio/ogg",
+        "wav" => "audio/wav",
+        "pdf" => "application/pdf",
+        "txt" => "text/plain",
+        "csv" => "text/csv",
+        "vcf" => "text/vcard",
+        "json" => "application/json",
+        "zip" => "application/zip",
+        "doc" => "application/msword",
+        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "xls" => "application/vnd.ms-excel",
+        "xlsx" => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        _ => return None,
+    })
+}

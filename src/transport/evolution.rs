@@ -1,0 +1,260 @@
+//! Evolution API (EvolutionAPI/evolution-api 2.3.6): a self-hosted bridge, one instance a phone.
+//!
+//! Facts are from its source at commit 3454bec: `src/validate/message.schema.ts`,
+//! `src/api/dto/sendMessage.dto.ts`, `src/api/routes/sendMessage.router.ts`, `src/utils/createJid.ts`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, exchange};
+use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
+use super::{Attached, Outgoing, Sending, Transport};
+use crate::model::capability::{Capabilities, Intake, Kind};
+use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::message::{Contact, Content, Media};
+use crate::model::recipient::Recipient;
+use crate::secret::Secret;
+
+/// A file inside a request is held in memory whole, here and there.
+const FILE: Intake = Intake::ANY.inline(16_000_000).typed();
+
+const CAPABILITIES: Capabilities = Capabilities {
+    kinds: &[
+        Kind::new("text", &["reply_to", "mentions"]),
+        Kind::new("link", &["caption", "preview", "reply_to", "mentions"]),
+        Kind::media("image", &["caption", "name", "reply_to", "mentions"], FILE),
+        Kind::media("file", &["caption", "name", "reply_to", "mentions"], FILE),
+        Kind::media("video", &["caption", "name", "note", "reply_to", "mentions"], FILE),
+        Kind::media("audio", &["name", "reply_to", "mentions"], FILE),
+        Kind::media("voice", &["reply_to", "mentions"], FILE),
+        Kind::media("sticker", &["reply_to", "mentions"], FILE),
+        Kind::new("location", &["name", "address", "reply_to", "mentions"]),
+        Kind::new("contact", &["several", "organization"]),
+        Kind::new("poll", &["max_answers", "reply_to", "mentions"]),
+        Kind::new("reaction", &[]),
+        Kind::new("template", &["language", "components"]),
+    ],
+    addresses: &["phone", "group", "lid"],
+    cards: false,
+    in_flight: 8,
+    max_text: None,
+    max_caption: None,
+    window: false,
+};
+
+/// What an account of this transport is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvolutionOptions {
+    /// Base address.
+    pub url: url::Url,
+    /// The global key or the instance's.
+    pub api_key: Secret,
+    /// The instance.
+    pub instance: String,
+    /// For one request.
+    pub timeout: Duration,
+}
+
+/// The adapter.
+pub struct Evolution {
+    wire: Wire,
+    instance: String,
+}
+
+impl Evolution {
+    /// What it can do, whatever its options.
+    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+
+    /// For one account.
+    ///
+    /// # Errors
+    /// When the key cannot be sent in a header.
+    pub fn new(options: &EvolutionOptions, client: reqwest::Client) -> Result<Self, String> {
+        let wire = Wire::new(client, &options.url, options.timeout, &[("apikey", Header::Secret(&options.api_key))])?;
+        Ok(Self { wire, instance: segment(&options.instance) })
+    }
+}
+
+impl Transport for Evolution {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn send(&self, message: Outgoing) -> Sending {
+        let (wire, instance) = (self.wire.clone(), self.instance.clone());
+        Box::pin(async move {
+            let Call { action, mut fields, file } = prepare(message)?;
+            if let Some((name, file)) = file {
+                let value = match file.base64().await? {
+                    Some(bytes) => bytes,
+                    None => file.url().unwrap_or_default().to_owned(),
+                };
+                fields.insert(name.into(), value.into());
+            }
+            read(&exchange(wire.post(&format!("message/{action}/{instance}"), fields)).await?)
+        })
+    }
+}
+
+struct Call {
+    action: &'static str,
+    fields: Fields,
+    /// A file and the field it goes into.
+    file: Option<(&'static str, Attached)>,
+}
+
+/// A phone goes as digits, everything else as the id that WhatsApp has for it.
+fn number(to: &Recipient) -> String {
+    match to {
+        Recipient::Phone(digits) => digits.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The chat as a message's key names it.
+fn jid(to: &Recipient) -> String {
+    match to {
+        Recipient::Phone(digits) => format!("{digits}@s.whatsapp.net"),
+        other => other.to_string(),
+    }
+}
+
+fn prepare(message: Outgoing) -> Result<Call, SendError> {
+    let mut call =
+        Call { action: "sendText", fields: fields([("number", number(&message.to).into())]), file: None };
+    let fields = &mut call.fields;
+    let options = message.body.options;
+    if let Some(id) = options.reply_to {
+        fields.insert("quoted".into(), json!({ "key": { "id": id } }));
+    }
+    let (all, some): (Vec<&String>, Vec<&String>) = options.mentions.iter().partition(|mention| *mention == "everyone");
+    // Its schema names `everyOne`, its code reads this.
+    maybe(fields, "mentionsEveryOne", (!all.is_empty()).then_some(true));
+    if !some.is_empty() {
+        let digits: Vec<&str> = some.iter().map(|mention| mention.trim_start_matches('+')).collect();
+        fields.insert("mentioned".into(), digits.into());
+    }
+    match message.body.content {
+        Content::Text { text } => {
+            fields.insert("text".into(), text.into());
+        }
+        Content::Link { url, caption, preview, .. } => {
+            let text = caption.map_or_else(|| url.clone(), |caption| format!("{caption}\n{url}"));
+            fields.insert("text".into(), text.into());
+            fields.insert("linkPreview".into(), preview.unwrap_or(true).into());
+        }
+        Content::Image(media) => call.media("image", media, message.file)?,
+        Content::File(media) => call.media("document", media, message.file)?,
+        Content::Audio(media) => call.media("audio", media, message.file)?,
+        Content::Video(media) if media.note == Some(true) => {
+            call.action = "sendPtv";
+            call.file = Some(("video", attached(message.file)?));
+        }
+        Content::Video(media) => call.media("video", media, message.file)?,
+        Content::Voice(_) => {
+            call.action = "sendWhatsAppAudio";
+            call.file = Some(("audio", attached(message.file)?));
+        }
+        Content::Sticker(_) => {
+            call.action = "sendSticker";
+            call.file = Some(("sticker", attached(message.file)?));
+        }
+        Content::Location { latitude, longitude, name, address } => {
+            call.action = "sendLocation";
+            // All four are required there.
+            let coordinates = format!("{latitude}, {longitude}");
+            let name = name.unwrap_or_else(|| coordinates.clone());
+            fields.insert("latitude".into(), latitude.into());
+            fields.insert("longitude".into(), longitude.into());
+            fields.insert("address".into(), address.unwrap_or(coordinates).into());
+            fields.insert("name".into(), name.into());
+        }
+        Content::Contact { contacts } => {
+            call.action = "sendContact";
+            fields.insert("contact".into(), contacts.iter().map(card).collect());
+        }
+        Content::Poll { question, options, max_answers } => {
+            call.action = "sendPoll";
+            fields.insert("name".into(), question.into());
+            fields.insert("selectableCount".into(), max_answers.into());
+            fields.insert("values".into(), options.into());
+        }
+        Content::Reaction { message: id, emoji, own } => {
+            call.action = "sendReaction";
+            fields.clear();
+            let key = json!({ "id": id, "remoteJid": jid(&message.to), "fromMe": own });
+            fields.insert("key".into(), key);
+            fields.insert("reaction".into(), emoji.into());
+        }
+        Content::Template { name, language, components, .. } => {
+            call.action = "sendTemplate";
+            let Some(language) = language else {
+                let message = "evolution sends a template only with its `language`, such as `en`";
+                return Err(SendError::new(ErrorClass::Invalid, message));
+            };
+            fields.insert("name".into(), name.into());
+            fields.insert("language".into(), language.into());
+            fields.insert("components".into(), components.into());
+        }
+    }
+    call.fields.extend(options.extra);
+    Ok(call)
+}
+
+impl Call {
+    fn media(&mut self, kind: &str, media: Media, file: Option<Attached>) -> Result<(), SendError> {
+        let file = attached(file)?;
+        self.action = "sendMedia";
+        self.fields.insert("mediatype".into(), kind.into());
+        maybe(&mut self.fields, "mimetype", file.mime.clone());
+        maybe(&mut self.fields, "caption", media.caption);
+        self.fields.insert("fileName".into(), file.name.as_str().into());
+        self.file = Some(("media", file));
+        Ok(())
+    }
+}
+
+fn card(contact: &Contact) -> Value {
+    let mut card = fields([
+        ("fullName", contact.name.as_str().into()),
+        ("wuid", contact.digits().into()),
+        ("phoneNumber", contact.phone.as_str().into()),
+    ]);
+    maybe(&mut card, "organization", contact.organization.as_deref());
+    card.into()
+}
+
+fn read(answer: &Answer) -> Result<Receipt, SendError> {
+    let body: Value = answer.json().unwrap_or_default();
+    if let (200 | 201, Some(id)) = (answer.status, body["key"]["id"].as_str()) {
+        let state = match body["status"].as_str() {
+            Some("SERVER_ACK") => MessageState::Sent,
+            Some("DELIVERY_ACK") => MessageState::Delivered,
+            Some("READ" | "PLAYED") => MessageState::Read,
+            Some("ERROR") => return Err(answer.refusal("evolution", ErrorClass::Ambiguous, "status ERROR")),
+            _ => MessageState::Accepted,
+        };
+        return Ok(Receipt { state, provider_id: Some(id.to_owned()), degraded: Vec::new() });
+    }
+    let reasons = &body["response"]["message"];
+    let nobody = reasons.as_array().into_iter().flatten().any(|reason| reason["exists"] == false);
+    let said = match reasons {
+        _ if nobody => "this number is not on WhatsApp".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join("; "),
+        _ => body["error"].as_str().unwrap_or_default().to_owned(),
+    };
+    // Its check of the request speaks in the words of JSON Schema.
+    let by_schema = ["requires property", "is not of a type", "does not match", "is not one of", "does not meet"];
+    let class = match answer.status {
+        400 if nobody => ErrorClass::RecipientInvalid,
+        400 if by_schema.iter().any(|words| said.contains(words)) => ErrorClass::Invalid,
+        // A send that failed on the way is a 400 like any other.
+        400 => ErrorClass::Ambiguous,
+        // The instance is unknown: the account's settings are wrong, not the message.
+        404 if body.is_object() => ErrorClass::Auth,
+        _ => answer.class(),
+    };
+    Err(answer.refusal("evolution", class, &said))
+}

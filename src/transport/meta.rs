@@ -1,0 +1,276 @@
+//! Meta's WhatsApp Cloud API: the official one, with templates, a 24-hour window and a price.
+//!
+//! Facts are from Meta's OpenAPI file (v23.0) and its pages on errors, throughput and
+//! business-scoped ids, which the file predates.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::multipart::Form;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, exchange};
+use super::meta_codes::classify_code;
+use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
+use super::{Attached, Outgoing, Sending, Transport};
+use crate::model::capability::{Capabilities, Intake, Kind};
+use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::message::{Contact, Content, Media};
+use crate::model::recipient::Recipient;
+use crate::secret::Secret;
+
+/// Most bytes of a document.
+pub const LARGEST_FILE: u64 = 100_000_000;
+/// Pictures: 8-bit RGB or RGBA.
+pub const PICTURE: Intake = Intake::ANY.up_to(5_000_000).of(&["image/jpeg", "image/png"]);
+const SOUNDS: &[&str] = &["audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/m4a", "audio/ogg"];
+
+const CAPABILITIES: Capabilities = Capabilities {
+    kinds: &[
+        Kind::new("text", &["reply_to"]),
+        Kind::new("link", &["caption", "preview", "reply_to"]),
+        Kind::media("image", &["caption", "reply_to"], PICTURE),
+        Kind::media("file", &["caption", "name", "reply_to"], Intake::ANY.up_to(LARGEST_FILE)),
+        Kind::media(
+            "video",
+            &["caption", "reply_to"],
+            Intake::ANY.up_to(16_000_000).of(&["video/mp4", "video/3gpp"]),
+        ),
+        Kind::media("audio", &["reply_to"], Intake::ANY.up_to(16_000_000).of(SOUNDS)),
+        // Shown as a voice note when it is Opus in OGG.
+        Kind::media("voice", &["reply_to"], Intake::ANY.up_to(16_000_000).of(&["audio/ogg"])),
+        // A still one may have 100 KB, an animated one 500; which it is, Meta sees.
+        Kind::media("sticker", &["reply_to"], Intake::ANY.up_to(500_000).of(&["image/webp"])),
+        Kind::new("location", &["name", "address", "reply_to"]),
+        Kind::new("contact", &["several", "organization", "reply_to"]),
+        Kind::new("reaction", &[]),
+        Kind::new("template", &["language", "components", "variables", "reply_to"]),
+    ],
+    addresses: &["phone", "group", "bsuid"],
+    cards: false,
+    in_flight: 64,
+    max_text: Some(4096),
+    max_caption: Some(1024),
+    window: true,
+};
+
+/// What an account of this transport is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaOptions {
+    /// Base address.
+    pub url: url::Url,
+    /// Of the Graph API, such as `v25.0`.
+    pub version: String,
+    /// The number that sends, by its id.
+    pub phone_number_id: String,
+    /// With the permission `whatsapp_business_messaging`.
+    pub access_token: Secret,
+    /// For one request.
+    pub timeout: Duration,
+}
+
+/// The adapter.
+pub struct Meta {
+    wire: Wire,
+    /// `{version}/{phone_number_id}`.
+    number: String,
+}
+
+impl Meta {
+    /// What it can do, whatever its options.
+    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+
+    /// For one account.
+    ///
+    /// # Errors
+    /// When the token cannot be sent in a header.
+    pub fn new(options: &MetaOptions, client: reqwest::Client) -> Result<Self, String> {
+        let bearer = Header::Made(format!("Bearer {}", options.access_token.reveal()));
+        let wire = Wire::new(client, &options.url, options.timeout, &[("authorization", bearer)])?;
+        // A version is letters, digits and a dot, which encoding would only disfigure.
+        Ok(Self { wire, number: format!("{}/{}", options.version, segment(&options.phone_number_id)) })
+    }
+}
+
+impl Transport for Meta {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn send(&self, message: Outgoing) -> Sending {
+        let (wire, number) = (self.wire.clone(), self.number.clone());
+        Box::pin(async move {
+            let Call { mut fields, file } = prepare(message)?;
+            if let Some((kind, file)) = file {
+                let (name, place) = match file.url() {
+                    Some(url) => ("link", url.to_owned()),
+                    None => ("id", upload(&wire, &number, &file).await?),
+                };
+                if let Some(Value::Object(media)) = fields.get_mut(kind) {
+                    media.insert(name.into(), place.into());
+                }
+            }
+            read(&exchange(wire.post(&format!("{number}/messages"), fields)).await?)
+        })
+    }
+}
+
+/// Puts a file onto Meta's servers; gives its id there.
+async fn upload(wire: &Wire, number: &str, file: &Attached) -> Result<String, SendError> {
+    let Some(part) = file.part().await? else { return Err(SendError::new(ErrorClass::MediaRejected, "no file")) };
+    let form = Form::new().text("messaging_product", "whatsapp").text("type", file.mime().to_owned());
+    let request = wire.request(Method::POST, &format!("{number}/media")).multipart(form.part("file", part));
+    // Whatever goes wrong with an upload, no message has been sent by it.
+    let certain = |error: SendError| match error.class {
+        ErrorClass::Ambiguous => SendError::new(ErrorClass::Upstream { retry_after: None }, error.message),
+        _ => error,
+    };
+    let answer = exchange(request).await.map_err(certain)?;
+    let body: Value = answer.json().unwrap_or_default();
+    match body["id"].as_str() {
+        Some(id) if answer.status < 300 => Ok(id.to_owned()),
+        _ => Err(certain(refused(&answer, &body))),
+    }
+}
+
+struct Call {
+    fields: Fields,
+    /// A file and the field whose `id` or `link` it becomes.
+    file: Option<(&'static str, Attached)>,
+}
+
+fn prepare(message: Outgoing) -> Result<Call, SendError> {
+    let mut call = Call { file: None, fields: fields([("messaging_product", "whatsapp".into())]) };
+    match &message.to {
+        // Without `+` the country code of the sending number may be put in front.
+        Recipient::Phone(digits) => {
+            call.fields.insert("recipient_type".into(), "individual".into());
+            call.fields.insert("to".into(), format!("+{digits}").into());
+        }
+        // In `to` it would be accepted and never arrive.
+        Recipient::Bsuid(id) => {
+            call.fields.insert("recipient_type".into(), "individual".into());
+            call.fields.insert("recipient".into(), id.as_str().into());
+        }
+        other => {
+            call.fields.insert("recipient_type".into(), "group".into());
+            call.fields.insert("to".into(), other.id().into());
+        }
+    }
+    // Comes back with each status of the message.
+    call.fields.insert("biz_opaque_callback_data".into(), message.id.to_string().into());
+    let options = message.body.options;
+    if let Some(id) = options.reply_to {
+        call.fields.insert("context".into(), json!({ "message_id": id }));
+    }
+    let kind = message.body.content.kind();
+    match message.body.content {
+        Content::Text { text } => call.object("text", fields([("body", text.into())])),
+        Content::Link { url, caption, preview, .. } => {
+            let text = caption.map_or_else(|| url.clone(), |caption| format!("{caption}\n{url}"));
+            call.object("text", fields([("body", text.into()), ("preview_url", preview.unwrap_or(true).into())]));
+        }
+        Content::Image(media) => call.media("image", media, message.file)?,
+        Content::Video(media) => call.media("video", media, message.file)?,
+        Content::Audio(media) | Content::Voice(media) => call.media("audio", media, message.file)?,
+        Content::Sticker(media) => call.media("sticker", media, message.file)?,
+        Content::File(media) => call.media("document", media, message.file)?,
+        Content::Location { latitude, longitude, name, address } => {
+            let mut place = fields([("latitude", latitude.into()), ("longitude", longitude.into())]);
+            maybe(&mut place, "name", name);
+            maybe(&mut place, "address", address);
+            call.object("location", place);
+        }
+        Content::Contact { contacts } => {
+            call.fields.insert("type".into(), "contacts".into());
+            call.fields.insert("contacts".into(), contacts.iter().map(card).collect());
+        }
+        Content::Reaction { message, emoji, .. } => {
+            call.object("reaction", fields([("message_id", message.into()), ("emoji", emoji.into())]));
+        }
+        Content::Template { name, language, mut components, variables } => {
+            let Some(language) = language else {
+                let message = "meta sends a template only with its `language`, such as `en_US`";
+                return Err(SendError::new(ErrorClass::Invalid, message));
+            };
+            components.extend(body_of(&variables));
+            let mut template = fields([("name", name.into()), ("language", json!({ "code": language }))]);
+            if !components.is_empty() {
+                template.insert("components".into(), components.into());
+            }
+            call.object("template", template);
+        }
+        Content::Poll { .. } => {
+            return Err(SendError::new(ErrorClass::Unsupported, format!("meta has no messages of kind `{kind}`")));
+        }
+    }
+    call.fields.extend(options.extra);
+    Ok(call)
+}
+
+impl Call {
+    fn object(&mut self, kind: &str, object: Fields) {
+        self.fields.insert("type".into(), kind.into());
+        self.fields.insert(kind.into(), object.into());
+    }
+
+    fn media(&mut self, kind: &'static str, media: Media, file: Option<Attached>) -> Result<(), SendError> {
+        let file = attached(file)?;
+        let mut object = Fields::new();
+        maybe(&mut object, "caption", media.caption);
+        if kind == "document" {
+            object.insert("filename".into(), file.name.as_str().into());
+        }
+        self.object(kind, object);
+        self.file = Some((kind, file));
+        Ok(())
+    }
+}
+
+/// Variables as the parameters of a template's body: numbered ones in their order, others by name.
+fn body_of(variables: &Fields) -> Option<Value> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut numbered: Vec<(u32, &Value)> =
+        variables.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value))).collect();
+    let parameters: Vec<Value> = if numbered.len() == variables.len() {
+        numbered.sort_by_key(|(number, _)| *number);
+        numbered.into_iter().map(|(_, value)| json!({ "type": "text", "text": text(value) })).collect()
+    } else {
+        let named = |(name, value): (&String, &Value)| {
+            json!({ "type": "text", "parameter_name": name, "text": text(value) })
+        };
+        variables.iter().map(named).collect()
+    };
+    (!parameters.is_empty()).then(|| json!({ "type": "body", "parameters": parameters }))
+}
+
+fn card(contact: &Contact) -> Value {
+    let name = contact.name.trim();
+    let first = name.split_whitespace().next().unwrap_or(name);
+    let mut card = fields([
+        ("name", json!({ "formatted_name": name, "first_name": first })),
+        ("phones", json!([{ "phone": contact.phone, "type": "CELL", "wa_id": contact.digits() }])),
+    ]);
+    maybe(&mut card, "org", contact.organization.as_ref().map(|company| json!({ "company": company })));
+    card.into()
+}
+
+fn read(answer: &Answer) -> Result<Receipt, SendError> {
+    let body: Value = answer.json().unwrap_or_default();
+    if let (200..=299, Some(id)) = (answer.status, body["messages"][0]["id"].as_str()) {
+        // Taken, and no more: whether it arrives is told by events.
+        return Ok(Receipt { state: MessageState::Accepted, provider_id: Some(id.into()), degraded: Vec::new() });
+    }
+    Err(refused(answer, &body))
+}
+
+fn refused(answer: &Answer, body: &Value) -> SendError {
+    let error = &body["error"];
+    // The code decides, not the status.
+    let class = match error["code"].as_i64() {
+        Some(code) => classify_code(code, answer.retry_after),
+        None => answer.class(),
+    };
+    let said = [&error["message"], &error["error_data"]["details"]].map(|text| text.as_str().unwrap_or_default());
+    answer.refusal("meta", class, said.join(" ").trim())
+}

@@ -1,0 +1,58 @@
+//! What Meta's error codes mean; its resellers pass them on.
+//!
+//! From Meta's page on error codes (September 2026). The older list of the on-premises server is
+//! still referred to by resellers.
+
+use std::time::Duration;
+
+use crate::model::delivery::{ErrorClass, Scope};
+
+/// The class of a code.
+pub fn classify_code(code: i64, retry_after: Option<Duration>) -> ErrorClass {
+    let limited = |wait: u64, scope: Scope| ErrorClass::RateLimited {
+        retry_after: retry_after.or(Some(Duration::from_secs(wait))),
+        scope,
+    };
+    let upstream = |wait: u64| ErrorClass::Upstream { retry_after: retry_after.or(Some(Duration::from_secs(wait))) };
+    match code {
+        // Token invalid, expired, missing; permission; account restricted or locked; number deleted
+        // or not registered; display name: a person has to act on the account.
+        0 | 190 | 3 | 10 | 200..=299 | 131005 | 368 | 131031 | 33 | 131045 | 133010 | 131037 => ErrorClass::Auth,
+        // Payment; terms; a number that has to win back its quality.
+        131042 | 134011 | 131048 | 131064 | 133016 => ErrorClass::Quota,
+        1 | 2 | 131000 | 131016 | 133004 => upstream(0),
+        // Maintenance takes minutes.
+        131057 | 2494100 => upstream(300),
+        4 | 80007 => limited(300, Scope::Account),
+        130429 | 429 => limited(1, Scope::Account),
+        // One message in 6 seconds to one person.
+        131056 => limited(6, Scope::Recipient),
+        // How much marketing a person gets in a day, from anybody.
+        131049 => limited(86_400, Scope::Recipient),
+        // A template that is paused, or a flow that is throttled, comes back by itself.
+        132015 | 132069 => limited(3_600, Scope::Recipient),
+        // 471: the older list's spam limit.
+        471 => limited(3_600, Scope::Account),
+        131047 | 470 => ErrorClass::WindowClosed,
+        131052 | 131053 => ErrorClass::MediaRejected,
+        // Nobody there; blocked; taking part in an experiment; opted out; the sender itself; a
+        // country that is not allowed.
+        131021 | 131026 | 130403 | 130472 | 131050 | 130497 | 1013 => ErrorClass::RecipientInvalid,
+        _ => ErrorClass::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_that_talks_too_fast_holds_up_nobody_else() {
+        let class = classify_code(131_056, None);
+        assert_eq!(
+            class,
+            ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(6)), scope: Scope::Recipient }
+        );
+        assert_eq!(class.retry_after(), Some(Duration::from_secs(6)));
+    }
+}

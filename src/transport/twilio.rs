@@ -1,0 +1,184 @@
+//! Twilio's WhatsApp channel: a reseller of Meta's API with its own, form-encoded one.
+//!
+//! Facts are from Twilio's OpenAPI file (`twilio_api_v2010`), its pages on WhatsApp media and its
+//! list of error codes.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use super::answer::{Answer, exchange};
+use super::wire::{Header, Wire, attached, basic, segment};
+use super::{Outgoing, Sending, Transport};
+use crate::model::capability::{Capabilities, Intake, Kind};
+use crate::model::delivery::{ErrorClass, MessageState, Receipt, Scope, SendError};
+use crate::model::message::Content;
+use crate::secret::Secret;
+
+const CAPABILITIES: Capabilities = Capabilities {
+    kinds: &[
+        Kind::new("text", &[]),
+        Kind::media("image", &["caption"], Intake::URL.up_to(5_000_000).of(&["image/jpeg", "image/png", "image/webp"])),
+        Kind::media("file", &[], Intake::URL.up_to(16_000_000)),
+        Kind::media("video", &["caption"], Intake::URL.up_to(16_000_000).of(&["video/mp4", "video/3gpp"])),
+        Kind::media("audio", &[], Intake::URL.up_to(16_000_000)),
+        Kind::new("location", &["name"]),
+        Kind::new("template", &["variables"]),
+    ],
+    addresses: &["phone"],
+    cards: false,
+    in_flight: 16,
+    max_text: Some(1600),
+    max_caption: Some(1600),
+    window: true,
+};
+
+/// Who sends: a number, or a service that chooses one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// International digits.
+    Number(String),
+    /// A Messaging Service's id, `MG...`.
+    Service(String),
+}
+
+/// What an account of this transport is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TwilioOptions {
+    /// Base address.
+    pub url: url::Url,
+    /// `AC...`.
+    pub account_sid: String,
+    /// The token.
+    pub auth_token: Secret,
+    /// Who sends.
+    pub from: Sender,
+    /// For one request.
+    pub timeout: Duration,
+}
+
+/// The adapter.
+pub struct Twilio {
+    wire: Wire,
+    path: String,
+    from: Sender,
+}
+
+impl Twilio {
+    /// What it can do, whatever its options.
+    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+
+    /// For one account.
+    ///
+    /// # Errors
+    /// When the credentials cannot be sent in a header.
+    pub fn new(options: &TwilioOptions, client: reqwest::Client) -> Result<Self, String> {
+        let credentials = basic(&format!("{}:{}", options.account_sid, options.auth_token.reveal()));
+        let headers = [("authorization", Header::Made(credentials))];
+        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        let path = format!("2010-04-01/Accounts/{}/Messages.json", segment(&options.account_sid));
+        Ok(Self { wire, path, from: options.from.clone() })
+    }
+}
+
+impl Transport for Twilio {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn send(&self, message: Outgoing) -> Sending {
+        let (wire, path, from) = (self.wire.clone(), self.path.clone(), self.from.clone());
+        Box::pin(async move {
+            let form = prepare(message, from)?;
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+            let request = wire.request(Method::POST, &path);
+            let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+            read(&exchange(request).await?)
+        })
+    }
+}
+
+fn prepare(message: Outgoing, from: Sender) -> Result<Vec<(String, String)>, SendError> {
+    let mut form: Vec<(String, String)> = Vec::new();
+    let mut field = |name: &str, value: String| form.push((name.into(), value));
+    field("To", format!("whatsapp:+{}", message.to.id()));
+    match from {
+        Sender::Number(digits) => field("From", format!("whatsapp:+{digits}")),
+        Sender::Service(id) => field("MessagingServiceSid", id),
+    }
+    let kind = message.body.content.kind();
+    match message.body.content {
+        Content::Text { text } => field("Body", text),
+        // Of several media WhatsApp takes only the first.
+        Content::Image(media) | Content::Video(media) | Content::File(media) | Content::Audio(media) => {
+            if let Some(caption) = media.caption {
+                field("Body", caption);
+            }
+            field("MediaUrl", attached(message.file)?.url().unwrap_or_default().to_owned());
+        }
+        Content::Location { latitude, longitude, name, .. } => {
+            let place = format!("geo:{latitude},{longitude}");
+            let label = name.unwrap_or_else(|| format!("{latitude}, {longitude}")).replace('|', " ");
+            field("PersistentAction", format!("{place}|{label}"));
+            field("Body", label);
+        }
+        Content::Template { name, variables, .. } => {
+            field("ContentSid", name);
+            if !variables.is_empty() {
+                field("ContentVariables", Value::Object(variables).to_string());
+            }
+        }
+        _ => return Err(SendError::new(ErrorClass::Unsupported, format!("twilio has no messages of kind `{kind}`"))),
+    }
+    for (name, value) in message.body.options.extra {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        // A raw field takes the place of one of ours.
+        form.retain(|(ours, _)| *ours != name);
+        form.push((name, text));
+    }
+    Ok(form)
+}
+
+fn read(answer: &Answer) -> Result<Receipt, SendError> {
+    let body: Value = answer.json().unwrap_or_default();
+    let number = |field: &str| body[field].as_i64().or_else(|| body[field].as_str()?.parse().ok());
+    let said = [&body["error_message"], &body["message"]].into_iter().find_map(Value::as_str).unwrap_or_default();
+    if let (200 | 201, Some(id)) = (answer.status, body["sid"].as_str()) {
+        let state = match body["status"].as_str() {
+            Some("failed" | "undelivered" | "canceled") => {
+                let class = number("error_code").map_or(ErrorClass::Invalid, |code| classify(code, answer));
+                return Err(answer.refusal("twilio", class, said));
+            }
+            Some("sent") => MessageState::Sent,
+            Some("delivered") => MessageState::Delivered,
+            Some("read") => MessageState::Read,
+            _ => MessageState::Accepted,
+        };
+        return Ok(Receipt { state, provider_id: Some(id.to_owned()), degraded: Vec::new() });
+    }
+    let class = match number("code") {
+        Some(code) => classify(code, answer),
+        None => answer.class(),
+    };
+    Err(answer.refusal("twilio", class, said))
+}
+
+fn classify(code: i64, answer: &Answer) -> ErrorClass {
+    let limited = |wait: u64| ErrorClass::RateLimited {
+        retry_after: answer.retry_after.or(Some(Duration::from_secs(wait))),
+        scope: Scope::Account,
+    };
+    match code {
+        63016 => ErrorClass::WindowClosed,
+        63018 | 63017 => limited(1),
+        // The queue in front of the number is full.
+        21611 | 30001 => limited(60),
+        // The account's messages of the day are used up.
+        63038 => ErrorClass::Quota,
+        63003 | 63024 => ErrorClass::RecipientInvalid,
+        63012 | 63021 => ErrorClass::Upstream { retry_after: answer.retry_after },
+        _ => answer.class(),
+    }
+}

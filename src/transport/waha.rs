@@ -1,0 +1,360 @@
+//! WAHA (devlikeapro/waha, 2026.7.1): a self-hosted bridge whose engines differ in what they can.
+//!
+//! Facts are from its OpenAPI file and `content/docs/how-to/*`, `src/core/exceptions.ts`,
+//! `src/nestjs/AllExceptionsFilter.ts`; where it may have sent in spite of an error, from its
+//! issues 1225 and 2054.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, exchange};
+use super::wire::{Fields, Header, Wire, attached, fields, maybe};
+use super::{Attached, Outgoing, Sending, Transport};
+use crate::model::capability::{Capabilities, Intake, Kind};
+use crate::model::delivery::{Degraded, ErrorClass, MessageState, Receipt, SendError};
+use crate::model::message::{Contact, Content};
+use crate::model::recipient::Recipient;
+use crate::secret::Secret;
+
+/// It publishes no limit; a file inside a request is held in memory whole, here and there.
+const INLINE: u64 = 16_000_000;
+pub(super) const FILE: Intake = Intake::ANY.inline(INLINE).typed();
+
+const TEXT: Kind = Kind::new("text", &["reply_to", "mentions"]);
+const IMAGE: Kind = Kind::media("image", &["caption", "name", "reply_to"], FILE);
+const DOCUMENT: Kind = Kind::media("file", &["caption", "name", "reply_to"], FILE);
+const VIDEO: Kind = Kind::media("video", &["caption", "name", "note", "reply_to"], FILE);
+const VOICE: Kind = Kind::media("voice", &["name", "reply_to"], FILE);
+const LOCATION: Kind = Kind::new("location", &["name", "reply_to"]);
+const CONTACT: Kind = Kind::new("contact", &["several", "organization", "reply_to"]);
+const POLL: Kind = Kind::new("poll", &["max_answers", "reply_to"]);
+const REACTION: Kind = Kind::new("reaction", &[]);
+
+/// Of the engines that make cards.
+const CARDS: Capabilities = Capabilities {
+    kinds: &[
+        TEXT,
+        Kind::new(
+            "link",
+            &["caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to", "mentions"],
+        ),
+        IMAGE, DOCUMENT, VIDEO, VOICE, LOCATION, CONTACT, POLL, REACTION,
+    ],
+    addresses: &["phone", "group", "newsletter", "lid"],
+    cards: true,
+    in_flight: 8,
+    max_text: None,
+    max_caption: None,
+    window: false,
+};
+
+/// Of the engine that only drives WhatsApp's own page.
+const PLAIN: Capabilities = Capabilities {
+    kinds: &[
+        TEXT,
+        Kind::new("link", &["caption", "high_quality", "preview", "reply_to", "mentions"]),
+        IMAGE, DOCUMENT, VIDEO, VOICE, LOCATION, CONTACT, POLL, REACTION,
+    ],
+    cards: false,
+    ..CARDS
+};
+
+/// What drives WhatsApp inside WAHA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A browser with WhatsApp's own page.
+    Webjs,
+    /// A client in JavaScript.
+    Noweb,
+    /// A client in Go.
+    Gows,
+}
+
+impl Engine {
+    /// Reads `webjs`, `noweb` or `gows`.
+    ///
+    /// # Errors
+    /// A sentence with what there is.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word.to_ascii_lowercase().as_str() {
+            "webjs" => Ok(Self::Webjs),
+            "noweb" => Ok(Self::Noweb),
+            "gows" => Ok(Self::Gows),
+            other => Err(format!("`{other}` is none of `webjs`, `noweb`, `gows`")),
+        }
+    }
+
+    /// What the engine can do.
+    pub fn capabilities(self) -> &'static Capabilities {
+        match self {
+            Self::Webjs => &PLAIN,
+            Self::Noweb | Self::Gows => &CARDS,
+        }
+    }
+}
+
+/// What an account of this transport is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WahaOptions {
+    /// Base address.
+    pub url: url::Url,
+    /// The key, where one is set there.
+    pub api_key: Option<Secret>,
+    /// The session.
+    pub session: String,
+    /// Its engine.
+    pub engine: Engine,
+    /// For one request.
+    pub timeout: Duration,
+}
+
+/// The adapter.
+pub struct Waha {
+    wire: Wire,
+    session: String,
+    engine: Engine,
+}
+
+impl Waha {
+    /// For one account.
+    ///
+    /// # Errors
+    /// When the key cannot be sent in a header.
+    pub fn new(options: &WahaOptions, client: reqwest::Client) -> Result<Self, String> {
+        let key = options.api_key.as_ref().map(|key| ("x-api-key", Header::Secret(key)));
+        let headers: Vec<_> = key.into_iter().collect();
+        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        Ok(Self { wire, session: options.session.clone(), engine: options.engine })
+    }
+}
+
+impl Transport for Waha {
+    fn capabilities(&self) -> &'static Capabilities {
+        self.engine.capabilities()
+    }
+
+    fn send(&self, message: Outgoing) -> Sending {
+        let (wire, session, engine) = (self.wire.clone(), self.session.clone(), self.engine);
+        Box::pin(async move {
+            let mut call = prepare(message, session, engine)?;
+            if let Some(file) = &call.file {
+                call.fields.insert("file".into(), described(file).await?.into());
+            }
+            let mut receipt = read(&exchange(wire.json(call.method, call.path, call.fields)).await?, "waha")?;
+            receipt.degraded = call.degraded;
+            Ok(receipt)
+        })
+    }
+}
+
+struct Call {
+    method: Method,
+    path: &'static str,
+    fields: Fields,
+    file: Option<Attached>,
+    degraded: Vec<Degraded>,
+}
+
+/// The address as WAHA and its hosted sister write it.
+pub(super) fn chat(to: &Recipient) -> String {
+    match to {
+        Recipient::Phone(digits) => format!("{digits}@c.us"),
+        other => other.to_string(),
+    }
+}
+
+/// `{url | data, mimetype, filename}`.
+pub(super) async fn described(file: &Attached) -> Result<Fields, SendError> {
+    let mut described = fields([("mimetype", file.mime().into()), ("filename", file.name.as_str().into())]);
+    maybe(&mut described, "url", file.url());
+    maybe(&mut described, "data", file.base64().await?);
+    Ok(described)
+}
+
+/// A client's own id for a message: uppercase hexadecimal as WhatsApp's own are, the same for
+/// each try, so that phones may drop a second copy.
+fn own_id(message: &Outgoing) -> String {
+    let bytes = message.id.as_bytes();
+    // The part takes the place of a byte of time, which is the same for all parts.
+    format!("3EB0{}{:02X}", hex::encode_upper(&bytes[7..]), message.part & 0xff)
+}
+
+fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, SendError> {
+    let id = (engine != Engine::Webjs).then(|| own_id(&message));
+    let mut call = Call {
+        method: Method::POST,
+        path: "api/sendText",
+        fields: fields([("session", session.into()), ("chatId", chat(&message.to).into())]),
+        file: None,
+        degraded: Vec::new(),
+    };
+    let fields = &mut call.fields;
+    let options = message.body.options;
+    maybe(fields, "reply_to", options.reply_to);
+    let mentions = options.mentions;
+    let kind = message.body.content.kind();
+    match message.body.content {
+        Content::Text { text } => {
+            words(fields, text, &mentions);
+            maybe(fields, "id", id);
+        }
+        Content::Link { url, caption, title, description, thumbnail, high_quality, preview, .. } => {
+            // The text must hold the address of the card.
+            let text = caption.map_or_else(|| url.clone(), |caption| format!("{caption}\n{url}"));
+            match (title, description) {
+                (Some(title), Some(description)) if preview != Some(false) => {
+                    call.path = "api/send/link-custom-preview";
+                    let mut card = super::wire::fields([
+                        ("url", url.into()),
+                        ("title", title.into()),
+                        ("description", description.into()),
+                    ]);
+                    maybe(&mut card, "image", thumbnail.map(|url| json!({ "url": url })));
+                    fields.insert("text".into(), text.into());
+                    fields.insert("preview".into(), card.into());
+                }
+                (title, description) => {
+                    let given = [("title", title.is_some()), ("description", description.is_some())];
+                    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+                        let action = "left out: a card needs a title and a description".into();
+                        call.degraded.push(Degraded { field: field.into(), action });
+                    }
+                    words(fields, text, &mentions);
+                    fields.insert("linkPreview".into(), preview.unwrap_or(true).into());
+                    maybe(fields, "id", id);
+                }
+            }
+            maybe(fields, "linkPreviewHighQuality", high_quality);
+        }
+        Content::Location { latitude, longitude, name, .. } => {
+            call.path = "api/sendLocation";
+            fields.insert("latitude".into(), latitude.into());
+            fields.insert("longitude".into(), longitude.into());
+            // Required there.
+            fields.insert("title".into(), name.unwrap_or_else(|| format!("{latitude}, {longitude}")).into());
+            maybe(fields, "id", id);
+        }
+        Content::Contact { contacts } => {
+            call.path = "api/sendContactVcard";
+            let cards = contacts.iter().map(card).collect::<Vec<_>>();
+            fields.insert("contacts".into(), cards.into());
+            maybe(fields, "id", id);
+        }
+        Content::Poll { question, options, max_answers } => {
+            call.path = "api/sendPoll";
+            let poll = json!({ "name": question, "options": options, "multipleAnswers": max_answers > 1 });
+            fields.insert("poll".into(), poll);
+            maybe(fields, "id", id);
+        }
+        Content::Reaction { message, emoji, .. } => {
+            (call.method, call.path) = (Method::PUT, "api/reaction");
+            // The message's own id names its chat.
+            fields.remove("chatId");
+            fields.insert("messageId".into(), message.into());
+            fields.insert("reaction".into(), emoji.into());
+        }
+        Content::Image(media) => call.media("api/sendImage", media, message.file)?,
+        Content::File(media) => call.media("api/sendFile", media, message.file)?,
+        Content::Video(media) => {
+            maybe(fields, "asNote", media.note);
+            // What is not in WhatsApp's own format is converted there.
+            fields.insert("convert".into(), true.into());
+            call.media("api/sendVideo", media, message.file)?;
+        }
+        Content::Voice(media) => {
+            fields.insert("convert".into(), true.into());
+            call.media("api/sendVoice", media, message.file)?;
+        }
+        _ => return Err(SendError::new(ErrorClass::Unsupported, format!("waha has no messages of kind `{kind}`"))),
+    }
+    call.fields.extend(options.extra);
+    Ok(call)
+}
+
+impl Call {
+    fn media(
+        &mut self,
+        path: &'static str,
+        media: crate::model::message::Media,
+        file: Option<Attached>,
+    ) -> Result<(), SendError> {
+        self.path = path;
+        self.file = Some(attached(file)?);
+        maybe(&mut self.fields, "caption", media.caption);
+        Ok(())
+    }
+}
+
+/// Text with its mentions, each of which must also stand in the text.
+fn words(fields: &mut Fields, mut text: String, mentions: &[String]) {
+    let mut named = Vec::new();
+    for mention in mentions {
+        let digits = mention.trim_start_matches('+');
+        if mention == "everyone" {
+            named.push("all".to_owned());
+            continue;
+        }
+        named.push(format!("{digits}@c.us"));
+        if !text.contains(&format!("@{digits}")) {
+            text.push_str(&format!(" @{digits}"));
+        }
+    }
+    fields.insert("text".into(), text.into());
+    if !named.is_empty() {
+        fields.insert("mentions".into(), named.into());
+    }
+}
+
+fn card(contact: &Contact) -> Value {
+    // The schema calls `vcard` required beside the fields it is made of, with null as default.
+    let mut card = fields([
+        ("fullName", contact.name.as_str().into()),
+        ("phoneNumber", contact.phone.as_str().into()),
+        ("whatsappId", contact.digits().into()),
+    ]);
+    maybe(&mut card, "organization", contact.organization.as_deref());
+    card.into()
+}
+
+/// The id of a message object, in the places where engines put it.
+pub(super) fn provider_id(body: &Value) -> Option<String> {
+    let places = [
+        &body["id"]["_serialized"],
+        &body["id"],
+        &body["_data"]["id"]["_serialized"],
+        &body["key"]["id"],
+        &body["job_id"],
+    ];
+    places.into_iter().find_map(Value::as_str).map(str::to_owned)
+}
+
+fn read(answer: &Answer, gateway: &str) -> Result<Receipt, SendError> {
+    let body: Value = answer.json().unwrap_or_default();
+    if matches!(answer.status, 200 | 201) && body.is_object() && body.get("exception").is_none() {
+        // Taken by the engine; with its link to WhatsApp dead it says the same.
+        let state = match body["ack"].as_i64() {
+            Some(1) => MessageState::Sent,
+            Some(2) => MessageState::Delivered,
+            Some(3 | 4) => MessageState::Read,
+            _ => MessageState::Accepted,
+        };
+        return Ok(Receipt { state, provider_id: provider_id(&body), degraded: Vec::new() });
+    }
+    // A reaction is answered by little more than a yes.
+    let said = [&body["message"], &body["exception"]["message"], &body["error"]].into_iter().find_map(Value::as_str);
+    let class = match answer.status {
+        422 if body.get("expected").is_some() => ErrorClass::NotConnected,
+        422 => ErrorClass::Unsupported,
+        404 if body.is_object() && is_about_file(said) => ErrorClass::MediaRejected,
+        // The session is not there: the account's settings are wrong, not the message.
+        404 if body.is_object() => ErrorClass::Auth,
+        _ => answer.class(),
+    };
+    Err(answer.refusal(gateway, class, said.unwrap_or_default()))
+}
+
+fn is_about_file(said: Option<&str>) -> bool {
+    said.is_some_and(|said| ["file", "media", "url"].iter().any(|word| said.to_ascii_lowercase().contains(word)))
+}

@@ -1,0 +1,191 @@
+//! Wawp: a hosted service whose objects are WAHA's.
+//!
+//! Facts are from api.wawp.net/en/docs/v2/send/*, its node for n8n and its Python client. It takes
+//! the credentials in four ways; in the JSON body is the documented one.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::answer::{Answer, exchange};
+use super::waha::{FILE, chat, described, provider_id};
+use super::wire::{Fields, Wire, attached, fields, maybe};
+use super::{Attached, Outgoing, Sending, Transport};
+use crate::model::capability::{Capabilities, Intake, Kind};
+use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::message::Content;
+use crate::secret::Secret;
+
+const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png"]);
+
+const CAPABILITIES: Capabilities = Capabilities {
+    kinds: &[
+        Kind::new("text", &["reply_to"]),
+        Kind::new("link", &["caption", "title", "description", "thumbnail", "high_quality", "reply_to"]),
+        Kind::media("image", &["caption", "name", "reply_to"], PICTURE),
+        Kind::media("file", &["name"], FILE),
+        Kind::media("video", &["name", "note"], FILE),
+        Kind::media("voice", &["name"], FILE),
+        Kind::new("location", &["name"]),
+        Kind::new("poll", &["max_answers"]),
+    ],
+    addresses: &["phone", "group", "newsletter", "lid"],
+    cards: true,
+    in_flight: 8,
+    max_text: Some(4096),
+    max_caption: None,
+    window: false,
+};
+
+/// What an account of this transport is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WawpOptions {
+    /// Base address, without `/v2`.
+    pub url: url::Url,
+    /// The instance.
+    pub instance_id: String,
+    /// The token.
+    pub access_token: Secret,
+    /// For one request.
+    pub timeout: Duration,
+}
+
+/// The adapter.
+pub struct Wawp {
+    wire: Wire,
+    instance: String,
+    token: Secret,
+}
+
+impl Wawp {
+    /// What it can do, whatever its options.
+    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+
+    /// For one account.
+    ///
+    /// # Errors
+    /// When no request could be written.
+    pub fn new(options: &WawpOptions, client: reqwest::Client) -> Result<Self, String> {
+        let wire = Wire::new(client, &options.url, options.timeout, &[])?;
+        Ok(Self { wire, instance: options.instance_id.clone(), token: options.access_token.clone() })
+    }
+}
+
+impl Transport for Wawp {
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn send(&self, message: Outgoing) -> Sending {
+        let (wire, instance, token) = (self.wire.clone(), self.instance.clone(), self.token.clone());
+        Box::pin(async move {
+            let (path, mut fields, file) = prepare(message)?;
+            if let Some(file) = &file {
+                fields.insert("file".into(), described(file).await?.into());
+            }
+            // Last, so that nothing in `extra` can take their place.
+            fields.insert("instance_id".into(), instance.into());
+            fields.insert("access_token".into(), token.reveal().into());
+            read(&exchange(wire.post(path, fields)).await?, &token)
+        })
+    }
+}
+
+fn prepare(message: Outgoing) -> Result<(&'static str, Fields, Option<Attached>), SendError> {
+    let mut fields = fields([("chatId", chat(&message.to).into())]);
+    let options = message.body.options;
+    maybe(&mut fields, "reply_to", options.reply_to);
+    let kind = message.body.content.kind();
+    let mut file = None;
+    let path = match message.body.content {
+        Content::Text { text } => {
+            // Here it is called `message`, beside a link `text`.
+            fields.insert("message".into(), text.into());
+            "v2/send/text"
+        }
+        Content::Link { url, caption, title, description, thumbnail, high_quality, .. } => {
+            fields.insert("url".into(), url.into());
+            maybe(&mut fields, "text", caption);
+            maybe(&mut fields, "thumbnail", thumbnail);
+            maybe(&mut fields, "title", title);
+            maybe(&mut fields, "description", description);
+            maybe(&mut fields, "linkPreviewHighQuality", high_quality);
+            "v2/send/link-preview"
+        }
+        Content::Image(media) => {
+            file = Some(attached(message.file)?);
+            // Marked as required; clients send one blank for none.
+            fields.insert("caption".into(), media.caption.unwrap_or_else(|| " ".into()).into());
+            "v2/send/image"
+        }
+        Content::File(_) => {
+            file = Some(attached(message.file)?);
+            "v2/send/pdf"
+        }
+        Content::Video(media) => {
+            file = Some(attached(message.file)?);
+            // Clients write these as words.
+            fields.insert("convert".into(), "true".into());
+            fields.insert("asNote".into(), media.note.unwrap_or(false).to_string().into());
+            "v2/send/video"
+        }
+        Content::Voice(_) => {
+            file = Some(attached(message.file)?);
+            fields.insert("convert".into(), "true".into());
+            "v2/send/voice"
+        }
+        Content::Location { latitude, longitude, name, .. } => {
+            fields.insert("latitude".into(), latitude.into());
+            fields.insert("longitude".into(), longitude.into());
+            maybe(&mut fields, "title", name);
+            "v2/send/location"
+        }
+        Content::Poll { question, options, max_answers } => {
+            fields.insert("name".into(), question.into());
+            fields.insert("options".into(), options.into());
+            fields.insert("multipleAnswers".into(), (max_answers > 1).into());
+            "v2/send/poll"
+        }
+        _ => return Err(SendError::new(ErrorClass::Unsupported, format!("wawp has no messages of kind `{kind}`"))),
+    };
+    fields.extend(options.extra);
+    Ok((path, fields, file))
+}
+
+fn read(answer: &Answer, token: &Secret) -> Result<Receipt, SendError> {
+    let body: Value = answer.json().unwrap_or_default();
+    let waiting = matches!(body["status"].as_str(), Some("queued" | "accepted" | "pending" | "scheduled"));
+    let id = provider_id(&body);
+    if (200..300).contains(&answer.status) && (id.is_some() || waiting) {
+        let state = match body["ack"].as_i64() {
+            Some(1) => MessageState::Sent,
+            Some(2) => MessageState::Delivered,
+            Some(3 | 4) => MessageState::Read,
+            _ => MessageState::Accepted,
+        };
+        return Ok(Receipt { state, provider_id: id, degraded: Vec::new() });
+    }
+    let code = [&body["code"], &body["error"]].into_iter().find_map(Value::as_str).unwrap_or_default();
+    // An error may come with status 200 and its own inside.
+    let status = match answer.status {
+        200..=299 => body["data"]["status"].as_u64().or(body["status"].as_u64()).unwrap_or(u64::from(answer.status)),
+        status => u64::from(status),
+    };
+    let class = match (status, code) {
+        (_, "missing_param") => ErrorClass::Invalid,
+        (_, "quota_reached") => ErrorClass::Quota,
+        // The instance is stopped or unknown.
+        (_, "invalid_session") => ErrorClass::NotConnected,
+        (_, "wawp_upstream_error") => ErrorClass::Ambiguous,
+        (_, code) if code.contains("token") => ErrorClass::Auth,
+        (status, _) if body.is_object() => {
+            Answer { status: status as u16, retry_after: answer.retry_after, body: answer.body.clone() }.class()
+        }
+        _ => answer.class(),
+    };
+    let said = body["message"].as_str().unwrap_or_default();
+    let said = format!("{code}: {said}");
+    // An answer may repeat the request, and the token is in the request's body.
+    let said = said.trim_matches([':', ' ']).replace(token.reveal(), "***");
+    Err(answer.refusal("wawp", class, &said))
+}

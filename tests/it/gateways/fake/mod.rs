@@ -1,0 +1,173 @@
+//! Fakes of gateways over real HTTP, as strict as their documentation allows: a field, type,
+//! header or content type that the gateway does not know is a fault. Each is written from the
+//! gateway's documentation and source alone, never from the adapter that it tests.
+
+pub mod evolution;
+pub mod express_chat;
+pub mod gowa;
+pub mod meta;
+pub mod strict;
+pub mod twilio;
+pub mod wapim;
+pub mod waha;
+pub mod wawp;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::Response;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+pub use strict::{Checked, Got};
+
+/// One gateway as the tests know it.
+#[derive(Clone, Copy)]
+pub struct Dialect {
+    /// The word for its transport.
+    pub name: &'static str,
+    /// The account's own keys in `postrider.yaml` besides `transport` and `url`, as lines of YAML
+    /// without indentation.
+    pub settings: &'static str,
+    /// Credentials in it that must never be seen anywhere else.
+    pub secrets: &'static [&'static str],
+    /// Checks a request to the last field and answers it.
+    pub check: fn(&Got) -> Checked,
+}
+
+/// All of them.
+pub const ALL: [Dialect; 8] = [
+    gowa::DIALECT,
+    wapim::DIALECT,
+    wawp::DIALECT,
+    express_chat::DIALECT,
+    waha::DIALECT,
+    meta::DIALECT,
+    evolution::DIALECT,
+    twilio::DIALECT,
+];
+
+/// How a fake answers when it does not answer as the gateway would.
+#[derive(Clone)]
+pub enum Mood {
+    /// As the gateway would.
+    Strict,
+    /// A status with headers and a body.
+    Says(u16, Vec<(&'static str, String)>, Bytes),
+    /// Takes the request and says nothing for so long.
+    Hangs(Duration),
+    /// Begins an answer and breaks the connection.
+    Breaks,
+}
+
+/// A fake that runs.
+#[derive(Clone)]
+pub struct Fake {
+    pub address: SocketAddr,
+    pub dialect: Dialect,
+    got: Arc<Mutex<Vec<Got>>>,
+    faults: Arc<Mutex<Vec<String>>>,
+    mood: Arc<Mutex<Mood>>,
+}
+
+impl Fake {
+    /// One that answers as its gateway would.
+    pub async fn start(dialect: Dialect) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mood = Arc::new(Mutex::new(Mood::Strict));
+        let fake = Self { address, dialect, got: Arc::default(), faults: Arc::default(), mood };
+        let router = Router::new().fallback(answer).with_state(fake.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        fake
+    }
+
+    /// Answers differently from now on.
+    pub fn is(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// All requests since this was last asked.
+    pub fn take(&self) -> Vec<Got> {
+        std::mem::take(&mut self.got.lock().unwrap())
+    }
+
+    /// What was wrong with requests so far.
+    pub fn faults(&self) -> Vec<String> {
+        self.faults.lock().unwrap().clone()
+    }
+
+    /// `postrider.yaml` with one account, `main`, that uses it; `more` are further lines of the
+    /// account.
+    pub fn settings(&self, more: &str) -> String {
+        let mut text = format!(
+            "accounts:\n  main:\n    transport: {}\n    url: http://{}\n",
+            self.dialect.name, self.address
+        );
+        for line in self.dialect.settings.lines().chain(more.lines()) {
+            text.push_str(&format!("    {line}\n"));
+        }
+        text
+    }
+}
+
+async fn answer(State(fake): State<Fake>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let got = Got {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().map(str::to_owned),
+        headers: head.headers,
+        body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
+    };
+    fake.got.lock().unwrap().push(got.clone());
+    let mood = fake.mood.lock().unwrap().clone();
+    let respond = |status: u16, body: Body| Response::builder().status(status).body(body).unwrap();
+    match mood {
+        Mood::Says(status, headers, body) => {
+            let mut response = respond(status, Body::from(body));
+            for (name, value) in headers {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+            response
+        }
+        Mood::Hangs(span) => {
+            tokio::time::sleep(span).await;
+            respond(200, Body::empty())
+        }
+        // The beginning of an answer is on the wire when the connection's task ends.
+        Mood::Breaks => {
+            let half: [Result<Bytes, std::io::Error>; 2] =
+                [Ok(Bytes::from_static(b"{\"half\":")), Err(std::io::Error::other("broken off"))];
+            respond(200, Body::from_stream(Halves(half.into())))
+        }
+        Mood::Strict => {
+            let (status, body) = (fake.dialect.check)(&got).unwrap_or_else(|fault| {
+                let fault = format!("{} {} {}: {fault}", fake.dialect.name, got.method, got.path);
+                fake.faults.lock().unwrap().push(fault);
+                (400, Value::Null)
+            });
+            let mut response = respond(status, Body::from(body.to_string()));
+            response.headers_mut().insert("content-type", "application/json; charset=utf-8".parse().unwrap());
+            response
+        }
+    }
+}
+
+/// The pieces of a body that breaks off.
+struct Halves(std::collections::VecDeque<Result<Bytes, std::io::Error>>);
+
+impl futures_core::Stream for Halves {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(self.0.pop_front())
+    }
+}

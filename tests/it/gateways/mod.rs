@@ -1,0 +1,71 @@
+//! Every gateway over real HTTP: the exact requests, the refusals, what errors mean.
+
+pub mod fake;
+mod golden;
+mod media;
+
+use serde_json::{Value, json};
+
+use crate::support::engine::House;
+use crate::support::until;
+use fake::{Dialect, Fake, Got};
+
+/// An engine with one account on a fake gateway, and files to send.
+pub struct Desk {
+    pub house: House,
+    pub fake: Fake,
+    pub media: std::net::SocketAddr,
+}
+
+/// A message that has come to rest, with the requests that it took.
+pub struct Outcome {
+    pub requests: Vec<Got>,
+    pub message: Value,
+}
+
+impl Desk {
+    /// For a dialect; `more` are further lines of the account.
+    pub async fn open(dialect: Dialect, more: &str) -> Self {
+        let (fake, media) = (Fake::start(dialect).await, media::start().await);
+        let settings = format!(
+            "public_url: https://hooks.example.com\nhttp: {{ allow: [\"{media}\"] }}\n{}",
+            fake.settings(&format!("pace: unlimited\n{more}"))
+        );
+        let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]).await;
+        for (name, bytes) in [
+            ("a.png", media::PNG),
+            ("a.jpg", media::JPEG),
+            ("a.webp", media::WEBP),
+            ("a.mp4", media::MP4),
+            ("a.ogg", media::OGG),
+            ("a.pdf", media::PDF),
+        ] {
+            let folder = house.folder.path().join("files");
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        Self { house, fake, media }
+    }
+
+    /// Sends one message and waits until it is out or refused.
+    pub async fn send(&self, wish: &Value) -> Outcome {
+        let text = wish.to_string().replace("MEDIA", &format!("http://{}", self.media));
+        let wish: Value = serde_json::from_str(&text).unwrap();
+        let (status, answer) = self.house.api(reqwest::Method::POST, "/messages", Some(wish)).await;
+        if status != 202 {
+            return Outcome { requests: Vec::new(), message: json!({ "state": "not taken", "why": answer["error"]["message"] }) };
+        }
+        let message = self.rest(answer["message"].as_str().unwrap()).await;
+        Outcome { requests: self.fake.take(), message }
+    }
+
+    /// A message when its attempt is over.
+    pub async fn rest(&self, id: &str) -> Value {
+        until("the end of the attempt", async || {
+            let message = self.house.get(&format!("/messages/{id}")).await;
+            let tried = message["attempts"].as_array().unwrap().last().is_some_and(|last| last["outcome"] != "open");
+            tried.then_some(message)
+        })
+        .await
+    }
+}
