@@ -171,9 +171,9 @@ fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings
         while let Some(name) = next {
             steps += 1;
             if *name == account.name || steps > accounts.len() {
-                findings.at(node, format!("the `fallback` of `{}` leads back to it", account.name)).hint(
-                    "messages would go round in circles; let the last account in the row have none",
-                );
+                findings
+                    .at(node, format!("the `fallback` of `{}` leads back to it", account.name))
+                    .hint("messages would go round in circles; let the last account in the row have none");
                 break;
             }
             next = find(name).and_then(|account| account.fallback.as_ref());

@@ -252,8 +252,13 @@ impl Keys<'_, '_> {
         let access_token = self.secret("access_token", "META_TOKEN");
         let phone_number_id = self.must("phone_number_id", "\"106540352242922\"");
         let version = |text: &str| {
-            let sound = text.strip_prefix('v').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
-            if sound { Ok(text.to_owned()) } else { Err(format!("`{text}` is no version; write one such as `{META_VERSION}`")) }
+            let sound =
+                text.strip_prefix('v').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+            if sound {
+                Ok(text.to_owned())
+            } else {
+                Err(format!("`{text}` is no version; write one such as `{META_VERSION}`"))
+            }
         };
         let version = self.fields.parsed("version", version, self.findings).unwrap_or(META_VERSION.into());
         let (url, timeout) = (self.url(Some("https://graph.facebook.com")), self.timeout(30));

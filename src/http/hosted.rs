@@ -16,8 +16,20 @@ use crate::outbox::served_type;
 /// Visitors that are no persons, by words in their names: WhatsApp and other chats look at a link
 /// when it is sent, scanners whenever they like.
 const CRAWLERS: [&str; 14] = [
-    "whatsapp/", "facebookexternalhit", "facebot", "telegrambot", "twitterbot", "slackbot", "discordbot", "linkedinbot",
-    "bot/", "bot;", "crawler", "spider", "preview", "headlesschrome",
+    "whatsapp/",
+    "facebookexternalhit",
+    "facebot",
+    "telegrambot",
+    "twitterbot",
+    "slackbot",
+    "discordbot",
+    "linkedinbot",
+    "bot/",
+    "bot;",
+    "crawler",
+    "spider",
+    "preview",
+    "headlesschrome",
 ];
 
 /// A file for a gateway that fetches.

@@ -107,8 +107,8 @@ impl Fit<'_> {
                 let each = contacts.iter().map(|contact| format!("{}: {}", contact.name, contact.phone));
                 (text(each.collect::<Vec<_>>().join("\n")), "sent as text")
             }
-            Content::Poll { question, options, .. } => {
-                let numbered = (1..).zip(options).map(|(number, option)| format!("{number}. {option}"));
+            Content::Poll { question, answers, .. } => {
+                let numbered = (1..).zip(answers).map(|(number, option)| format!("{number}. {option}"));
                 (text(format!("{question}\n{}", numbered.collect::<Vec<_>>().join("\n"))), "sent as numbered text")
             }
             _ => return None,
@@ -140,9 +140,7 @@ impl Fit<'_> {
             }
             Content::Template { language, components, variables, .. } => {
                 // What fills an approved text in cannot be left out of it.
-                for (field, there) in
-                    [("components", !components.is_empty()), ("variables", !variables.is_empty())]
-                {
+                for (field, there) in [("components", !components.is_empty()), ("variables", !variables.is_empty())] {
                     if there && !self.capabilities.has("template", field) {
                         return Err(self.refuse(field));
                     }

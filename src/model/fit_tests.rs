@@ -110,7 +110,7 @@ fn a_thumbnail_makes_a_picture_of_a_link_only_on_the_authors_word() {
 
 #[test]
 fn kinds_that_are_missing_have_stand_ins_but_approved_texts_and_marks_do_not() {
-    let poll = Content::Poll { question: "When?".into(), options: vec!["now".into(), "no".into()], max_answers: 1 };
+    let poll = Content::Poll { question: "When?".into(), answers: vec!["now".into(), "no".into()], max_answers: 1 };
     assert_eq!(parts(&emulated(poll.clone())), ["When?\n1. now\n2. no"]);
     assert!(POOR.adapt(body(poll), OnUnsupported::Strict, true).is_err());
     let place = Content::Location { latitude: 52.5, longitude: 13.4, name: Some("Berlin".into()), address: None };
@@ -135,7 +135,10 @@ fn kinds_that_are_missing_have_stand_ins_but_approved_texts_and_marks_do_not() {
 fn what_is_too_long_is_cut_at_a_good_place() {
     let fitted = emulated(Content::Text { text: "one two three\n\nfour five six seven eight nine".into() });
     assert_eq!(parts(&fitted), ["one two three", "four five six seven", "eight nine"]);
-    assert_eq!(parts(&emulated(Content::Text { text: "x".repeat(45) })), ["x".repeat(20), "x".repeat(20), "x".repeat(5)]);
+    assert_eq!(
+        parts(&emulated(Content::Text { text: "x".repeat(45) })),
+        ["x".repeat(20), "x".repeat(20), "x".repeat(5)]
+    );
     assert_eq!(parts(&emulated(Content::Image(picture("longer than ten")))), ["image", "longer than ten"]);
     assert_eq!(parts(&emulated(Content::File(picture("said")))), ["file", "said"]);
     let long = body(Content::Text { text: "x".repeat(21) });
@@ -144,8 +147,7 @@ fn what_is_too_long_is_cut_at_a_good_place() {
 
 #[test]
 fn a_vcard_holds_what_whatsapp_looks_for() {
-    let contact =
-        Contact { name: "Ada, L.".into(), phone: "+15417543010".into(), organization: Some("A;B".into()) };
+    let contact = Contact { name: "Ada, L.".into(), phone: "+15417543010".into(), organization: Some("A;B".into()) };
     let card = contact.vcard();
     assert!(card.contains("FN:Ada\\, L.\n") && card.contains("ORG:A\\;B\n"), "{card}");
     assert!(card.contains("waid=15417543010:+15417543010\n"), "{card}");

@@ -79,8 +79,8 @@ pub enum Content {
     Poll {
         /// What is asked.
         question: String,
-        /// 2 to 12 answers, all different.
-        options: Vec<String>,
+        /// 2 to 12 of them, all different.
+        answers: Vec<String>,
         /// How many of them a person may choose.
         max_answers: u32,
     },
@@ -229,9 +229,8 @@ impl Contact {
     /// As a vCard of version 3 (RFC 2426), with the `waid` that WhatsApp looks for.
     pub fn vcard(&self) -> String {
         // RFC 2426, 5: backslash, comma, semicolon and line break are escaped.
-        let escaped = |text: &str| {
-            text.replace('\\', "\\\\").replace(',', "\\,").replace(';', "\\;").replace(['\r', '\n'], " ")
-        };
+        let escaped =
+            |text: &str| text.replace('\\', "\\\\").replace(',', "\\,").replace(';', "\\;").replace(['\r', '\n'], " ");
         let name = escaped(&self.name);
         let organization = self.organization.as_deref().map_or(String::new(), |org| format!("ORG:{}\n", escaped(org)));
         format!(

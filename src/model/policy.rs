@@ -140,8 +140,15 @@ impl std::fmt::Display for Quiet {
 
 impl Pace {
     /// No limit.
-    pub const UNLIMITED: Self =
-        Self { rate: None, burst: 0, per_recipient: None, daily: None, new_recipients: None, jitter: None, quiet: None };
+    pub const UNLIMITED: Self = Self {
+        rate: None,
+        burst: 0,
+        per_recipient: None,
+        daily: None,
+        new_recipients: None,
+        jitter: None,
+        quiet: None,
+    };
 
     /// For a bridge to a single phone: what a busy person might do. Faster than this, numbers
     /// get banned.

@@ -144,8 +144,7 @@ impl Wired {
                 Ok(mut receipt) => {
                     degraded.append(&mut receipt.degraded);
                     let kind = std::mem::take(&mut known[place].kind);
-                    known[place] =
-                        Part { kind, state: receipt.state, provider_id: receipt.provider_id, error: None };
+                    known[place] = Part { kind, state: receipt.state, provider_id: receipt.provider_id, error: None };
                 }
                 Err(error) => {
                     known[place].error = Some(error.message.clone());

@@ -215,9 +215,11 @@ impl Supply {
             return Err(SendError::new(class, message));
         };
         let blob = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let ending = file.name.rsplit_once('.').map(|(_, ending)| ending).filter(|ending| {
-            (1..=5).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphanumeric())
-        });
+        let ending = file
+            .name
+            .rsplit_once('.')
+            .map(|(_, ending)| ending)
+            .filter(|ending| (1..=5).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphanumeric()));
         let ending = ending.map(|ending| format!(".{}", ending.to_ascii_lowercase())).unwrap_or_default();
         let until = after(self.clock.now(), GOOD_FOR);
         let token = self.key.media(&blob, until, &ending).ok_or_else(|| rejected("no address can be made".into()))?;
@@ -266,7 +268,8 @@ fn fits(kind: &str, intake: &Intake, size: Option<u64>, mime: Option<&str>) -> R
     // A film without pictures is a sound to some, and OGG is both.
     let related = mime == "application/ogg" && family == "audio/";
     if !mime.starts_with(family) && !related && mime != "application/octet-stream" {
-        let hint = if mime == "text/html" { "; does the address lead to a page?" } else { "; send it with `send_file`" };
+        let hint =
+            if mime == "text/html" { "; does the address lead to a page?" } else { "; send it with `send_file`" };
         return Err(rejected(format!("the {kind} is of type {mime}{hint}")));
     }
     if !intake.formats.is_empty() && mime.starts_with(family) && !intake.formats.contains(&mime) {
@@ -286,6 +289,7 @@ fn sniffed(path: &Path) -> Option<&'static str> {
 fn common(mime: &'static str) -> &'static str {
     match mime {
         "audio/m4a" | "audio/x-m4a" => "audio/mp4",
+        "audio/opus" => "audio/ogg",
         "audio/x-wav" => "audio/wav",
         "video/x-m4v" => "video/mp4",
         other => other,

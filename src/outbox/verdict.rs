@@ -78,7 +78,10 @@ mod tests {
         let later = after(Timestamp::UNIX_EPOCH, Duration::from_secs(30));
         assert_eq!(of(limited(Scope::Recipient), 0).1, Effect::Back(later));
         assert_eq!(of(limited(Scope::Account), 0).1, Effect::Rest(later));
-        assert!(matches!(of(ErrorClass::Auth, 99), (Verdict::TryAgain { counts: false, .. }, Effect::Pause { certain: true, .. })));
+        assert!(matches!(
+            of(ErrorClass::Auth, 99),
+            (Verdict::TryAgain { counts: false, .. }, Effect::Pause { certain: true, .. })
+        ));
         assert!(matches!(of(ErrorClass::Ambiguous, 0), (Verdict::Doubt { .. }, Effect::Leave)));
         assert!(matches!(of(ErrorClass::TooLarge, 0), (Verdict::Refuse { .. }, Effect::Leave)));
         let upstream = || ErrorClass::Upstream { retry_after: None };

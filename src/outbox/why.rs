@@ -30,12 +30,7 @@ pub fn why(
     }
 }
 
-fn queued(
-    message: &MessageRecord,
-    lane: Option<(&Account, &LaneView)>,
-    behind: bool,
-    now: Timestamp,
-) -> String {
+fn queued(message: &MessageRecord, lane: Option<(&Account, &LaneView)>, behind: bool, now: Timestamp) -> String {
     let Some((account, lane)) = lane else {
         return format!("pause: account `{}` is not configured any more", message.account);
     };

@@ -205,7 +205,9 @@ impl Looking<'_> {
                 let message = format!("the page is not public: it answers {}", page.status);
                 self.find(Weight::Error, "not_public", message, "let visitors in without a login");
             }
-            404 | 410 => self.find(Weight::Error, "gone", format!("the page answers {}", page.status), "check the link"),
+            404 | 410 => {
+                self.find(Weight::Error, "gone", format!("the page answers {}", page.status), "check the link")
+            }
             status => {
                 let message = format!("the page answers {status}");
                 self.find(Weight::Error, "status", message, "the page must answer 200");

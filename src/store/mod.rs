@@ -20,9 +20,9 @@ use crate::model::message::NewMessage;
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
-    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage, ReadyRun,
-    ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
+    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow,
+    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage,
+    ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 
 /// What a store method gives: it may be awaited or not, the work is done either way.

@@ -1,5 +1,6 @@
 //! What goes into a store and comes out of it.
 
+mod outbox;
 mod triggers;
 
 use std::time::Duration;
@@ -8,12 +9,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MessageId, RunId};
-use crate::model::capability::Capabilities;
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::journal::{Entry, Pending};
 use crate::model::message::Body;
 use crate::model::run::{RunState, ScriptError};
 
+pub use outbox::*;
 pub use triggers::*;
 
 /// The text of a flow version.
@@ -114,151 +115,6 @@ pub struct MessageRef {
     pub to: String,
     /// The account that sends it.
     pub account: String,
-}
-
-/// A message that waits in a lane.
-#[derive(Clone, Debug)]
-pub struct DueMessage {
-    /// Which.
-    pub id: MessageId,
-    /// Its place in its account.
-    pub seq: i64,
-    /// Canonical recipient.
-    pub to: String,
-    /// Not before this, after a failed attempt.
-    pub due_at: Option<Timestamp>,
-}
-
-/// A message with an attempt open.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    /// Which.
-    pub id: MessageId,
-    /// Canonical recipient.
-    pub to: String,
-    /// What it says.
-    pub body: Body,
-    /// Tries that counted, this one not included.
-    pub tries: u32,
-    /// Its parts as earlier attempts left them; none before the first one that needs several.
-    pub parts: Vec<Part>,
-}
-
-/// How many messages an account may send in a day, counted where they are claimed.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    /// The account's calendar day, such as `2026-11-20`.
-    pub day: String,
-    /// Messages.
-    pub daily: Option<u32>,
-    /// People who got nothing from it before.
-    pub new_recipients: Option<u32>,
-}
-
-/// What came of a claim.
-#[derive(Clone, Debug, Default)]
-pub struct Claims {
-    /// Messages with an attempt open.
-    pub claimed: Vec<Claimed>,
-    /// Messages that the day has no room for.
-    pub held: Vec<(MessageId, Held)>,
-}
-
-/// Why the day has no room for a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// The account has sent all that it may.
-    Daily,
-    /// It has written to as many new people as it may.
-    NewRecipients,
-}
-
-/// Messages that leave an account for another one.
-#[derive(Clone, Debug)]
-pub struct Diversion {
-    /// The account that cannot send.
-    pub from: String,
-    /// The account that takes over.
-    pub to: String,
-    /// What that one can do: what it cannot send or reach stays.
-    pub capabilities: &'static Capabilities,
-    /// Why, in words.
-    pub reason: String,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug)]
-pub struct Settlement {
-    /// Which message.
-    pub id: MessageId,
-    /// When.
-    pub at: Timestamp,
-    /// How.
-    pub verdict: Verdict,
-    /// Its parts as the attempt left them; empty for a message that is one.
-    pub parts: Vec<Part>,
-}
-
-/// The verdict on an attempt.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// The gateway took it.
-    Reached {
-        /// `accepted`, `sent`, `delivered` or `read`.
-        state: MessageState,
-        /// The gateway's id.
-        provider_id: Option<String>,
-        /// What was changed on the way.
-        degraded: Vec<Degraded>,
-    },
-    /// It certainly did not go out and may be tried again.
-    TryAgain {
-        /// The error class's name and what was said.
-        error: (String, String),
-        /// Not before this.
-        due_at: Timestamp,
-        /// Whether the try counts.
-        counts: bool,
-    },
-    /// Nobody knows.
-    Doubt {
-        /// What was seen.
-        error: String,
-    },
-    /// The gateway says never.
-    Refuse {
-        /// The error class's name and what was said.
-        error: (String, String),
-    },
-    /// No tries are left.
-    GiveUp {
-        /// The error class's name and what was said.
-        error: (String, String),
-    },
-}
-
-/// A person's decision about a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Take it back.
-    Cancel,
-    /// One more round for one that is dead or rejected.
-    Retry,
-    /// An unknown one did go out.
-    ReleaseAsSent,
-    /// An unknown one did not; send it again.
-    ReleaseAndResend,
-}
-
-/// What came of a decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decided {
-    /// Done; the state it has now.
-    Now(MessageState),
-    /// Not possible in the state that it is in.
-    NotIn(MessageState),
-    /// There is no such message.
-    Missing,
 }
 
 /// Which runs to list.

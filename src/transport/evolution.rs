@@ -121,8 +121,7 @@ fn jid(to: &Recipient) -> String {
 }
 
 fn prepare(message: Outgoing) -> Result<Call, SendError> {
-    let mut call =
-        Call { action: "sendText", fields: fields([("number", number(&message.to).into())]), file: None };
+    let mut call = Call { action: "sendText", fields: fields([("number", number(&message.to).into())]), file: None };
     let fields = &mut call.fields;
     let options = message.body.options;
     if let Some(id) = options.reply_to {
@@ -174,11 +173,11 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             call.action = "sendContact";
             fields.insert("contact".into(), contacts.iter().map(card).collect());
         }
-        Content::Poll { question, options, max_answers } => {
+        Content::Poll { question, answers, max_answers } => {
             call.action = "sendPoll";
             fields.insert("name".into(), question.into());
             fields.insert("selectableCount".into(), max_answers.into());
-            fields.insert("values".into(), options.into());
+            fields.insert("values".into(), answers.into());
         }
         Content::Reaction { message: id, emoji, own } => {
             call.action = "sendReaction";
@@ -242,7 +241,11 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let said = match reasons {
         _ if nobody => "this number is not on WhatsApp".into(),
         Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join("; "),
+        Value::Array(list) => list
+            .iter()
+            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join("; "),
         _ => body["error"].as_str().unwrap_or_default().to_owned(),
     };
     // Its check of the request speaks in the words of JSON Schema.
@@ -252,8 +255,8 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         400 if by_schema.iter().any(|words| said.contains(words)) => ErrorClass::Invalid,
         // A send that failed on the way is a 400 like any other.
         400 => ErrorClass::Ambiguous,
-        // The instance is unknown: the account's settings are wrong, not the message.
-        404 if body.is_object() => ErrorClass::Auth,
+        // The instance is not there: not the message's fault.
+        404 if body.is_object() => ErrorClass::NotConnected,
         _ => answer.class(),
     };
     Err(answer.refusal("evolution", class, &said))

@@ -113,12 +113,7 @@ fn prepare(message: Outgoing) -> Result<(&'static str, Fields), SendError> {
     Ok((path, fields))
 }
 
-fn with_media(
-    fields: &mut Fields,
-    word: &str,
-    media: Media,
-    file: Option<super::Attached>,
-) -> Result<(), SendError> {
+fn with_media(fields: &mut Fields, word: &str, media: Media, file: Option<super::Attached>) -> Result<(), SendError> {
     let url = attached(file)?.url().unwrap_or_default().to_owned();
     let mut message = super::wire::fields([("source", url.into()), ("type", word.into())]);
     maybe(&mut message, "label", media.caption);

@@ -107,7 +107,9 @@ impl Transport for Gowa {
             let result = call.made(&wire).await;
             let mut receipt = match result {
                 Err(error) if call.path == "send/link" && is_download(&error) => call.as_text(&wire).await?,
-                Err(error) if error.message.contains("DEVICE_ID_REQUIRED") => return Err(with_devices(error, &wire).await),
+                Err(error) if error.message.contains("DEVICE_ID_REQUIRED") => {
+                    return Err(with_devices(error, &wire).await);
+                }
                 other => other?,
             };
             receipt.degraded = call.degraded;
@@ -221,9 +223,9 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             }
             "send/contact".into()
         }
-        Content::Poll { question, options, max_answers } => {
+        Content::Poll { question, answers, max_answers } => {
             call.fields.insert("question".into(), question.into());
-            call.fields.insert("options".into(), options.into());
+            call.fields.insert("options".into(), answers.into());
             call.fields.insert("max_answer".into(), max_answers.into());
             "send/poll".into()
         }
@@ -327,7 +329,8 @@ fn is_download(error: &SendError) -> bool {
 async fn with_devices(error: SendError, wire: &Wire) -> SendError {
     let listed = exchange(wire.request(Method::GET, "devices")).await.ok();
     let listed: Value = listed.and_then(|answer| answer.json()).unwrap_or_default();
-    let ids: Vec<&str> = listed["results"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
+    let ids: Vec<&str> =
+        listed["results"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
     let hint = match ids.is_empty() {
         true => "set `device` on the account".to_owned(),
         false => format!("set `device` on the account to one of {}", ids.join(", ")),

@@ -31,11 +31,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::new("link", &["caption", "preview", "reply_to"]),
         Kind::media("image", &["caption", "reply_to"], PICTURE),
         Kind::media("file", &["caption", "name", "reply_to"], Intake::ANY.up_to(LARGEST_FILE)),
-        Kind::media(
-            "video",
-            &["caption", "reply_to"],
-            Intake::ANY.up_to(16_000_000).of(&["video/mp4", "video/3gpp"]),
-        ),
+        Kind::media("video", &["caption", "reply_to"], Intake::ANY.up_to(16_000_000).of(&["video/mp4", "video/3gpp"])),
         Kind::media("audio", &["reply_to"], Intake::ANY.up_to(16_000_000).of(SOUNDS)),
         // Shown as a voice note when it is Opus in OGG.
         Kind::media("voice", &["reply_to"], Intake::ANY.up_to(16_000_000).of(&["audio/ogg"])),
@@ -236,9 +232,8 @@ fn body_of(variables: &Fields) -> Option<Value> {
         numbered.sort_by_key(|(number, _)| *number);
         numbered.into_iter().map(|(_, value)| json!({ "type": "text", "text": text(value) })).collect()
     } else {
-        let named = |(name, value): (&String, &Value)| {
-            json!({ "type": "text", "parameter_name": name, "text": text(value) })
-        };
+        let named =
+            |(name, value): (&String, &Value)| json!({ "type": "text", "parameter_name": name, "text": text(value) });
         variables.iter().map(named).collect()
     };
     (!parameters.is_empty()).then(|| json!({ "type": "body", "parameters": parameters }))
@@ -249,7 +244,7 @@ fn card(contact: &Contact) -> Value {
     let first = name.split_whitespace().next().unwrap_or(name);
     let mut card = fields([
         ("name", json!({ "formatted_name": name, "first_name": first })),
-        ("phones", json!([{ "phone": contact.phone, "type": "CELL", "wa_id": contact.digits() }])),
+        ("phones", json!([{ "phone": contact.phone, "wa_id": contact.digits() }])),
     ]);
     maybe(&mut card, "org", contact.organization.as_ref().map(|company| json!({ "company": company })));
     card.into()

@@ -15,11 +15,13 @@ pub fn classify_code(code: i64, retry_after: Option<Duration>) -> ErrorClass {
     };
     let upstream = |wait: u64| ErrorClass::Upstream { retry_after: retry_after.or(Some(Duration::from_secs(wait))) };
     match code {
-        // Token invalid, expired, missing; permission; account restricted or locked; number deleted
-        // or not registered; display name: a person has to act on the account.
-        0 | 190 | 3 | 10 | 200..=299 | 131005 | 368 | 131031 | 33 | 131045 | 133010 | 131037 => ErrorClass::Auth,
-        // Payment; terms; a number that has to win back its quality.
-        131042 | 134011 | 131048 | 131064 | 133016 => ErrorClass::Quota,
+        // Token invalid, expired, missing; permission.
+        0 | 190 | 3 | 10 | 200..=299 | 131005 => ErrorClass::Auth,
+        // The sending number is gone or not registered.
+        33 | 131045 | 133010 => ErrorClass::NotConnected,
+        // Account restricted or locked; display name; payment; terms; a number that has to win back
+        // its quality: a person has to act, or time has to pass, for the whole account.
+        368 | 131031 | 131037 | 131042 | 134011 | 131048 => ErrorClass::Quota,
         1 | 2 | 131000 | 131016 | 133004 => upstream(0),
         // Maintenance takes minutes.
         131057 | 2494100 => upstream(300),
@@ -29,8 +31,9 @@ pub fn classify_code(code: i64, retry_after: Option<Duration>) -> ErrorClass {
         131056 => limited(6, Scope::Recipient),
         // How much marketing a person gets in a day, from anybody.
         131049 => limited(86_400, Scope::Recipient),
-        // A template that is paused, or a flow that is throttled, comes back by itself.
-        132015 | 132069 => limited(3_600, Scope::Recipient),
+        // A template that is paused or blocked, a flow that is throttled, a registration that was
+        // tried too often: they come back by themselves, and concern nothing else.
+        132015 | 132069 | 131064 | 133016 => limited(3_600, Scope::Recipient),
         // 471: the older list's spam limit.
         471 => limited(3_600, Scope::Account),
         131047 | 470 => ErrorClass::WindowClosed,

@@ -8,8 +8,8 @@ pub mod meta;
 mod meta_codes;
 pub mod sandbox;
 pub mod twilio;
-pub mod wapim;
 pub mod waha;
+pub mod wapim;
 pub mod wawp;
 pub mod wire;
 

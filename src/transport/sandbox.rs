@@ -17,8 +17,17 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::new(
             "link",
             &[
-                "caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to", "forwarded",
-                "disappear", "mentions", "recipient_name",
+                "caption",
+                "title",
+                "description",
+                "thumbnail",
+                "high_quality",
+                "preview",
+                "reply_to",
+                "forwarded",
+                "disappear",
+                "mentions",
+                "recipient_name",
             ],
         ),
         Kind::media(

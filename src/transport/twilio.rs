@@ -178,7 +178,9 @@ fn classify(code: i64, answer: &Answer) -> ErrorClass {
         // The account's messages of the day are used up.
         63038 => ErrorClass::Quota,
         63003 | 63024 => ErrorClass::RecipientInvalid,
-        63012 | 63021 => ErrorClass::Upstream { retry_after: answer.retry_after },
+        63012 => ErrorClass::Upstream { retry_after: answer.retry_after },
+        // Content that the channel does not take.
+        63021 => ErrorClass::Invalid,
         _ => answer.class(),
     }
 }

@@ -26,7 +26,7 @@ const TEXT: Kind = Kind::new("text", &["reply_to", "mentions"]);
 const IMAGE: Kind = Kind::media("image", &["caption", "name", "reply_to"], FILE);
 const DOCUMENT: Kind = Kind::media("file", &["caption", "name", "reply_to"], FILE);
 const VIDEO: Kind = Kind::media("video", &["caption", "name", "note", "reply_to"], FILE);
-const VOICE: Kind = Kind::media("voice", &["name", "reply_to"], FILE);
+const VOICE: Kind = Kind::media("voice", &["reply_to"], FILE);
 const LOCATION: Kind = Kind::new("location", &["name", "reply_to"]);
 const CONTACT: Kind = Kind::new("contact", &["several", "organization", "reply_to"]);
 const POLL: Kind = Kind::new("poll", &["max_answers", "reply_to"]);
@@ -40,7 +40,14 @@ const CARDS: Capabilities = Capabilities {
             "link",
             &["caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to", "mentions"],
         ),
-        IMAGE, DOCUMENT, VIDEO, VOICE, LOCATION, CONTACT, POLL, REACTION,
+        IMAGE,
+        DOCUMENT,
+        VIDEO,
+        VOICE,
+        LOCATION,
+        CONTACT,
+        POLL,
+        REACTION,
     ],
     addresses: &["phone", "group", "newsletter", "lid"],
     cards: true,
@@ -55,7 +62,14 @@ const PLAIN: Capabilities = Capabilities {
     kinds: &[
         TEXT,
         Kind::new("link", &["caption", "high_quality", "preview", "reply_to", "mentions"]),
-        IMAGE, DOCUMENT, VIDEO, VOICE, LOCATION, CONTACT, POLL, REACTION,
+        IMAGE,
+        DOCUMENT,
+        VIDEO,
+        VOICE,
+        LOCATION,
+        CONTACT,
+        POLL,
+        REACTION,
     ],
     cards: false,
     ..CARDS
@@ -140,7 +154,12 @@ impl Transport for Waha {
         Box::pin(async move {
             let mut call = prepare(message, session, engine)?;
             if let Some(file) = &call.file {
-                call.fields.insert("file".into(), described(file).await?.into());
+                let mut file = described(file).await?;
+                // A voice note has no name there.
+                if call.path == "api/sendVoice" {
+                    file.remove("filename");
+                }
+                call.fields.insert("file".into(), file.into());
             }
             let mut receipt = read(&exchange(wire.json(call.method, call.path, call.fields)).await?, "waha")?;
             receipt.degraded = call.degraded;
@@ -242,9 +261,9 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
             fields.insert("contacts".into(), cards.into());
             maybe(fields, "id", id);
         }
-        Content::Poll { question, options, max_answers } => {
+        Content::Poll { question, answers, max_answers } => {
             call.path = "api/sendPoll";
-            let poll = json!({ "name": question, "options": options, "multipleAnswers": max_answers > 1 });
+            let poll = json!({ "name": question, "options": answers, "multipleAnswers": max_answers > 1 });
             fields.insert("poll".into(), poll);
             maybe(fields, "id", id);
         }
@@ -289,13 +308,11 @@ impl Call {
 
 /// Text with its mentions, each of which must also stand in the text.
 fn words(fields: &mut Fields, mut text: String, mentions: &[String]) {
-    let mut named = Vec::new();
-    for mention in mentions {
+    // Everybody is named alone.
+    let everyone = mentions.iter().any(|mention| mention == "everyone");
+    let mut named: Vec<String> = everyone.then(|| "all".to_owned()).into_iter().collect();
+    for mention in mentions.iter().filter(|_| !everyone) {
         let digits = mention.trim_start_matches('+');
-        if mention == "everyone" {
-            named.push("all".to_owned());
-            continue;
-        }
         named.push(format!("{digits}@c.us"));
         if !text.contains(&format!("@{digits}")) {
             text.push_str(&format!(" @{digits}"));
@@ -307,7 +324,8 @@ fn words(fields: &mut Fields, mut text: String, mentions: &[String]) {
     }
 }
 
-fn card(contact: &Contact) -> Value {
+/// `{fullName, phoneNumber, whatsappId, organization}`.
+pub(super) fn card(contact: &Contact) -> Value {
     // The schema calls `vcard` required beside the fields it is made of, with null as default.
     let mut card = fields([
         ("fullName", contact.name.as_str().into()),
@@ -348,13 +366,14 @@ fn read(answer: &Answer, gateway: &str) -> Result<Receipt, SendError> {
         422 if body.get("expected").is_some() => ErrorClass::NotConnected,
         422 => ErrorClass::Unsupported,
         404 if body.is_object() && is_about_file(said) => ErrorClass::MediaRejected,
-        // The session is not there: the account's settings are wrong, not the message.
-        404 if body.is_object() => ErrorClass::Auth,
+        // The session is not there, or stopped, which looks the same.
+        404 if body.is_object() => ErrorClass::NotConnected,
         _ => answer.class(),
     };
     Err(answer.refusal(gateway, class, said.unwrap_or_default()))
 }
 
 fn is_about_file(said: Option<&str>) -> bool {
-    said.is_some_and(|said| ["file", "media", "url"].iter().any(|word| said.to_ascii_lowercase().contains(word)))
+    let said = said.unwrap_or_default().to_ascii_lowercase();
+    !said.contains("session") && ["file", "media", "url"].iter().any(|word| said.contains(word))
 }

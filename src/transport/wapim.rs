@@ -146,7 +146,9 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let said = answer.json::<Failure>().map(|failure| {
         let reasons: Vec<&str> = match &failure.error {
             Value::String(text) => vec![text.as_str()],
-            Value::Object(lists) => lists.values().filter_map(Value::as_array).flatten().filter_map(Value::as_str).collect(),
+            Value::Object(lists) => {
+                lists.values().filter_map(Value::as_array).flatten().filter_map(Value::as_str).collect()
+            }
             _ => Vec::new(),
         };
         match reasons.is_empty() {

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
-use super::waha::{FILE, chat, described, provider_id};
+use super::waha::{FILE, card, chat, described, provider_id};
 use super::wire::{Fields, Wire, attached, fields, maybe};
 use super::{Attached, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -23,11 +24,13 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::new("text", &["reply_to"]),
         Kind::new("link", &["caption", "title", "description", "thumbnail", "high_quality", "reply_to"]),
         Kind::media("image", &["caption", "name", "reply_to"], PICTURE),
-        Kind::media("file", &["name"], FILE),
-        Kind::media("video", &["name", "note"], FILE),
-        Kind::media("voice", &["name"], FILE),
-        Kind::new("location", &["name"]),
-        Kind::new("poll", &["max_answers"]),
+        Kind::media("file", &["caption", "name", "reply_to"], FILE),
+        Kind::media("video", &["caption", "name", "note", "reply_to"], FILE),
+        Kind::media("voice", &["name", "reply_to"], FILE),
+        Kind::new("location", &["name", "address", "reply_to"]),
+        Kind::new("contact", &["several", "organization", "reply_to"]),
+        Kind::new("poll", &["max_answers", "reply_to"]),
+        Kind::new("reaction", &[]),
     ],
     addresses: &["phone", "group", "newsletter", "lid"],
     cards: true,
@@ -79,19 +82,27 @@ impl Transport for Wawp {
     fn send(&self, message: Outgoing) -> Sending {
         let (wire, instance, token) = (self.wire.clone(), self.instance.clone(), self.token.clone());
         Box::pin(async move {
-            let (path, mut fields, file) = prepare(message)?;
+            let Call { method, path, mut fields, file } = prepare(message)?;
             if let Some(file) = &file {
                 fields.insert("file".into(), described(file).await?.into());
             }
             // Last, so that nothing in `extra` can take their place.
             fields.insert("instance_id".into(), instance.into());
             fields.insert("access_token".into(), token.reveal().into());
-            read(&exchange(wire.post(path, fields)).await?, &token)
+            read(&exchange(wire.json(method, path, fields)).await?, &token)
         })
     }
 }
 
-fn prepare(message: Outgoing) -> Result<(&'static str, Fields, Option<Attached>), SendError> {
+struct Call {
+    method: Method,
+    path: &'static str,
+    fields: Fields,
+    file: Option<Attached>,
+}
+
+fn prepare(message: Outgoing) -> Result<Call, SendError> {
+    let mut method = Method::POST;
     let mut fields = fields([("chatId", chat(&message.to).into())]);
     let options = message.body.options;
     maybe(&mut fields, "reply_to", options.reply_to);
@@ -118,12 +129,14 @@ fn prepare(message: Outgoing) -> Result<(&'static str, Fields, Option<Attached>)
             fields.insert("caption".into(), media.caption.unwrap_or_else(|| " ".into()).into());
             "v2/send/image"
         }
-        Content::File(_) => {
+        Content::File(media) => {
             file = Some(attached(message.file)?);
+            fields.insert("caption".into(), media.caption.unwrap_or_else(|| " ".into()).into());
             "v2/send/pdf"
         }
         Content::Video(media) => {
             file = Some(attached(message.file)?);
+            maybe(&mut fields, "caption", media.caption);
             // Clients write these as words.
             fields.insert("convert".into(), "true".into());
             fields.insert("asNote".into(), media.note.unwrap_or(false).to_string().into());
@@ -134,22 +147,33 @@ fn prepare(message: Outgoing) -> Result<(&'static str, Fields, Option<Attached>)
             fields.insert("convert".into(), "true".into());
             "v2/send/voice"
         }
-        Content::Location { latitude, longitude, name, .. } => {
-            fields.insert("latitude".into(), latitude.into());
-            fields.insert("longitude".into(), longitude.into());
+        Content::Location { latitude, longitude, name, address } => {
+            // Its page gives them as texts, and calls the address `message`.
+            fields.insert("latitude".into(), latitude.to_string().into());
+            fields.insert("longitude".into(), longitude.to_string().into());
             maybe(&mut fields, "title", name);
+            maybe(&mut fields, "message", address);
             "v2/send/location"
         }
-        Content::Poll { question, options, max_answers } => {
-            fields.insert("name".into(), question.into());
-            fields.insert("options".into(), options.into());
-            fields.insert("multipleAnswers".into(), (max_answers > 1).into());
+        Content::Contact { contacts } => {
+            fields.insert("contacts".into(), contacts.iter().map(card).collect());
+            "v2/send/contact"
+        }
+        Content::Poll { question, answers, max_answers } => {
+            let poll = json!({ "name": question, "options": answers, "multipleAnswers": max_answers > 1 });
+            fields.insert("poll".into(), poll);
             "v2/send/poll"
+        }
+        Content::Reaction { message, emoji, .. } => {
+            method = Method::PUT;
+            fields.insert("messageId".into(), message.into());
+            fields.insert("reaction".into(), emoji.into());
+            "v2/send/reaction"
         }
         _ => return Err(SendError::new(ErrorClass::Unsupported, format!("wawp has no messages of kind `{kind}`"))),
     };
     fields.extend(options.extra);
-    Ok((path, fields, file))
+    Ok(Call { method, path, fields, file })
 }
 
 fn read(answer: &Answer, token: &Secret) -> Result<Receipt, SendError> {

@@ -9,7 +9,6 @@ mod corners;
 mod crash;
 mod docs;
 mod gateways;
-mod gowa;
 mod hostile;
 mod kill;
 mod order;

@@ -221,7 +221,10 @@ async fn messages_wait_for_their_time_and_expire() {
     assert_eq!(store.move_messages(at(10), Vec::new()).await.unwrap().next, Some(at(60)));
     assert_eq!(store.message(message(2, PHONE).id).await.unwrap().unwrap().state, MessageState::Expired);
     store.move_messages(at(60), Vec::new()).await.unwrap();
-    assert!(store.claim("main", vec![message(1, PHONE).id], None, at(70)).await.unwrap().claimed.is_empty(), "too late to begin");
+    assert!(
+        store.claim("main", vec![message(1, PHONE).id], None, at(70)).await.unwrap().claimed.is_empty(),
+        "too late to begin"
+    );
     assert_eq!(store.claim("main", vec![message(1, PHONE).id], None, at(69)).await.unwrap().claimed.len(), 1);
 }
 

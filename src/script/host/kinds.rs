@@ -123,7 +123,9 @@ fn contacts(options: &Options<'_>) -> HostResult<Vec<Contact>> {
         return Err(options.wrong("contacts", "an array of maps", value));
     };
     let one = |item: &Dynamic| {
-        let Some(map) = item.read_lock::<Map>() else { return Err(options.wrong("contacts", "an array of maps", item)) };
+        let Some(map) = item.read_lock::<Map>() else {
+            return Err(options.wrong("contacts", "an array of maps", item));
+        };
         contact(&Options::new(options.function, &map, &["name", "phone", "organization"])?)
     };
     match items.len() {
@@ -226,7 +228,7 @@ fn poll(options: &Options<'_>) -> HostResult<Content> {
             Err(_) => return Err(options.wrong("max_answers", "a whole number", value)),
         },
     };
-    Ok(Content::Poll { question, options: answers, max_answers })
+    Ok(Content::Poll { question, answers, max_answers })
 }
 
 fn no_kind(function: &str, kind: &str) -> Box<rhai::EvalAltResult> {
@@ -274,7 +276,9 @@ fn send(ctx: &NativeCallContext, to: &Dynamic, message: &Map, options: &Map) -> 
     let mut all = message.clone();
     let kind = match all.remove("kind") {
         Some(kind) => said("send", "kind", Some(&kind))?,
-        None => return Err(thrown("invalid", "send: the message has no `kind`, such as `#{ kind: \"location\", ... }`")),
+        None => {
+            return Err(thrown("invalid", "send: the message has no `kind`, such as `#{ kind: \"location\", ... }`"));
+        }
     };
     if !Content::KINDS.contains(&kind.as_str()) {
         return Err(no_kind("send", &kind));

@@ -58,9 +58,9 @@ fn wait(ctx: NativeCallContext, message: &Message, goal: Goal, timeout: Option<D
 }
 
 fn goal(word: &str) -> HostResult<Goal> {
-    Goal::parse(word)
-        .filter(|goal| *goal != Goal::Settled)
-        .ok_or_else(|| thrown("invalid", format!("wait: `{word}` is none of `accepted`, `sent`, `delivered`, `read`, `clicked`")))
+    Goal::parse(word).filter(|goal| *goal != Goal::Settled).ok_or_else(|| {
+        thrown("invalid", format!("wait: `{word}` is none of `accepted`, `sent`, `delivered`, `read`, `clicked`"))
+    })
 }
 
 /// `wait("30s")` or `wait("delivered")`: a state's name is never a duration.

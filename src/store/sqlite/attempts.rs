@@ -126,8 +126,7 @@ pub fn divert(work: &mut Work<'_>, diversion: &Diversion, now: Timestamp) -> Rea
             begun: parts.iter().any(|part| part.is_out()),
         })
     };
-    let all: Vec<Row6> =
-        work.tx.prepare_cached(sql)?.query_map([&diversion.from], row)?.collect::<Read<_>>()?;
+    let all: Vec<Row6> = work.tx.prepare_cached(sql)?.query_map([&diversion.from], row)?.collect::<Read<_>>()?;
     let stays = |row: &Row6| {
         let reached = Recipient::from_canonical(&row.to).is_ok_and(|to| diversion.capabilities.addresses(&to).is_ok());
         let kind = diversion.capabilities.kind(row.body.content.kind()).is_some();

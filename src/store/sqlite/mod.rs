@@ -18,9 +18,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::rows::{
-    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow, MessageFilter,
-    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage, ReadyRun,
-    ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
+    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow,
+    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage,
+    ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
 use crate::clock::{from_millis, millis};

@@ -41,7 +41,10 @@ fn wishes() -> Vec<(&'static str, Value)> {
             json!({ "kind": "link", "url": "MEDIA/bare", "title": "Mine", "description": "My words",
                 "thumbnail": "MEDIA/card.png", "high_quality": true }),
         ),
-        ("link title, strict", json!({ "kind": "link", "url": "MEDIA/bare", "title": "Mine", "on_unsupported": "strict" })),
+        (
+            "link title, strict",
+            json!({ "kind": "link", "url": "MEDIA/bare", "title": "Mine", "on_unsupported": "strict" }),
+        ),
         ("link title, drop", json!({ "kind": "link", "url": "MEDIA/bare", "title": "Mine", "on_unsupported": "drop" })),
         (
             "link thumbnail, emulate",
@@ -54,17 +57,29 @@ fn wishes() -> Vec<(&'static str, Value)> {
         ("image from an address", json!({ "kind": "image", "source": "MEDIA/a.jpg", "caption": "c" })),
         ("image from an address without ending", json!({ "kind": "image", "source": "MEDIA/picture" })),
         ("image from a file", json!({ "kind": "image", "source": "files/a.png", "caption": "c" })),
-        ("image reply_to, forwarded", json!({ "kind": "image", "source": "files/a.png", "reply_to": "false_15417543010@c.us_ABC", "forwarded": true })),
+        (
+            "image reply_to, forwarded",
+            json!({ "kind": "image", "source": "files/a.png", "reply_to": "false_15417543010@c.us_ABC", "forwarded": true }),
+        ),
         ("image view_once", json!({ "kind": "image", "source": "files/a.png", "view_once": true })),
-        ("image view_once, drop", json!({ "kind": "image", "source": "files/a.png", "view_once": true, "on_unsupported": "drop" })),
+        (
+            "image view_once, drop",
+            json!({ "kind": "image", "source": "files/a.png", "view_once": true, "on_unsupported": "drop" }),
+        ),
         ("image hd", json!({ "kind": "image", "source": "files/a.png", "hd": true })),
         ("image that is a page", json!({ "kind": "image", "source": "MEDIA/page.jpg" })),
         ("image that is a document", json!({ "kind": "image", "source": "files/a.pdf" })),
         ("image in WebP", json!({ "kind": "image", "source": "files/a.webp" })),
         ("image of 21 MB", json!({ "kind": "image", "source": "MEDIA/heavy.jpg" })),
-        ("image with a long caption", json!({ "kind": "image", "source": "files/a.png", "caption": "word ".repeat(300) })),
+        (
+            "image with a long caption",
+            json!({ "kind": "image", "source": "files/a.png", "caption": "word ".repeat(300) }),
+        ),
         ("file from an address", json!({ "kind": "file", "source": "MEDIA/a.pdf" })),
-        ("file with caption and name", json!({ "kind": "file", "source": "files/a.pdf", "caption": "The bill", "name": "Bill 7.pdf" })),
+        (
+            "file with caption and name",
+            json!({ "kind": "file", "source": "files/a.pdf", "caption": "The bill", "name": "Bill 7.pdf" }),
+        ),
         ("file name, from an address", json!({ "kind": "file", "source": "MEDIA/a.pdf", "name": "Bill 7.pdf" })),
         ("video", json!({ "kind": "video", "source": "MEDIA/a.mp4", "caption": "c" })),
         ("video from a file, round", json!({ "kind": "video", "source": "files/a.mp4", "note": true })),
@@ -87,10 +102,19 @@ fn wishes() -> Vec<(&'static str, Value)> {
                 { "name": "Charles Babbage", "phone": "+447700900123" }] }),
         ),
         ("poll", json!({ "kind": "poll", "question": "When?", "options": ["Monday", "Tuesday"] })),
-        ("poll with several answers", json!({ "kind": "poll", "question": "When?", "options": ["Mo", "Tu", "We"], "max_answers": 2 })),
-        ("poll, strict", json!({ "kind": "poll", "question": "When?", "options": ["Mo", "Tu"], "on_unsupported": "strict" })),
+        (
+            "poll with several answers",
+            json!({ "kind": "poll", "question": "When?", "options": ["Mo", "Tu", "We"], "max_answers": 2 }),
+        ),
+        (
+            "poll, strict",
+            json!({ "kind": "poll", "question": "When?", "options": ["Mo", "Tu"], "on_unsupported": "strict" }),
+        ),
         ("reaction", json!({ "kind": "reaction", "message": "false_15417543010@c.us_ABC", "emoji": "👍" })),
-        ("reaction to our own", json!({ "kind": "reaction", "message": "true_15417543010@c.us_DEF", "emoji": "👍", "own": true })),
+        (
+            "reaction to our own",
+            json!({ "kind": "reaction", "message": "true_15417543010@c.us_DEF", "emoji": "👍", "own": true }),
+        ),
         (
             "template",
             json!({ "kind": "template", "name": "HX00000000000000000000000000000000", "language": "en_US",

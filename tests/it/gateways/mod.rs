@@ -3,6 +3,7 @@
 pub mod fake;
 mod golden;
 mod media;
+mod trouble;
 
 use serde_json::{Value, json};
 
@@ -53,7 +54,10 @@ impl Desk {
         let wish: Value = serde_json::from_str(&text).unwrap();
         let (status, answer) = self.house.api(reqwest::Method::POST, "/messages", Some(wish)).await;
         if status != 202 {
-            return Outcome { requests: Vec::new(), message: json!({ "state": "not taken", "why": answer["error"]["message"] }) };
+            return Outcome {
+                requests: Vec::new(),
+                message: json!({ "state": "not taken", "why": answer["error"]["message"] }),
+            };
         }
         let message = self.rest(answer["message"].as_str().unwrap()).await;
         Outcome { requests: self.fake.take(), message }

@@ -20,12 +20,42 @@ fn sending_checks_everything_at_the_line() {
         (r#"send_text("+15417543010", "x", #{ disappear: "3d" })"#, "\"24h\", \"7d\""),
         (r#"send_text("+15417543010", "x", #{ extra: #{ a: 1 } })"#, "need the option `account`"),
         (r#"send_text("77@lid", "x")"#, "cannot address"),
-        (r#"send_link("+15417543010", "https://e.com", #{ track: true })"#, "no option `track` yet"),
+        (r#"send_link("+15417543010", "https://e.com", #{ track: true })"#, "set `public_url`"),
         (r#"send_text("+15417543010", secret("KEY"))"#, "a secret never goes into a message"),
         (r#"send_text([], "x")"#, "1 to 1000"),
+        (r#"send_text("+15417543010", "x", #{ text: "y" })"#, "it is the second argument"),
+        (r#"send("+15417543010", #{ text: "x" })"#, "has no `kind`"),
+        (r#"send("+15417543010", #{ kind: "locaton" })"#, "did you mean `location`"),
+        (r#"send("+15417543010", #{ kind: "location", latitude: 52 })"#, "the longitude is missing"),
+        (r#"send("+15417543010", #{ kind: "location", latitude: 91, longitude: 0 })"#, "between -90 and 90"),
+        (r#"send("+15417543010", #{ kind: "poll", question: "?", options: ["a"] })"#, "2 to 12 answers"),
+        (r#"send("+15417543010", #{ kind: "poll", question: "?", options: ["a", "a"] })"#, "stands there twice"),
+        (r#"send("+15417543010", #{ kind: "contact", name: "A", phone: "x" })"#, "no phone number"),
+        (r#"send("+15417543010", #{ kind: "contact", contacts: [] })"#, "1 to 20"),
+        (r#"send("+15417543010", #{ kind: "reaction", emoji: "x" })"#, "message (the gateway's id of it) is missing"),
+        (r#"send("+15417543010", #{ kind: "template", name: "t", variables: 1 })"#, "a map of names"),
+        (r#"send("+15417543010", #{ kind: "text", text: "x", at: "1h" }, #{ at: "2h" })"#, "in the message and in"),
     ] {
         let error = error(script);
         assert!(error.message.contains(part), "{script}: {error}");
+    }
+}
+
+#[test]
+fn other_kinds_are_made_of_their_fields() {
+    for (script, kind) in [
+        (r#"#{ kind: "location", latitude: 52, longitude: 13.4, name: "Berlin" }"#, "location"),
+        (r#"#{ kind: "contact", contacts: [#{ name: "Ada", phone: "+15417543011" }] }"#, "contact"),
+        (r#"#{ kind: "poll", question: "?", options: ["a", "b"], max_answers: 2 }"#, "poll"),
+        (r#"#{ kind: "reaction", message: "X", emoji: "" }"#, "reaction"),
+        (r#"#{ kind: "template", name: "t", language: "en", components: [#{ type: "body" }] }"#, "template"),
+        (r#"#{ kind: "video", source: "https://e.com/a.mp4", note: true }"#, "video"),
+    ] {
+        let output = Run::new(&format!("send(\"+15417543010\", {script}, #{{ key: () }})")).turn();
+        assert_eq!(output.promises.messages[0].body.content.kind(), kind, "{script}");
+        let stored = serde_json::to_string(&output.promises.messages[0].body).unwrap();
+        let read: postrider::model::message::Body = serde_json::from_str(&stored).unwrap();
+        assert_eq!(read, output.promises.messages[0].body, "{stored}");
     }
 }
 

@@ -10,12 +10,8 @@ use super::strict::{Checked, Got, Object, from_base64, is_phone, is_web};
 
 const KEY: &str = "ev0/+key=one";
 
-pub const DIALECT: Dialect = Dialect {
-    name: "evolution",
-    settings: "api_key: \"ev0/+key=one\"\ninstance: \"my shop\"\nwebhook_secret: \"h00k/+evolution=two\"",
-    secrets: &[KEY, "h00k/+evolution=two"],
-    check,
-};
+pub const DIALECT: Dialect =
+    Dialect { name: "evolution", settings: "api_key: \"ev0/+key=one\"\ninstance: \"my shop\"", secrets: &[KEY], check };
 
 /// Takes what an action has besides `number`; the flag says that the file came as a part of a form.
 /// Gives the `messageType` of the answer.

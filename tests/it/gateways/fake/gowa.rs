@@ -9,9 +9,8 @@ use super::strict::{Checked, Got, Object, Part, from_base64, is_phone, is_web};
 pub const DIALECT: Dialect = Dialect {
     name: "gowa",
     settings: "device: 'front-desk+1'\n\
-               basic_auth: 'gowa:s3cret/+pass=one'\n\
-               webhook_secret: 'hook/+secret=two'",
-    secrets: &["s3cret/+pass=one", "hook/+secret=two"],
+               basic_auth: 'gowa:s3cret/+pass=one'",
+    secrets: &["s3cret/+pass=one"],
     check,
 };
 
@@ -78,11 +77,12 @@ pub const ERRORS: &[(u16, &str, &str)] = &[
     (400, r#"{"code":"INVALID_JID","message":"user is not registered"}"#, "recipient_invalid"),
     (400, r#"{"code":"INVALID_JID","message":"your JID is invalid"}"#, "recipient_invalid"),
     (400, r#"{"code":"ALREADY_LOGGED_IN","message":"you are already logged in."}"#, "invalid"),
-    (400, r#"{"code":"DEVICE_ID_REQUIRED","message":"device_id is required via X-Device-Id header"}"#, "invalid"),
+    // The account's `device` is missing or wrong: every message would fail alike, so the lane pauses.
+    (400, r#"{"code":"DEVICE_ID_REQUIRED","message":"device_id is required via X-Device-Id header"}"#, "auth"),
     (401, r#"{"code":"AUTHENTICATION_ERROR","message":"you are not logged in"}"#, "not_connected"),
     (401, "Unauthorized", "auth"),
     (404, r#"{"code":"NOT_FOUND","message":"not found"}"#, "invalid"),
-    (404, r#"{"code":"DEVICE_NOT_FOUND","message":"device not found","results":{"device_id":"a"}}"#, "invalid"),
+    (404, r#"{"code":"DEVICE_NOT_FOUND","message":"device not found","results":{"device_id":"a"}}"#, "auth"),
     (408, r#"{"code":"CONTEXT_ERROR","message":"context canceled"}"#, "ambiguous"),
     (413, "Request Entity Too Large", "too_large"),
     // WhatsApp's lock is on new contacts only, and passes by itself: the account need not pause.

@@ -8,8 +8,8 @@ pub mod gowa;
 pub mod meta;
 pub mod strict;
 pub mod twilio;
-pub mod wapim;
 pub mod waha;
+pub mod wapim;
 pub mod wawp;
 
 use std::net::SocketAddr;
@@ -104,10 +104,8 @@ impl Fake {
     /// `postrider.yaml` with one account, `main`, that uses it; `more` are further lines of the
     /// account.
     pub fn settings(&self, more: &str) -> String {
-        let mut text = format!(
-            "accounts:\n  main:\n    transport: {}\n    url: http://{}\n",
-            self.dialect.name, self.address
-        );
+        let mut text =
+            format!("accounts:\n  main:\n    transport: {}\n    url: http://{}\n", self.dialect.name, self.address);
         for line in self.dialect.settings.lines().chain(more.lines()) {
             text.push_str(&format!("    {line}\n"));
         }

@@ -82,7 +82,8 @@ impl Got {
     /// The body, which must be announced and written as `multipart/form-data`; parts in order.
     pub fn multipart(&self) -> Result<Vec<Part>, String> {
         let kind = self.header("content-type").unwrap_or_default();
-        let boundary = kind.strip_prefix("multipart/form-data; boundary=").ok_or(format!("`{kind}` is no multipart"))?;
+        let boundary =
+            kind.strip_prefix("multipart/form-data; boundary=").ok_or(format!("`{kind}` is no multipart"))?;
         let mark = format!("--{boundary}");
         let mut parts = Vec::new();
         let mut rest = after(&self.body, mark.as_bytes()).ok_or("no boundary")?;
@@ -149,7 +150,12 @@ impl Object {
         self.fields.get(name).cloned()
     }
 
-    fn maybe<T>(&mut self, name: &str, kind: &str, read: impl FnOnce(&Value) -> Option<T>) -> Result<Option<T>, String> {
+    fn maybe<T>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, String> {
         match self.any(name) {
             None => Ok(None),
             Some(value) => match read(&value) {

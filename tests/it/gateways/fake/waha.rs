@@ -11,8 +11,8 @@ const SESSION: &str = "shop";
 
 pub const DIALECT: Dialect = Dialect {
     name: "waha",
-    settings: "api_key: \"k3y/+waha=one\"\nsession: shop\nengine: gows\nwebhook_secret: \"h00k/+waha=two\"",
-    secrets: &[KEY, "h00k/+waha=two"],
+    settings: "api_key: \"k3y/+waha=one\"\nsession: shop\nengine: gows",
+    secrets: &[KEY],
     check,
 };
 

@@ -9,10 +9,8 @@ use super::strict::{Checked, Got, Object, from_base64, is_phone, is_web};
 pub const DIALECT: Dialect = Dialect {
     name: "wawp",
     settings: "instance_id: '5F301A/73+8029'\n\
-               access_token: 's3cret/+token=one'\n\
-               webhook_secret: 'hook/+secret=two'\n\
-               webhook_header: 'X-Wawp-Signature'",
-    secrets: &[TOKEN, "hook/+secret=two"],
+               access_token: 's3cret/+token=one'",
+    secrets: &[TOKEN],
     check,
 };
 
