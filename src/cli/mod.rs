@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod init;
 mod next;
+mod preview;
 mod run;
 mod show;
 mod table;
@@ -59,6 +60,12 @@ enum Command {
     },
     /// List accounts with their state.
     Accounts,
+    /// Show the card that WhatsApp makes of a link, and what stands in its way; needs no running
+    /// engine.
+    Preview {
+        /// The link.
+        url: String,
+    },
 }
 
 #[derive(Args, Clone)]
@@ -242,6 +249,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => show::send(&place, &args),
         Command::Sandbox { what } => show::sandbox(&place, what.map_or(20, |SandboxCommand::List { limit }| limit)),
         Command::Accounts => show::accounts(&place),
+        Command::Preview { url } => preview::preview(&place, &url),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,8 @@ pub struct Capabilities {
     pub addresses: &'static [&'static str],
     /// Cards are made by whoever sends: what the author leaves out is ours to find on the page.
     pub cards: bool,
+    /// A card needs title and description, or there is none.
+    pub whole_cards: bool,
     /// Requests that may be under way at once.
     pub in_flight: u32,
     /// Most characters of a text.

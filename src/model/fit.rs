@@ -33,6 +33,10 @@ impl Capabilities {
             asked,
             hosted,
             kind: body.content.kind(),
+            said: match &body.content {
+                Content::Text { text } => text.clone(),
+                _ => String::new(),
+            },
             before: Vec::new(),
             more: Vec::new(),
             degraded: Vec::new(),
@@ -51,6 +55,8 @@ struct Fit<'a> {
     asked: bool,
     hosted: bool,
     kind: &'static str,
+    /// The text, if it is one.
+    said: String,
     /// Sent before the message.
     before: Vec<Content>,
     /// Sent after it.
@@ -69,8 +75,12 @@ fn lines<'a>(lines: impl IntoIterator<Item = Option<&'a str>>) -> String {
 impl Fit<'_> {
     /// Turns a kind that the gateway has not into the nearest one that it has.
     fn kind_there(&mut self, content: &mut Content) -> Result<(), SendError> {
+        // What a card is made of goes its own ways, whether there are links or not.
+        self.link(content)?;
         while self.capabilities.kind(self.kind).is_none() {
-            if self.policy != OnUnsupported::Emulate {
+            // A link loses nothing as text; everything else becomes something else.
+            let harmless = self.kind == "link" && self.policy == OnUnsupported::Drop;
+            if self.policy != OnUnsupported::Emulate && !harmless {
                 return Err(self.refuse_kind());
             }
             let (instead, action) = self.instead(content).ok_or_else(|| self.refuse_kind())?;
@@ -85,11 +95,7 @@ impl Fit<'_> {
     /// without its message: neither has a stand-in.
     fn instead(&self, content: &Content) -> Option<(Content, &'static str)> {
         Some(match content {
-            Content::Link { url, caption, title, description, .. } => {
-                let title = title.as_ref().map(|title| format!("*{title}*"));
-                let words = [title.as_deref(), description.as_deref(), caption.as_deref(), Some(url)];
-                (text(lines(words)), "sent as text")
-            }
+            Content::Link { url, caption, .. } => (text(lines([caption.as_deref(), Some(url)])), "sent as text"),
             Content::Voice(media) => (Content::Audio(media.clone()), "sent as audio"),
             Content::Audio(media) | Content::Video(media) => (Content::File(media.clone()), "sent as a file"),
             Content::Location { latitude, longitude, name, address } => {
@@ -117,14 +123,17 @@ impl Fit<'_> {
 
     fn content(&mut self, content: &mut Content) -> Result<(), SendError> {
         match content {
-            Content::Link { .. } => self.link(content),
             Content::Location { name, address, .. } => {
-                self.wish("name", name.is_some(), || *name = None)?;
-                if address.is_some() && !self.capabilities.has("location", "address") {
-                    self.record("address", "joined to the name")?;
-                    *name = Some(lines([name.as_deref(), address.take().as_deref()]));
+                if self.capabilities.has("location", "name") {
+                    if address.is_some() && !self.capabilities.has("location", "address") {
+                        self.record("address", "joined to the name")?;
+                        let both: Vec<String> = [name.take(), address.take()].into_iter().flatten().collect();
+                        *name = Some(both.join(", "));
+                    }
+                    return Ok(());
                 }
-                Ok(())
+                self.wish("name", name.is_some(), || *name = None)?;
+                self.wish("address", address.is_some(), || *address = None)
             }
             Content::Contact { contacts } => {
                 let organization = contacts.iter().any(|contact| contact.organization.is_some());
@@ -158,10 +167,12 @@ impl Fit<'_> {
         let Content::Link { url, caption, title, description, thumbnail, high_quality, preview, .. } = content else {
             return Ok(());
         };
-        self.card_as_words(caption, title, description)?;
+        // Some make a card only when it is whole.
+        let halved = self.capabilities.whole_cards && (title.is_none() || description.is_none());
+        self.card_as_words(caption, title, description, halved)?;
         self.wish("high_quality", high_quality.is_some(), || *high_quality = None)?;
         if let Some(picture) = thumbnail.clone()
-            && !self.capabilities.has("link", "thumbnail")
+            && (halved || !self.capabilities.has("link", "thumbnail"))
         {
             // A link that becomes a picture is another message: only on the author's own word.
             if self.asked && self.capabilities.kind("image").is_some() {
@@ -170,7 +181,7 @@ impl Fit<'_> {
                 let media = Media { caption: Some(caption), ..Media::new(Source::Url { url: picture }) };
                 *content = Content::Image(media);
                 self.kind = "image";
-                return self.content(content);
+                return Ok(());
             }
             self.record("thumbnail", "left out")?;
             *thumbnail = None;
@@ -186,6 +197,7 @@ impl Fit<'_> {
             }
         }
         if let Some(words) = caption.clone()
+            && self.capabilities.kind("link").is_some()
             && !self.capabilities.has("link", "caption")
         {
             if self.policy == OnUnsupported::Emulate {
@@ -205,10 +217,11 @@ impl Fit<'_> {
         caption: &mut Option<String>,
         title: &mut Option<String>,
         description: &mut Option<String>,
+        halved: bool,
     ) -> Result<(), SendError> {
         let mut words = Vec::new();
         for (field, value) in [("title", title), ("description", description)] {
-            if value.is_none() || self.capabilities.has("link", field) {
+            if value.is_none() || (!halved && self.capabilities.has("link", field)) {
                 continue;
             }
             let said = value.take().unwrap_or_default();
@@ -251,7 +264,9 @@ impl Fit<'_> {
         self.private("disappear", options.disappear.is_some(), || options.disappear = None)?;
         if !options.mentions.is_empty() && !self.capabilities.has(self.kind, "mentions") {
             // `@digits` in the text is how people read a mention anyway.
-            self.record("mentions", "left as they stand in the text")?;
+            let there = |mention: &String| self.said.contains(&format!("@{}", mention.trim_start_matches('+')));
+            let all = options.mentions.iter().all(there);
+            self.record("mentions", if all { "left as they stand in the text" } else { "left out" })?;
             options.mentions.clear();
         }
         self.wish("recipient_name", options.recipient_name.is_some(), || options.recipient_name = None)

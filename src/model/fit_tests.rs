@@ -13,6 +13,7 @@ const POOR: Capabilities = Capabilities {
     ],
     addresses: &["phone"],
     cards: true,
+    whole_cards: false,
     in_flight: 1,
     max_text: Some(20),
     max_caption: Some(10),

@@ -11,6 +11,7 @@ use crate::clock::after;
 use crate::id::MessageId;
 use crate::model::delivery::{Degraded, ErrorClass, MessageState, Part, Receipt, Remedy, SendError};
 use crate::model::message::Body;
+use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::store::Store;
 use crate::store::rows::{Claimed, Settlement, Verdict};
@@ -105,7 +106,9 @@ impl Wired {
     async fn part(&self, id: MessageId, part: u32, to: &Recipient, body: Body) -> Result<Receipt, SendError> {
         let capabilities = self.account.transport.capabilities();
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
-        self.account.transport.send(Outgoing { id, part, to: to.clone(), body, file }).await
+        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
+        let strict = policy == OnUnsupported::Strict;
+        self.account.transport.send(Outgoing { id, part, to: to.clone(), body, strict, file }).await
     }
 
     /// Sends what is not out yet of several parts. How far it came is on disk before each of them

@@ -37,6 +37,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     ],
     addresses: &["phone", "group", "lid"],
     cards: false,
+    whole_cards: false,
     in_flight: 8,
     max_text: None,
     max_caption: None,

@@ -51,6 +51,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     ],
     addresses: &["phone", "group", "newsletter", "lid"],
     cards: false,
+    whole_cards: false,
     in_flight: 64,
     max_text: None,
     max_caption: None,
@@ -124,6 +125,7 @@ struct Call {
     fields: Fields,
     /// A file that travels in the request, under this name.
     upload: Option<(&'static str, Attached)>,
+    strict: bool,
     degraded: Vec<Degraded>,
 }
 
@@ -182,6 +184,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
         path: String::new(),
         fields: fields([("phone", address(&message.to).into())]),
         upload: None,
+        strict: message.strict,
         degraded: Vec::new(),
     };
     let kind = message.body.content.kind();
@@ -264,6 +267,10 @@ impl Call {
         match &file.place {
             FilePlace::Url(url) => {
                 if media.name.is_some() {
+                    if self.strict {
+                        let message = "gowa takes a file's name from its address; nothing was sent";
+                        return Err(SendError::new(ErrorClass::Unsupported, message));
+                    }
                     let action = "left out: the gateway takes it from the address".into();
                     self.degraded.push(Degraded { field: "name".into(), action });
                 }

@@ -44,6 +44,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     ],
     addresses: &["phone", "group", "bsuid"],
     cards: false,
+    whole_cards: false,
     in_flight: 64,
     max_text: Some(4096),
     max_caption: Some(1024),

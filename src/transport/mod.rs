@@ -36,6 +36,8 @@ pub struct Outgoing {
     pub to: Recipient,
     /// What it says.
     pub body: Body,
+    /// Nothing of it may be left out.
+    pub strict: bool,
     /// Its file, in a way that the gateway takes.
     pub file: Option<Attached>,
 }

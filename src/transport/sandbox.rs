@@ -56,6 +56,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     ],
     addresses: &["phone", "group", "newsletter", "lid", "bsuid"],
     cards: false,
+    whole_cards: false,
     in_flight: 64,
     max_text: None,
     max_caption: None,

@@ -29,6 +29,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     ],
     addresses: &["phone"],
     cards: false,
+    whole_cards: false,
     in_flight: 16,
     max_text: Some(1600),
     max_caption: Some(1600),

@@ -13,8 +13,8 @@ use super::answer::{Answer, exchange};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Attached, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
-use crate::model::delivery::{Degraded, ErrorClass, MessageState, Receipt, SendError};
-use crate::model::message::{Contact, Content};
+use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::message::Content;
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
@@ -36,10 +36,7 @@ const REACTION: Kind = Kind::new("reaction", &[]);
 const CARDS: Capabilities = Capabilities {
     kinds: &[
         TEXT,
-        Kind::new(
-            "link",
-            &["caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to", "mentions"],
-        ),
+        Kind::new("link", &["caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to"]),
         IMAGE,
         DOCUMENT,
         VIDEO,
@@ -51,6 +48,7 @@ const CARDS: Capabilities = Capabilities {
     ],
     addresses: &["phone", "group", "newsletter", "lid"],
     cards: true,
+    whole_cards: true,
     in_flight: 8,
     max_text: None,
     max_caption: None,
@@ -61,7 +59,7 @@ const CARDS: Capabilities = Capabilities {
 const PLAIN: Capabilities = Capabilities {
     kinds: &[
         TEXT,
-        Kind::new("link", &["caption", "high_quality", "preview", "reply_to", "mentions"]),
+        Kind::new("link", &["caption", "high_quality", "preview", "reply_to"]),
         IMAGE,
         DOCUMENT,
         VIDEO,
@@ -72,6 +70,7 @@ const PLAIN: Capabilities = Capabilities {
         REACTION,
     ],
     cards: false,
+    whole_cards: false,
     ..CARDS
 };
 
@@ -161,9 +160,7 @@ impl Transport for Waha {
                 }
                 call.fields.insert("file".into(), file.into());
             }
-            let mut receipt = read(&exchange(wire.json(call.method, call.path, call.fields)).await?, "waha")?;
-            receipt.degraded = call.degraded;
-            Ok(receipt)
+            read(&exchange(wire.json(call.method, call.path, call.fields)).await?)
         })
     }
 }
@@ -173,7 +170,6 @@ struct Call {
     path: &'static str,
     fields: Fields,
     file: Option<Attached>,
-    degraded: Vec<Degraded>,
 }
 
 /// The address as WAHA and its hosted sister write it.
@@ -207,7 +203,6 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
         path: "api/sendText",
         fields: fields([("session", session.into()), ("chatId", chat(&message.to).into())]),
         file: None,
-        degraded: Vec::new(),
     };
     let fields = &mut call.fields;
     let options = message.body.options;
@@ -234,13 +229,8 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
                     fields.insert("text".into(), text.into());
                     fields.insert("preview".into(), card.into());
                 }
-                (title, description) => {
-                    let given = [("title", title.is_some()), ("description", description.is_some())];
-                    for (field, _) in given.into_iter().filter(|(_, given)| *given) {
-                        let action = "left out: a card needs a title and a description".into();
-                        call.degraded.push(Degraded { field: field.into(), action });
-                    }
-                    words(fields, text, &mentions);
+                _ => {
+                    fields.insert("text".into(), text.into());
                     fields.insert("linkPreview".into(), preview.unwrap_or(true).into());
                     maybe(fields, "id", id);
                 }
@@ -257,7 +247,8 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
         }
         Content::Contact { contacts } => {
             call.path = "api/sendContactVcard";
-            let cards = contacts.iter().map(card).collect::<Vec<_>>();
+            // The schema wants every one of the other fields, or this one.
+            let cards = contacts.iter().map(|contact| json!({ "vcard": contact.vcard() })).collect::<Vec<_>>();
             fields.insert("contacts".into(), cards.into());
             maybe(fields, "id", id);
         }
@@ -324,18 +315,6 @@ fn words(fields: &mut Fields, mut text: String, mentions: &[String]) {
     }
 }
 
-/// `{fullName, phoneNumber, whatsappId, organization}`.
-pub(super) fn card(contact: &Contact) -> Value {
-    // The schema calls `vcard` required beside the fields it is made of, with null as default.
-    let mut card = fields([
-        ("fullName", contact.name.as_str().into()),
-        ("phoneNumber", contact.phone.as_str().into()),
-        ("whatsappId", contact.digits().into()),
-    ]);
-    maybe(&mut card, "organization", contact.organization.as_deref());
-    card.into()
-}
-
 /// The id of a message object, in the places where engines put it.
 pub(super) fn provider_id(body: &Value) -> Option<String> {
     let places = [
@@ -348,7 +327,7 @@ pub(super) fn provider_id(body: &Value) -> Option<String> {
     places.into_iter().find_map(Value::as_str).map(str::to_owned)
 }
 
-fn read(answer: &Answer, gateway: &str) -> Result<Receipt, SendError> {
+fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let body: Value = answer.json().unwrap_or_default();
     if matches!(answer.status, 200 | 201) && body.is_object() && body.get("exception").is_none() {
         // Taken by the engine; with its link to WhatsApp dead it says the same.
@@ -370,7 +349,7 @@ fn read(answer: &Answer, gateway: &str) -> Result<Receipt, SendError> {
         404 if body.is_object() => ErrorClass::NotConnected,
         _ => answer.class(),
     };
-    Err(answer.refusal(gateway, class, said.unwrap_or_default()))
+    Err(answer.refusal("waha", class, said.unwrap_or_default()))
 }
 
 fn is_about_file(said: Option<&str>) -> bool {

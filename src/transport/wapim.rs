@@ -30,6 +30,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     ],
     addresses: &["phone", "group"],
     cards: true,
+    whole_cards: false,
     in_flight: 16,
     max_text: None,
     max_caption: None,

@@ -9,12 +9,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
-use super::waha::{FILE, card, chat, described, provider_id};
+use super::waha::{FILE, chat, described, provider_id};
 use super::wire::{Fields, Wire, attached, fields, maybe};
 use super::{Attached, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
-use crate::model::message::Content;
+use crate::model::message::{Contact, Content};
 use crate::secret::Secret;
 
 const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png"]);
@@ -34,6 +34,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     ],
     addresses: &["phone", "group", "newsletter", "lid"],
     cards: true,
+    whole_cards: false,
     in_flight: 8,
     max_text: Some(4096),
     max_caption: None,
@@ -174,6 +175,16 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
     };
     fields.extend(options.extra);
     Ok(Call { method, path, fields, file })
+}
+
+fn card(contact: &Contact) -> Value {
+    let mut card = fields([
+        ("fullName", contact.name.as_str().into()),
+        ("phoneNumber", contact.phone.as_str().into()),
+        ("whatsappId", contact.digits().into()),
+    ]);
+    maybe(&mut card, "organization", contact.organization.as_deref());
+    card.into()
 }
 
 fn read(answer: &Answer, token: &Secret) -> Result<Receipt, SendError> {

@@ -183,7 +183,12 @@ async fn table(dialect: Dialect) {
         (Regex::new(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap(), "UUID"),
         (Regex::new(r#""3EB0[0-9A-F]{20}""#).unwrap(), "\"OWN-ID\""),
         (Regex::new(r"/l/[\w-]+").unwrap(), "/l/TOKEN"),
-        (Regex::new(r"(word ){100,}|(word ?){100,}").unwrap(), "WORDS"),
+        (Regex::new(r"(word ?){100,}").unwrap(), "WORDS"),
+        // Ids that the fakes make up: what stays is where they were found.
+        (Regex::new(r"wamid\.[\w+/=]+").unwrap(), "wamid.#"),
+        (Regex::new(r#""id":"\d{10,}""#).unwrap(), "\"id\":\"#\""),
+        (Regex::new(r"(3EB0|SM|_)[0-9A-Fa-f]{16,32}").unwrap(), "$1#"),
+        (Regex::new(r"accepted [0-9a-f]{24}").unwrap(), "accepted #"),
     ];
     for (name, mut wish) in wishes() {
         if wish.get("to").is_none() {

@@ -3,6 +3,7 @@
 pub mod fake;
 mod golden;
 mod media;
+mod pages;
 mod trouble;
 
 use serde_json::{Value, json};

@@ -23,6 +23,7 @@ const FACTS: AccountFacts = AccountFacts {
         kinds: &[Kind::new("text", &[])],
         addresses: &["phone", "group"],
         cards: false,
+        whole_cards: false,
         in_flight: 1,
         max_text: None,
         max_caption: None,
