@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use postrider::id::RunId;
-use postrider::model::capability::Capabilities;
 use postrider::model::journal::Entry;
-use postrider::model::policy::Limits;
-use postrider::script::{Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::model::policy::{Limits, OnUnsupported};
+use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::transport::sandbox::Sandbox;
 use serde_json::Value;
 
-const SENDER: Capabilities = Capabilities { kinds: &[("text", &[])], addresses: &["phone"], in_flight: 1 };
+const SENDER: AccountFacts =
+    AccountFacts { transport: "sandbox", capabilities: Sandbox::CAPABILITIES, on_unsupported: OnUnsupported::Emulate };
 
 fn compiled(text: &str) -> Program {
     let program = Program::compile(Main { file: "bench", text, indent: 0 }, &|_| None);
@@ -24,7 +25,8 @@ fn compiled(text: &str) -> Program {
 }
 
 fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {
-    let accounts = Accounts { default: Some("main".into()), by_name: BTreeMap::from([("main".to_owned(), SENDER)]) };
+    let by_name = BTreeMap::from([("main".to_owned(), SENDER)]);
+    let accounts = Accounts { default: Some("main".into()), by_name, public: false };
     let output = turn(TurnInput {
         program,
         event: r#"{"body":{"order":17,"customer":{"name":"Ada","phone":"+15417543010"}}}"#,

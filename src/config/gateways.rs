@@ -28,12 +28,12 @@ const KEYS: [(&str, &[&str]); 9] = [
     ("wawp", &["url", "instance_id", "access_token"]),
     ("express-chat", &["url", "api_key"]),
     ("waha", &["url", "api_key", "session", "engine"]),
-    ("meta", &["url", "version", "phone_number_id", "access_token"]),
+    ("meta", &["url", "version", "phone_number_id", "access_token", "app_secret", "verify_token"]),
     ("evolution", &["url", "api_key", "instance"]),
     ("twilio", &["url", "account_sid", "auth_token", "from", "messaging_service"]),
 ];
 /// Keys for what gateways send to us, which is not read yet.
-const INBOUND: [&str; 5] = ["inbound_token", "webhook_secret", "webhook_header", "app_secret", "verify_token"];
+const INBOUND: [&str; 3] = ["inbound_token", "webhook_secret", "webhook_header"];
 /// The Graph API's version where none is named.
 const META_VERSION: &str = "v25.0";
 
@@ -261,12 +261,15 @@ impl Keys<'_, '_> {
             }
         };
         let version = self.fields.parsed("version", version, self.findings).unwrap_or(META_VERSION.into());
+        let (app_secret, verify_token) = (self.word("app_secret"), self.word("verify_token"));
         let (url, timeout) = (self.url(Some("https://graph.facebook.com")), self.timeout(30));
         Some(MetaOptions {
             url: url?,
             version,
             phone_number_id: phone_number_id?,
             access_token: access_token?,
+            app_secret: app_secret.map(Secret::new),
+            verify_token: verify_token.map(Secret::new),
             timeout,
         })
     }

@@ -117,6 +117,7 @@ impl Catalog {
                 set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
             }
         }
+        set.look_at_calls();
         let accounts = &set.ground.accounts;
         if accounts.default.is_none()
             && accounts.by_name.len() > 1
@@ -136,6 +137,26 @@ impl Catalog {
         }
         set.hash = hex::encode(&hash.finalize()[..8]);
         set
+    }
+
+    /// Warns of calls that ask for what their account's gateway has not.
+    fn look_at_calls(&mut self) {
+        let accounts = &self.ground.accounts;
+        let mut found: Vec<Diagnostic> = Vec::new();
+        for flow in self.flows.values() {
+            for call in flow.program.calls() {
+                let Some(named) = call.account() else { continue };
+                let name = named.or(flow.account.as_deref()).or(accounts.default.as_deref());
+                let Some((name, facts)) = name.and_then(|name| accounts.by_name.get_key_value(name)) else { continue };
+                for finding in call.lacks(name, facts) {
+                    // A module is seen once for each flow that uses it.
+                    if call.file == flow.file || !found.contains(&finding) {
+                        found.push(finding);
+                    }
+                }
+            }
+        }
+        self.findings.extend(found);
     }
 
     fn empty(findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {

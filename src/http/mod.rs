@@ -2,6 +2,7 @@
 
 mod api;
 mod error;
+mod gateways;
 mod hosted;
 mod private;
 mod public;

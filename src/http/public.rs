@@ -7,6 +7,7 @@ use axum::routing::{any, get};
 
 use super::House;
 use super::error::Refused;
+use super::gateways::{incoming, incoming_below};
 use super::hosted::{link, media};
 use super::webhook::webhook;
 
@@ -14,6 +15,8 @@ use super::webhook::webhook;
 pub fn router(house: Arc<House>) -> Router {
     Router::new()
         .route("/hooks/{*path}", any(webhook))
+        .route("/gateways/{account}", any(incoming))
+        .route("/gateways/{account}/{*suffix}", any(incoming_below))
         .route("/media/{token}", get(media))
         .route("/l/{token}", get(link))
         .route("/healthz", get(|| async { "ok" }))

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Account;
 use super::supply::Supply;
 use super::verdict::{Effect, decide};
@@ -19,6 +21,8 @@ use crate::transport::Outgoing;
 
 /// After a failure of the store it is tried again then.
 const STORE_REST: Duration = Duration::from_secs(1);
+/// How long people can be written to freely after they wrote.
+const WINDOW: Duration = Duration::from_secs(86_400);
 
 /// All that one attempt needs.
 pub struct Attempt {
@@ -85,6 +89,9 @@ impl Wired {
         let capabilities = self.account.transport.capabilities();
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
         let mut body = message.body;
+        if capabilities.window && body.content.kind() != "template" {
+            self.window(&message.to).await?;
+        }
         let filled = self.supply.fill_card(&mut body.content, capabilities).await;
         self.supply.track(&mut body.content, message.id, self.account.public_url.as_ref())?;
         let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
@@ -101,6 +108,25 @@ impl Wired {
         degraded.append(&mut receipt.degraded);
         receipt.degraded = degraded;
         Ok(receipt)
+    }
+
+    /// Refuses what would arrive only within 24 hours after the person wrote last, when it is known
+    /// that these have passed: the account must have been listening for as long.
+    ///
+    /// # Errors
+    /// [`ErrorClass::WindowClosed`].
+    async fn window(&self, to: &str) -> Result<(), SendError> {
+        let now = self.supply.clock.now();
+        let heard = self.store.heard(&self.account.name, to).await;
+        // What cannot be read is not held against the message.
+        let heard = heard.unwrap_or_default();
+        let long_ago = |at: Timestamp| after(at, WINDOW) <= now;
+        if heard.since.is_none_or(|since| !long_ago(since)) || heard.last.is_some_and(|last| !long_ago(last)) {
+            return Ok(());
+        }
+        let message = "this person has not written in the last 24 hours, so only a template would arrive; send one \
+            with `send(to, #{ kind: \"template\", ... })`";
+        Err(SendError::new(ErrorClass::WindowClosed, message))
     }
 
     async fn part(&self, id: MessageId, part: u32, to: &Recipient, body: Body) -> Result<Receipt, SendError> {

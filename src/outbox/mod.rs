@@ -2,6 +2,7 @@
 //! order, at its pace, and records every attempt before and after the wire.
 
 mod attempt;
+mod cards;
 mod lane;
 mod line;
 mod mover;

@@ -1,15 +1,13 @@
 //! What a message needs before it can go: its file in a form that the gateway takes, the rest of a
 //! card from the link's page, an address of ours in place of a link that is tracked.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use url::Url;
 
+use super::cards::Cards;
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
 use crate::fetch::{Bounds, Fetch, FetchError, Fetched};
@@ -18,20 +16,14 @@ use crate::links::LinkKey;
 use crate::model::capability::{Capabilities, Intake};
 use crate::model::delivery::{Degraded, ErrorClass, SendError};
 use crate::model::message::{Content, Media, Source};
-use crate::preview::{self, Card};
 use crate::transport::{Attached, FilePlace};
 
 /// How long an address for a gateway that fetches is good: some put a message into a queue first.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
-/// A page that takes longer gives no card.
-const PAGE_TIME: Duration = Duration::from_secs(8);
 /// A look at a file's beginning.
 const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
 /// For a whole file.
 const DOWNLOAD_TIME: Duration = Duration::from_secs(60);
-/// Cards that are remembered, and for how long.
-const CARDS: usize = 1_000;
-const CARD_AGE: Duration = Duration::from_secs(600);
 /// Who looks at files; some servers refuse callers without a name.
 const AGENT: &str = concat!("postrider/", env!("CARGO_PKG_VERSION"));
 
@@ -46,13 +38,13 @@ pub struct Supply {
     pub key: LinkKey,
     /// The time.
     pub clock: SharedClock,
-    cards: Arc<Mutex<HashMap<String, (Timestamp, Option<Card>)>>>,
+    cards: Cards,
 }
 
 impl Supply {
     /// With nothing remembered.
     pub fn new(blobs: Blobs, fetch: Fetch, key: LinkKey, clock: SharedClock) -> Self {
-        Self { blobs, fetch, key, clock, cards: Arc::default() }
+        Self { blobs, fetch, key, clock, cards: Cards::default() }
     }
 
     /// Fills in what the author left out of a card that the gateway lets us make. Gives what was
@@ -65,7 +57,7 @@ impl Supply {
         if !capabilities.cards || *preview == Some(false) || !(wanted || wants("thumbnail", thumbnail.is_some())) {
             return Vec::new();
         }
-        let Some(card) = self.card(url).await else { return Vec::new() };
+        let Some(card) = self.cards.of(url, &self.fetch, self.clock.now()).await else { return Vec::new() };
         let mut filled = Vec::new();
         for (field, place, value) in [
             ("title", title, card.title),
@@ -78,33 +70,6 @@ impl Supply {
             }
         }
         filled
-    }
-
-    /// The card of a page: from memory, else from the page. None when it gives none.
-    async fn card(&self, url: &str) -> Option<Card> {
-        let now = self.clock.now();
-        let known = self.cards.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
-        if let Some((at, card)) = known
-            && after(at, CARD_AGE) > now
-        {
-            return card;
-        }
-        let card = match preview::card(&self.fetch, url, PAGE_TIME).await {
-            Ok(card) => Some(card),
-            Err(error) => {
-                tracing::debug!(%error, "a link's page gives no card");
-                None
-            }
-        };
-        let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
-        if cards.len() >= CARDS {
-            cards.retain(|_, (at, _)| after(*at, CARD_AGE) > now);
-            if cards.len() >= CARDS {
-                cards.clear();
-            }
-        }
-        cards.insert(url.into(), (now, card.clone()));
-        card
     }
 
     /// Puts our address in the place of a link that is to be tracked.
@@ -135,7 +100,7 @@ impl Supply {
         let Some(media) = content.media() else { return Ok(None) };
         let Some(intake) = capabilities.kind(kind).and_then(|kind| kind.media) else { return Ok(None) };
         let file = match &media.source {
-            Source::Url { url } => self.from_url(url, kind, &intake).await?,
+            Source::Url { url } => self.behind(url, kind, &intake).await?,
             Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name),
             Source::Inline { file_name, text } => self.kept(text.as_bytes(), file_name)?,
         };
@@ -161,7 +126,7 @@ impl Supply {
         Ok(self.local(&blob, size, name))
     }
 
-    async fn from_url(&self, url: &str, kind: &str, intake: &Intake) -> Result<Attached, SendError> {
+    async fn behind(&self, url: &str, kind: &str, intake: &Intake) -> Result<Attached, SendError> {
         let name = name_of(url);
         let ends = intake.endings.is_empty()
             || intake.endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));

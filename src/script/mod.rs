@@ -4,6 +4,7 @@
 //! (recorded, and the script goes on) or a question (the turn ends, and a later one is given the
 //! answer). Nothing outside this folder knows Rhai.
 
+mod calls;
 mod engine;
 mod error;
 mod host;
@@ -15,5 +16,6 @@ pub mod time;
 mod turn;
 mod value;
 
+pub use calls::Call;
 pub use program::{Main, Program, Sources};
 pub use turn::{AccountFacts, Accounts, Ending, TurnInput, TurnOutput, turn};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rhai::{AST, ASTNode, Engine, Expr, ParseError, Position, Scope, Shared, Stmt};
 
+use super::calls::{self, Call};
 use super::engine::{self, Caught};
 use super::error;
 use crate::model::diagnostic::Diagnostic;
@@ -23,6 +24,7 @@ pub struct Program {
     modules: Modules,
     texts: BTreeMap<String, Arc<str>>,
     indent: u32,
+    calls: Vec<Call>,
 }
 
 /// The flow's own script.
@@ -43,14 +45,18 @@ impl Program {
     /// All findings: syntax, unknown functions, imports that are not literal, modules that are
     /// missing or import each other in a circle.
     pub fn compile(main: Main<'_>, load: &dyn Fn(&str) -> Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
-        let mut build = Build { load, findings: Vec::new(), modules: Modules::new(), open: Vec::new() };
+        let mut build =
+            Build { load, findings: Vec::new(), modules: Modules::new(), open: Vec::new(), calls: Vec::new() };
         let mut texts = BTreeMap::from([(main.file.to_owned(), Arc::from(main.text))]);
         let mut caught = HashSet::new();
         let ast = build.file(main.file, main.text, &mut texts, &mut caught);
         match ast {
             Some(ast) if build.findings.is_empty() => {
                 let (file, indent) = (main.file.to_owned(), main.indent);
-                Ok(Self { ast, main: file, caught: Arc::new(caught), modules: build.modules, texts, indent })
+                let own = build.calls.iter_mut().filter(|call| call.file == file);
+                own.for_each(|call| call.column += indent);
+                let (caught, calls) = (Arc::new(caught), build.calls);
+                Ok(Self { ast, main: file, caught, modules: build.modules, texts, indent, calls })
             }
             _ => {
                 for finding in build.findings.iter_mut().filter(|finding| finding.file == main.file) {
@@ -64,6 +70,11 @@ impl Program {
     /// The modules' texts by name, which belong to the flow's version.
     pub fn sources(&self) -> Sources {
         self.modules.keys().filter_map(|name| Some((name.clone(), self.texts.get(&file_of(name))?.clone()))).collect()
+    }
+
+    /// The calls that send, as far as the text tells what they ask for.
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
     }
 
     /// Adds the line itself to an error that has a place.
@@ -111,6 +122,7 @@ struct Build<'a> {
     findings: Vec<Diagnostic>,
     modules: Modules,
     open: Vec<String>,
+    calls: Vec<Call>,
 }
 
 impl Build<'_> {
@@ -130,6 +142,7 @@ impl Build<'_> {
             }
         };
         ast.set_source(file);
+        self.calls.extend(calls::of(&ast, file));
         let seen = look(&ast, file, caught);
         self.findings.extend(seen.findings);
         for (name, at) in seen.imports {

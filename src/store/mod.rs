@@ -17,12 +17,14 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::Part;
 use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::NewMessage;
+use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow,
-    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage,
-    ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
+    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
+    LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
+    PhoneMessage, ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow,
+    Woken,
 };
 
 /// What a store method gives: it may be awaited or not, the work is done either way.
@@ -126,6 +128,10 @@ pub trait Store: Send + Sync + 'static {
     /// Moves what an account has not sent yet to another one, recipient by recipient. Gives how
     /// many messages moved.
     fn divert(&self, diversion: Diversion, now: Timestamp) -> Reply<u64>;
+    /// An account got events: these people wrote, then.
+    fn hear(&self, account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> Reply<()>;
+    /// What is known of when a recipient last wrote to an account.
+    fn heard(&self, account: &str, recipient: &str) -> Reply<LastHeard>;
     /// Somebody followed a message's link. What comes before the message was sent is the gateway
     /// looking at the page, and does not count.
     fn click(&self, id: MessageId, now: Timestamp) -> Reply<()>;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange};
 use super::meta_codes::classify_code;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use super::{Attached, Outgoing, Sending, Transport};
+use super::{Attached, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, meta_events};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Contact, Content, Media};
@@ -62,6 +62,10 @@ pub struct MetaOptions {
     pub phone_number_id: String,
     /// With the permission `whatsapp_business_messaging`.
     pub access_token: Secret,
+    /// Signs what Meta sends to us.
+    pub app_secret: Option<Secret>,
+    /// What Meta shows when it asks whether we are there.
+    pub verify_token: Option<Secret>,
     /// For one request.
     pub timeout: Duration,
 }
@@ -71,6 +75,8 @@ pub struct Meta {
     wire: Wire,
     /// `{version}/{phone_number_id}`.
     number: String,
+    app_secret: Option<Secret>,
+    verify_token: Option<Secret>,
 }
 
 impl Meta {
@@ -85,7 +91,9 @@ impl Meta {
         let bearer = Header::Made(format!("Bearer {}", options.access_token.reveal()));
         let wire = Wire::new(client, &options.url, options.timeout, &[("authorization", bearer)])?;
         // A version is letters, digits and a dot, which encoding would only disfigure.
-        Ok(Self { wire, number: format!("{}/{}", options.version, segment(&options.phone_number_id)) })
+        let number = format!("{}/{}", options.version, segment(&options.phone_number_id));
+        let (app_secret, verify_token) = (options.app_secret.clone(), options.verify_token.clone());
+        Ok(Self { wire, number, app_secret, verify_token })
     }
 }
 
@@ -109,6 +117,16 @@ impl Transport for Meta {
             }
             read(&exchange(wire.post(&format!("{number}/messages"), fields)).await?)
         })
+    }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        match incoming.is_get {
+            true => meta_events::challenge(self.verify_token.as_ref(), incoming.query),
+            false => {
+                let signature = (incoming.header)("x-hub-signature-256");
+                meta_events::read(self.app_secret.as_ref(), signature.as_deref(), incoming.body)
+            }
+        }
     }
 }
 

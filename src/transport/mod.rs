@@ -6,6 +6,7 @@ pub mod express_chat;
 pub mod gowa;
 pub mod meta;
 mod meta_codes;
+mod meta_events;
 pub mod sandbox;
 pub mod twilio;
 pub mod waha;
@@ -18,6 +19,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::id::MessageId;
 use crate::model::capability::Capabilities;
@@ -77,6 +80,49 @@ pub trait Transport: Send + Sync {
 
     /// Sends to the gateway; each error says by its class whether anything can have gone out.
     fn send(&self, message: Outgoing) -> Sending;
+
+    /// Reads what the gateway sent to us, once it has shown that it is the gateway.
+    ///
+    /// # Errors
+    /// [`NotHeard`].
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        let _ = incoming;
+        Err(NotHeard::Deaf)
+    }
+}
+
+/// A request from a gateway, before anything of it is believed.
+pub struct Incoming<'a> {
+    /// GET instead of POST.
+    pub is_get: bool,
+    /// Without the `?`.
+    pub query: &'a str,
+    /// A header by its name in lower case.
+    pub header: &'a dyn Fn(&str) -> Option<String>,
+    /// The raw body.
+    pub body: &'a [u8],
+}
+
+/// What a gateway told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It asks whether we are there, and wants this back.
+    Challenge(String),
+    /// These people wrote, then.
+    From(Vec<(Recipient, Timestamp)>),
+}
+
+/// Why a request from a gateway is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHeard {
+    /// Events of this gateway are not read.
+    Deaf,
+    /// The account has nothing to verify them by.
+    Unverifiable,
+    /// It is not from the gateway.
+    Forged,
+    /// It is, and makes no sense.
+    Unreadable,
 }
 
 /// A transport shared by everything that sends through its account.

@@ -13,6 +13,7 @@ use postrider::id::{MessageId, RunId};
 use postrider::model::delivery::Part;
 use postrider::model::journal::{Entry, TurnCommit};
 use postrider::model::message::NewMessage;
+use postrider::model::recipient::Recipient;
 use postrider::model::run::NewRun;
 use postrider::store::rows::*;
 use postrider::store::{Reply, Store};
@@ -134,6 +135,8 @@ mortal! {
         messages(filter: MessageFilter) -> Vec<MessageRecord>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
+        hear(account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> ();
+        heard(account: &str, recipient: &str) -> LastHeard;
         click(id: MessageId, now: Timestamp) -> ();
         receive_on_phone(message: PhoneMessage) -> ();
         phone_messages(limit: usize) -> Vec<PhoneMessage>;

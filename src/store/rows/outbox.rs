@@ -77,6 +77,15 @@ pub struct Diversion {
     pub reason: String,
 }
 
+/// When a recipient last wrote, as far as an account's events tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastHeard {
+    /// When the account's first event came; none when there were none.
+    pub since: Option<Timestamp>,
+    /// When the recipient wrote last.
+    pub last: Option<Timestamp>,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub struct Settlement {

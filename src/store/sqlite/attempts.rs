@@ -1,17 +1,17 @@
 //! Attempts: opened within the day's budget, and moved to another account when theirs cannot send.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::outbox::{number, state};
 use super::writer::Work;
 use super::{Read, instant, json, json_or_none, text};
-use crate::clock::millis;
+use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, MessageState, Step};
 use crate::model::message::Body;
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Budget, Claimed, Claims, Diversion, Held};
+use crate::store::rows::{Budget, Claimed, Claims, Diversion, Held, LastHeard};
 
 /// What the budget has left.
 struct Left {
@@ -161,4 +161,28 @@ pub fn divert(work: &mut Work<'_>, diversion: &Diversion, now: Timestamp) -> Rea
         work.rings.lane(&diversion.to);
     }
     Ok(moved)
+}
+
+/// Notes who wrote to an account, and that it gets events at all.
+pub fn hear(work: &mut Work<'_>, account: &str, from: &[(Recipient, Timestamp)], now: Timestamp) -> Read<()> {
+    let sql = "INSERT OR IGNORE INTO heard (account, recipient, at) VALUES (?, '', ?)";
+    work.tx.prepare_cached(sql)?.execute(params![account, millis(now)])?;
+    let sql = "INSERT INTO heard (account, recipient, at) VALUES (?, ?, ?)
+        ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
+    for (recipient, at) in from {
+        // A clock that is ahead of ours opens no window for longer than a day.
+        let at = millis(*at).min(millis(now));
+        work.tx.prepare_cached(sql)?.execute(params![account, recipient.to_string(), at])?;
+    }
+    Ok(())
+}
+
+/// What is known of when a recipient last wrote.
+pub fn heard(connection: &Connection, account: &str, recipient: &str) -> Read<LastHeard> {
+    let sql = "SELECT at FROM heard WHERE account = ? AND recipient = ?";
+    let mut find = connection.prepare_cached(sql)?;
+    let mut at = |recipient: &str| {
+        find.query_row(params![account, recipient], |row| row.get(0)).optional().map(|at| at.map(from_millis))
+    };
+    Ok(LastHeard { since: at("")?, last: at(recipient)? })
 }

@@ -18,9 +18,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::rows::{
-    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LedgerRow,
-    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, PhoneMessage,
-    ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
+    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
+    LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
+    PhoneMessage, ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow,
+    Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
 use crate::clock::{from_millis, millis};
@@ -28,6 +29,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::Part;
 use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::NewMessage;
+use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
 use schema::error_of;
 use writer::Writer;
@@ -242,6 +244,15 @@ impl Store for SqliteStore {
 
     fn divert(&self, diversion: Diversion, now: Timestamp) -> Reply<u64> {
         self.writer.submit_guarded(move |work| Ok(attempts::divert(work, &diversion, now)?))
+    }
+
+    fn hear(&self, account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> Reply<()> {
+        let account = account.to_owned();
+        self.writer.submit_guarded(move |work| Ok(attempts::hear(work, &account, &from, now)?))
+    }
+
+    fn heard(&self, account: &str, recipient: &str) -> Reply<LastHeard> {
+        self.at_once(|connection| attempts::heard(connection, account, recipient))
     }
 
     fn click(&self, id: MessageId, now: Timestamp) -> Reply<()> {

@@ -156,6 +156,13 @@ CREATE TABLE days (
     PRIMARY KEY (account, day)
 ) WITHOUT ROWID;
 
+CREATE TABLE heard (
+    account TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (account, recipient)
+) WITHOUT ROWID;
+
 CREATE TABLE acquaintances (
     account TEXT NOT NULL,
     recipient TEXT NOT NULL,

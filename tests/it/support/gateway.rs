@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Got {
-    pub path: String,
-    pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
@@ -93,9 +91,8 @@ impl Gateway {
 }
 
 async fn answer(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
-    let got = Got { path: head.uri.path().to_owned(), headers: head.headers, body };
+    let body = to_bytes(request.into_body(), usize::MAX).await.unwrap().to_vec();
+    let got = Got { body };
     let (number, say) = {
         let mut all = gateway.got.lock().unwrap();
         all.push(got.clone());

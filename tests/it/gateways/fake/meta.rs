@@ -12,8 +12,9 @@ const TOKEN: &str = "EAAJ/+meta=one";
 
 pub const DIALECT: Dialect = Dialect {
     name: "meta",
-    settings: "version: v23.0\nphone_number_id: \"106540352242922\"\naccess_token: \"EAAJ/+meta=one\"",
-    secrets: &[TOKEN],
+    settings: "version: v23.0\nphone_number_id: \"106540352242922\"\naccess_token: \"EAAJ/+meta=one\"\n\
+               app_secret: \"4pp/+meta=two\"\nverify_token: \"v3rify/+meta=three\"",
+    secrets: &[TOKEN, "4pp/+meta=two", "v3rify/+meta=three"],
     check,
 };
 

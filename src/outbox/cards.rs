@@ -1,0 +1,53 @@
+//! Cards of pages, remembered for a while: a link that goes to a thousand people is looked at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock::after;
+use crate::fetch::Fetch;
+use crate::preview::{self, Card};
+
+/// A page that takes longer gives no card.
+const PAGE_TIME: Duration = Duration::from_secs(8);
+/// Most that are remembered, ...
+const MOST: usize = 1_000;
+/// ... and for how long.
+const AGE: Duration = Duration::from_secs(600);
+
+/// What a page gave, and when: nothing, if it gave none.
+type Known = (Timestamp, Option<Card>);
+
+/// The memory. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Cards(Arc<Mutex<HashMap<String, Known>>>);
+
+impl Cards {
+    /// The card of a page: from memory, else from the page. None when it gives none.
+    pub async fn of(&self, url: &str, fetch: &Fetch, now: Timestamp) -> Option<Card> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
+        if let Some((at, card)) = known
+            && after(at, AGE) > now
+        {
+            return card;
+        }
+        let card = match preview::card(fetch, url, PAGE_TIME).await {
+            Ok(card) => Some(card),
+            Err(error) => {
+                tracing::debug!(%error, "a link's page gives no card");
+                None
+            }
+        };
+        let mut cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cards.len() >= MOST {
+            cards.retain(|_, (at, _)| after(*at, AGE) > now);
+        }
+        if cards.len() >= MOST {
+            cards.clear();
+        }
+        cards.insert(url.into(), (now, card.clone()));
+        card
+    }
+}
