@@ -2,9 +2,12 @@
 
 pub mod fake;
 mod golden;
+mod hosted;
 mod media;
 mod pages;
+mod parts;
 mod trouble;
+mod window;
 
 use serde_json::{Value, json};
 

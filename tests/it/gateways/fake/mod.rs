@@ -72,6 +72,7 @@ pub struct Fake {
     got: Arc<Mutex<Vec<Got>>>,
     faults: Arc<Mutex<Vec<String>>>,
     mood: Arc<Mutex<Mood>>,
+    next: Arc<Mutex<Option<Mood>>>,
 }
 
 impl Fake {
@@ -80,7 +81,8 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mood = Arc::new(Mutex::new(Mood::Strict));
-        let fake = Self { address, dialect, got: Arc::default(), faults: Arc::default(), mood };
+        let (got, faults, next) = (Arc::default(), Arc::default(), Arc::default());
+        let fake = Self { address, dialect, got, faults, mood, next };
         let router = Router::new().fallback(answer).with_state(fake.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         fake
@@ -89,6 +91,11 @@ impl Fake {
     /// Answers differently from now on.
     pub fn is(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Answers differently after the next request.
+    pub fn then(&self, mood: Mood) {
+        *self.next.lock().unwrap() = Some(mood);
     }
 
     /// All requests since this was last asked.
@@ -124,6 +131,9 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response<Body> {
     };
     fake.got.lock().unwrap().push(got.clone());
     let mood = fake.mood.lock().unwrap().clone();
+    if let Some(next) = fake.next.lock().unwrap().take() {
+        fake.is(next);
+    }
     let respond = |status: u16, body: Body| Response::builder().status(status).body(body).unwrap();
     match mood {
         Mood::Says(status, headers, body) => {
