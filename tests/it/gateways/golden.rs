@@ -12,7 +12,7 @@ use super::{Desk, Outcome};
 const PHONE: &str = "+15417543010";
 
 /// Name and message; `to` is a phone unless it is there.
-fn wishes() -> Vec<(&'static str, Value)> {
+pub fn wishes() -> Vec<(&'static str, Value)> {
     let long = "word ".repeat(1000);
     vec![
         ("text", json!({ "text": "Hi *Ada*\nsecond line" })),

@@ -1,11 +1,14 @@
 //! Every gateway over real HTTP: the exact requests, the refusals, what errors mean.
 
 pub mod fake;
+mod fallback;
 mod golden;
 mod hosted;
 mod media;
+mod pace;
 mod pages;
 mod parts;
+mod schemas;
 mod trouble;
 mod window;
 
