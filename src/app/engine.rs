@@ -121,7 +121,8 @@ impl Engine {
         let own = [outside.public.local_addr(), outside.private.local_addr()];
         fetch.never(&own.into_iter().collect::<Result<Vec<_>, _>>().map_err(system)?);
         let token = folder.token().map_err(system)?;
-        let supply = Supply::new(blobs.clone(), fetch.clone(), LinkKey::new(&token), clock.clone());
+        let supply =
+            Supply::new(blobs.clone(), fetch.clone(), LinkKey::new(&folder.link_key().map_err(system)?), clock.clone());
         let lanes = Lanes::new(store.clone(), supply.clone(), signals.clone(), shutdown.clone(), phones);
         let changes = Changes::new(&workspace.root);
         let reload = Bell::default();

@@ -87,7 +87,20 @@ impl StateFolder {
     /// # Errors
     /// As the file system fails.
     pub fn token(&self) -> io::Result<Secret> {
-        let file = self.path.join("admin-token");
+        self.secret("admin-token")
+    }
+
+    /// The key that signs addresses of ours, made when there is none. Its own, so that a new token
+    /// leaves the links alone that people have already.
+    ///
+    /// # Errors
+    /// As the file system fails.
+    pub fn link_key(&self) -> io::Result<Secret> {
+        self.secret("link-key")
+    }
+
+    fn secret(&self, name: &str) -> io::Result<Secret> {
+        let file = self.path.join(name);
         if let Ok(token) = fs::read_to_string(&file)
             && token.trim().len() >= 32
         {

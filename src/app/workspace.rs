@@ -106,7 +106,8 @@ pub fn account(
     let transport = transport(settings, phones).map_err(|error| format!("account `{}`: {error}", settings.name))?;
     let fallback = settings.fallback.as_ref().and_then(|name| {
         let other = all.iter().find(|other| other.name == *name)?;
-        Some(Fallback { name: name.clone(), capabilities: other.gateway.capabilities() })
+        let (capabilities, on_unsupported) = (other.gateway.capabilities(), other.on_unsupported);
+        Some(Fallback { name: name.clone(), capabilities, on_unsupported })
     });
     Ok(Account {
         name: settings.name.clone(),

@@ -209,6 +209,15 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
         for change in rows(message, "degraded") {
             say(format_args!("{:12} {}: {}", "degraded", cell(&change["field"]), cell(&change["action"])));
         }
+        if let Some(count) = message["clicks"]["count"].as_u64() {
+            say(format_args!("{:12} {count}, the first at {}", "clicks", cell(&message["clicks"]["first_at"])));
+        }
+        if rows(message, "parts").next().is_some() {
+            say(format_args!("\nPARTS"));
+            let row = |part: &Value| cells(part, &["kind", "state", "provider_id", "error"]);
+            let list: Vec<Vec<String>> = rows(message, "parts").map(row).collect();
+            table(&["KIND", "STATE", "ID THERE", "ERROR"], &list, "");
+        }
         say(format_args!("\nATTEMPTS"));
         let list: Vec<Vec<String>> =
             rows(message, "attempts").map(|attempt| cells(attempt, &["number", "at", "outcome", "error"])).collect();
@@ -254,10 +263,23 @@ pub fn sandbox(place: &Place, limit: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A pace in a few words.
+fn pace_gist(pace: &Value) -> String {
+    let Some(fields) = pace.as_object() else { return cell(pace) };
+    let said = ["rate", "burst", "per_recipient", "daily", "new_recipients", "jitter", "quiet"].into_iter();
+    let said = said.filter_map(|name| fields.get(name).filter(|value| !value.is_null()).map(|value| (name, value)));
+    said.map(|(name, value)| format!("{} {}", name.replace('_', " "), cell(value))).collect::<Vec<_>>().join(", ")
+}
+
 pub fn accounts(place: &Place) -> Result<(), Failure> {
     let answer = place.get("/accounts")?;
     place.print(&answer, |answer| {
-        let row = |account: &Value| cells(account, &["name", "transport", "state", "backlog", "pace", "reason"]);
+        let row = |account: &Value| {
+            let mut row = cells(account, &["name", "transport", "state", "backlog"]);
+            row.push(pace_gist(&account["pace"]));
+            row.push(cell(&account["reason"]));
+            row
+        };
         let list: Vec<Vec<String>> = rows(answer, "accounts").map(row).collect();
         table(&["ACCOUNT", "TRANSPORT", "STATE", "BACKLOG", "PACE", "REASON"], &list, "there are no accounts");
     });

@@ -48,9 +48,8 @@ pub fn cell(value: &Value) -> String {
 
 /// What a message says, in a few words.
 pub fn gist(body: &Value) -> String {
-    let field = ["text", "url", "caption"].into_iter().map(|name| &body[name]).find(|value| !value.is_null());
-    match field {
-        Some(value) => cell(value),
-        None => cell(&body["source"]["file_name"]),
-    }
+    let own = ["text", "url", "caption", "question", "name", "emoji"].into_iter().map(|name| &body[name]);
+    let source = &body["source"];
+    let file = [&source["file_name"], &source["url"], &body["contacts"][0]["name"], &body["latitude"]];
+    own.chain(file).find(|value| !value.is_null()).map_or_else(|| "-".into(), cell)
 }

@@ -345,12 +345,14 @@ pub struct SendError {
     pub class: ErrorClass,
     /// What, where and, if known, the remedy; free of secrets.
     pub message: String,
+    /// It would have befallen every message of the account: the gateway is not there.
+    pub of_account: bool,
 }
 
 impl SendError {
     /// An error of `class` that says `message`.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into() }
+        Self { class, message: message.into(), of_account: false }
     }
 }
 

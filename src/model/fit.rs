@@ -135,6 +135,15 @@ impl Fit<'_> {
                 self.wish("name", name.is_some(), || *name = None)?;
                 self.wish("address", address.is_some(), || *address = None)
             }
+            Content::Poll { answers, max_answers, .. } => {
+                let all = answers.len() as u32;
+                if *max_answers == 1 || *max_answers == all || self.capabilities.has("poll", "max_answers") {
+                    return Ok(());
+                }
+                self.record("max_answers", "any number of answers may be chosen")?;
+                *max_answers = all;
+                Ok(())
+            }
             Content::Contact { contacts } => {
                 let organization = contacts.iter().any(|contact| contact.organization.is_some());
                 self.wish("organization", organization, || {
@@ -369,7 +378,7 @@ impl Fit<'_> {
     }
 }
 
-/// Pieces of at most so many characters, cut at a paragraph, else at a line, a blank, or anywhere.
+/// Pieces of at most so many characters, cut at a paragraph, else a line, a blank, or anywhere.
 fn split(text: &str, most: usize) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut rest = text;

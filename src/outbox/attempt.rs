@@ -23,6 +23,8 @@ use crate::transport::Outgoing;
 const STORE_REST: Duration = Duration::from_secs(1);
 /// How long people can be written to freely after they wrote.
 const WINDOW: Duration = Duration::from_secs(86_400);
+/// Mexico, Argentina, Brazil: a digit more or less is the same phone.
+const REWRITTEN: [&str; 3] = ["52", "54", "55"];
 
 /// All that one attempt needs.
 pub struct Attempt {
@@ -68,7 +70,8 @@ impl Attempt {
             tracing::warn!(account = %account.name, id = %id, class = error.class.name(), "{}", error.message);
         }
         let chance = u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap_or_default());
-        let (verdict, effect) = decide(result, tries, &account.retry, now, chance ^ u64::from(tries));
+        let (verdict, effect) =
+            decide(result, tries, account.fallback.is_some(), &account.retry, now, chance ^ u64::from(tries));
         loop {
             let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
             match store.settle(settlement).await {
@@ -90,7 +93,7 @@ impl Wired {
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
         let mut body = message.body;
         if capabilities.window && body.content.kind() != "template" {
-            self.window(&message.to).await?;
+            self.window(&to).await?;
         }
         let filled = self.supply.fill_card(&mut body.content, capabilities).await;
         self.supply.track(&mut body.content, message.id, self.account.public_url.as_ref())?;
@@ -111,17 +114,28 @@ impl Wired {
     }
 
     /// Refuses what would arrive only within 24 hours after the person wrote last, when it is known
-    /// that these have passed: the account must have been listening for as long.
+    /// that these have passed: the account must have been listening for as long, and hear still.
     ///
     /// # Errors
     /// [`ErrorClass::WindowClosed`].
-    async fn window(&self, to: &str) -> Result<(), SendError> {
+    async fn window(&self, to: &Recipient) -> Result<(), SendError> {
+        // Groups have no window; of some countries' phones the gateways know another writing.
+        let told = match to {
+            Recipient::Phone(digits) => !REWRITTEN.iter().any(|country| digits.starts_with(country)),
+            Recipient::Bsuid(_) => true,
+            _ => false,
+        };
+        if !told {
+            return Ok(());
+        }
         let now = self.supply.clock.now();
-        let heard = self.store.heard(&self.account.name, to).await;
+        let heard = self.store.heard(&self.account.name, &to.to_string()).await;
         // What cannot be read is not held against the message.
         let heard = heard.unwrap_or_default();
-        let long_ago = |at: Timestamp| after(at, WINDOW) <= now;
-        if heard.since.is_none_or(|since| !long_ago(since)) || heard.last.is_some_and(|last| !long_ago(last)) {
+        let recent = |at: Option<Timestamp>| at.is_some_and(|at| after(at, WINDOW) > now);
+        let listens = recent(heard.latest) && !recent(heard.since);
+        // Somebody who hides the phone may be anybody.
+        if !listens || recent(heard.last) || (recent(heard.hidden) && matches!(to, Recipient::Phone(_))) {
             return Ok(());
         }
         let message = "this person has not written in the last 24 hours, so only a template would arrive; send one \

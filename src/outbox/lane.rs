@@ -208,6 +208,8 @@ impl Lane {
             from: self.account.name.clone(),
             to: fallback.name.clone(),
             capabilities: fallback.capabilities,
+            on_unsupported: fallback.on_unsupported,
+            hosted: self.account.public_url.is_some(),
             reason: pause.reason.clone(),
         };
         let moved = self.store.divert(diversion, now);

@@ -65,6 +65,8 @@ pub struct Fallback {
     pub name: String,
     /// What it can do.
     pub capabilities: &'static Capabilities,
+    /// What becomes there of what it cannot do.
+    pub on_unsupported: OnUnsupported,
 }
 
 /// The accounts that have a lane, each with what it shows.

@@ -27,10 +27,12 @@ pub enum Effect {
     },
 }
 
-/// Decides. `tries` are those that counted before this one.
+/// Decides. `tries` are those that counted before this one; `fallback` says that another account
+/// can take over.
 pub fn decide(
     result: Result<Receipt, SendError>,
     tries: u32,
+    fallback: bool,
     retry: &Retry,
     now: Timestamp,
     chance: u64,
@@ -51,6 +53,11 @@ pub fn decide(
             let effect = Effect::Pause { reason: error.message, certain };
             (Verdict::TryAgain { error: named, due_at: now, counts: false }, effect)
         }
+        // The gateway is not there, which is certain and no fault of the message: another way.
+        Remedy::Retry if tries + 1 >= retry.attempts && fallback && error.of_account => {
+            let effect = Effect::Pause { reason: error.message, certain: true };
+            (Verdict::TryAgain { error: named, due_at: now, counts: false }, effect)
+        }
         Remedy::Retry if tries + 1 >= retry.attempts => (Verdict::GiveUp { error: named }, Effect::Leave),
         Remedy::Retry => {
             let asked = error.class.retry_after().unwrap_or(Duration::ZERO);
@@ -69,7 +76,20 @@ mod tests {
     const RETRY: Retry = Retry { attempts: 3, first: Duration::from_secs(2), max: Duration::from_secs(60) };
 
     fn of(class: ErrorClass, tries: u32) -> (Verdict, Effect) {
-        decide(Err(SendError::new(class, "why")), tries, &RETRY, Timestamp::UNIX_EPOCH, 0)
+        decide(Err(SendError::new(class, "why")), tries, false, &RETRY, Timestamp::UNIX_EPOCH, 0)
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_there_sends_messages_another_way_when_there_is_one() {
+        let gone = || SendError {
+            of_account: true,
+            ..SendError::new(ErrorClass::Upstream { retry_after: None }, "cannot be reached")
+        };
+        let last = |error, fallback| decide(Err(error), 2, fallback, &RETRY, Timestamp::UNIX_EPOCH, 0);
+        assert!(matches!(last(gone(), false), (Verdict::GiveUp { .. }, _)));
+        assert!(matches!(last(gone(), true), (Verdict::TryAgain { counts: false, .. }, Effect::Pause { .. })));
+        let page = SendError::new(ErrorClass::Upstream { retry_after: None }, "failed to download");
+        assert!(matches!(last(page, true), (Verdict::GiveUp { .. }, _)));
     }
 
     #[test]

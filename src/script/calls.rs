@@ -23,6 +23,8 @@ pub struct Call {
     kind: String,
     /// Options that are given, each with its text if it is one.
     options: BTreeMap<String, Option<String>>,
+    /// It is not said that there is to be no preview.
+    shows: bool,
     /// Whether all options could be read; else the account may be among them.
     whole: bool,
     to: Option<String>,
@@ -100,9 +102,14 @@ fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
     let read: Vec<_> = maps.iter().map(|map| fields(map)).collect();
     let whole = read.iter().all(Option::is_some);
     let mut options = BTreeMap::new();
+    let mut shows = true;
     for (name, value) in read.into_iter().flatten().flatten() {
         match value {
-            Written::Nothing if name != "preview" => {}
+            Written::Nothing if name == "preview" => {
+                shows = false;
+                options.insert(name, None);
+            }
+            Written::Nothing => {}
             Written::Text(text) => drop(options.insert(name, Some(text))),
             _ => drop(options.insert(name, None)),
         }
@@ -112,7 +119,7 @@ fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
         None => options.remove("kind")??,
     };
     let (line, column) = (at.line().unwrap_or(0) as u32, at.position().unwrap_or(0) as u32);
-    Some(Call { file: file.into(), line, column, kind, options, whole, to })
+    Some(Call { file: file.into(), line, column, kind, options, shows, whole, to })
 }
 
 /// What an author can ask for and a gateway may lack. (Names and addresses are part of some kinds
@@ -191,6 +198,13 @@ impl Call {
                 }
                 (_, "components" | "variables") => "the message will be refused",
                 (OnUnsupported::Emulate, "title" | "description" | "caption") => "its words will be put elsewhere",
+                (_, "preview") if !self.shows => "the link goes as text",
+                (_, "thumbnail")
+                    if self.options.get("on_unsupported").is_some_and(|word| word.as_deref() == Some("emulate")) =>
+                {
+                    "it goes as a picture with the link below it"
+                }
+                (_, "address") if kind.options.contains(&"name") => "it is joined to the name",
                 _ => "it will be left out",
             };
             warn(format!("it has no `{name}` for messages of kind `{}`; {fate}", self.kind));
@@ -203,6 +217,7 @@ fn without(capabilities: &Capabilities, kind: &str, policy: OnUnsupported) -> &'
     match (policy, kind) {
         (OnUnsupported::Emulate | OnUnsupported::Drop, "link") => "they go as text",
         (OnUnsupported::Emulate, "poll" | "location" | "contact") => "they go as text or as a file",
+        (OnUnsupported::Emulate, "voice") if capabilities.kind("audio").is_some() => "they go as audio",
         (OnUnsupported::Emulate, "voice" | "audio" | "video") if capabilities.kind("file").is_some() => {
             "they go as files"
         }

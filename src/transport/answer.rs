@@ -114,7 +114,7 @@ fn unsent(error: &reqwest::Error) -> SendError {
     }
     if error.is_connect() {
         let message = format!("the gateway cannot be reached: {}; is it running, is `url` right?", causes(error));
-        return SendError::new(ErrorClass::Upstream { retry_after: None }, message);
+        return SendError { of_account: true, ..SendError::new(ErrorClass::Upstream { retry_after: None }, message) };
     }
     if error.is_timeout() {
         return doubt("the gateway did not answer in time");

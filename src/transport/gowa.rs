@@ -107,7 +107,9 @@ impl Transport for Gowa {
             let mut call = prepare(message)?;
             let result = call.made(&wire).await;
             let mut receipt = match result {
-                Err(error) if call.path == "send/link" && is_download(&error) => call.as_text(&wire).await?,
+                Err(error) if call.path == "send/link" && is_download(&error) && !call.strict => {
+                    call.as_text(&wire).await?
+                }
                 Err(error) if error.message.contains("DEVICE_ID_REQUIRED") => {
                     return Err(with_devices(error, &wire).await);
                 }

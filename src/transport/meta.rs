@@ -75,6 +75,8 @@ pub struct Meta {
     wire: Wire,
     /// `{version}/{phone_number_id}`.
     number: String,
+    /// The number's id alone.
+    id: String,
     app_secret: Option<Secret>,
     verify_token: Option<Secret>,
 }
@@ -93,7 +95,7 @@ impl Meta {
         // A version is letters, digits and a dot, which encoding would only disfigure.
         let number = format!("{}/{}", options.version, segment(&options.phone_number_id));
         let (app_secret, verify_token) = (options.app_secret.clone(), options.verify_token.clone());
-        Ok(Self { wire, number, app_secret, verify_token })
+        Ok(Self { wire, number, id: options.phone_number_id.clone(), app_secret, verify_token })
     }
 }
 
@@ -124,7 +126,7 @@ impl Transport for Meta {
             true => meta_events::challenge(self.verify_token.as_ref(), incoming.query),
             false => {
                 let signature = (incoming.header)("x-hub-signature-256");
-                meta_events::read(self.app_secret.as_ref(), signature.as_deref(), incoming.body)
+                meta_events::read(self.app_secret.as_ref(), &self.id, signature.as_deref(), incoming.body)
             }
         }
     }
@@ -191,6 +193,8 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
         Content::Sticker(media) => call.media("sticker", media, message.file)?,
         Content::File(media) => call.media("document", media, message.file)?,
         Content::Location { latitude, longitude, name, address } => {
+            // Its file calls them texts, its examples show numbers; it takes both.
+            let (latitude, longitude) = (latitude.to_string(), longitude.to_string());
             let mut place = fields([("latitude", latitude.into()), ("longitude", longitude.into())]);
             maybe(&mut place, "name", name);
             maybe(&mut place, "address", address);
@@ -209,7 +213,8 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
                 return Err(SendError::new(ErrorClass::Invalid, message));
             };
             components.extend(body_of(&variables));
-            let mut template = fields([("name", name.into()), ("language", json!({ "code": language }))]);
+            let language = json!({ "code": language, "policy": "deterministic" });
+            let mut template = fields([("name", name.into()), ("language", language)]);
             if !components.is_empty() {
                 template.insert("components".into(), components.into());
             }

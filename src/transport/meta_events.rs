@@ -27,7 +27,7 @@ pub fn challenge(token: Option<&Secret>, query: &str) -> Result<Heard, NotHeard>
 }
 
 /// Who wrote, by phone and by business-scoped id.
-pub fn read(secret: Option<&Secret>, signature: Option<&str>, body: &[u8]) -> Result<Heard, NotHeard> {
+pub fn read(secret: Option<&Secret>, number: &str, signature: Option<&str>, body: &[u8]) -> Result<Heard, NotHeard> {
     let secret = secret.ok_or(NotHeard::Unverifiable)?;
     let given = signature.and_then(|text| hex::decode(text.strip_prefix("sha256=")?).ok()).ok_or(NotHeard::Forged)?;
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).map_err(|_| NotHeard::Unverifiable)?;
@@ -38,7 +38,12 @@ pub fn read(secret: Option<&Secret>, signature: Option<&str>, body: &[u8]) -> Re
     let mut from = Vec::new();
     for entry in list(&body, "entry") {
         for change in list(&entry, "changes").iter().filter(|change| change["field"] == "messages") {
-            for message in list(&change["value"], "messages") {
+            // One app may serve several numbers; each account is one of them.
+            let value = &change["value"];
+            if value["metadata"]["phone_number_id"].as_str().is_some_and(|other| other != number) {
+                continue;
+            }
+            for message in list(value, "messages") {
                 // Seconds, as a text.
                 let at = message["timestamp"].as_str().and_then(|text| Timestamp::from_second(text.parse().ok()?).ok());
                 let Some(at) = at else { continue };
@@ -60,9 +65,9 @@ mod tests {
         let secret = Secret::new("app-secret");
         let body = br#"{"object":"whatsapp_business_account","entry":[]}"#;
         let signature = "sha256=d3e4f9da0ce6c71ab3dba55929b8eeeee2455349e534924ead19f98d143e904f";
-        assert_eq!(read(Some(&secret), Some(signature), body), Ok(Heard::From(Vec::new())));
-        assert_eq!(read(Some(&secret), Some(signature), &body[..body.len() - 1]), Err(NotHeard::Forged));
-        assert_eq!(read(Some(&secret), None, body), Err(NotHeard::Forged));
-        assert_eq!(read(None, Some(signature), body), Err(NotHeard::Unverifiable));
+        assert_eq!(read(Some(&secret), "1", Some(signature), body), Ok(Heard::From(Vec::new())));
+        assert_eq!(read(Some(&secret), "1", Some(signature), &body[..body.len() - 1]), Err(NotHeard::Forged));
+        assert_eq!(read(Some(&secret), "1", None, body), Err(NotHeard::Forged));
+        assert_eq!(read(None, "1", Some(signature), body), Err(NotHeard::Unverifiable));
     }
 }

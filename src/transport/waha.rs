@@ -29,7 +29,7 @@ const VIDEO: Kind = Kind::media("video", &["caption", "name", "note", "reply_to"
 const VOICE: Kind = Kind::media("voice", &["reply_to"], FILE);
 const LOCATION: Kind = Kind::new("location", &["name", "reply_to"]);
 const CONTACT: Kind = Kind::new("contact", &["several", "organization", "reply_to"]);
-const POLL: Kind = Kind::new("poll", &["max_answers", "reply_to"]);
+const POLL: Kind = Kind::new("poll", &["reply_to"]);
 const REACTION: Kind = Kind::new("reaction", &[]);
 
 /// Of the engines that make cards.
@@ -154,8 +154,8 @@ impl Transport for Waha {
             let mut call = prepare(message, session, engine)?;
             if let Some(file) = &call.file {
                 let mut file = described(file).await?;
-                // A voice note has no name there.
-                if call.path == "api/sendVoice" {
+                // A voice note behind an address has no name there.
+                if call.path == "api/sendVoice" && file.contains_key("url") {
                     file.remove("filename");
                 }
                 call.fields.insert("file".into(), file.into());

@@ -29,7 +29,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::media("voice", &["name", "reply_to"], FILE),
         Kind::new("location", &["name", "address", "reply_to"]),
         Kind::new("contact", &["several", "organization", "reply_to"]),
-        Kind::new("poll", &["max_answers", "reply_to"]),
+        Kind::new("poll", &["reply_to"]),
         Kind::new("reaction", &[]),
     ],
     addresses: &["phone", "group", "newsletter", "lid"],

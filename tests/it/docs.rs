@@ -140,14 +140,35 @@ fn the_page_on_settings_is_true() {
 }
 
 #[test]
+fn the_page_on_links_is_true() {
+    document("docs/links.md");
+}
+
+const GATEWAYS: [&str; 8] = ["evolution", "express-chat", "gowa", "meta", "twilio", "waha", "wapim", "wawp"];
+
+#[test]
+fn the_pages_on_gateways_are_true() {
+    for name in GATEWAYS {
+        document(&format!("docs/gateways/{name}.md"));
+    }
+}
+
+#[test]
 fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages: Vec<String> = std::fs::read_dir(root.join("docs"))
-        .unwrap()
-        .map(|page| page.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    pages.sort();
-    assert_eq!(pages, ["flows.md", "scripts.md", "settings.md", "triggers.md"], "add a test for a new page");
+    let listed = |folder: &str| {
+        let mut pages: Vec<String> = std::fs::read_dir(root.join(folder))
+            .unwrap()
+            .map(|page| page.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        pages.sort();
+        pages
+    };
+    let pages = ["flows.md", "gateways", "links.md", "scripts.md", "settings.md", "triggers.md"];
+    assert_eq!(listed("docs"), pages, "add a test for a new page");
+    let mut gateways = GATEWAYS.map(|name| format!("{name}.md"));
+    gateways.sort();
+    assert_eq!(listed("docs/gateways"), gateways, "add a test for a new page");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
     for command in ["cargo run --release -- run", "cargo test --workspace"] {

@@ -6,6 +6,7 @@ use crate::id::MessageId;
 use crate::model::capability::Capabilities;
 use crate::model::delivery::{Degraded, MessageState, Part};
 use crate::model::message::Body;
+use crate::model::policy::OnUnsupported;
 
 /// A message that waits in a lane.
 #[derive(Clone, Debug)]
@@ -73,6 +74,10 @@ pub struct Diversion {
     pub to: String,
     /// What that one can do: what it cannot send or reach stays.
     pub capabilities: &'static Capabilities,
+    /// What becomes there of what it cannot do.
+    pub on_unsupported: OnUnsupported,
+    /// Files can be had from an address of ours.
+    pub hosted: bool,
     /// Why, in words.
     pub reason: String,
 }
@@ -82,6 +87,10 @@ pub struct Diversion {
 pub struct LastHeard {
     /// When the account's first event came; none when there were none.
     pub since: Option<Timestamp>,
+    /// When its latest one came.
+    pub latest: Option<Timestamp>,
+    /// When somebody last wrote who hides the phone.
+    pub hidden: Option<Timestamp>,
     /// When the recipient wrote last.
     pub last: Option<Timestamp>,
 }

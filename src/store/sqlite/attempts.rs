@@ -129,8 +129,9 @@ pub fn divert(work: &mut Work<'_>, diversion: &Diversion, now: Timestamp) -> Rea
     let all: Vec<Row6> = work.tx.prepare_cached(sql)?.query_map([&diversion.from], row)?.collect::<Read<_>>()?;
     let stays = |row: &Row6| {
         let reached = Recipient::from_canonical(&row.to).is_ok_and(|to| diversion.capabilities.addresses(&to).is_ok());
-        let kind = diversion.capabilities.kind(row.body.content.kind()).is_some();
-        row.state == MessageState::Sending || row.begun || !reached || !kind || !row.body.options.extra.is_empty()
+        let policy = row.body.options.on_unsupported.unwrap_or(diversion.on_unsupported);
+        let sent = || diversion.capabilities.adapt(row.body.clone(), policy, diversion.hosted).is_ok();
+        row.state == MessageState::Sending || row.begun || !reached || !row.body.options.extra.is_empty() || !sent()
     };
     let keep: std::collections::HashSet<String> =
         all.iter().filter(|row| stays(row)).map(|row| row.to.clone()).collect();
@@ -163,16 +164,27 @@ pub fn divert(work: &mut Work<'_>, diversion: &Diversion, now: Timestamp) -> Rea
     Ok(moved)
 }
 
+/// Rows of `heard` that are no recipients.
+const SINCE: &str = "";
+const LATEST: &str = "*";
+const HIDDEN: &str = "?";
+
 /// Notes who wrote to an account, and that it gets events at all.
 pub fn hear(work: &mut Work<'_>, account: &str, from: &[(Recipient, Timestamp)], now: Timestamp) -> Read<()> {
-    let sql = "INSERT OR IGNORE INTO heard (account, recipient, at) VALUES (?, '', ?)";
-    work.tx.prepare_cached(sql)?.execute(params![account, millis(now)])?;
+    let sql = "INSERT OR IGNORE INTO heard (account, recipient, at) VALUES (?, ?, ?)";
+    work.tx.prepare_cached(sql)?.execute(params![account, SINCE, millis(now)])?;
     let sql = "INSERT INTO heard (account, recipient, at) VALUES (?, ?, ?)
         ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
     for (recipient, at) in from {
         // A clock that is ahead of ours opens no window for longer than a day.
         let at = millis(*at).min(millis(now));
         work.tx.prepare_cached(sql)?.execute(params![account, recipient.to_string(), at])?;
+    }
+    let phones = from.iter().any(|(who, _)| matches!(who, Recipient::Phone(_)));
+    // A person's phone and other id come together, unless the phone is hidden.
+    let hidden = (!phones && !from.is_empty()).then_some(HIDDEN);
+    for mark in [Some(LATEST), hidden].into_iter().flatten() {
+        work.tx.prepare_cached(sql)?.execute(params![account, mark, millis(now)])?;
     }
     Ok(())
 }
@@ -184,5 +196,5 @@ pub fn heard(connection: &Connection, account: &str, recipient: &str) -> Read<La
     let mut at = |recipient: &str| {
         find.query_row(params![account, recipient], |row| row.get(0)).optional().map(|at| at.map(from_millis))
     };
-    Ok(LastHeard { since: at("")?, last: at(recipient)? })
+    Ok(LastHeard { since: at(SINCE)?, latest: at(LATEST)?, hidden: at(HIDDEN)?, last: at(recipient)? })
 }

@@ -26,6 +26,7 @@ fn written(house: &House, from: &str) -> String {
     json!({ "object": "whatsapp_business_account", "entry": [{ "id": "1", "changes": [
         { "field": "message_template_status_update", "value": { "messages": [{ "from": "15417543099", "timestamp": seconds }] } },
         { "field": "messages", "value": { "messaging_product": "whatsapp",
+            "metadata": { "phone_number_id": "106540352242922" },
             "contacts": [{ "wa_id": from, "user_id": "US.13491208655302741918" }],
             "messages": [{ "id": "wamid.X", "from": from, "from_user_id": "US.13491208655302741918",
                 "timestamp": seconds, "type": "text", "text": { "body": "h\u{e9}llo" } }] } }] }] })
@@ -48,15 +49,31 @@ async fn a_closed_window_is_known_before_the_call() {
     desk.house.pass(Duration::from_secs(86_399));
     assert_eq!(send(&desk, text()).await.0, "accepted");
     desk.house.pass(Duration::from_secs(1));
+    // No event for a day: perhaps none come any more, and nothing is known.
+    assert_eq!(send(&desk, text()).await.0, "accepted");
+    // A status of a message, say, shows that they do.
+    assert_eq!(event(&desk.house, "4pp/+meta=two", r#"{"object":"whatsapp_business_account","entry":[]}"#).await, 200);
     let (class, message, requests) = send(&desk, text()).await;
     assert_eq!((class.as_str(), requests), ("window_closed", 0));
     assert!(message["why"].as_str().unwrap().contains("only a template"), "{message}");
     // Others who never wrote while we listened are outside too, by their other id as well.
     assert_eq!(send(&desk, json!({ "to": "+15417543011", "text": "Hi" })).await.0, "window_closed");
     assert_eq!(send(&desk, json!({ "to": "US.13491208655302741918", "text": "Hi" })).await.0, "window_closed");
+    // Groups have no window, and of these countries Meta writes the phones in another way.
+    for to in ["120363024512345678@g.us", "+5491123456789", "+525512345678"] {
+        assert_eq!(send(&desk, json!({ "to": to, "text": "Hi" })).await.0, "accepted", "{to}");
+    }
     let template = json!({ "kind": "template", "to": TO, "name": "hello", "language": "en" });
     assert_eq!(send(&desk, template).await.0, "accepted");
+    // To another number of the same app, or hiding the phone: then it may be anybody.
+    let elsewhere = written(&desk.house, "15417543010").replace("106540352242922", "999");
+    assert_eq!(event(&desk.house, "4pp/+meta=two", &elsewhere).await, 200);
+    assert_eq!(send(&desk, text()).await.0, "window_closed");
+    let hidden = written(&desk.house, "15417543010").replace("\"from\":\"15417543010\",", "");
+    assert_eq!(event(&desk.house, "4pp/+meta=two", &hidden).await, 200);
+    assert_eq!(send(&desk, text()).await.0, "accepted");
     // They write, and it is open again.
+    desk.house.pass(Duration::from_secs(86_400));
     assert_eq!(event(&desk.house, "4pp/+meta=two", &written(&desk.house, "15417543010")).await, 200);
     assert_eq!(send(&desk, text()).await.0, "accepted");
     assert_eq!(send(&desk, json!({ "to": "US.13491208655302741918", "text": "Hi" })).await.0, "accepted");
