@@ -14,6 +14,7 @@ use crate::transport::evolution::Evolution;
 use crate::transport::express_chat::ExpressChat;
 use crate::transport::gowa::Gowa;
 use crate::transport::meta::Meta;
+use crate::transport::redacted::Redacted;
 use crate::transport::sandbox::{Phones, Sandbox};
 use crate::transport::twilio::Twilio;
 use crate::transport::waha::Waha;
@@ -126,7 +127,7 @@ pub fn account(
 
 fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<SharedTransport, String> {
     let client = transport::client;
-    Ok(match &settings.gateway {
+    let bare: SharedTransport = match &settings.gateway {
         Gateway::Sandbox => Arc::new(Sandbox::new(settings.name.clone(), phones.clone())),
         Gateway::Gowa(options) => Arc::new(Gowa::new(options, client()?)?),
         Gateway::Wapim(options) => Arc::new(Wapim::new(options, client()?)?),
@@ -136,6 +137,11 @@ fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<Sha
         Gateway::Meta(options) => Arc::new(Meta::new(options, client()?)?),
         Gateway::Evolution(options) => Arc::new(Evolution::new(options, client()?)?),
         Gateway::Twilio(options) => Arc::new(Twilio::new(options, client()?)?),
+    };
+    let secrets = settings.gateway.secrets();
+    Ok(match secrets.is_empty() {
+        true => bare,
+        false => Arc::new(Redacted::new(bare, &secrets)),
     })
 }
 

@@ -91,6 +91,24 @@ impl Gateway {
         }
     }
 
+    /// Its credentials.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        match self {
+            Self::Sandbox => Vec::new(),
+            Self::Gowa(options) => options.basic_auth.iter().collect(),
+            Self::Wapim(options) => vec![&options.token],
+            Self::Wawp(options) => vec![&options.access_token],
+            Self::ExpressChat(options) => vec![&options.api_key],
+            Self::Waha(options) => options.api_key.iter().collect(),
+            Self::Meta(options) => {
+                let inbound = options.app_secret.iter().chain(&options.verify_token);
+                std::iter::once(&options.access_token).chain(inbound).collect()
+            }
+            Self::Evolution(options) => vec![&options.api_key],
+            Self::Twilio(options) => vec![&options.auth_token],
+        }
+    }
+
     /// How fast an account sends that says nothing about it.
     pub fn pace(&self) -> Pace {
         match self {

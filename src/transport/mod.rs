@@ -7,6 +7,7 @@ pub mod gowa;
 pub mod meta;
 mod meta_codes;
 mod meta_events;
+pub mod redacted;
 pub mod sandbox;
 pub mod twilio;
 pub mod waha;

@@ -1,5 +1,6 @@
 //! Every gateway over real HTTP: the exact requests, the refusals, what errors mean.
 
+mod binary;
 pub mod fake;
 mod fallback;
 mod golden;
