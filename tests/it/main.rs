@@ -13,6 +13,7 @@ mod hostile;
 mod kill;
 mod order;
 mod pinned;
+mod preview;
 mod reload;
 mod runs;
 mod settings;
