@@ -41,7 +41,8 @@ fn whole(image: &str) -> String {
 async fn start() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let picture = |mime: &'static str, bytes: Bytes| get(move || async move { ([(header::CONTENT_TYPE, mime)], bytes) });
+    let picture =
+        |mime: &'static str, bytes: Bytes| get(move || async move { ([(header::CONTENT_TYPE, mime)], bytes) });
     let with = |image: &'static str| get(move || async move { page(&whole(image)) });
     let bare = |head: &'static str| get(move || async move { page(head) });
     let slow = async || {
@@ -56,9 +57,15 @@ async fn start() -> SocketAddr {
         .route("/long", with("/long.png"))
         .route("/gif", with("/a.gif"))
         .route("/lost", with("/lost.png"))
-        .route("/fallbacks", bare("<title>Only</title><meta name=description content=Plain><link rel=canonical href=/c>"))
+        .route(
+            "/fallbacks",
+            bare("<title>Only</title><meta name=description content=Plain><link rel=canonical href=/c>"),
+        )
         .route("/nothing", bare(""))
-        .route("/far", get(|| async { page(&format!("<script>{}</script>{}", "x".repeat(310_000), whole("/good.png"))) }))
+        .route(
+            "/far",
+            get(|| async { page(&format!("<script>{}</script>{}", "x".repeat(310_000), whole("/good.png"))) }),
+        )
         .route("/secret", get(|| async { StatusCode::UNAUTHORIZED }))
         .route("/forbidden", get(|| async { StatusCode::FORBIDDEN }))
         .route("/gone", get(|| async { StatusCode::GONE }))
@@ -132,7 +139,8 @@ async fn each_thing_that_is_wrong_with_a_link_is_found() {
         let output = tokio::task::spawn_blocking(move || run(&root, &["preview", &url, "--json"])).await.unwrap();
         let preview: Value = serde_json::from_slice(&output.stdout).unwrap();
         let kinds = preview["findings"].as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap());
-        let mut kinds: Vec<&str> = kinds.filter(|kind| !["no_https", "image_no_https", "cached"].contains(kind)).collect();
+        let mut kinds: Vec<&str> =
+            kinds.filter(|kind| !["no_https", "image_no_https", "cached"].contains(kind)).collect();
         let mut wanted = wanted;
         kinds.sort_unstable();
         wanted.sort_unstable();
