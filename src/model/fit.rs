@@ -34,7 +34,7 @@ impl Capabilities {
             hosted,
             kind: body.content.kind(),
             said: match &body.content {
-                Content::Text { text } => text.clone(),
+                Content::Text { text } if !body.options.mentions.is_empty() => text.clone(),
                 _ => String::new(),
             },
             before: Vec::new(),
@@ -55,7 +55,7 @@ struct Fit<'a> {
     asked: bool,
     hosted: bool,
     kind: &'static str,
-    /// The text, if it is one.
+    /// The text that mentions may stand in.
     said: String,
     /// Sent before the message.
     before: Vec<Content>,
@@ -291,32 +291,26 @@ impl Fit<'_> {
             self.more.insert(0, text(caption));
         }
         let Some(most) = self.capabilities.max_text else { return Ok(()) };
-        if let Content::Text { text } = content
-            && text.chars().count() > most
-        {
+        let cut = |part: Content| match part {
+            Content::Text { text } => split(&text, most).into_iter().map(|text| Content::Text { text }).collect(),
+            other => vec![other],
+        };
+        self.before = std::mem::take(&mut self.before).into_iter().flat_map(cut).collect();
+        self.more = std::mem::take(&mut self.more).into_iter().flat_map(cut).collect();
+        if matches!(content, Content::Text { text } if text.chars().count() > most) {
             self.record("text", "too long for one message; sent as several")?;
-            let mut pieces = split(text, most).into_iter();
-            let first = pieces.next().unwrap_or_default();
-            let rest: Vec<Content> = pieces.map(|piece| Content::Text { text: piece }).collect();
-            *text = first;
-            self.more.splice(0..0, rest);
-        }
-        for list in [&mut self.before, &mut self.more] {
-            *list = std::mem::take(list)
-                .into_iter()
-                .flat_map(|part| match part {
-                    Content::Text { text } => {
-                        split(&text, most).into_iter().map(|text| Content::Text { text }).collect()
-                    }
-                    other => vec![other],
-                })
-                .collect();
+            let mut pieces = cut(content.clone()).into_iter();
+            *content = pieces.next().unwrap_or_else(|| text(""));
+            self.more.splice(0..0, pieces);
         }
         Ok(())
     }
 
     fn finish(self, body: Body) -> Fitted {
         let main = self.before.len();
+        if main == 0 && self.more.is_empty() {
+            return Fitted { parts: vec![body], main, degraded: self.degraded };
+        }
         // What belongs to the one message that was meant stays with it; the rest are plain
         // companions that carry only what concerns each of them.
         let companion = SendOptions {

@@ -47,7 +47,8 @@ impl Drop for OnWire {
     }
 }
 
-/// Gives its place on the wire back, so that waiting for the store holds up nobody.
+/// An attempt without its place on the wire, which is given back as soon as the gateway has answered:
+/// waiting for the store then holds up nobody.
 struct Wired {
     account: Arc<Account>,
     store: Arc<dyn Store>,

@@ -199,8 +199,13 @@ impl Lane {
     /// Sends messages another way, when theirs has been closed for long enough and no probe is due.
     fn divert(&mut self, now: Timestamp) -> bool {
         let (Some(pause), Some(fallback)) = (&self.pause, &self.account.fallback) else { return false };
-        let busy = self.in_flight.load(Ordering::Relaxed) > 0 || pause.probe.is_some();
-        if self.diverting || busy || pause.diverts_at() > now || pause.probe_at <= now {
+        // What is under way settles first, up to its last record.
+        if self.diverting
+            || !self.tasks.is_empty()
+            || pause.probe.is_some()
+            || pause.diverts_at() > now
+            || pause.probe_at <= now
+        {
             return false;
         }
         self.diverting = true;
