@@ -150,3 +150,31 @@ async fn fallbacks_that_lead_nowhere_or_in_circles_are_mistakes() {
         assert!(!output.status.success() && said.contains(part), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_nobody_answers_for_is_given_its_tries_and_then_the_message_moves() {
+    let other = Fake::start(fake::evolution::DIALECT).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let mut settings = format!(
+        "default_account: main\naccounts:\n  main: {{ transport: gowa, url: \"http://{nobody}\", pace: unlimited, \
+         fallback: other, retry: {{ attempts: 3, first: 1s }} }}\n"
+    );
+    settings.push_str(&other.settings("pace: unlimited").replace("accounts:\n  main:", "  other:"));
+    let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]).await;
+    let id = send(&house, json!({ "to": ADA, "text": "hi" })).await;
+    for tries in 1..=2 {
+        let count =
+            |message: &Value| message["attempts"].as_array().unwrap().len() == tries && message["state"] == "queued";
+        let message = message(&house, &id, "a try", count).await;
+        assert_eq!(message["account"], "main");
+        house.pass(Duration::from_secs(5));
+    }
+    let moved = message(&house, &id, "the move", out).await;
+    assert_eq!(moved["account"], "other");
+    let outcomes: Vec<_> =
+        moved["attempts"].as_array().unwrap().iter().map(|attempt| attempt["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["upstream", "upstream", "upstream", "accepted"]);
+    assert_eq!(house.get("/accounts").await["accounts"][0]["state"], "paused");
+}

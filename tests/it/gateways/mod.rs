@@ -11,6 +11,7 @@ mod pages;
 mod parts;
 mod schemas;
 mod trouble;
+mod warned;
 mod window;
 
 use serde_json::{Value, json};

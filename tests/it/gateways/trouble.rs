@@ -166,6 +166,15 @@ async fn a_link_whose_page_gowa_cannot_load_goes_as_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_strict_link_does_not_become_text() {
+    let desk = Desk::open(fake::gowa::DIALECT, "").await;
+    desk.fake.is(says(500, r#"{"code":"INTERNAL_SERVER_ERROR","message":"failed to download metadata: 403"}"#));
+    let wish = json!({ "kind": "link", "to": TO, "url": "https://e.com/a", "on_unsupported": "strict" });
+    let outcome = desk.send(&wish).await;
+    assert_eq!((outcome.requests.len(), &outcome.message["state"]), (1, &json!("queued")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn gowa_names_its_devices_when_the_account_names_none() {
     let desk = Desk::open(fake::gowa::DIALECT, "").await;
     desk.fake.is(says(
