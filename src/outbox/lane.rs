@@ -89,6 +89,11 @@ impl Lane {
 
     /// Sends until told to stop; then waits for what is under way.
     pub async fn run(mut self, shutdown: Shutdown) {
+        if !self.account.pace.counts()
+            && let Err(error) = self.store.stop_counting(&self.account.name).await
+        {
+            tracing::error!(account = %self.account.name, %error, "the days' counts stay");
+        }
         loop {
             if shutdown.is_running() {
                 self.fill().await;

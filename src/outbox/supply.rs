@@ -3,8 +3,10 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::cards::Cards;
@@ -22,7 +24,8 @@ use crate::transport::{Attached, FilePlace};
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 /// A look at a file's beginning.
 const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
-/// For a whole file.
+/// Whole files that are fetched at once, and how long each may take.
+const DOWNLOADS: usize = 4;
 const DOWNLOAD_TIME: Duration = Duration::from_secs(60);
 /// Who looks at files; some servers refuse callers without a name.
 const AGENT: &str = concat!("postrider/", env!("CARGO_PKG_VERSION"));
@@ -39,12 +42,14 @@ pub struct Supply {
     /// The time.
     pub clock: SharedClock,
     cards: Cards,
+    /// Room for whole files that are fetched, which are held in memory for a moment.
+    downloads: Arc<Semaphore>,
 }
 
 impl Supply {
     /// With nothing remembered.
     pub fn new(blobs: Blobs, fetch: Fetch, key: LinkKey, clock: SharedClock) -> Self {
-        Self { blobs, fetch, key, clock, cards: Cards::default() }
+        Self { blobs, fetch, key, clock, cards: Cards::default(), downloads: Arc::new(Semaphore::new(DOWNLOADS)) }
     }
 
     /// Fills in what the author left out of a card that the gateway lets us make. Gives what was
@@ -147,6 +152,8 @@ impl Supply {
             return Ok(file);
         }
         let most = intake.largest.unwrap_or(crate::blobs::LARGEST).min(crate::blobs::LARGEST);
+        // Nobody ever closes it.
+        let _room = self.downloads.acquire().await;
         let bounds = Bounds { time: DOWNLOAD_TIME, bytes: usize::try_from(most).unwrap_or(usize::MAX) };
         let got = self.fetch.get(url, AGENT, "*/*", bounds).await.map_err(|error| unreached(&error))?;
         if got.status != 200 {

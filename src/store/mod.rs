@@ -123,6 +123,8 @@ pub trait Store: Send + Sync + 'static {
     /// Opens an attempt for each of the messages that is still queued in `account`, as far as the
     /// day's budget goes.
     fn claim(&self, account: &str, messages: Vec<MessageId>, budget: Option<Budget>, now: Timestamp) -> Reply<Claims>;
+    /// An account counts its days no more: when it does again, it looks anew at whom it knows.
+    fn stop_counting(&self, account: &str) -> Reply<()>;
     /// Records how far a message of several parts has come, before the next part touches the wire.
     fn note_parts(&self, id: MessageId, parts: Vec<Part>) -> Reply<()>;
     /// Moves what an account has not sent yet to another one, recipient by recipient. Gives how

@@ -86,6 +86,7 @@ impl Transport for Evolution {
         let (wire, instance) = (self.wire.clone(), self.instance.clone());
         Box::pin(async move {
             let Call { action, mut fields, file } = prepare(message)?;
+            let _room = wire.room(file.as_ref().map(|(_, file)| file)).await;
             if let Some((name, file)) = file {
                 let value = match file.base64().await? {
                     Some(bytes) => bytes,

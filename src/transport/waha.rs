@@ -152,6 +152,7 @@ impl Transport for Waha {
         let (wire, session, engine) = (self.wire.clone(), self.session.clone(), self.engine);
         Box::pin(async move {
             let mut call = prepare(message, session, engine)?;
+            let _room = wire.room(call.file.as_ref()).await;
             if let Some(file) = &call.file {
                 let mut file = described(file).await?;
                 // A voice note behind an address has no name there.

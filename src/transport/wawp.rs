@@ -84,6 +84,7 @@ impl Transport for Wawp {
         let (wire, instance, token) = (self.wire.clone(), self.instance.clone(), self.token.clone());
         Box::pin(async move {
             let Call { method, path, mut fields, file } = prepare(message)?;
+            let _room = wire.room(file.as_ref()).await;
             if let Some(file) = &file {
                 fields.insert("file".into(), described(file).await?.into());
             }

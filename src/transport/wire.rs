@@ -10,6 +10,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::multipart::Part;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Attached, FilePlace};
 use crate::model::delivery::{ErrorClass, SendError};
@@ -27,7 +28,12 @@ struct Inside {
     base: url::Url,
     headers: HeaderMap,
     timeout: Duration,
+    /// Room for files that travel inside a request, which are held in memory whole.
+    inside: Arc<Semaphore>,
 }
+
+/// Files that travel inside requests of one account at once.
+const INSIDE: usize = 2;
 
 impl Wire {
     /// To a base address; `headers` go with every request, secret ones are marked so.
@@ -52,7 +58,8 @@ impl Wire {
             value.set_sensitive(secret);
             map.insert(HeaderName::from_static(name), value);
         }
-        Ok(Self(Arc::new(Inside { client, base: base.clone(), headers: map, timeout })))
+        let inside = Arc::new(Semaphore::new(INSIDE));
+        Ok(Self(Arc::new(Inside { client, base: base.clone(), headers: map, timeout, inside })))
     }
 
     /// A request to a path below the base address. The path's parts must be encoded already.
@@ -63,6 +70,13 @@ impl Wire {
     /// The same with a query, encoded already.
     pub fn with_query(&self, method: Method, path: &str, query: &str) -> RequestBuilder {
         self.built(method, path, Some(query))
+    }
+
+    /// Waits for room in memory for a file of ours; held until the answer is there.
+    pub async fn room(&self, file: Option<&Attached>) -> Option<OwnedSemaphorePermit> {
+        let local = file.is_some_and(|file| matches!(file.place, FilePlace::Local { .. }));
+        // Nobody ever closes it.
+        if local { self.0.inside.clone().acquire_owned().await.ok() } else { None }
     }
 
     fn built(&self, method: Method, path: &str, query: Option<&str>) -> RequestBuilder {

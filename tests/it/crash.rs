@@ -135,6 +135,7 @@ mortal! {
         messages(filter: MessageFilter) -> Vec<MessageRecord>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
+        stop_counting(account: &str) -> ();
         hear(account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> ();
         heard(account: &str, recipient: &str) -> LastHeard;
         click(id: MessageId, now: Timestamp) -> ();

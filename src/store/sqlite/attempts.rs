@@ -63,7 +63,13 @@ pub fn claim(
     Ok(claims)
 }
 
-/// The day's counts so far. On the first day everybody who got a message before is known.
+/// Forgets the days of an account that counts them no more.
+pub fn stop_counting(work: &mut Work<'_>, account: &str) -> Read<()> {
+    work.tx.prepare_cached("DELETE FROM days WHERE account = ?")?.execute([account])?;
+    Ok(())
+}
+
+/// The day's counts so far. When counting begins, everybody who got a message before is known.
 fn open_day(work: &mut Work<'_>, account: &str, budget: Budget) -> Read<Left> {
     let sql = "SELECT sent, new FROM days WHERE account = ? AND day = ?";
     let counts = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -71,9 +77,11 @@ fn open_day(work: &mut Work<'_>, account: &str, budget: Budget) -> Read<Left> {
     if let Some((sent, new)) = found {
         return Ok(Left { budget, sent, new });
     }
-    let sql = "INSERT OR IGNORE INTO acquaintances SELECT account, recipient FROM messages
-        WHERE account = ? AND state IN (3, 4, 5, 6, 7)";
-    work.tx.prepare_cached(sql)?.execute([account])?;
+    if !work.tx.prepare_cached("SELECT 1 FROM days WHERE account = ?")?.exists([account])? {
+        let sql = "INSERT OR IGNORE INTO acquaintances SELECT account, recipient FROM messages
+            WHERE account = ? AND state IN (3, 4, 5, 6, 7)";
+        work.tx.prepare_cached(sql)?.execute([account])?;
+    }
     work.tx.prepare_cached("DELETE FROM days WHERE account = ? AND day < ?")?.execute(params![account, budget.day])?;
     let sql = "INSERT INTO days (account, day) VALUES (?, ?)";
     work.tx.prepare_cached(sql)?.execute(params![account, budget.day])?;

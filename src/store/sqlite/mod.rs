@@ -238,6 +238,11 @@ impl Store for SqliteStore {
         self.writer.submit(move |work| Ok(attempts::claim(work, &account, &messages, budget, now)?))
     }
 
+    fn stop_counting(&self, account: &str) -> Reply<()> {
+        let account = account.to_owned();
+        self.writer.submit(move |work| Ok(attempts::stop_counting(work, &account)?))
+    }
+
     fn note_parts(&self, id: MessageId, parts: Vec<Part>) -> Reply<()> {
         self.writer.submit(move |work| Ok(outbox::note_parts(work, id, &parts)?))
     }
