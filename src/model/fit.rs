@@ -96,8 +96,12 @@ impl Fit<'_> {
     fn instead(&self, content: &Content) -> Option<(Content, &'static str)> {
         Some(match content {
             Content::Link { url, caption, .. } => (text(lines([caption.as_deref(), Some(url)])), "sent as text"),
-            Content::Voice(media) => (Content::Audio(media.clone()), "sent as audio"),
-            Content::Audio(media) | Content::Video(media) => (Content::File(media.clone()), "sent as a file"),
+            Content::Voice(media) if self.capabilities.kind("audio").is_some() => {
+                (Content::Audio(media.clone()), "sent as audio")
+            }
+            Content::Voice(media) | Content::Audio(media) | Content::Video(media) => {
+                (Content::File(media.clone()), "sent as a file")
+            }
             Content::Location { latitude, longitude, name, address } => {
                 let map = format!("https://www.google.com/maps/search/?api=1&query={latitude},{longitude}");
                 (text(lines([name.as_deref(), address.as_deref(), Some(&map)])), "sent as text with a map link")

@@ -33,7 +33,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::new("contact", &["several", "organization"]),
         Kind::new("poll", &["max_answers", "reply_to", "mentions"]),
         Kind::new("reaction", &[]),
-        Kind::new("template", &["language", "components"]),
+        Kind::new("template", &["language", "components", "variables"]),
     ],
     addresses: &["phone", "group", "lid"],
     cards: false,
@@ -188,7 +188,8 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             fields.insert("key".into(), key);
             fields.insert("reaction".into(), emoji.into());
         }
-        Content::Template { name, language, components, .. } => {
+        Content::Template { name, language, mut components, variables } => {
+            components.extend(super::meta::body_of(&variables));
             call.action = "sendTemplate";
             let Some(language) = language else {
                 let message = "evolution sends a template only with its `language`, such as `en`";

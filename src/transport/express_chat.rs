@@ -24,7 +24,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::new("text", &["recipient_name"]),
         Kind::media("image", &["caption", "recipient_name"], meta::PICTURE.inline(0)),
         Kind::media("file", &["caption", "recipient_name"], Intake::URL.up_to(meta::LARGEST_FILE)),
-        Kind::new("template", &["components", "recipient_name"]),
+        Kind::new("template", &["components", "variables", "recipient_name"]),
     ],
     addresses: &["phone"],
     cards: false,
@@ -100,7 +100,8 @@ fn prepare(message: Outgoing) -> Result<(&'static str, Fields), SendError> {
         }
         Content::Image(media) => with_media(&mut fields, "image", media, message.file)?,
         Content::File(media) => with_media(&mut fields, "document", media, message.file)?,
-        Content::Template { name, components, .. } => {
+        Content::Template { name, mut components, variables, .. } => {
+            components.extend(meta::body_of(&variables));
             path = "whatsapp-automation/wa/send-template";
             fields.insert("templateId".into(), name.into());
             fields.insert("params".into(), components.into());

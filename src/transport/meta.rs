@@ -248,7 +248,7 @@ impl Call {
 }
 
 /// Variables as the parameters of a template's body: numbered ones in their order, others by name.
-fn body_of(variables: &Fields) -> Option<Value> {
+pub(super) fn body_of(variables: &Fields) -> Option<Value> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut numbered: Vec<(u32, &Value)> =
         variables.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value))).collect();
