@@ -2,7 +2,7 @@
 //! the folder that the project is developed beside. A clone without it skips this and says so;
 //! where changes are checked it must be there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -11,15 +11,9 @@ use super::{Desk, golden};
 
 /// The description of a gateway, if it is at hand.
 fn description(file: &str) -> Option<Value> {
-    let root = std::env::var_os("POSTRIDER_OPENAPI").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/openapi");
-    let path = root.unwrap_or(beside).join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/openapi").join(file);
     let Ok(text) = std::fs::read_to_string(&path) else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "{} is missing; name its folder by POSTRIDER_OPENAPI",
-            path.display()
-        );
+        assert!(std::env::var_os("CI").is_none(), "{} is missing", path.display());
         println!("skipped: {file} is not at hand");
         return None;
     };
@@ -57,7 +51,7 @@ fn plain(value: &mut Value) {
             let nullable = map.remove("nullable") == Some(Value::Bool(true));
             // Words about the schema that are no part of it, some of them not even of its type.
             for name in ["example", "examples", "discriminator", "xml", "externalDocs"] {
-                if !map.get(name).is_some_and(|inner| inner.get("type").is_some()) {
+                if map.get(name).is_none_or(|inner| inner.get("type").is_none()) {
                     map.remove(name);
                 }
             }
