@@ -18,6 +18,7 @@ mod reload;
 mod runs;
 mod settings;
 mod store;
+mod stored;
 mod support;
 mod tidy;
 mod turn;
