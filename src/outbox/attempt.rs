@@ -197,10 +197,12 @@ impl Wired {
                         Remedy::Refuse => MessageState::Rejected,
                         Remedy::Retry | Remedy::Pause => MessageState::Queued,
                     };
-                    // An unknown one holds back nothing behind it.
                     match error.class {
+                        // An unknown one holds back nothing behind it, ...
                         ErrorClass::Ambiguous => doubt = Some(error),
-                        _ => return Err(error),
+                        // ... but as long as one is, nothing is tried again by itself: the unknown
+                        // one would go along.
+                        _ => return Err(doubt.unwrap_or(error)),
                     }
                 }
             }

@@ -155,7 +155,7 @@ pub fn divert(work: &mut Work<'_>, diversion: &Diversion, now: Timestamp) -> Rea
         let queued = row.state == MessageState::Queued;
         let seq = queued.then(|| work.memory.next_seq());
         let sql = "UPDATE messages SET account = ?, seq = ?, due_at = CASE WHEN state = 1 THEN NULL ELSE due_at END,
-            body = ?, degraded = ?, changed_at = ? WHERE id = ?";
+            body = ?, degraded = ?, parts = NULL, changed_at = ? WHERE id = ?";
         work.tx.prepare_cached(sql)?.execute(params![
             diversion.to,
             seq,

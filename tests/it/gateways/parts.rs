@@ -76,6 +76,24 @@ async fn a_part_in_doubt_waits_for_a_persons_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_in_doubt_does_not_go_along_when_another_is_tried_again() {
+    let desk = Desk::open(fake::wapim::DIALECT, "retry: { attempts: 3, first: 1s }").await;
+    desk.fake.is(Mood::Breaks);
+    desk.fake.then(says(503, "{}"));
+    let outcome = desk.send(&wish()).await;
+    assert_eq!(outcome.message["state"], "unknown");
+    assert_eq!(states(&outcome.message), ["unknown", "queued"]);
+    desk.fake.is(Mood::Strict);
+    desk.house.pass(Duration::from_secs(60));
+    let id = outcome.message["id"].as_str().unwrap();
+    desk.house.post(&format!("/messages/{id}/release"), json!({ "as": "sent" })).await;
+    let message = is(&desk, id, "accepted").await;
+    assert_eq!(states(&message), ["sent", "accepted"]);
+    let sent: Vec<_> = desk.fake.take().into_iter().map(|got| got.path).collect();
+    assert_eq!(sent, ["/message/text"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_first_part_in_doubt_holds_back_nothing_and_a_word_settles_it() {
     let desk = Desk::open(fake::wapim::DIALECT, "").await;
     desk.fake.is(Mood::Breaks);
