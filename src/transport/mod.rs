@@ -140,7 +140,9 @@ pub fn client() -> Result<reqwest::Client, String> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_secs(30))
+        // Servers on Node close a connection that was idle for five seconds. A request that goes out
+        // just then breaks off, and nobody knows what became of it.
+        .pool_idle_timeout(Duration::from_secs(3))
         .user_agent(concat!("postrider/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| error.to_string())
