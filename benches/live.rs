@@ -52,7 +52,7 @@ async fn edits(flows: usize) -> f64 {
     };
     let folder = workspace(flows, |number| flow(number, "old"));
     let engine = Engine::start(folder.path());
-    let client = postrider::transport::client().expect("a client");
+    let client = postrider::transport::client(Duration::from_secs(60)).expect("a client");
     tokio::time::sleep(Duration::from_secs(2)).await;
     let cpu = engine.cpu();
     let mut times = Vec::new();
@@ -94,7 +94,7 @@ async fn due_at_once(flows: usize) {
     let engine = Engine::start(folder.path());
     let token = read_token(folder.path()).expect("a token");
     let admin = read_address(folder.path()).expect("an address").admin;
-    let client = postrider::transport::client().expect("a client");
+    let client = postrider::transport::client(Duration::from_secs(60)).expect("a client");
     let get = async |path: &str| -> Value {
         let url = format!("http://{admin}/api/v1{path}");
         let answer = client.get(url).bearer_auth(token.reveal()).send().await.expect("an answer");

@@ -82,7 +82,7 @@ async fn forward(gateway: String) {
         };
         if read.is_ok() { StatusCode::ACCEPTED } else { StatusCode::BAD_GATEWAY }
     }
-    let client = postrider::transport::client().expect("a client");
+    let client = postrider::transport::client(Duration::from_secs(60)).expect("a client");
     let url = format!("http://{gateway}/send/message");
     let router = Router::new().route("/hooks/orders", post(pass)).with_state((client, url));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

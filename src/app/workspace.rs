@@ -20,7 +20,7 @@ use crate::transport::twilio::Twilio;
 use crate::transport::waha::Waha;
 use crate::transport::wapim::Wapim;
 use crate::transport::wawp::Wawp;
-use crate::transport::{self, Outgoing, SharedTransport};
+use crate::transport::{Outgoing, SharedTransport, client};
 
 /// A workspace whose settings could be read.
 #[derive(Clone)]
@@ -126,22 +126,20 @@ pub fn account(
 }
 
 fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<SharedTransport, String> {
-    let client = transport::client;
     let bare: SharedTransport = match &settings.gateway {
         Gateway::Sandbox => Arc::new(Sandbox::new(settings.name.clone(), phones.clone())),
-        Gateway::Gowa(options) => Arc::new(Gowa::new(options, client()?)?),
-        Gateway::Wapim(options) => Arc::new(Wapim::new(options, client()?)?),
-        Gateway::Wawp(options) => Arc::new(Wawp::new(options, client()?)?),
-        Gateway::ExpressChat(options) => Arc::new(ExpressChat::new(options, client()?)?),
-        Gateway::Waha(options) => Arc::new(Waha::new(options, client()?)?),
-        Gateway::Meta(options) => Arc::new(Meta::new(options, client()?)?),
-        Gateway::Evolution(options) => Arc::new(Evolution::new(options, client()?)?),
-        Gateway::Twilio(options) => Arc::new(Twilio::new(options, client()?)?),
+        Gateway::Gowa(options) => Arc::new(Gowa::new(options, client(options.timeout)?)?),
+        Gateway::Wapim(options) => Arc::new(Wapim::new(options, client(options.timeout)?)?),
+        Gateway::Wawp(options) => Arc::new(Wawp::new(options, client(options.timeout)?)?),
+        Gateway::ExpressChat(options) => Arc::new(ExpressChat::new(options, client(options.timeout)?)?),
+        Gateway::Waha(options) => Arc::new(Waha::new(options, client(options.timeout)?)?),
+        Gateway::Meta(options) => Arc::new(Meta::new(options, client(options.timeout)?)?),
+        Gateway::Evolution(options) => Arc::new(Evolution::new(options, client(options.timeout)?)?),
+        Gateway::Twilio(options) => Arc::new(Twilio::new(options, client(options.timeout)?)?),
     };
-    let secrets = settings.gateway.secrets();
-    Ok(match secrets.is_empty() {
-        true => bare,
-        false => Arc::new(Redacted::new(bare, &secrets)),
+    Ok(match settings.gateway {
+        Gateway::Sandbox => bare,
+        _ => Arc::new(Redacted::new(bare, &settings.gateway.secrets())),
     })
 }
 

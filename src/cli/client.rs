@@ -9,6 +9,9 @@ use super::Failure;
 use super::table::say;
 use crate::app::{read_address, read_token};
 
+/// For one question to the engine.
+const TIME: Duration = Duration::from_secs(60);
+
 /// Which workspace a command is about, and how it answers.
 pub struct Place {
     /// The folder.
@@ -36,8 +39,8 @@ impl Place {
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         let url = format!("http://{}/api/v1{path}", address.admin);
         let (status, text) = runtime.block_on(async move {
-            let client = crate::transport::client()?;
-            let mut request = client.request(method, url).bearer_auth(token.reveal()).timeout(Duration::from_secs(60));
+            let client = crate::transport::client(TIME)?;
+            let mut request = client.request(method, url).bearer_auth(token.reveal()).timeout(TIME);
             if let Some(body) = body {
                 request = request.header("Content-Type", "application/json").body(body.to_string());
             }

@@ -222,7 +222,22 @@ impl Keys<'_, '_> {
     }
 
     fn timeout(&mut self, default: u64) -> Duration {
-        self.fields.parsed("timeout", parse_duration, self.findings).unwrap_or(Duration::from_secs(default))
+        let some = |text: &str| match parse_duration(text)? {
+            span if span < Duration::from_millis(100) => Err("no gateway answers as fast as that".to_owned()),
+            span => Ok(span),
+        };
+        self.fields.parsed("timeout", some, self.findings).unwrap_or(Duration::from_secs(default))
+    }
+
+    /// An id as the gateway gives it out: letters and digits.
+    fn id(&mut self, key: &str, example: &str, begins: &str) -> Option<String> {
+        let text = self.must(key, example)?;
+        if text.starts_with(begins) && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Some(text);
+        }
+        let node = self.fields.take(key).unwrap_or(self.node);
+        self.findings.at(node, format!("`{key}`: `{text}` is no such id")).hint(format!("it looks like {example}"));
+        None
     }
 
     fn gowa(&mut self) -> Option<GowaOptions> {
@@ -268,10 +283,11 @@ impl Keys<'_, '_> {
 
     fn meta(&mut self) -> Option<MetaOptions> {
         let access_token = self.secret("access_token", "META_TOKEN");
-        let phone_number_id = self.must("phone_number_id", "\"106540352242922\"");
+        let phone_number_id = self.id("phone_number_id", "\"106540352242922\"", "");
         let version = |text: &str| {
-            let sound =
-                text.strip_prefix('v').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+            let sound = text.strip_prefix('v').is_some_and(|rest| {
+                rest.starts_with(|c: char| c.is_ascii_digit()) && rest.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            });
             if sound {
                 Ok(text.to_owned())
             } else {
@@ -301,7 +317,7 @@ impl Keys<'_, '_> {
 
     fn twilio(&mut self) -> Option<TwilioOptions> {
         let auth_token = self.secret("auth_token", "TWILIO_TOKEN");
-        let account_sid = self.must("account_sid", "AC0123456789abcdef0123456789abcdef");
+        let account_sid = self.id("account_sid", "AC0123456789abcdef0123456789abcdef", "AC");
         let (url, timeout) = (self.url(Some("https://api.twilio.com")), self.timeout(15));
         let number = |text: &str| match Recipient::parse(text.trim_start_matches("whatsapp:"))? {
             Recipient::Phone(digits) => Ok(Sender::Number(digits)),

@@ -156,6 +156,21 @@ impl Fetch {
         }
     }
 
+    /// Whether an address may be called at all, by its text and by what its name leads to now.
+    pub async fn allows(&self, url: &str) -> bool {
+        let Ok(url) = Url::parse(url) else { return false };
+        if !url.username().is_empty() || url.password().is_some() || self.check(&url).await.is_err() {
+            return false;
+        }
+        let Some(url::Host::Domain(name)) = url.host() else { return true };
+        let found: Vec<SocketAddr> = match tokio::net::lookup_host((name, 0)).await {
+            Ok(found) => found.collect(),
+            Err(_) => return false,
+        };
+        let guard = self.guard.read().unwrap_or_else(PoisonError::into_inner);
+        !found.is_empty() && found.iter().all(|address| guard.may_call(name, address.ip()))
+    }
+
     /// What can be said before a connection is made.
     async fn check(&self, url: &Url) -> Result<(), FetchError> {
         let (literal, own) = self.guard.read().unwrap_or_else(PoisonError::into_inner).look(url)?;

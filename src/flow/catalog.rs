@@ -145,10 +145,7 @@ impl Catalog {
         let mut found: Vec<Diagnostic> = Vec::new();
         for flow in self.flows.values() {
             for call in flow.program.calls() {
-                let Some(named) = call.account() else { continue };
-                let name = named.or(flow.account.as_deref()).or(accounts.default.as_deref());
-                let Some((name, facts)) = name.and_then(|name| accounts.by_name.get_key_value(name)) else { continue };
-                for finding in call.lacks(name, facts) {
+                for finding in call.lacks(accounts, flow.account.as_deref()) {
                     // A module is seen once for each flow that uses it.
                     if call.file == flow.file || !found.contains(&finding) {
                         found.push(finding);

@@ -15,7 +15,7 @@ use crate::outbox::served_type;
 
 /// Visitors that are no persons, by words in their names: WhatsApp and other chats look at a link
 /// when it is sent, scanners whenever they like.
-const CRAWLERS: [&str; 14] = [
+const CRAWLERS: &[&str] = &[
     "whatsapp/",
     "facebookexternalhit",
     "facebot",
@@ -30,6 +30,22 @@ const CRAWLERS: [&str; 14] = [
     "spider",
     "preview",
     "headlesschrome",
+    "go-http-client",
+    "curl/",
+    "wget/",
+    "axios",
+    "node-fetch",
+    "undici",
+    "python",
+    "okhttp",
+    "httpclient",
+    "libwww",
+    "java/",
+    "got (",
+    "guzzle",
+    "barracuda",
+    "google-safety",
+    "scanner",
 ];
 
 /// A file for a gateway that fetches.

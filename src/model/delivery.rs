@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::message::Body;
+
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -296,7 +298,7 @@ pub struct Degraded {
 }
 
 /// One request's worth of a message that needs several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// What it is: `text`, `image`, ...
     pub kind: String,
@@ -308,12 +310,28 @@ pub struct Part {
     /// What went wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// It carries what was meant: its id is the message's.
+    #[serde(default)]
+    pub main: bool,
+    /// What it says. A message stays as it was cut, whatever its account can do by now.
+    pub body: Body,
 }
 
 impl Part {
+    /// One that has not been tried.
+    pub fn new(body: Body, main: bool) -> Self {
+        let kind = body.content.kind().into();
+        Self { kind, state: MessageState::Queued, provider_id: None, error: None, main, body }
+    }
+
+    /// Whether nobody knows if it went out.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self.state, MessageState::Sending | MessageState::Unknown)
+    }
+
     /// As a person's word that it went out leaves it.
     pub fn vouched(mut self) -> Self {
-        if matches!(self.state, MessageState::Sending | MessageState::Unknown) {
+        if self.is_in_doubt() {
             self.state = MessageState::Sent;
             self.error = None;
         }

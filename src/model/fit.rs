@@ -4,6 +4,7 @@ use super::capability::Capabilities;
 use super::delivery::{Degraded, ErrorClass, SendError};
 use super::message::{Body, Content, Media, SendOptions, Source};
 use super::policy::OnUnsupported;
+use super::split::split;
 
 /// A message as the gateway can take it.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,15 +181,19 @@ impl Fit<'_> {
         let Content::Link { url, caption, title, description, thumbnail, high_quality, preview, .. } = content else {
             return Ok(());
         };
-        // Some make a card only when it is whole.
-        let halved = self.capabilities.whole_cards && (title.is_none() || description.is_none());
+        // Some make a card only when it is whole; without a preview, or in the caption of a picture,
+        // there is none.
+        let pictured = thumbnail.is_some() && self.asked && !self.capabilities.has("link", "thumbnail");
+        let halved = (self.capabilities.whole_cards && (title.is_none() || description.is_none()))
+            || *preview == Some(false)
+            || (pictured && self.capabilities.kind("image").is_some());
         self.card_as_words(caption, title, description, halved)?;
         self.wish("high_quality", high_quality.is_some(), || *high_quality = None)?;
         if let Some(picture) = thumbnail.clone()
             && (halved || !self.capabilities.has("link", "thumbnail"))
         {
             // A link that becomes a picture is another message: only on the author's own word.
-            if self.asked && self.capabilities.kind("image").is_some() {
+            if self.asked && *preview != Some(false) && self.capabilities.kind("image").is_some() {
                 self.record("thumbnail", "sent as a picture with the link below it")?;
                 let caption = lines([caption.as_deref(), Some(url)]);
                 let media = Media { caption: Some(caption), ..Media::new(Source::Url { url: picture }) };
@@ -253,8 +258,10 @@ impl Fit<'_> {
     }
 
     fn media(&mut self, media: &mut Media) -> Result<(), SendError> {
+        // A film in a circle has no words below it anywhere.
+        let circle = media.note == Some(true) && self.capabilities.has(self.kind, "note");
         if let Some(caption) = media.caption.clone()
-            && !self.capabilities.has(self.kind, "caption")
+            && (circle || !self.capabilities.has(self.kind, "caption"))
         {
             if self.policy == OnUnsupported::Emulate {
                 self.record("caption", "sent after it as a message of its own")?;
@@ -374,23 +381,6 @@ impl Fit<'_> {
         let message = format!("this gateway has no messages of kind `{}`; nothing was sent", self.kind);
         SendError::new(ErrorClass::Unsupported, message)
     }
-}
-
-/// Pieces of at most so many characters, cut at a paragraph, else a line, a blank, or anywhere.
-fn split(text: &str, most: usize) -> Vec<String> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some((limit, _)) = rest.char_indices().nth(most) {
-        let head = &rest[..limit];
-        let cut = ["\n\n", "\n", " "].iter().find_map(|mark| head.rfind(mark).filter(|cut| *cut > 0));
-        let (piece, after) = rest.split_at(cut.unwrap_or(limit));
-        pieces.push(piece.trim_end().to_owned());
-        rest = after.trim_start();
-    }
-    if !rest.is_empty() {
-        pieces.push(rest.to_owned());
-    }
-    pieces
 }
 
 #[cfg(test)]

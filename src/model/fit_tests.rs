@@ -106,7 +106,7 @@ fn a_thumbnail_makes_a_picture_of_a_link_only_on_the_authors_word() {
     assert!(fitted.degraded.iter().any(|change| change.field == "thumbnail" && change.action == "left out"));
     body.options.on_unsupported = Some(OnUnsupported::Emulate);
     let fitted = POOR.adapt(body, OnUnsupported::Emulate, false).unwrap();
-    assert_eq!(parts(&fitted), ["image", "Words\nlook", "https://a.example"]);
+    assert_eq!(parts(&fitted), ["image", "*Title*\nWords\nlook", "https://a.example"]);
 }
 
 #[test]

@@ -10,4 +10,5 @@ pub mod occurrence;
 pub mod policy;
 pub mod recipient;
 pub mod run;
+mod split;
 pub mod zones;

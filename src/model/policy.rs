@@ -126,8 +126,12 @@ impl Quiet {
             true => local.date().tomorrow().ok()?,
             false => local.date(),
         };
-        // In the gap of a change of clocks: the first instant after it.
-        Some(day.to_datetime(self.until).to_zoned(zone.clone()).ok()?.timestamp())
+        // In the gap of a change of clocks: the first instant after it. In the hour that comes twice:
+        // the one that is still to come.
+        let end = day.to_datetime(self.until);
+        let times = zone.to_ambiguous_zoned(end);
+        let ends = [times.clone().compatible(), times.later()];
+        ends.into_iter().flatten().map(|end| end.timestamp()).find(|end| *end > now)
     }
 }
 
@@ -227,6 +231,12 @@ mod tests {
         let early = Quiet::parse("01:00-02:30").unwrap();
         let end = early.ends("2026-03-29T00:30:00Z".parse().unwrap(), &zone).unwrap();
         assert_eq!(end.to_string(), "2026-03-29T01:30:00Z");
+        // 02:30 comes twice on this day; at 02:10 the second time the first one is past.
+        let night = Quiet::parse("22:00-02:30").unwrap();
+        let end = |at: &str| night.ends(at.parse().unwrap(), &zone).map(|end| end.to_string());
+        assert_eq!(end("2026-10-25T00:10:00Z").as_deref(), Some("2026-10-25T00:30:00Z"));
+        assert_eq!(end("2026-10-25T01:10:00Z").as_deref(), Some("2026-10-25T01:30:00Z"));
+        assert_eq!(end("2026-10-25T01:30:00Z"), None);
         assert_eq!(quiet.to_string(), "22:00-07:00");
         for wrong in ["", "22-7", "25:00-07:00", "22:00-22:00"] {
             assert!(Quiet::parse(wrong).is_err(), "{wrong}");

@@ -3,7 +3,7 @@
 /// Country calling codes with one zone each, longest first where one begins like another. Countries
 /// with several zones (Australia, Brazil, Canada and the USA, Chile, Indonesia, Kazakhstan, Mexico,
 /// Mongolia, Portugal, Russia, Spain and others) are left out: their numbers do not tell.
-const ZONES: [(&str, &str); 148] = [
+const ZONES: [(&str, &str); 168] = [
     ("1242", "America/Nassau"),
     ("1246", "America/Barbados"),
     ("1441", "Atlantic/Bermuda"),
@@ -152,6 +152,26 @@ const ZONES: [(&str, &str); 148] = [
     ("971", "Asia/Dubai"),
     ("972", "Asia/Jerusalem"),
     ("977", "Asia/Kathmandu"),
+    ("1658", "America/Jamaica"),
+    ("1829", "America/Santo_Domingo"),
+    ("1849", "America/Santo_Domingo"),
+    ("1939", "America/Puerto_Rico"),
+    ("383", "Europe/Belgrade"),
+    ("960", "Indian/Maldives"),
+    ("963", "Asia/Damascus"),
+    ("964", "Asia/Baghdad"),
+    ("967", "Asia/Aden"),
+    ("968", "Asia/Muscat"),
+    ("973", "Asia/Bahrain"),
+    ("974", "Asia/Qatar"),
+    ("975", "Asia/Thimphu"),
+    ("98", "Asia/Tehran"),
+    ("992", "Asia/Dushanbe"),
+    ("993", "Asia/Ashgabat"),
+    ("994", "Asia/Baku"),
+    ("995", "Asia/Tbilisi"),
+    ("996", "Asia/Bishkek"),
+    ("998", "Asia/Tashkent"),
 ];
 
 /// The zone of a phone's digits, where its country has only one.

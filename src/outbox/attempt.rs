@@ -4,27 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Account;
+use super::pace::distance;
 use super::supply::Supply;
 use super::verdict::{Effect, decide};
+use super::window::window;
 use crate::clock::after;
 use crate::id::MessageId;
 use crate::model::delivery::{Degraded, ErrorClass, MessageState, Part, Receipt, Remedy, SendError};
 use crate::model::message::Body;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
-use crate::store::Store;
 use crate::store::rows::{Claimed, Settlement, Verdict};
+use crate::store::{Store, StoreError};
 use crate::transport::Outgoing;
+use crate::wake::Bell;
 
 /// After a failure of the store it is tried again then.
 const STORE_REST: Duration = Duration::from_secs(1);
-/// How long people can be written to freely after they wrote.
-const WINDOW: Duration = Duration::from_secs(86_400);
-/// Mexico, Argentina, Brazil: a digit more or less is the same phone.
-const REWRITTEN: [&str; 3] = ["52", "54", "55"];
 
 /// All that one attempt needs.
 pub struct Attempt {
@@ -35,44 +34,68 @@ pub struct Attempt {
     /// Where files and cards come from.
     pub supply: Supply,
     /// Its place on the wire.
-    pub in_flight: OnWire,
+    pub place: Place,
 }
 
-/// A place on the wire, given back when dropped: also by a task that breaks down.
-pub struct OnWire(pub Arc<AtomicUsize>);
+/// A place on the wire. Given back when dropped: also by a task that breaks down.
+pub struct Place {
+    count: Arc<AtomicUsize>,
+    preparing: Arc<Semaphore>,
+    /// Tells the lane that there is room.
+    bell: Bell,
+    /// Held while the place is left to others.
+    left: Option<OwnedSemaphorePermit>,
+}
 
-impl Drop for OnWire {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Place {
+    /// One that the lane has counted already.
+    pub fn taken(count: Arc<AtomicUsize>, preparing: Arc<Semaphore>, bell: Bell) -> Self {
+        Self { count, preparing, bell, left: None }
+    }
+
+    /// Leaves it to others while something is fetched, as long as not too many do that.
+    fn leave(&mut self) {
+        if self.left.is_none()
+            && let Ok(permit) = self.preparing.clone().try_acquire_owned()
+        {
+            self.left = Some(permit);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.bell.nudge();
+        }
+    }
+
+    /// Takes it again.
+    fn take(&mut self) {
+        if self.left.take().is_some() {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
-/// An attempt without its place on the wire, which is given back as soon as the gateway has answered:
-/// waiting for the store then holds up nobody.
-struct Wired {
-    account: Arc<Account>,
-    store: Arc<dyn Store>,
-    supply: Supply,
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.take();
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Attempt {
     /// Sends, decides, and records; gives what it means for the lane, and whether the gateway took
     /// anything.
-    pub async fn make(self, message: Claimed) -> (Effect, bool) {
-        let Self { account, store, supply, in_flight } = self;
-        let wired = Wired { account, store, supply };
+    pub async fn make(mut self, message: Claimed) -> (Effect, bool) {
         let (id, tries) = (message.id, message.tries);
         let mut parts = message.parts.clone();
-        let result = wired.send(message, &mut parts).await;
-        drop(in_flight);
-        let Wired { account, store, supply } = wired;
+        let result = self.send(message, &mut parts).await;
+        // Waiting for the store is not the gateway's concern.
+        let Self { account, store, supply, place } = self;
+        drop(place);
         let now = supply.clock.now();
         if let Err(error) = &result {
             tracing::warn!(account = %account.name, id = %id, class = error.class.name(), "{}", error.message);
         }
         let chance = u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap_or_default());
-        let (verdict, effect) =
-            decide(result, tries, account.fallback.is_some(), &account.retry, now, chance ^ u64::from(tries));
+        let fallback = account.fallback.is_some();
+        let (verdict, effect) = decide(result, tries, fallback, &account.retry, now, chance ^ u64::from(tries));
         loop {
             let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
             match store.settle(settlement).await {
@@ -84,111 +107,117 @@ impl Attempt {
             supply.clock.sleep_until(after(supply.clock.now(), STORE_REST)).await;
         }
     }
-}
 
-impl Wired {
-    async fn send(&self, message: Claimed, known: &mut Vec<Part>) -> Result<Receipt, SendError> {
+    async fn send(&mut self, message: Claimed, known: &mut Vec<Part>) -> Result<Receipt, SendError> {
         let invalid = |error: String| SendError::new(ErrorClass::Invalid, error);
         let to = Recipient::from_canonical(&message.to).map_err(invalid)?;
         let capabilities = self.account.transport.capabilities();
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
-        let mut body = message.body;
+        let Claimed { id, mut body, .. } = message;
         if capabilities.window && body.content.kind() != "template" {
-            self.window(&to).await?;
+            window(&*self.store, &self.account.name, &to, self.supply.clock.now()).await?;
         }
-        let filled = self.supply.fill_card(&mut body.content, capabilities).await;
-        self.supply.track(&mut body.content, message.id, self.account.public_url.as_ref())?;
-        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
-        let mut fitted = capabilities.adapt(body, policy, self.account.public_url.is_some())?;
-        let mut degraded = filled;
-        degraded.append(&mut fitted.degraded);
-        let mut receipt = match fitted.parts.len() {
-            1 if known.is_empty() => match fitted.parts.pop() {
-                Some(body) => self.part(message.id, 0, &to, body).await?,
-                None => return Err(invalid("the message is empty".into())),
-            },
-            _ => self.parts(message.id, &to, fitted.parts, fitted.main, known).await?,
-        };
+        let mut degraded = Vec::new();
+        if known.is_empty() {
+            if capabilities.cards && body.content.kind() == "link" {
+                self.place.leave();
+            }
+            degraded = self.supply.fill_card(&mut body.content, capabilities).await;
+            self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;
+            let mut fitted = self.fitted(body)?;
+            degraded.append(&mut fitted.degraded);
+            if let [_] = fitted.parts.as_slice()
+                && let Some(body) = fitted.parts.pop()
+            {
+                let mut receipt = self.part(id, 0, &to, body, None).await?;
+                degraded.append(&mut receipt.degraded);
+                return Ok(Receipt { degraded, ..receipt });
+            }
+            let main = fitted.main;
+            known.extend(fitted.parts.into_iter().enumerate().map(|(place, body)| Part::new(body, place == main)));
+        } else {
+            self.cut_again(known)?;
+        }
+        let mut receipt = self.parts(id, &to, known).await?;
         degraded.append(&mut receipt.degraded);
-        receipt.degraded = degraded;
-        Ok(receipt)
+        Ok(Receipt { degraded, ..receipt })
     }
 
-    /// Refuses what would arrive only within 24 hours after the person wrote last, when it is known
-    /// that these have passed: the account must have been listening for as long, and hear still.
-    ///
-    /// # Errors
-    /// [`ErrorClass::WindowClosed`].
-    async fn window(&self, to: &Recipient) -> Result<(), SendError> {
-        // Groups have no window; of some countries' phones the gateways know another writing.
-        let told = match to {
-            Recipient::Phone(digits) => !REWRITTEN.iter().any(|country| digits.starts_with(country)),
-            Recipient::Bsuid(_) => true,
-            _ => false,
-        };
-        if !told {
-            return Ok(());
-        }
-        let now = self.supply.clock.now();
-        let heard = self.store.heard(&self.account.name, &to.to_string()).await;
-        // What cannot be read is not held against the message.
-        let heard = heard.unwrap_or_default();
-        let recent = |at: Option<Timestamp>| at.is_some_and(|at| after(at, WINDOW) > now);
-        let listens = recent(heard.latest) && !recent(heard.since);
-        // Somebody who hides the phone may be anybody.
-        if !listens || recent(heard.last) || (recent(heard.hidden) && matches!(to, Recipient::Phone(_))) {
-            return Ok(());
-        }
-        let message = "this person has not written in the last 24 hours, so only a template would arrive; send one \
-            with `send(to, #{ kind: \"template\", ... })`";
-        Err(SendError::new(ErrorClass::WindowClosed, message))
+    fn fitted(&self, body: Body) -> Result<crate::model::fit::Fitted, SendError> {
+        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
+        self.account.transport.capabilities().adapt(body, policy, self.account.public_url.is_some())
     }
 
-    async fn part(&self, id: MessageId, part: u32, to: &Recipient, body: Body) -> Result<Receipt, SendError> {
+    /// A message stays as it was cut first. What of it is not out yet is fitted again to what the
+    /// account can do by now.
+    fn cut_again(&self, known: &mut Vec<Part>) -> Result<(), SendError> {
+        let mut parts = Vec::with_capacity(known.len());
+        for part in known.drain(..).collect::<Vec<_>>() {
+            if part.is_out() {
+                parts.push(part);
+                continue;
+            }
+            let fitted = self.fitted(part.body.clone())?;
+            let main = fitted.main;
+            let pieces = fitted.parts.into_iter().enumerate();
+            parts.extend(pieces.map(|(place, body)| Part::new(body, part.main && place == main)));
+        }
+        *known = parts;
+        Ok(())
+    }
+
+    /// Sends one part. What it needs is fetched first; that it touches the wire is on disk before
+    /// it does: `mark` does it for one of several parts.
+    async fn part(
+        &mut self,
+        id: MessageId,
+        part: u32,
+        to: &Recipient,
+        body: Body,
+        mark: Option<Vec<Part>>,
+    ) -> Result<Receipt, SendError> {
         let capabilities = self.account.transport.capabilities();
+        if body.content.media().is_some() {
+            self.place.leave();
+        }
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
+        self.place.take();
+        let prepared = file.is_some() || (capabilities.cards && body.content.kind() == "link");
+        let marked: Result<(), StoreError> = match mark {
+            Some(parts) => self.store.note_parts(id, parts).await,
+            None if prepared => self.store.touch(id).await,
+            None => Ok(()),
+        };
+        // Nothing has gone out by then.
+        let upstream =
+            |error: StoreError| SendError::new(ErrorClass::Upstream { retry_after: None }, error.to_string());
+        marked.map_err(upstream)?;
         let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
         let strict = policy == OnUnsupported::Strict;
         self.account.transport.send(Outgoing { id, part, to: to.clone(), body, strict, file }).await
     }
 
-    /// Sends what is not out yet of several parts. How far it came is on disk before each of them
-    /// touches the wire, so that none is ever sent twice for the sake of another.
-    async fn parts(
-        &self,
-        id: MessageId,
-        to: &Recipient,
-        bodies: Vec<Body>,
-        main: usize,
-        known: &mut Vec<Part>,
-    ) -> Result<Receipt, SendError> {
-        let fresh = |body: &Body| Part {
-            kind: body.content.kind().into(),
-            state: MessageState::Queued,
-            provider_id: None,
-            error: None,
-        };
-        // A message that was cut differently before (the settings have changed) keeps what is out.
-        known.truncate(bodies.len());
-        for body in bodies.iter().skip(known.len()) {
-            known.push(fresh(body));
-        }
+    /// Sends what is not out yet of several parts, so that none is ever sent twice for the sake of
+    /// another.
+    async fn parts(&mut self, id: MessageId, to: &Recipient, known: &mut [Part]) -> Result<Receipt, SendError> {
         let mut degraded: Vec<Degraded> = Vec::new();
         let mut doubt = None;
-        for (place, body) in bodies.into_iter().enumerate() {
+        let mut begun = false;
+        for place in 0..known.len() {
             if known[place].is_out() {
                 continue;
             }
-            known[place].state = MessageState::Sending;
-            self.store.note_parts(id, known.clone()).await.map_err(|error| {
-                known[place].state = MessageState::Queued;
-                SendError::new(ErrorClass::Upstream { retry_after: None }, error.to_string())
-            })?;
-            match self.part(id, place as u32, to, body).await {
+            if std::mem::replace(&mut begun, true) {
+                self.rest().await;
+            }
+            let body = known[place].body.clone();
+            let mut marked = known.to_vec();
+            marked[place].state = MessageState::Sending;
+            match self.part(id, place as u32, to, body, Some(marked)).await {
                 Ok(mut receipt) => {
                     degraded.append(&mut receipt.degraded);
-                    let kind = std::mem::take(&mut known[place].kind);
-                    known[place] = Part { kind, state: receipt.state, provider_id: receipt.provider_id, error: None };
+                    let part = &mut known[place];
+                    (part.state, part.provider_id, part.error) = (receipt.state, receipt.provider_id, None);
                 }
                 Err(error) => {
                     known[place].error = Some(error.message.clone());
@@ -212,7 +241,18 @@ impl Wired {
         }
         // The message is as far as the part that is furthest behind.
         let state = known.iter().map(|part| part.state).min().unwrap_or(MessageState::Accepted);
-        let provider_id = known.get(main).and_then(|part| part.provider_id.clone());
+        let provider_id = known.iter().find(|part| part.main).and_then(|part| part.provider_id.clone());
         Ok(Receipt { state, provider_id, degraded })
+    }
+
+    /// The pace counts a message once, whatever it is cut into; its parts keep their distance.
+    async fn rest(&mut self) {
+        let pace = &self.account.pace;
+        let each = pace.rate.map(|(count, span)| span / count);
+        if let Some(wait) = distance(pace).max(each) {
+            self.place.leave();
+            let clock = self.supply.clock.clone();
+            clock.sleep_until(after(clock.now(), wait)).await;
+        }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::attempt::{Attempt, OnWire};
+use super::attempt::{Attempt, Place};
 use super::line::{Line, Next};
 use super::pace::{Bucket, distance, next_day, quiet_until};
 use super::pause::{FIRST_PROBE, Pause};
@@ -16,12 +17,16 @@ use super::verdict::Effect;
 use super::{Account, SharedView};
 use crate::clock::{SharedClock, after};
 use crate::shutdown::Shutdown;
-use crate::store::Store;
-use crate::store::rows::{Budget, Claims, Diversion, Held};
+use crate::store::rows::{Budget, ClaimRules, Claims, Diversion, Held};
+use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 
 /// Messages read from the store at once.
 const PAGE: usize = 256;
+/// Messages that are prepared (files fetched, pages read) beside those on the wire.
+const PREPARING: usize = 32;
+/// Messages that move to another account in one transaction.
+const DIVERTED: usize = 200;
 /// After a failure of the store the lane looks again then.
 const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -38,6 +43,8 @@ pub struct Lane {
     /// Attempts that are being opened or on the wire. One is counted off by its own task as soon
     /// as the gateway has answered; recording the answer is not the gateway's concern.
     in_flight: Arc<AtomicUsize>,
+    /// Room for messages that are being prepared and leave their place on the wire to others.
+    preparing: Arc<Semaphore>,
     pause: Option<Pause>,
     rest_until: Option<Timestamp>,
     /// The messages are being moved to another account.
@@ -80,6 +87,7 @@ impl Lane {
             line: Line::new(),
             bucket,
             in_flight: Arc::default(),
+            preparing: Arc::new(Semaphore::new(PREPARING)),
             pause: None,
             rest_until: None,
             diverting: false,
@@ -166,8 +174,8 @@ impl Lane {
             && let Some(next) = self.line.next(now)
         {
             match self.account.pace.quiet.and_then(|quiet| quiet_until(&quiet, &next.to, &self.account.zone, now)) {
-                Some(until) => self.line.back(&next, Some(until), now),
-                None => asked.push(next),
+                Some(until) if until > now => self.line.back(&next, Some(until), now),
+                _ => asked.push(next),
             }
         }
         if let (Some(pause), [probe]) = (&mut self.pause, asked.as_slice()) {
@@ -183,12 +191,14 @@ impl Lane {
             let chance = u64::from_be_bytes(asked[0].id.as_bytes()[8..].try_into().unwrap_or_default());
             self.rest_until = Some(after(now, jitter.mul_f64((chance % 1024) as f64 / 1024.0)));
         }
+        let cards = self.account.transport.capabilities().cards;
         let budget = self.account.pace.counts().then(|| Budget {
             day: now.to_zoned(self.account.zone.clone()).date().to_string(),
             daily: self.account.pace.daily,
             new_recipients: self.account.pace.new_recipients,
         });
-        let claim = self.store.claim(&self.account.name, asked.iter().map(|next| next.id).collect(), budget, now);
+        let ids = asked.iter().map(|next| next.id).collect();
+        let claim = self.store.claim(&self.account.name, ids, ClaimRules { budget, cards }, now);
         let account = self.account.name.clone();
         self.tasks.spawn(async move {
             match claim.await {
@@ -222,9 +232,10 @@ impl Lane {
             hosted: self.account.public_url.is_some(),
             reason: pause.reason.clone(),
         };
-        let moved = self.store.divert(diversion, now);
+        let store = self.store.clone();
         self.tasks.spawn(async move {
-            Event::Diverted(moved.await.inspect_err(|error| tracing::error!(%error, "messages cannot be moved")).ok())
+            let moved = diverted(&*store, diversion, now).await;
+            Event::Diverted(moved.inspect_err(|error| tracing::error!(%error, "messages cannot be moved")).ok())
         });
         true
     }
@@ -280,7 +291,7 @@ impl Lane {
                 account: self.account.clone(),
                 store: self.store.clone(),
                 supply: self.supply.clone(),
-                in_flight: OnWire(self.in_flight.clone()),
+                place: Place::taken(self.in_flight.clone(), self.preparing.clone(), self.bell.clone()),
             };
             self.tasks.spawn(async move {
                 let (effect, reached) = attempt.make(message).await;
@@ -295,17 +306,12 @@ impl Lane {
         self.bucket.give_back();
         self.no_probe();
         let tomorrow = next_day(&self.account.zone, now);
-        match held {
-            Held::Daily => {
-                self.line.back(message, None, now);
-                self.rest_until = Some(tomorrow);
-                self.view.show(|view| view.full_until = Some(tomorrow));
-            }
-            Held::NewRecipients => {
-                self.line.back(message, Some(tomorrow), now);
-                self.view.show(|view| view.hold(&message.to, tomorrow, now));
-            }
-        }
+        // The others are asked for themselves: one that was tried before has its place in the day.
+        self.line.back(message, Some(tomorrow), now);
+        self.view.show(|view| match held {
+            Held::Daily => view.full_until = Some(tomorrow),
+            Held::NewRecipients => view.hold(&message.to, tomorrow, now),
+        });
     }
 
     /// What was to be the probe never went out: the next message may be it.
@@ -341,8 +347,10 @@ impl Lane {
             Effect::Back(at) => self.line.back(message, Some(at), now),
             Effect::Rest(until) => {
                 self.line.back(message, Some(until), now);
-                self.rest_until = Some(until);
-                self.view.show(|view| view.paced_until = Some(until));
+                // A shorter wish does not shorten a longer one.
+                self.rest_until = self.rest_until.max(Some(until));
+                let rests = self.rest_until;
+                self.view.show(|view| view.paced_until = rests);
             }
             Effect::Pause { reason, certain } => {
                 self.line.back(message, None, now);
@@ -368,4 +376,14 @@ impl Lane {
         // Nothing goes out while the lane is blocked, whatever may be due in it.
         blocked.or_else(|| self.line.next_wake())
     }
+}
+
+/// Moves what may leave, a few at a time: others want to write too.
+async fn diverted(store: &dyn Store, diversion: Diversion, now: Timestamp) -> Result<u64, StoreError> {
+    let ids = store.divertible(&diversion).await?;
+    let mut moved = 0;
+    for some in ids.chunks(DIVERTED) {
+        moved += store.divert(some.to_vec(), diversion.clone(), now).await?;
+    }
+    Ok(moved)
 }

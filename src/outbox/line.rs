@@ -15,8 +15,10 @@ use crate::store::rows::DueMessage;
 
 /// Messages held of one recipient.
 const OF_ONE: usize = 64;
-/// Messages held in all.
+/// Messages held of those who could get one soon.
 const OF_ALL: usize = 8_192;
+/// Messages held in all, with those whose recipients have to wait.
+const WITH_PARKED: usize = 100_000;
 
 /// A message that may be sent now.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ struct Queue {
     busy: bool,
     /// There is more in the store behind this place.
     more_behind: Option<i64>,
+    /// How many of them count as parked.
+    parked: usize,
 }
 
 /// The line of one lane.
@@ -51,6 +55,8 @@ pub struct Line {
     replaced: HashMap<MessageId, i64>,
     ready: BTreeSet<(i64, Arc<str>)>,
     later: BTreeSet<(Timestamp, Arc<str>)>,
+    /// Messages of recipients in `later`: they take no room from the others.
+    parked: usize,
     cursor: i64,
     /// Whether the store may have messages behind the cursor.
     unread: bool,
@@ -69,7 +75,8 @@ impl Line {
 
     /// Where to read on in the store, if there is room and a reason to.
     pub fn wants(&self) -> Option<i64> {
-        (self.unread && self.held.len() < OF_ALL).then_some(self.cursor)
+        let room = self.held.len() < OF_ALL + self.parked && self.held.len() < WITH_PARKED;
+        (self.unread && room).then_some(self.cursor)
     }
 
     /// Takes what was read behind the cursor. `whole` says that nothing is behind it.
@@ -158,10 +165,13 @@ impl Line {
 
     /// Puts a recipient where it belongs: ready, later, or forgotten.
     fn arrange(&mut self, to: &Arc<str>, now: Timestamp) {
-        let Some(queue) = self.recipients.get(to) else { return };
+        let Some(queue) = self.recipients.get_mut(to) else { return };
+        self.parked -= std::mem::take(&mut queue.parked);
         match (queue.busy, queue.waiting.front(), queue.not_before) {
             (true, _, _) => {}
             (false, _, Some(at)) if at > now => {
+                queue.parked = queue.waiting.len();
+                self.parked += queue.parked;
                 self.later.insert((at, to.clone()));
             }
             (false, Some((seq, _)), _) => {

@@ -11,6 +11,7 @@ mod pause;
 mod supply;
 mod verdict;
 mod why;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

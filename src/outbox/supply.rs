@@ -26,7 +26,7 @@ const GOOD_FOR: Duration = Duration::from_secs(3600);
 const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
 /// Whole files that are fetched at once, and how long each may take.
 const DOWNLOADS: usize = 4;
-const DOWNLOAD_TIME: Duration = Duration::from_secs(60);
+const DOWNLOAD_TIME: Duration = Duration::from_secs(30);
 /// Who looks at files; some servers refuse callers without a name.
 const AGENT: &str = concat!("postrider/", env!("CARGO_PKG_VERSION"));
 
@@ -62,7 +62,17 @@ impl Supply {
         if !capabilities.cards || *preview == Some(false) || !(wanted || wants("thumbnail", thumbnail.is_some())) {
             return Vec::new();
         }
-        let Some(card) = self.cards.of(url, &self.fetch, self.clock.now()).await else { return Vec::new() };
+        let Some(mut card) = self.cards.of(url, &self.fetch, self.clock.now()).await else { return Vec::new() };
+        let whole = (has_title || card.title.is_some()) && (has_description || card.description.is_some());
+        if capabilities.whole_cards && !whole {
+            return Vec::new();
+        }
+        // What a stranger's page calls its picture may lead anywhere, and the gateway would go there.
+        if let Some(image) = card.image.take_if(|_| thumbnail.is_none() && capabilities.has("link", "thumbnail"))
+            && self.fetch.allows(&image).await
+        {
+            card.image = Some(image);
+        }
         let mut filled = Vec::new();
         for (field, place, value) in [
             ("title", title, card.title),
@@ -107,7 +117,7 @@ impl Supply {
         let file = match &media.source {
             Source::Url { url } => self.behind(url, kind, &intake).await?,
             Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name),
-            Source::Inline { file_name, text } => self.kept(text.as_bytes(), file_name)?,
+            Source::Inline { file_name, text } => self.kept(text.clone().into_bytes(), file_name).await?,
         };
         let mut file = named(file, media);
         if let FilePlace::Local { size, .. } = file.place {
@@ -125,8 +135,11 @@ impl Supply {
         Attached { place: FilePlace::Local { path, size }, mime, name: name.into() }
     }
 
-    fn kept(&self, bytes: &[u8], name: &str) -> Result<Attached, SendError> {
-        let kept = self.blobs.keep(&mut &*bytes);
+    /// Keeps bytes as a file, on a thread that may block.
+    async fn kept(&self, bytes: Vec<u8>, name: &str) -> Result<Attached, SendError> {
+        let blobs = self.blobs.clone();
+        let kept = tokio::task::spawn_blocking(move || blobs.keep(&mut bytes.as_slice())).await;
+        let kept = kept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let (blob, size) = kept.map_err(|error| rejected(format!("the file cannot be kept: {error}")))?;
         Ok(self.local(&blob, size, name))
     }
@@ -164,7 +177,7 @@ impl Supply {
             return Err(SendError::new(ErrorClass::TooLarge, message));
         }
         let mime = mime_of(&got);
-        let mut file = self.kept(&got.body, &name)?;
+        let mut file = self.kept(got.body, &name).await?;
         file.mime = mime.or(file.mime);
         Ok(file)
     }
@@ -281,11 +294,16 @@ fn name_of(url: &str) -> String {
     if name.is_empty() { "file".into() } else { name }
 }
 
-/// The name that the person sees: what the author wrote, else the file's own.
+/// The name that the person sees: what the author wrote, else the file's own. It travels in headers
+/// and ends up on disks, so it is one line, no path, and of a length that disks take.
 fn named(mut file: Attached, media: &Media) -> Attached {
-    if let Some(name) = &media.name {
-        file.name.clone_from(name);
-    }
+    let name = media.name.as_ref().unwrap_or(&file.name);
+    let clean: String = name.chars().map(|c| if c.is_control() || "/\\\"".contains(c) { '-' } else { c }).collect();
+    let (stem, ending) = match clean.rsplit_once('.') {
+        Some((stem, ending)) if ending.len() <= 10 => (stem, format!(".{ending}")),
+        _ => (clean.as_str(), String::new()),
+    };
+    file.name = format!("{}{ending}", stem.chars().take(120).collect::<String>());
     file
 }
 

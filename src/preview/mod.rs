@@ -27,6 +27,10 @@ const HEAVY: u64 = 600_000;
 const PICTURE: usize = 2_000_000;
 const NARROW: usize = 300;
 const SMALL: usize = 200;
+/// Far more than any card shows.
+const LONGEST_TITLE: usize = 300;
+const LONGEST_DESCRIPTION: usize = 1_000;
+const LONGEST_ADDRESS: usize = 2_048;
 /// Longer than this, people see a bare link first.
 const SLOW: Duration = Duration::from_secs(3);
 
@@ -105,11 +109,16 @@ fn read(page: &Fetched) -> Head {
 }
 
 fn card_of(head: &Head) -> Card {
+    let first = |places: [&Option<String>; 2], most: usize| {
+        let text = places.into_iter().find_map(Option::as_ref)?;
+        Some(text.chars().take(most).collect::<String>())
+    };
     Card {
-        title: head.og_title.clone().or_else(|| head.title.clone()),
-        description: head.og_description.clone().or_else(|| head.description.clone()),
-        image: head.og_image.clone().or_else(|| head.twitter_image.clone()),
-        site: head.site_name.clone(),
+        title: first([&head.og_title, &head.title], LONGEST_TITLE),
+        description: first([&head.og_description, &head.description], LONGEST_DESCRIPTION),
+        // An address that was cut would be another one.
+        image: first([&head.og_image, &head.twitter_image], usize::MAX).filter(|url| url.len() <= LONGEST_ADDRESS),
+        site: first([&head.site_name, &None], LONGEST_TITLE),
     }
 }
 

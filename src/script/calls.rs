@@ -1,18 +1,18 @@
 //! Calls that send, as far as a script's text tells what they ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use rhai::{AST, ASTNode, Dynamic, Expr, FnCallExpr, Map, Position, Stmt};
+use rhai::{AST, ASTNode, Array, Dynamic, Expr, FnCallExpr, Map, Position, Stmt};
 
-use crate::model::capability::Capabilities;
 use crate::model::diagnostic::Diagnostic;
-use crate::model::message::Content;
+use crate::model::message::{Body, Contact, Content, Media, SendOptions, Snapshot, Source};
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
-use crate::script::AccountFacts;
+use crate::script::{AccountFacts, Accounts};
+use crate::units::nearest;
 
 /// One such call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// The file it stands in.
     pub file: String,
@@ -21,30 +21,34 @@ pub struct Call {
     /// From 1.
     pub column: u32,
     kind: String,
-    /// Options that are given, each with its text if it is one.
-    options: BTreeMap<String, Option<String>>,
-    /// It is not said that there is to be no preview.
-    shows: bool,
-    /// Whether all options could be read; else the account may be among them.
+    fields: BTreeMap<String, Written>,
+    /// Whether all fields could be read; else the account may be among them.
     whole: bool,
-    to: Option<String>,
+    /// Recipients that are written out.
+    to: Vec<String>,
 }
 
 /// A value in a call, as far as it is written there.
+#[derive(Clone, Debug, PartialEq)]
 enum Written {
-    /// Not given after all.
     Nothing,
-    /// A text.
+    Flag(bool),
+    Number(i64),
     Text(String),
-    /// Anything else.
+    /// So many of them, with those that are texts.
+    List(usize, Vec<String>),
+    /// Something that only a run knows.
     Other,
 }
 
 fn written(expression: &Expr) -> Written {
     match expression {
         Expr::StringConstant(text, _) => Written::Text(text.to_string()),
-        Expr::Unit(_) | Expr::BoolConstant(false, _) => Written::Nothing,
+        Expr::Unit(_) => Written::Nothing,
+        Expr::BoolConstant(flag, _) => Written::Flag(*flag),
+        Expr::IntegerConstant(number, _) => Written::Number(*number),
         Expr::DynamicConstant(value, _) => of_value(value),
+        Expr::Array(items, _) => listed(items.len(), items.iter().map(written)),
         _ => Written::Other,
     }
 }
@@ -53,13 +57,26 @@ fn of_value(value: &Dynamic) -> Written {
     if let Ok(text) = value.as_immutable_string_ref() {
         return Written::Text(text.to_string());
     }
-    match value.is_unit() || value.as_bool() == Ok(false) {
-        true => Written::Nothing,
-        false => Written::Other,
+    if let Some(items) = value.read_lock::<Array>() {
+        return listed(items.len(), items.iter().map(of_value));
+    }
+    match (value.is_unit(), value.as_bool(), value.as_int()) {
+        (true, _, _) => Written::Nothing,
+        (_, Ok(flag), _) => Written::Flag(flag),
+        (_, _, Ok(number)) => Written::Number(number),
+        _ => Written::Other,
     }
 }
 
-/// The names in a map that is written out; none when it is not.
+fn listed(count: usize, items: impl Iterator<Item = Written>) -> Written {
+    let texts = items.filter_map(|item| match item {
+        Written::Text(text) => Some(text),
+        _ => None,
+    });
+    Written::List(count, texts.collect())
+}
+
+/// The fields of a map that is written out; none when it is not.
 fn fields(expression: &Expr) -> Option<Vec<(String, Written)>> {
     match expression {
         Expr::Map(map, _) => Some(map.0.iter().map(|(name, value)| (name.name.to_string(), written(value))).collect()),
@@ -73,9 +90,12 @@ fn fields(expression: &Expr) -> Option<Vec<(String, Written)>> {
 
 /// All calls that send in a script.
 pub fn of(ast: &AST, file: &str) -> Vec<Call> {
+    let own: HashSet<String> = ast.iter_functions().map(|function| function.name.to_string()).collect();
     let mut calls = Vec::new();
     ast.walk(&mut |path| {
-        if let Some(ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at))) = path.last() {
+        if let Some(ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at))) = path.last()
+            && !own.contains(call.name.as_str())
+        {
             calls.extend(read(call, *at, file));
         }
         true
@@ -84,143 +104,209 @@ pub fn of(ast: &AST, file: &str) -> Vec<Call> {
 }
 
 fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
-    let kind = match call.name.as_str() {
-        "send_text" => Some("text"),
-        "send_link" => Some("link"),
-        "send_image" => Some("image"),
-        "send_file" => Some("file"),
+    let named = match call.name.as_str() {
+        "send_text" => Some(("text", "text")),
+        "send_link" => Some(("link", "url")),
+        "send_image" => Some(("image", "source")),
+        "send_file" => Some(("file", "source")),
         "send" => None,
         _ => return None,
     };
     let mut arguments = call.args.iter();
     let to = match written(arguments.next()?) {
-        Written::Text(to) => Some(to),
-        _ => None,
+        Written::Text(to) => vec![to],
+        Written::List(_, all) => all,
+        _ => Vec::new(),
     };
-    // Of `send` the second argument has fields too; of the others it is what is sent.
-    let maps: Vec<&Expr> = arguments.skip(usize::from(kind.is_some())).collect();
-    let read: Vec<_> = maps.iter().map(|map| fields(map)).collect();
-    let whole = read.iter().all(Option::is_some);
-    let mut options = BTreeMap::new();
-    let mut shows = true;
-    for (name, value) in read.into_iter().flatten().flatten() {
-        match value {
-            Written::Nothing if name == "preview" => {
-                shows = false;
-                options.insert(name, None);
-            }
-            Written::Nothing => {}
-            Written::Text(text) => drop(options.insert(name, Some(text))),
-            _ => drop(options.insert(name, None)),
-        }
+    let mut all = BTreeMap::new();
+    if let Some((_, field)) = named {
+        all.insert(field.to_owned(), written(arguments.next()?));
     }
-    let kind = match kind {
-        Some(kind) => kind.to_owned(),
-        None => options.remove("kind")??,
+    let read: Vec<_> = arguments.map(fields).collect();
+    let whole = read.iter().all(Option::is_some);
+    all.extend(read.into_iter().flatten().flatten());
+    let kind = match (named, all.remove("kind")) {
+        (Some((kind, _)), _) => kind.to_owned(),
+        (None, Some(Written::Text(kind))) => kind,
+        (None, _) => return None,
     };
     let (line, column) = (at.line().unwrap_or(0) as u32, at.position().unwrap_or(0) as u32);
-    Some(Call { file: file.into(), line, column, kind, options, shows, whole, to })
+    Some(Call { file: file.into(), line, column, kind, fields: all, whole, to })
 }
 
-/// What an author can ask for and a gateway may lack. (Names and addresses are part of some kinds
-/// and wishes of others.)
-const WISHES: [&str; 19] = [
-    "reply_to",
-    "forwarded",
-    "disappear",
-    "mentions",
-    "recipient_name",
-    "caption",
-    "title",
-    "description",
-    "thumbnail",
-    "high_quality",
-    "preview",
-    "view_once",
-    "hd",
-    "gif",
-    "note",
-    "name",
-    "address",
-    "components",
-    "variables",
-];
-
 impl Call {
-    /// The account that it names; none when it names none, or does so in a way that only a run
-    /// can tell.
-    pub fn account(&self) -> Option<Option<&str>> {
-        match self.options.get("account") {
-            Some(Some(name)) => Some(Some(name)),
-            Some(None) => None,
-            None => self.whole.then_some(None),
-        }
+    fn warning(&self, message: String) -> Diagnostic {
+        Diagnostic::warning(&self.file, self.line, self.column, message)
     }
 
-    /// What the account lacks for this call.
-    pub fn lacks(&self, account: &str, facts: &AccountFacts) -> Vec<Diagnostic> {
-        let AccountFacts { transport, capabilities, on_unsupported } = *facts;
-        let policy = match self.options.get("on_unsupported") {
-            Some(Some(word)) => OnUnsupported::parse(word).unwrap_or(on_unsupported),
-            Some(None) => return Vec::new(),
-            None => on_unsupported,
+    /// What the accounts that there are lack for this call; `of_flow` is the flow's own account.
+    pub fn lacks(&self, accounts: &Accounts, of_flow: Option<&str>) -> Vec<Diagnostic> {
+        let named = match self.fields.get("account") {
+            Some(Written::Text(name)) => Some(name.as_str()),
+            Some(Written::Nothing) | None if self.whole => None,
+            // Only a run can tell.
+            _ => return Vec::new(),
         };
-        let mut found = Vec::new();
-        let mut warn = |message: String| {
-            let message = format!("account `{account}` ({transport}): {message}");
-            found.push(Diagnostic::warning(&self.file, self.line, self.column, message));
-        };
-        if let Some(Ok(to)) = self.to.as_deref().map(Recipient::parse)
-            && let Err(error) = capabilities.addresses(&to)
-        {
-            warn(error);
+        let mut found: Vec<Diagnostic> = Vec::new();
+        for to in &self.to {
+            found.extend(Recipient::parse(to).err().map(|error| self.warning(error)));
         }
-        let Some(kind) = capabilities.kind(&self.kind) else {
-            if Content::KINDS.contains(&self.kind.as_str()) {
-                warn(format!(
-                    "it has no messages of kind `{}`; {}",
-                    self.kind,
-                    without(capabilities, &self.kind, policy)
-                ));
+        let Some(name) = named.or(of_flow).or(accounts.default.as_deref()) else { return found };
+        let Some(facts) = accounts.by_name.get(name) else {
+            if let Some(name) = named {
+                let finding = self.warning(format!("there is no account `{name}` in postrider.yaml"));
+                found.push(match nearest(name, accounts.by_name.keys().map(String::as_str)) {
+                    Some(near) => finding.with_hint(format!("did you mean `{near}`?")),
+                    None => finding,
+                });
             }
             return found;
         };
-        for name in self.options.keys().filter(|name| WISHES.contains(&name.as_str())) {
-            // What a kind cannot be without is no wish.
-            let own = name == "name" && matches!(self.kind.as_str(), "contact" | "template");
-            if own || kind.options.contains(&name.as_str()) {
-                continue;
-            }
-            let fate = match (policy, name.as_str()) {
-                (OnUnsupported::Strict, _) => "the message will be refused (`on_unsupported: strict`)",
-                (OnUnsupported::Emulate, "view_once" | "disappear") => {
-                    "the message will be refused; `on_unsupported: \"drop\"` sends it without"
-                }
-                (_, "components" | "variables") => "the message will be refused",
-                (OnUnsupported::Emulate, "title" | "description" | "caption") => "its words will be put elsewhere",
-                (_, "preview") if !self.shows => "the link goes as text",
-                (_, "thumbnail")
-                    if self.options.get("on_unsupported").is_some_and(|word| word.as_deref() == Some("emulate")) =>
-                {
-                    "it goes as a picture with the link below it"
-                }
-                (_, "address") if kind.options.contains(&"name") => "it is joined to the name",
-                _ => "it will be left out",
-            };
-            warn(format!("it has no `{name}` for messages of kind `{}`; {fate}", self.kind));
-        }
+        let said = self.of_account(facts, accounts.public).into_iter();
+        found.extend(said.map(|said| self.warning(format!("account `{name}` ({}): {said}", facts.transport))));
         found
     }
-}
 
-fn without(capabilities: &Capabilities, kind: &str, policy: OnUnsupported) -> &'static str {
-    match (policy, kind) {
-        (OnUnsupported::Emulate | OnUnsupported::Drop, "link") => "they go as text",
-        (OnUnsupported::Emulate, "poll" | "location" | "contact") => "they go as text or as a file",
-        (OnUnsupported::Emulate, "voice") if capabilities.kind("audio").is_some() => "they go as audio",
-        (OnUnsupported::Emulate, "voice" | "audio" | "video") if capabilities.kind("file").is_some() => {
-            "they go as files"
+    fn of_account(&self, facts: &AccountFacts, public: bool) -> Vec<String> {
+        let capabilities = facts.capabilities;
+        let mut said: Vec<String> = Vec::new();
+        for to in self.to.iter().filter_map(|to| Recipient::parse(to).ok()) {
+            said.extend(capabilities.addresses(&to).err());
         }
-        _ => "they will be refused",
+        if self.flag("track") && !public {
+            said.push("`track` needs `public_url` in postrider.yaml".into());
+        }
+        let on_unsupported = match self.fields.get("on_unsupported") {
+            Some(Written::Text(word)) => OnUnsupported::parse(word),
+            Some(Written::Nothing) | None => None,
+            // Only a run can tell.
+            Some(_) => return said,
+        };
+        let Some(content) = self.content() else { return said };
+        let body = Body { content, options: self.options(on_unsupported) };
+        let policy = on_unsupported.unwrap_or(facts.on_unsupported);
+        match capabilities.adapt(body, policy, public) {
+            Err(error) => said.push(format!("the message will be refused: {}", error.message)),
+            Ok(fitted) => {
+                said.extend(fitted.degraded.iter().map(|change| format!("`{}`: {}", change.field, change.action)));
+                let local = |part: &Body| matches!(part.content.media()?.source, Source::Snapshot(_)).then_some(());
+                let fetched = fitted.parts.iter().any(|part| {
+                    let intake = capabilities.kind(part.content.kind()).and_then(|kind| kind.media);
+                    local(part).is_some() && intake.is_some_and(|intake| intake.bytes == 0)
+                });
+                if fetched && !public {
+                    said.push("it fetches files from an address; give one, or set `public_url`".into());
+                }
+            }
+        }
+        said
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.fields.get(name), Some(Written::Flag(true)))
+    }
+
+    /// Whether a field is given, whatever it is.
+    fn given(&self, name: &str) -> bool {
+        !matches!(self.fields.get(name), None | Some(Written::Nothing | Written::Flag(false)))
+    }
+
+    /// A text as it is written, or one that stands for it.
+    fn text(&self, name: &str) -> Option<String> {
+        match self.fields.get(name) {
+            Some(Written::Text(text)) => Some(text.clone()),
+            _ => self.given(name).then(|| "…".to_owned()),
+        }
+    }
+
+    fn maybe(&self, name: &str) -> Option<bool> {
+        match self.fields.get(name) {
+            Some(Written::Flag(flag)) => Some(*flag),
+            _ => self.given(name).then_some(true),
+        }
+    }
+
+    /// What the call would send, with stand-ins for what only a run knows.
+    fn content(&self) -> Option<Content> {
+        let address = || "https://example.com/".to_owned();
+        Some(match self.kind.as_str() {
+            "text" => Content::Text { text: self.text("text")? },
+            "link" => Content::Link {
+                url: address(),
+                caption: self.text("caption"),
+                title: self.text("title"),
+                description: self.text("description"),
+                thumbnail: self.text("thumbnail"),
+                high_quality: self.maybe("high_quality"),
+                preview: self.maybe("preview"),
+                track: None,
+            },
+            "location" => Content::Location {
+                latitude: 0.0,
+                longitude: 0.0,
+                name: self.text("name"),
+                address: self.text("address"),
+            },
+            "contact" => {
+                let count = match self.fields.get("contacts") {
+                    Some(Written::List(count, _)) => *count,
+                    _ => 1,
+                };
+                let contact =
+                    Contact { name: "…".into(), phone: "+1".into(), organization: self.text("organization") };
+                Content::Contact { contacts: vec![contact; count.max(1)] }
+            }
+            "poll" => {
+                let Some(Written::List(count, _)) = self.fields.get("options") else { return None };
+                let max_answers = match self.fields.get("max_answers") {
+                    Some(Written::Number(number)) => u32::try_from(*number).ok()?,
+                    Some(Written::Nothing) | None => 1,
+                    Some(_) => return None,
+                };
+                Content::Poll { question: "…".into(), answers: vec!["…".into(); *count], max_answers }
+            }
+            "reaction" => Content::Reaction { message: "…".into(), emoji: "…".into(), own: false },
+            "template" => Content::Template {
+                name: "…".into(),
+                language: self.text("language"),
+                components: if self.given("components") { vec![true.into()] } else { Vec::new() },
+                variables: self.given("variables").then(|| ("1".to_owned(), "…".into())).into_iter().collect(),
+            },
+            kind => {
+                let source = match self.fields.get("source") {
+                    Some(Written::Text(path)) if !path.contains("://") => {
+                        Source::Snapshot(Snapshot { blob: String::new(), size: 0, file_name: path.clone() })
+                    }
+                    _ => Source::Url { url: address() },
+                };
+                let media = Media {
+                    source,
+                    caption: self.text("caption"),
+                    name: self.text("name"),
+                    view_once: self.maybe("view_once"),
+                    hd: self.maybe("hd"),
+                    gif: self.maybe("gif"),
+                    note: self.maybe("note"),
+                };
+                return Content::of_media(kind, media);
+            }
+        })
+    }
+
+    fn options(&self, on_unsupported: Option<OnUnsupported>) -> SendOptions {
+        let mentions = match self.fields.get("mentions") {
+            Some(Written::List(_, texts)) => texts.clone(),
+            _ => self.text("mentions").into_iter().collect(),
+        };
+        SendOptions {
+            reply_to: self.text("reply_to"),
+            forwarded: self.given("forwarded"),
+            disappear: self.given("disappear").then_some(86_400),
+            mentions,
+            recipient_name: self.text("recipient_name"),
+            keep: false,
+            on_unsupported,
+            extra: serde_json::Map::new(),
+        }
     }
 }

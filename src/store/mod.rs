@@ -21,7 +21,7 @@ use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
+    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
     LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
     PhoneMessage, ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow,
     Woken,
@@ -122,14 +122,17 @@ pub trait Store: Send + Sync + 'static {
     fn due_messages(&self, account: &str, after: i64, limit: usize) -> Reply<Vec<DueMessage>>;
     /// Opens an attempt for each of the messages that is still queued in `account`, as far as the
     /// day's budget goes.
-    fn claim(&self, account: &str, messages: Vec<MessageId>, budget: Option<Budget>, now: Timestamp) -> Reply<Claims>;
+    fn claim(&self, account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Reply<Claims>;
+    /// The attempt of a message has all that it needs and touches the wire now.
+    fn touch(&self, id: MessageId) -> Reply<()>;
     /// An account counts its days no more: when it does again, it looks anew at whom it knows.
     fn stop_counting(&self, account: &str) -> Reply<()>;
     /// Records how far a message of several parts has come, before the next part touches the wire.
     fn note_parts(&self, id: MessageId, parts: Vec<Part>) -> Reply<()>;
-    /// Moves what an account has not sent yet to another one, recipient by recipient. Gives how
-    /// many messages moved.
-    fn divert(&self, diversion: Diversion, now: Timestamp) -> Reply<u64>;
+    /// Messages that may leave an account for another one, recipient by recipient.
+    fn divertible(&self, diversion: &Diversion) -> Reply<Vec<MessageId>>;
+    /// Moves those of the messages that are still there. Gives how many.
+    fn divert(&self, messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> Reply<u64>;
     /// An account got events: these people wrote, then.
     fn hear(&self, account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> Reply<()>;
     /// What is known of when a recipient last wrote to an account.

@@ -57,23 +57,29 @@ impl Answer {
             "" => self.excerpt(),
             said => readable(said),
         };
+        // Before what was said, which may be long.
         let hint = match (&class, self.status) {
-            (ErrorClass::NotConnected, 300..=399 | 404 | 405) => "; another server answers there, is `url` right?",
-            (ErrorClass::Auth, _) => "; are the account's credentials right?",
+            (ErrorClass::NotConnected, 300..=399 | 404 | 405) => " (another server answers there, is `url` right?)",
+            (ErrorClass::Auth, _) => " (are the account's credentials right?)",
             _ => "",
         };
-        SendError::new(class, format!("{gateway} answered {} {said}{hint}", self.status))
+        SendError::new(class, format!("{gateway} answered {}{hint}: {said}", self.status))
     }
 }
 
-/// Text of others as people can read it: one line, no control characters, cut short.
-fn readable(text: &str) -> String {
+/// Text of others as people can read it: one line, no control characters. It is cut short only when
+/// no credential can be cut in two by that.
+pub fn readable(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
-    let mut excerpt: String = line.chars().filter(|c| !c.is_control()).take(300).collect();
-    if line.chars().count() > 300 {
-        excerpt.push('…');
+    line.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Text of others, cut short.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
-    excerpt
 }
 
 /// Sends a request and reads the answer.
@@ -96,6 +102,8 @@ pub async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, SendEr
             Ok(Some(chunk)) if body.len() < LONGEST => body.extend_from_slice(&chunk),
             // The rest of an endless answer is not waited for.
             Ok(Some(_) | None) => break,
+            // A no is a no, whatever else was to be said.
+            Err(_) if (400..500).contains(&status) && status != 408 => break,
             Err(error) => return Err(doubt(format!("the answer broke off: {}", causes(&error)))),
         }
     }

@@ -128,9 +128,13 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let body: Value = answer.json().unwrap_or_default();
     let code = meta_code(&body);
     let refused = body.get("success") == Some(&Value::Bool(false));
-    if (200..300).contains(&answer.status) && body.is_object() && !refused && code.is_none() {
-        let places = [&body["messageId"], &body["data"]["messageId"], &body["data"]["id"], &body["messages"][0]["id"]];
-        let id = places.into_iter().find_map(Value::as_str).map(str::to_owned);
+    let places = [&body["messageId"], &body["data"]["messageId"], &body["data"]["id"], &body["messages"][0]["id"]];
+    let id = places.into_iter().find_map(Value::as_str).map(str::to_owned);
+    // What its yes looks like is documented nowhere; an error within one has words of its own.
+    let odd = ["error", "errors", "code", "statusCode", "status"].iter().any(|word| body.get(word).is_some())
+        || body.get("success").is_some_and(|success| !success.is_boolean());
+    let taken = id.is_some() || !odd;
+    if (200..300).contains(&answer.status) && body.is_object() && !refused && code.is_none() && taken {
         return Ok(Receipt { state: MessageState::Accepted, provider_id: id, degraded: Vec::new() });
     }
     let said = [&body["message"], &body["error"], &body["error"]["message"]].into_iter().find_map(Value::as_str);

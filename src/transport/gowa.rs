@@ -11,7 +11,7 @@ use reqwest::multipart::Form;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{Answer, exchange};
+use super::answer::{Answer, exchange, readable};
 use super::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
 use super::{Attached, FilePlace, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -235,6 +235,10 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             "send/poll".into()
         }
         Content::Reaction { message, emoji, .. } => {
+            // A path of dots alone leads elsewhere, however it is encoded.
+            if message.bytes().all(|b| b == b'.') {
+                return Err(SendError::new(ErrorClass::Invalid, format!("`{message}` is no id of a message")));
+            }
             call.fields.insert("emoji".into(), emoji.into());
             format!("message/{}/reaction", segment(&message))
         }
@@ -339,10 +343,10 @@ async fn with_devices(error: SendError, wire: &Wire) -> SendError {
     let listed = exchange(wire.request(Method::GET, "devices")).await.ok();
     let listed: Value = listed.and_then(|answer| answer.json()).unwrap_or_default();
     let ids: Vec<&str> =
-        listed["results"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
+        listed["results"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).take(20).collect();
     let hint = match ids.is_empty() {
         true => "set `device` on the account".to_owned(),
-        false => format!("set `device` on the account to one of {}", ids.join(", ")),
+        false => readable(&format!("set `device` on the account to one of {}", ids.join(", ").replace('\n', " "))),
     };
     SendError::new(error.class, format!("gowa has several devices; {hint}"))
 }

@@ -3,7 +3,9 @@
 //! Facts are from Meta's OpenAPI file (v23.0) and its pages on errors, throughput and
 //! business-scoped ids, which the file predates.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use reqwest::multipart::Form;
@@ -79,6 +81,30 @@ pub struct Meta {
     id: String,
     app_secret: Option<Secret>,
     verify_token: Option<Secret>,
+    uploads: Uploads,
+}
+
+/// Ids of files that Meta has already, by where they are here: what goes to many is uploaded once.
+/// Meta keeps them for 30 days; an hour is enough for that.
+#[derive(Clone, Default)]
+struct Uploads(Arc<Mutex<HashMap<Attached, (Instant, String)>>>);
+
+impl Uploads {
+    const AGE: Duration = Duration::from_secs(3600);
+    const MOST: usize = 1_000;
+
+    fn get(&self, file: &Attached) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(file).filter(|(at, _)| at.elapsed() < Self::AGE).map(|(_, id)| id.clone())
+    }
+
+    fn put(&self, file: Attached, id: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(file, (Instant::now(), id.to_owned()));
+    }
 }
 
 impl Meta {
@@ -95,7 +121,8 @@ impl Meta {
         // A version is letters, digits and a dot, which encoding would only disfigure.
         let number = format!("{}/{}", options.version, segment(&options.phone_number_id));
         let (app_secret, verify_token) = (options.app_secret.clone(), options.verify_token.clone());
-        Ok(Self { wire, number, id: options.phone_number_id.clone(), app_secret, verify_token })
+        let (id, uploads) = (options.phone_number_id.clone(), Uploads::default());
+        Ok(Self { wire, number, id, app_secret, verify_token, uploads })
     }
 }
 
@@ -105,13 +132,20 @@ impl Transport for Meta {
     }
 
     fn send(&self, message: Outgoing) -> Sending {
-        let (wire, number) = (self.wire.clone(), self.number.clone());
+        let (wire, number, uploads) = (self.wire.clone(), self.number.clone(), self.uploads.clone());
         Box::pin(async move {
             let Call { mut fields, file } = prepare(message)?;
             if let Some((kind, file)) = file {
                 let (name, place) = match file.url() {
                     Some(url) => ("link", url.to_owned()),
-                    None => ("id", upload(&wire, &number, &file).await?),
+                    None => {
+                        let id = match uploads.get(&file) {
+                            Some(id) => id,
+                            None => upload(&wire, &number, &file).await?,
+                        };
+                        uploads.put(file, &id);
+                        ("id", id)
+                    }
                 };
                 if let Some(Value::Object(media)) = fields.get_mut(kind) {
                     media.insert(name.into(), place.into());

@@ -47,7 +47,7 @@ pub struct Outgoing {
 }
 
 /// A file on its way to a gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attached {
     /// Where its bytes are.
     pub place: FilePlace,
@@ -58,7 +58,7 @@ pub struct Attached {
 }
 
 /// Where the bytes of a file are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FilePlace {
     /// The gateway fetches them from there.
     Url(String),
@@ -129,17 +129,19 @@ pub enum NotHeard {
 /// A transport shared by everything that sends through its account.
 pub type SharedTransport = Arc<dyn Transport>;
 
-/// The client that all transports send with: no redirects, no proxies, connections kept.
+/// The client that all transports send with: no redirects, no proxies, connections kept. `timeout`
+/// is that of a whole request.
 ///
 /// # Errors
 /// When the machine's certificates cannot be read.
-pub fn client() -> Result<reqwest::Client, String> {
+pub fn client(timeout: Duration) -> Result<reqwest::Client, String> {
     // A second call finds the provider installed, which is all that it wants.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .connect_timeout(Duration::from_secs(10))
+        // Shorter than the whole: who cannot be reached is told from who does not answer.
+        .connect_timeout(Duration::from_secs(10).min(timeout / 2))
         // Servers on Node close a connection that was idle for five seconds. A request that goes out
         // just then breaks off, and nobody knows what became of it.
         .pool_idle_timeout(Duration::from_secs(3))

@@ -1,13 +1,20 @@
-//! Keeps credentials out of what gateways say: an error may repeat the request that it refuses.
+//! Keeps credentials out of what gateways say (an error may repeat the request that it refuses), and
+//! what they say within bounds.
 
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use super::answer::{readable, shortened};
 use super::{Heard, Incoming, NotHeard, Outgoing, Sending, SharedTransport, Transport};
 use crate::model::capability::Capabilities;
+use crate::model::delivery::SendError;
 use crate::secret::Secret;
+
+/// Most characters of an error, and of an id.
+const LONGEST_ERROR: usize = 400;
+const LONGEST_ID: usize = 512;
 
 /// A transport whose errors hold none of its account's credentials.
 pub struct Redacted {
@@ -60,12 +67,17 @@ impl Transport for Redacted {
         let sending = self.inner.send(message);
         let written = self.written.clone();
         Box::pin(async move {
-            sending.await.map_err(|mut error| {
-                for way in written.iter() {
-                    error.message = error.message.replace(way.as_str(), "***");
+            let clean = |text: &str, most: usize| {
+                let whole = written.iter().fold(text.to_owned(), |text, way| text.replace(way.as_str(), "***"));
+                shortened(&whole, most)
+            };
+            match sending.await {
+                Ok(mut receipt) => {
+                    receipt.provider_id = receipt.provider_id.map(|id| clean(&readable(&id), LONGEST_ID));
+                    Ok(receipt)
                 }
-                error
-            })
+                Err(error) => Err(SendError { message: clean(&error.message, LONGEST_ERROR), ..error }),
+            }
         })
     }
 

@@ -161,7 +161,8 @@ impl Transport for Waha {
                 }
                 call.fields.insert("file".into(), file.into());
             }
-            read(&exchange(wire.json(call.method, call.path, call.fields)).await?)
+            let reaction = call.path == "api/reaction";
+            read(&exchange(wire.json(call.method, call.path, call.fields)).await?, reaction)
         })
     }
 }
@@ -328,9 +329,13 @@ pub(super) fn provider_id(body: &Value) -> Option<String> {
     places.into_iter().find_map(Value::as_str).map(str::to_owned)
 }
 
-fn read(answer: &Answer) -> Result<Receipt, SendError> {
+fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {
     let body: Value = answer.json().unwrap_or_default();
-    if matches!(answer.status, 200 | 201) && body.is_object() && body.get("exception").is_none() {
+    let id = provider_id(&body);
+    // Only a reaction is answered without a message; an error has words of its own.
+    let refused = ["exception", "error", "code", "statusCode", "status"].iter().any(|word| body.get(word).is_some());
+    let taken = id.is_some() || (reaction && !refused);
+    if matches!(answer.status, 200 | 201) && body.is_object() && taken {
         // Taken by the engine; with its link to WhatsApp dead it says the same.
         let state = match body["ack"].as_i64() {
             Some(1) => MessageState::Sent,
@@ -338,9 +343,8 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
             Some(3 | 4) => MessageState::Read,
             _ => MessageState::Accepted,
         };
-        return Ok(Receipt { state, provider_id: provider_id(&body), degraded: Vec::new() });
+        return Ok(Receipt { state, provider_id: id, degraded: Vec::new() });
     }
-    // A reaction is answered by little more than a yes.
     let said = [&body["message"], &body["exception"]["message"], &body["error"]].into_iter().find_map(Value::as_str);
     let class = match answer.status {
         422 if body.get("expected").is_some() => ErrorClass::NotConnected,

@@ -104,9 +104,10 @@ mortal! {
         intake(run: NewRun) -> ();
         commit_turn(turn: TurnCommit) -> Committed;
         wake_runs(now: Timestamp) -> Woken;
-        claim(account: &str, messages: Vec<MessageId>, budget: Option<Budget>, now: Timestamp) -> Claims;
+        claim(account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Claims;
+        touch(id: MessageId) -> ();
         note_parts(id: MessageId, parts: Vec<Part>) -> ();
-        divert(diversion: Diversion, now: Timestamp) -> u64;
+        divert(messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> u64;
         settle(settlement: Settlement) -> ();
         move_messages(now: Timestamp, resend: Vec<ResendPolicy>) -> Moved;
         fire(firings: Vec<Firing>) -> u64;
@@ -135,6 +136,7 @@ mortal! {
         messages(filter: MessageFilter) -> Vec<MessageRecord>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
+        divertible(diversion: &Diversion) -> Vec<MessageId>;
         stop_counting(account: &str) -> ();
         hear(account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> ();
         heard(account: &str, recipient: &str) -> LastHeard;

@@ -181,8 +181,8 @@ async fn attempts_are_opened_once_and_settled_once() {
         store.promise(vec![message(number, PHONE)], at(0)).await.unwrap();
     }
     let ids: Vec<MessageId> = (1..=3).map(|number| message(number, PHONE).id).collect();
-    assert_eq!(store.claim("main", ids.clone(), None, at(1)).await.unwrap().claimed.len(), 3);
-    assert!(store.claim("main", ids.clone(), None, at(1)).await.unwrap().claimed.is_empty());
+    assert_eq!(store.claim("main", ids.clone(), ClaimRules::default(), at(1)).await.unwrap().claimed.len(), 3);
+    assert!(store.claim("main", ids.clone(), ClaimRules::default(), at(1)).await.unwrap().claimed.is_empty());
     let settle = async |number: usize, verdict: Verdict| {
         store.settle(Settlement { id: ids[number - 1], at: at(2), verdict, parts: Vec::new() }).await.unwrap();
         store.message(ids[number - 1]).await.unwrap().unwrap()
@@ -222,10 +222,18 @@ async fn messages_wait_for_their_time_and_expire() {
     assert_eq!(store.message(message(2, PHONE).id).await.unwrap().unwrap().state, MessageState::Expired);
     store.move_messages(at(60), Vec::new()).await.unwrap();
     assert!(
-        store.claim("main", vec![message(1, PHONE).id], None, at(70)).await.unwrap().claimed.is_empty(),
+        store
+            .claim("main", vec![message(1, PHONE).id], ClaimRules::default(), at(70))
+            .await
+            .unwrap()
+            .claimed
+            .is_empty(),
         "too late to begin"
     );
-    assert_eq!(store.claim("main", vec![message(1, PHONE).id], None, at(69)).await.unwrap().claimed.len(), 1);
+    assert_eq!(
+        store.claim("main", vec![message(1, PHONE).id], ClaimRules::default(), at(69)).await.unwrap().claimed.len(),
+        1
+    );
 }
 
 #[tokio::test]

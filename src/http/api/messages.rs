@@ -13,7 +13,7 @@ use crate::clock::from_millis;
 use crate::http::House;
 use crate::http::error::{Refused, answer};
 use crate::id::MessageId;
-use crate::model::delivery::MessageState;
+use crate::model::delivery::{MessageState, Part};
 use crate::model::recipient::Recipient;
 use crate::outbox::why;
 use crate::run::by_hand;
@@ -123,6 +123,10 @@ pub async fn rows(house: &House, messages: &[MessageRecord]) -> Result<Vec<Value
     Ok(rows)
 }
 
+fn part(part: &Part) -> Value {
+    json!({ "kind": part.kind, "state": part.state.name(), "provider_id": part.provider_id, "error": part.error })
+}
+
 fn row(message: &MessageRecord, why: Option<String>) -> Value {
     let attempts: Vec<Value> = message
         .attempts
@@ -148,7 +152,7 @@ fn row(message: &MessageRecord, why: Option<String>) -> Value {
         "why": why,
         "attempts": attempts,
         "provider_id": message.provider_id,
-        "parts": message.parts,
+        "parts": message.parts.iter().map(part).collect::<Vec<_>>(),
         "degraded": message.degraded,
         "clicks": message.clicks.map(|(count, first)| json!({ "count": count, "first_at": time(Some(first)) })),
         "created_at": time(Some(message.created_at)),

@@ -55,8 +55,9 @@ fn said(function: &str, what: &str, value: Option<&Dynamic>) -> HostResult<Strin
 }
 
 fn link(function: &str, what: &str, text: &str) -> HostResult<()> {
-    let sound = (text.starts_with("https://") || text.starts_with("http://"))
-        && url::Url::parse(text).is_ok_and(|url| url.has_host());
+    let web = |url: url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let blank = text.contains(|c: char| c.is_whitespace() || c.is_control());
+    let sound = !blank && text.contains("://") && url::Url::parse(text).is_ok_and(web);
     if sound {
         return Ok(());
     }

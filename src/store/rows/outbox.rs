@@ -36,6 +36,15 @@ pub struct Claimed {
     pub parts: Vec<Part>,
 }
 
+/// What an account says about claims.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimRules {
+    /// The day's budget, if days are counted.
+    pub budget: Option<Budget>,
+    /// Cards are made here: a link needs its page first.
+    pub cards: bool,
+}
+
 /// How many messages an account may send in a day, counted where they are claimed.
 #[derive(Clone, Debug)]
 pub struct Budget {

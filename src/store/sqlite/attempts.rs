@@ -1,4 +1,4 @@
-//! Attempts: opened within the day's budget, and moved to another account when theirs cannot send.
+//! Attempts, opened within the day's budget; and when people last wrote.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -8,10 +8,28 @@ use super::writer::Work;
 use super::{Read, instant, json, json_or_none, text};
 use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
-use crate::model::delivery::{Attempt, Degraded, MessageState, Step};
-use crate::model::message::Body;
+use crate::model::delivery::{Attempt, Step};
+use crate::model::message::Content;
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Budget, Claimed, Claims, Diversion, Held, LastHeard};
+use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard};
+
+/// The outcome of an attempt that is on the wire, ...
+pub const OPEN: &str = "open";
+/// ... and of one that is still being prepared: files, cards.
+pub const PREPARING: &str = "preparing";
+
+/// An attempt has all that it needs and touches the wire now.
+pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
+    let sql = "SELECT attempts FROM messages WHERE id = ?";
+    let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json::<Vec<Attempt>>(row, 0));
+    let Some(mut attempts) = found.optional()? else { return Ok(()) };
+    if let Some(last) = attempts.last_mut().filter(|last| last.outcome == PREPARING) {
+        last.outcome = OPEN.into();
+        let sql = "UPDATE messages SET attempts = ? WHERE id = ?";
+        work.tx.prepare_cached(sql)?.execute(params![text(&attempts)?, id.as_bytes()])?;
+    }
+    Ok(())
+}
 
 /// What the budget has left.
 struct Left {
@@ -25,10 +43,10 @@ pub fn claim(
     work: &mut Work<'_>,
     account: &str,
     messages: &[MessageId],
-    budget: Option<Budget>,
+    rules: ClaimRules,
     now: Timestamp,
 ) -> Read<Claims> {
-    let mut left = budget.map(|budget| open_day(work, account, budget)).transpose()?;
+    let mut left = rules.budget.map(|budget| open_day(work, account, budget)).transpose()?;
     let mut claims = Claims { claimed: Vec::with_capacity(messages.len()), held: Vec::new() };
     for id in messages {
         let sql = "SELECT state, recipient, body, tries, attempts, expires_at, parts FROM messages
@@ -54,7 +72,11 @@ pub fn claim(
             continue;
         }
         let attempt = attempts.len() as u32 + 1;
-        attempts.push(Attempt { number: attempt, at: millis(now), outcome: "open".into(), error: None });
+        // What is only being prepared when the engine dies has certainly not gone out.
+        let prepared = message.body.content.media().is_some()
+            || (rules.cards && matches!(message.body.content, Content::Link { .. }));
+        let outcome = if prepared { PREPARING } else { OPEN };
+        attempts.push(Attempt { number: attempt, at: millis(now), outcome: outcome.into(), error: None });
         let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
         let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
         work.tx.prepare_cached(sql)?.execute(values)?;
@@ -107,69 +129,6 @@ fn count(work: &mut Work<'_>, account: &str, to: &str, left: &mut Left) -> Read<
     let sql = "UPDATE days SET sent = ?, new = ? WHERE account = ? AND day = ?";
     work.tx.prepare_cached(sql)?.execute(params![left.sent, left.new, account, left.budget.day])?;
     Ok(None)
-}
-
-/// Moves what an account has not sent yet to another one. A recipient's messages move together:
-/// one that cannot move keeps the others.
-pub fn divert(work: &mut Work<'_>, diversion: &Diversion, now: Timestamp) -> Read<u64> {
-    // What is on the wire settles where it is, and keeps its recipient's others until then.
-    let sql = "SELECT id, recipient, body, state, degraded, parts FROM messages
-        WHERE account = ? AND state IN (0, 1, 2) ORDER BY coalesce(seq, 9223372036854775807), id LIMIT 20000";
-    struct Row6 {
-        id: [u8; 16],
-        to: String,
-        body: Body,
-        state: MessageState,
-        degraded: Vec<Degraded>,
-        begun: bool,
-    }
-    let row = |row: &Row<'_>| {
-        let parts: Vec<crate::model::delivery::Part> = json_or_none(row, 5)?.unwrap_or_default();
-        Ok(Row6 {
-            id: row.get(0)?,
-            to: row.get(1)?,
-            body: json(row, 2)?,
-            state: state(row, 3)?,
-            degraded: json_or_none(row, 4)?.unwrap_or_default(),
-            begun: parts.iter().any(|part| part.is_out()),
-        })
-    };
-    let all: Vec<Row6> = work.tx.prepare_cached(sql)?.query_map([&diversion.from], row)?.collect::<Read<_>>()?;
-    let stays = |row: &Row6| {
-        let reached = Recipient::from_canonical(&row.to).is_ok_and(|to| diversion.capabilities.addresses(&to).is_ok());
-        let policy = row.body.options.on_unsupported.unwrap_or(diversion.on_unsupported);
-        let sent = || diversion.capabilities.adapt(row.body.clone(), policy, diversion.hosted).is_ok();
-        row.state == MessageState::Sending || row.begun || !reached || !row.body.options.extra.is_empty() || !sent()
-    };
-    let keep: std::collections::HashSet<String> =
-        all.iter().filter(|row| stays(row)).map(|row| row.to.clone()).collect();
-    let mut moved = 0;
-    for mut row in all.into_iter().filter(|row| !keep.contains(&row.to)) {
-        let note = |field: &str, action: String| Degraded { field: field.into(), action };
-        let action = format!("`{}` instead of `{}`: {}", diversion.to, diversion.from, diversion.reason);
-        row.degraded.push(note("account", action));
-        if row.body.options.reply_to.take().is_some() {
-            let action = format!("left out: the message that it answers is one of `{}`", diversion.from);
-            row.degraded.push(note("reply_to", action));
-        }
-        let queued = row.state == MessageState::Queued;
-        let seq = queued.then(|| work.memory.next_seq());
-        let sql = "UPDATE messages SET account = ?, seq = ?, due_at = CASE WHEN state = 1 THEN NULL ELSE due_at END,
-            body = ?, degraded = ?, parts = NULL, changed_at = ? WHERE id = ?";
-        work.tx.prepare_cached(sql)?.execute(params![
-            diversion.to,
-            seq,
-            text(&row.body)?,
-            text(&row.degraded)?,
-            millis(now),
-            row.id
-        ])?;
-        moved += 1;
-    }
-    if moved > 0 {
-        work.rings.lane(&diversion.to);
-    }
-    Ok(moved)
 }
 
 /// Rows of `heard` that are no recipients.

@@ -1,6 +1,7 @@
 //! A store in one SQLite file: one thread writes, others read beside it.
 
 mod attempts;
+mod diversion;
 mod flows;
 mod outbox;
 mod reading;
@@ -18,7 +19,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::rows::{
-    ArmedRow, Budget, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
+    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
     LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
     PhoneMessage, ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow,
     Woken,
@@ -233,9 +234,13 @@ impl Store for SqliteStore {
         self.at_once(|connection| outbox::due(connection, account, after, limit))
     }
 
-    fn claim(&self, account: &str, messages: Vec<MessageId>, budget: Option<Budget>, now: Timestamp) -> Reply<Claims> {
+    fn claim(&self, account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Reply<Claims> {
         let account = account.to_owned();
-        self.writer.submit(move |work| Ok(attempts::claim(work, &account, &messages, budget, now)?))
+        self.writer.submit(move |work| Ok(attempts::claim(work, &account, &messages, rules, now)?))
+    }
+
+    fn touch(&self, id: MessageId) -> Reply<()> {
+        self.writer.submit(move |work| Ok(attempts::touch(work, id)?))
     }
 
     fn stop_counting(&self, account: &str) -> Reply<()> {
@@ -247,8 +252,13 @@ impl Store for SqliteStore {
         self.writer.submit(move |work| Ok(outbox::note_parts(work, id, &parts)?))
     }
 
-    fn divert(&self, diversion: Diversion, now: Timestamp) -> Reply<u64> {
-        self.writer.submit_guarded(move |work| Ok(attempts::divert(work, &diversion, now)?))
+    fn divertible(&self, diversion: &Diversion) -> Reply<Vec<MessageId>> {
+        let diversion = diversion.clone();
+        self.aside(move |connection| diversion::plan(connection, &diversion))
+    }
+
+    fn divert(&self, messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> Reply<u64> {
+        self.writer.submit_guarded(move |work| Ok(diversion::divert(work, &messages, &diversion, now)?))
     }
 
     fn hear(&self, account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> Reply<()> {

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::attempts::{OPEN, PREPARING};
 use super::runs::make_ready;
 use super::writer::Work;
 use super::{Read, instant, json, json_or_none, text};
@@ -144,7 +145,7 @@ fn apply(
     drop(find);
     let Some(next) = before.after(step) else { return Ok(Some(Err(before))) };
     if let (Some(outcome), Some(last)) = (change.outcome, attempts.last_mut())
-        && last.outcome == "open"
+        && matches!(last.outcome.as_str(), OPEN | PREPARING)
     {
         last.outcome = outcome;
         last.error.clone_from(&change.error);
@@ -296,12 +297,25 @@ pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Times
 /// Attempts that were open when the engine died: nobody knows how they ended.
 pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
     let open = ids(work, "SELECT id FROM messages WHERE seq IS NOT NULL AND state = 2", [])?;
+    let mut doubtful = 0;
     for id in &open {
+        let sql = "SELECT attempts, parts FROM messages WHERE id = ?";
+        let row = |row: &Row<'_>| Ok((json::<Vec<Attempt>>(row, 0)?, json_or_none::<Vec<Part>>(row, 1)?));
+        let (attempts, parts) = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row)?;
+        // Of several parts each says for itself whether it had touched the wire.
+        let untouched = match parts.filter(|parts| !parts.is_empty()) {
+            Some(parts) => !parts.iter().any(Part::is_in_doubt),
+            None => attempts.last().is_some_and(|last| last.outcome == PREPARING),
+        };
         let error = Some("the engine stopped while the attempt was open".to_owned());
         let outcome = Some("interrupted".to_owned());
-        apply(work, *id, Step::Doubt, now, Change { outcome, error, counts: true, ..Change::default() })?;
+        let step = if untouched { Step::TryAgain } else { Step::Doubt };
+        doubtful += u64::from(!untouched);
+        let due_at = untouched.then(|| millis(now));
+        let change = Change { outcome, error, due_at, counts: !untouched, ..Change::default() };
+        apply(work, *id, step, now, change)?;
     }
-    Ok(open.len() as u64)
+    Ok(doubtful)
 }
 
 /// Moves what the clock moves.

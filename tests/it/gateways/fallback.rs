@@ -51,8 +51,8 @@ fn out(message: &Value) -> bool {
 async fn wrong_credentials_send_everything_another_way_at_once() {
     let (house, main, other) = two().await;
     main.is(says(401, "Unauthorized"));
-    let first = send(&house, json!({ "to": ADA, "text": "one", "reply_to": "X" })).await;
     let later = send(&house, json!({ "to": ADA, "text": "two", "at": "1h" })).await;
+    let first = send(&house, json!({ "to": ADA, "text": "one", "reply_to": "X" })).await;
     let moved = message(&house, &first, "the move", out).await;
     assert_eq!(moved["account"], "other");
     let degraded = moved["degraded"].to_string();

@@ -76,8 +76,8 @@ impl Desk {
     pub async fn rest(&self, id: &str) -> Value {
         until("the end of the attempt", async || {
             let message = self.house.get(&format!("/messages/{id}")).await;
-            let tried = message["attempts"].as_array().unwrap().last().is_some_and(|last| last["outcome"] != "open");
-            tried.then_some(message)
+            let outcome = message["attempts"].as_array().unwrap().last().map(|last| last["outcome"].clone());
+            outcome.is_some_and(|outcome| outcome != "open" && outcome != "preparing").then_some(message)
         })
         .await
     }

@@ -126,3 +126,52 @@ async fn what_never_touched_the_wire_is_sent_when_the_rest_is_vouched_for() {
     let sent: Vec<_> = desk.fake.take().into_iter().map(|got| got.path).collect();
     assert_eq!(sent, ["/message/text"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_stays_as_it_was_cut_when_its_account_changes_gateways() {
+    let desk = Desk::open(fake::wapim::DIALECT, "retry: { attempts: 5, first: 1s }").await;
+    desk.fake.then(says(503, "{}"));
+    let wish = json!({ "kind": "link", "to": "+15417543010", "url": "https://e.com/a", "caption": "Look at this" });
+    let outcome = desk.send(&wish).await;
+    assert_eq!(paths(&outcome), ["/message/text", "/message/link"]);
+    assert_eq!(states(&outcome.message), ["accepted", "queued"]);
+    // One word in the settings: the words are out already, the link is not.
+    let other = fake::Fake::start(fake::wawp::DIALECT).await;
+    desk.house.write("postrider.yaml", &other.settings("pace: unlimited"));
+    until("the other gateway", async || {
+        let accounts = desk.house.get("/accounts").await;
+        (accounts["accounts"][0]["transport"] == "wawp").then_some(())
+    })
+    .await;
+    desk.house.pass(Duration::from_secs(5));
+    let message = is(&desk, outcome.message["id"].as_str().unwrap(), "accepted").await;
+    let sent = other.take();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].path, "/v2/send/link-preview");
+    assert_eq!(sent[0].json().unwrap().get("text"), None, "the words went out before");
+    assert_eq!(message["provider_id"], message["parts"][1]["provider_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_while_a_file_is_fetched_has_sent_nothing() {
+    let desk = Desk::open(fake::gowa::DIALECT, "").await;
+    // Without an ending the picture is fetched first; this one trickles.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = listener.local_addr().unwrap();
+    let settings =
+        format!("http: {{ allow: [\"{slow}\", \"{}\"] }}\n{}", desk.media, desk.fake.settings("pace: unlimited"));
+    desk.house.write("postrider.yaml", &settings);
+    let _held = until("the new settings", async || {
+        let asked = json!({ "kind": "image", "to": "+15417543010", "source": format!("http://{slow}/picture") });
+        desk.house.post("/messages", asked).await;
+        tokio::time::timeout(Duration::from_millis(500), listener.accept()).await.ok()
+    })
+    .await;
+    // Others are not held up by it.
+    desk.house.post("/messages", json!({ "to": "+15417543011", "text": "beside" })).await;
+    until("the other message", async || (!desk.fake.take().is_empty()).then_some(())).await;
+    let Desk { house, fake, media } = desk;
+    let desk = Desk { house: house.crash().await, fake, media };
+    let messages = desk.house.get("/messages?state=unknown").await;
+    assert_eq!(messages["messages"].as_array().unwrap().len(), 0, "{messages}");
+}

@@ -33,44 +33,71 @@ fn literal_calls_are_compared_with_what_their_account_can_do() {
         (r#"send_text("+15417543010", "hi", #{ forwarded: true, disappear: "24h" });"#, vec![]),
         (
             r#"send_text("+15417543010", "hi", #{ recipient_name: "Ada" });"#,
-            vec![
-                "2: account `main` (gowa): it has no `recipient_name` for messages of kind `text`; it will be left out",
-            ],
+            vec!["main` (gowa): `recipient_name`: left out"],
         ),
-        (r#"send_link("+15417543010", "https://e.com", #{ title: "x", account: "cards" });"#, vec![]),
+        (r#"send_link("+15417543010", "https://e.com", #{ title: "x", description: "y", account: "cards" });"#, vec![]),
         (
             r#"send_link("+15417543010", "https://e.com", #{ title: "x" });"#,
-            vec![
-                "2: account `main` (gowa): it has no `title` for messages of kind `link`; its words will be put elsewhere",
-            ],
+            vec!["main` (gowa): `title`: written into the caption"],
         ),
         (
             r#"send_link("+15417543010", "https://e.com", #{ preview: false });"#,
-            vec!["2: account `main` (gowa): it has no `preview` for messages of kind `link`; the link goes as text"],
+            vec!["main` (gowa): `preview`: sent as text"],
+        ),
+        (
+            r#"send_link("+15417543010", "https://e.com", #{ thumbnail: "https://e.com/a.png", on_unsupported: "emulate" });"#,
+            vec!["main` (gowa): `thumbnail`: sent as a picture with the link below it"],
         ),
         (
             r#"send_text("1203@g.us", "hi", #{ account: "official" });"#,
-            vec!["2: account `official` (twilio): `1203@g.us` is a group, which this gateway cannot address"],
+            vec!["official` (twilio): `1203@g.us` is a group, which this gateway cannot address"],
         ),
         (
-            "let a = 1;\nsend(\"+15417543010\", #{ kind: \"poll\", question: \"?\", options: [\"a\", \"b\"], account: \"official\" });",
-            vec!["3: account `official` (twilio): it has no messages of kind `poll`; they will be refused"],
+            r#"send("+15417543010", #{ kind: "poll", question: "?", options: ["a", "b"], account: "official" });"#,
+            vec![
+                "official` (twilio): the message will be refused: this gateway has no messages of kind `poll`; nothing was sent",
+            ],
+        ),
+        (
+            r#"send("+15417543010", #{ kind: "poll", question: "?", options: ["a", "b", "c"], max_answers: 2, account: "cards" });"#,
+            vec!["cards` (waha): `max_answers`: any number of answers may be chosen"],
         ),
         (
             r#"send_image("+15417543010", "files/a.png", #{ view_once: true, account: "cards" });"#,
             vec![
-                "2: account `cards` (waha): it has no `view_once` for messages of kind `image`; the message will be refused; `on_unsupported: \"drop\"` sends it without",
+                "cards` (waha): the message will be refused: this gateway has no `view_once` for messages of kind `image`; nothing was sent",
             ],
         ),
         (
             r#"send_image("+15417543010", "files/a.png", #{ view_once: true, account: "cards", on_unsupported: "drop" });"#,
-            vec!["2: account `cards` (waha): it has no `view_once` for messages of kind `image`; it will be left out"],
+            vec!["cards` (waha): `view_once`: left out"],
+        ),
+        (
+            r#"send_image("+15417543010", "files/a.png", #{ account: "official" });"#,
+            vec!["official` (twilio): it fetches files from an address; give one, or set `public_url`"],
+        ),
+        (r#"send_image("+15417543010", "https://e.com/a.png", #{ account: "official" });"#, vec![]),
+        (
+            r#"send_link("+15417543010", "https://e.com", #{ track: true });"#,
+            vec!["main` (gowa): `track` needs `public_url` in postrider.yaml"],
         ),
         // What only a run can tell is not guessed.
         (r#"for name in ["main", "official"] { send_text("1203@g.us", "hi", #{ account: name }); }"#, vec![]),
         (r#"let options = #{ account: "official" }; send_text("1203@g.us", "hi", options);"#, vec![]),
-        (r#"send_text("+15417543010", "hi", #{ recipient_name: (), forwarded: false });"#, vec![]),
+        (r#"send_text("+15417543010", "hi", #{ recipient_name: (), forwarded: false, mentions: [] });"#, vec![]),
+        (r#"fn send_file(a, b) { 1 } send_file("nobody", 2);"#, vec![]),
     ] {
+        let wanted: Vec<String> = wanted.into_iter().map(|said| format!("2: account `{said}")).collect();
         assert_eq!(warned(script), wanted, "{script}");
+    }
+    for (script, wanted) in [
+        (
+            r#"send_text("+15417543010", "hi", #{ account: "offical" });"#,
+            "2: there is no account `offical` in postrider.yaml",
+        ),
+        (r#"send_text(["+15417543010", "12"], "hi");"#, "2: `12` is no phone number"),
+    ] {
+        let said = warned(script);
+        assert!(said.len() == 1 && said[0].starts_with(wanted), "{script}: {said:?}");
     }
 }

@@ -41,5 +41,5 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 
 /// A client for the tests' own requests.
 pub fn client() -> reqwest::Client {
-    postrider::transport::client().unwrap()
+    postrider::transport::client(Duration::from_secs(60)).unwrap()
 }

@@ -1,0 +1,103 @@
+//! Messages that leave an account for another one.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::outbox::state;
+use super::writer::Work;
+use super::{Read, json, json_or_none, text};
+use crate::clock::millis;
+use crate::id::MessageId;
+use crate::model::delivery::{Degraded, MessageState, Part};
+use crate::model::message::{Body, Content};
+use crate::model::recipient::Recipient;
+use crate::store::rows::Diversion;
+
+/// Which messages may leave, recipient by recipient, each one's in their order. A recipient's
+/// messages move together: one that cannot move keeps the others.
+pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<MessageId>> {
+    let mut of: HashMap<String, (usize, bool)> = HashMap::new();
+    let mut groups: Vec<Vec<MessageId>> = Vec::new();
+    for sql in [
+        "SELECT id, recipient, body, state, parts FROM messages
+            WHERE account = ? AND seq IS NOT NULL AND state IN (1, 2) ORDER BY seq",
+        "SELECT id, recipient, body, state, parts FROM messages
+            WHERE state = 0 AND account = ? ORDER BY due_at",
+    ] {
+        let mut find = connection.prepare(sql)?;
+        let mut rows = find.query([&diversion.from])?;
+        while let Some(row) = rows.next()? {
+            let to: String = row.get(1)?;
+            let stays = stays(row, &to, diversion)?;
+            let (place, kept) = of.entry(to).or_insert_with(|| {
+                groups.push(Vec::new());
+                (groups.len() - 1, false)
+            });
+            *kept |= stays;
+            groups[*place].push(MessageId::from_bytes(row.get(0)?));
+        }
+    }
+    for (place, kept) in of.into_values() {
+        if kept {
+            groups[place].clear();
+        }
+    }
+    Ok(groups.into_iter().flatten().collect())
+}
+
+fn stays(row: &Row<'_>, to: &str, diversion: &Diversion) -> Read<bool> {
+    let body: Body = json(row, 2)?;
+    let parts: Vec<Part> = json_or_none(row, 4)?.unwrap_or_default();
+    let reached = Recipient::from_canonical(to).is_ok_and(|to| diversion.capabilities.addresses(&to).is_ok());
+    // What is on the wire settles where it is; ids, approved texts and raw fields are one gateway's.
+    let bound = state(row, 3)? == MessageState::Sending
+        || parts.iter().any(|part| part.is_out() || part.is_in_doubt())
+        || matches!(body.content, Content::Reaction { .. } | Content::Template { .. })
+        || !body.options.extra.is_empty();
+    if bound || !reached {
+        return Ok(true);
+    }
+    let policy = body.options.on_unsupported.unwrap_or(diversion.on_unsupported);
+    Ok(diversion.capabilities.adapt(body, policy, diversion.hosted).is_err())
+}
+
+/// Moves messages that are still there to the other account. Their tries begin anew there.
+pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now: Timestamp) -> Read<u64> {
+    let mut moved = 0;
+    for id in ids {
+        let sql = "SELECT body, state, degraded FROM messages WHERE id = ? AND account = ? AND state IN (0, 1)";
+        let row = |row: &Row<'_>| {
+            let degraded: Vec<Degraded> = json_or_none(row, 2)?.unwrap_or_default();
+            Ok((json::<Body>(row, 0)?, state(row, 1)?, degraded))
+        };
+        let mut find = work.tx.prepare_cached(sql)?;
+        let found = find.query_row(params![id.as_bytes(), diversion.from], row).optional()?;
+        drop(find);
+        let Some((mut body, state, mut degraded)) = found else { continue };
+        let note = |field: &str, action: String| Degraded { field: field.into(), action };
+        let action = format!("`{}` instead of `{}`: {}", diversion.to, diversion.from, diversion.reason);
+        degraded.push(note("account", action));
+        if body.options.reply_to.take().is_some() {
+            let action = format!("left out: the message that it answers is one of `{}`", diversion.from);
+            degraded.push(note("reply_to", action));
+        }
+        let seq = (state == MessageState::Queued).then(|| work.memory.next_seq());
+        let sql = "UPDATE messages SET account = ?, seq = ?, due_at = CASE WHEN state = 1 THEN NULL ELSE due_at END,
+            tries = 0, body = ?, degraded = ?, parts = NULL, changed_at = ? WHERE id = ?";
+        work.tx.prepare_cached(sql)?.execute(params![
+            diversion.to,
+            seq,
+            text(&body)?,
+            text(&degraded)?,
+            millis(now),
+            id.as_bytes()
+        ])?;
+        moved += 1;
+    }
+    if moved > 0 {
+        work.rings.lane(&diversion.to);
+    }
+    Ok(moved)
+}
