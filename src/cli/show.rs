@@ -149,6 +149,14 @@ fn show_run(run: &Value) {
     show_messages(run);
 }
 
+/// A field with all that it says: the end of a sentence is where the remedy stands.
+fn whole(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        None => cell(value),
+    }
+}
+
 /// An event without what stands above it already.
 fn event_gist(event: &Value) -> String {
     let mut event = event.clone();
@@ -203,11 +211,11 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
         for field in
             ["id", "run", "flow", "account", "to", "kind", "state", "why", "provider_id", "created_at", "due_at"]
         {
-            say(format_args!("{field:12} {}", cell(&message[field])));
+            say(format_args!("{field:12} {}", whole(&message[field])));
         }
         say(format_args!("{:12} {}", "content", gist(&message["body"])));
         for change in rows(message, "degraded") {
-            say(format_args!("{:12} {}: {}", "degraded", cell(&change["field"]), cell(&change["action"])));
+            say(format_args!("{:12} {}: {}", "degraded", cell(&change["field"]), whole(&change["action"])));
         }
         if let Some(count) = message["clicks"]["count"].as_u64() {
             say(format_args!("{:12} {count}, the first at {}", "clicks", cell(&message["clicks"]["first_at"])));

@@ -152,7 +152,7 @@ impl Attempt {
     /// account can do by now.
     fn cut_again(&self, known: &mut Vec<Part>) -> Result<(), SendError> {
         let mut parts = Vec::with_capacity(known.len());
-        for part in known.drain(..).collect::<Vec<_>>() {
+        for part in std::mem::take(known) {
             if part.is_out() {
                 parts.push(part);
                 continue;
@@ -218,6 +218,12 @@ impl Attempt {
                     degraded.append(&mut receipt.degraded);
                     let part = &mut known[place];
                     (part.state, part.provider_id, part.error) = (receipt.state, receipt.provider_id, None);
+                    // Before the next one is waited for: what the gateway said of this one is certain.
+                    if place + 1 < known.len()
+                        && let Err(error) = self.store.note_parts(id, known.to_vec()).await
+                    {
+                        tracing::error!(id = %id, %error, "a part's end is recorded with the next one");
+                    }
                 }
                 Err(error) => {
                     known[place].error = Some(error.message.clone());

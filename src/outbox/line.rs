@@ -217,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn who_has_to_wait_takes_no_room_from_the_others() {
+        let mut line = Line::new();
+        let waits = |seq: i64| DueMessage { due_at: Some(at(86_400)), ..due(seq, &format!("stranger {seq}")) };
+        let count = 3 * OF_ALL as i64;
+        for seq in 1..=count {
+            assert!(line.wants().is_some(), "{seq}");
+            line.load(vec![waits(seq)], false, at(0));
+        }
+        line.load(vec![due(count + 1, "a")], true, at(0));
+        assert_eq!(line.next(at(0)).unwrap().seq, count + 1);
+        assert_eq!(line.parked, count as usize);
+        // The day comes, and they are like the others again.
+        assert_eq!(line.next(at(86_400)).unwrap().seq, 1);
+        assert_eq!(line.parked, 0);
+    }
+
+    #[test]
     fn a_message_that_got_a_new_place_before_it_left_is_read_again() {
         let mut line = Line::new();
         line.load(vec![due(1, "a")], true, at(0));

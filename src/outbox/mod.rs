@@ -30,7 +30,7 @@ pub use supply::{Supply, served_type};
 pub use why::why;
 
 /// Recipients that are shown as waiting for another day.
-const MOST_HELD: usize = 4_096;
+const MOST_HELD: usize = 100_000;
 
 /// An account as the outbox sees it.
 #[derive(Clone)]

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Answer, time};
+use crate::clock::rfc3339;
 use crate::http::House;
 use crate::http::error::answer;
 use crate::model::policy::Pace;
@@ -21,7 +22,11 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
             "name": account.name,
             "transport": account.kind,
             "state": if view.paused.is_some() { "paused" } else { "ready" },
-            "reason": view.paused.as_ref().map(|(reason, _)| reason),
+            "reason": match (&view.paused, view.full_until.filter(|until| *until > house.clock.now())) {
+                (Some((reason, _)), _) => Some(reason.clone()),
+                (None, Some(until)) => Some(format!("its messages of the day are used up until {}", rfc3339(until))),
+                (None, None) => None,
+            },
             "probe_at": time(view.paused.as_ref().map(|(_, at)| *at)),
             "pace": pace(&account.pace),
             "backlog": house.store.backlog(&account.name).await?,
