@@ -17,6 +17,7 @@ pub fn why(
     behind: bool,
     now: Timestamp,
 ) -> Option<String> {
+    let out = message.parts.iter().any(|part| part.is_out());
     match message.state {
         MessageState::Scheduled => message.due_at.map(|at| format!("schedule: due at {}", rfc3339(at))),
         MessageState::Queued => Some(queued(message, lane, behind, now)),
@@ -25,7 +26,9 @@ pub fn why(
             message.error.as_deref().unwrap_or("no clear answer came")
         )),
         MessageState::Rejected | MessageState::Dead => message.error.clone(),
+        MessageState::Expired if out => Some("its `valid_for` passed before all of its parts were out".into()),
         MessageState::Expired => Some("its `valid_for` passed before it could be sent".into()),
+        MessageState::Cancelled if out => Some("taken back when some of its parts were out already".into()),
         _ => None,
     }
 }
