@@ -33,6 +33,8 @@ impl Clock for SystemClock {
         // The wall clock may be set back or the machine put to sleep, so long waits are cut into
         // pieces and the wall is asked again after each.
         Box::pin(async move {
+            // Whoever asks in a circle for what has passed must not keep others from running.
+            tokio::task::yield_now().await;
             let mut last = Timestamp::now();
             loop {
                 let now = Timestamp::now();

@@ -70,6 +70,11 @@ impl RunId {
 }
 
 impl MessageId {
+    /// A number that is the same for the same message and by chance for others.
+    pub fn chance(&self) -> u64 {
+        self.0.as_u64_pair().1
+    }
+
     /// A fresh id for a message that no script promised (sent by hand).
     pub fn new(now: Timestamp) -> Self {
         Self(layout(now, random_bytes()))

@@ -386,6 +386,9 @@ pub struct Attempt {
     /// What the gateway said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The account that it was made through, when it is another one than the message's own by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ impl Fit<'_> {
             || *preview == Some(false)
             || (pictured && self.capabilities.kind("image").is_some());
         self.card_as_words(caption, title, description, halved)?;
-        self.wish("high_quality", high_quality.is_some(), || *high_quality = None)?;
+        self.wish("high_quality", *high_quality == Some(true), || *high_quality = None)?;
         if let Some(picture) = thumbnail.clone()
             && (halved || !self.capabilities.has("link", "thumbnail"))
         {
@@ -271,10 +271,10 @@ impl Fit<'_> {
             }
             media.caption = None;
         }
-        self.private("view_once", media.view_once.is_some(), || media.view_once = None)?;
-        self.wish("hd", media.hd.is_some(), || media.hd = None)?;
-        self.wish("gif", media.gif.is_some(), || media.gif = None)?;
-        self.wish("note", media.note.is_some(), || media.note = None)?;
+        self.private("view_once", media.view_once == Some(true), || media.view_once = None)?;
+        self.wish("hd", media.hd == Some(true), || media.hd = None)?;
+        self.wish("gif", media.gif == Some(true), || media.gif = None)?;
+        self.wish("note", media.note == Some(true), || media.note = None)?;
         self.wish("name", media.name.is_some(), || media.name = None)
     }
 
@@ -328,6 +328,7 @@ impl Fit<'_> {
             forwarded: body.options.forwarded,
             disappear: body.options.disappear,
             recipient_name: body.options.recipient_name.clone(),
+            on_unsupported: body.options.on_unsupported,
             ..SendOptions::default()
         };
         let capabilities = self.capabilities;

@@ -1,12 +1,12 @@
 //! One attempt: fits the message to the gateway, sends its parts, decides, and records.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use jiff::Timestamp;
 
 use super::Account;
+use super::gate::Place;
 use super::pace::distance;
 use super::supply::Supply;
 use super::verdict::{Effect, decide};
@@ -20,7 +20,6 @@ use crate::model::recipient::Recipient;
 use crate::store::rows::{Claimed, Settlement, Verdict};
 use crate::store::{Store, StoreError};
 use crate::transport::Outgoing;
-use crate::wake::Bell;
 
 /// After a failure of the store it is tried again then.
 const STORE_REST: Duration = Duration::from_secs(1);
@@ -28,78 +27,55 @@ const STORE_REST: Duration = Duration::from_secs(1);
 /// All that one attempt needs.
 pub struct Attempt {
     /// Who sends.
-    pub account: Arc<Account>,
+    account: Arc<Account>,
     /// Where it is recorded.
-    pub store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     /// Where files and cards come from.
-    pub supply: Supply,
+    supply: Supply,
     /// Its place on the wire.
-    pub place: Place,
+    place: Place,
+    /// When it last touched the wire.
+    sent_at: Option<Timestamp>,
+    /// It stands in the store as one that is only being prepared.
+    preparing: bool,
+    /// Changes by which it was cut, to be recorded before the wire is touched.
+    cut: Vec<Degraded>,
 }
 
-/// A place on the wire. Given back when dropped: also by a task that breaks down.
-pub struct Place {
-    count: Arc<AtomicUsize>,
-    preparing: Arc<Semaphore>,
-    /// Tells the lane that there is room.
-    bell: Bell,
-    /// Held while the place is left to others.
-    left: Option<OwnedSemaphorePermit>,
-}
-
-impl Place {
-    /// One that the lane has counted already.
-    pub fn taken(count: Arc<AtomicUsize>, preparing: Arc<Semaphore>, bell: Bell) -> Self {
-        Self { count, preparing, bell, left: None }
-    }
-
-    /// Leaves it to others while something is fetched, as long as not too many do that.
-    fn leave(&mut self) {
-        if self.left.is_none()
-            && let Ok(permit) = self.preparing.clone().try_acquire_owned()
-        {
-            self.left = Some(permit);
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            self.bell.nudge();
-        }
-    }
-
-    /// Takes it again.
-    fn take(&mut self) {
-        if self.left.take().is_some() {
-            self.count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.take();
-        self.count.fetch_sub(1, Ordering::Relaxed);
-    }
+/// What an attempt means for its lane.
+pub struct Outcome {
+    /// What becomes of the message's place in the line.
+    pub effect: Effect,
+    /// Whether the gateway took anything.
+    pub reached: bool,
+    /// When the wire was touched last, if it was.
+    pub sent_at: Option<Timestamp>,
 }
 
 impl Attempt {
-    /// Sends, decides, and records; gives what it means for the lane, and whether the gateway took
-    /// anything.
-    pub async fn make(mut self, message: Claimed) -> (Effect, bool) {
+    /// One that has touched nothing yet.
+    pub fn new(account: Arc<Account>, store: Arc<dyn Store>, supply: Supply, place: Place) -> Self {
+        Self { account, store, supply, place, sent_at: None, preparing: false, cut: Vec::new() }
+    }
+
+    /// Sends, decides, and records.
+    pub async fn make(mut self, message: Claimed) -> Outcome {
         let (id, tries) = (message.id, message.tries);
         let mut parts = message.parts.clone();
         let result = self.send(message, &mut parts).await;
         // Waiting for the store is not the gateway's concern.
-        let Self { account, store, supply, place } = self;
+        let Self { account, store, supply, place, sent_at, .. } = self;
         drop(place);
         let now = supply.clock.now();
         if let Err(error) = &result {
             tracing::warn!(account = %account.name, id = %id, class = error.class.name(), "{}", error.message);
         }
-        let chance = u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap_or_default());
         let fallback = account.fallback.is_some();
-        let (verdict, effect) = decide(result, tries, fallback, &account.retry, now, chance ^ u64::from(tries));
+        let (verdict, effect) = decide(result, tries, fallback, &account.retry, now, id.chance() ^ u64::from(tries));
         loop {
             let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
             match store.settle(settlement).await {
-                Ok(()) => return (effect, matches!(verdict, Verdict::Reached { .. })),
+                Ok(()) => return Outcome { effect, reached: matches!(verdict, Verdict::Reached { .. }), sent_at },
                 // What the gateway said must not be lost: it is recorded as soon as the store
                 // takes writes again. If the engine dies before, the message is unknown.
                 Err(error) => tracing::error!(id = %id, %error, "an attempt's end cannot be recorded"),
@@ -113,16 +89,16 @@ impl Attempt {
         let to = Recipient::from_canonical(&message.to).map_err(invalid)?;
         let capabilities = self.account.transport.capabilities();
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
-        let Claimed { id, mut body, .. } = message;
+        let Claimed { id, mut body, preparing, .. } = message;
+        self.preparing = preparing;
         if capabilities.window && body.content.kind() != "template" {
             window(&*self.store, &self.account.name, &to, self.supply.clock.now()).await?;
         }
-        let mut degraded = Vec::new();
         if known.is_empty() {
             if capabilities.cards && body.content.kind() == "link" {
                 self.place.leave();
             }
-            degraded = self.supply.fill_card(&mut body.content, capabilities).await;
+            let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
             self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;
             let mut fitted = self.fitted(body)?;
             degraded.append(&mut fitted.degraded);
@@ -135,12 +111,11 @@ impl Attempt {
             }
             let main = fitted.main;
             known.extend(fitted.parts.into_iter().enumerate().map(|(place, body)| Part::new(body, place == main)));
+            self.cut = degraded;
         } else {
             self.cut_again(known)?;
         }
-        let mut receipt = self.parts(id, &to, known).await?;
-        degraded.append(&mut receipt.degraded);
-        Ok(Receipt { degraded, ..receipt })
+        self.parts(id, &to, known).await
     }
 
     fn fitted(&self, body: Body) -> Result<crate::model::fit::Fitted, SendError> {
@@ -150,14 +125,15 @@ impl Attempt {
 
     /// A message stays as it was cut first. What of it is not out yet is fitted again to what the
     /// account can do by now.
-    fn cut_again(&self, known: &mut Vec<Part>) -> Result<(), SendError> {
+    fn cut_again(&mut self, known: &mut Vec<Part>) -> Result<(), SendError> {
         let mut parts = Vec::with_capacity(known.len());
         for part in std::mem::take(known) {
             if part.is_out() {
                 parts.push(part);
                 continue;
             }
-            let fitted = self.fitted(part.body.clone())?;
+            let mut fitted = self.fitted(part.body.clone())?;
+            self.cut.append(&mut fitted.degraded);
             let main = fitted.main;
             let pieces = fitted.parts.into_iter().enumerate();
             parts.extend(pieces.map(|(place, body)| Part::new(body, part.main && place == main)));
@@ -181,11 +157,10 @@ impl Attempt {
             self.place.leave();
         }
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
-        self.place.take();
-        let prepared = file.is_some() || (capabilities.cards && body.content.kind() == "link");
+        self.place.go().await;
         let marked: Result<(), StoreError> = match mark {
-            Some(parts) => self.store.note_parts(id, parts).await,
-            None if prepared => self.store.touch(id).await,
+            Some(parts) => self.store.note_parts(id, parts, std::mem::take(&mut self.cut)).await,
+            None if self.preparing => self.store.touch(id).await,
             None => Ok(()),
         };
         // Nothing has gone out by then.
@@ -194,6 +169,7 @@ impl Attempt {
         marked.map_err(upstream)?;
         let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
         let strict = policy == OnUnsupported::Strict;
+        self.sent_at = Some(self.supply.clock.now());
         self.account.transport.send(Outgoing { id, part, to: to.clone(), body, strict, file }).await
     }
 
@@ -220,7 +196,7 @@ impl Attempt {
                     (part.state, part.provider_id, part.error) = (receipt.state, receipt.provider_id, None);
                     // Before the next one is waited for: what the gateway said of this one is certain.
                     if place + 1 < known.len()
-                        && let Err(error) = self.store.note_parts(id, known.to_vec()).await
+                        && let Err(error) = self.store.note_parts(id, known.to_vec(), Vec::new()).await
                     {
                         tracing::error!(id = %id, %error, "a part's end is recorded with the next one");
                     }
@@ -251,11 +227,9 @@ impl Attempt {
         Ok(Receipt { state, provider_id, degraded })
     }
 
-    /// The pace counts a message once, whatever it is cut into; its parts keep their distance.
+    /// The parts of a message keep the distance that messages to one recipient keep.
     async fn rest(&mut self) {
-        let pace = &self.account.pace;
-        let each = pace.rate.map(|(count, span)| span / count);
-        if let Some(wait) = distance(pace).max(each) {
+        if let Some(wait) = distance(&self.account.pace) {
             self.place.leave();
             let clock = self.supply.clock.clone();
             clock.sleep_until(after(clock.now(), wait)).await;

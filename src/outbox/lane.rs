@@ -1,32 +1,28 @@
 //! The lane of one account: claims, sends, settles.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::attempt::{Attempt, Place};
+use super::attempt::{Attempt, Outcome};
+use super::diversion::diverted;
+use super::gate::{Gate, Place};
 use super::line::{Line, Next};
-use super::pace::{Bucket, distance, next_day, quiet_until};
+use super::pace::{Bucket, by_chance, distance, next_day, quiet_until};
 use super::pause::{FIRST_PROBE, Pause};
 use super::supply::Supply;
 use super::verdict::Effect;
 use super::{Account, SharedView};
 use crate::clock::{SharedClock, after};
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 use crate::store::rows::{Budget, ClaimRules, Claims, Diversion, Held};
-use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 
 /// Messages read from the store at once.
 const PAGE: usize = 256;
-/// Messages that are prepared (files fetched, pages read) beside those on the wire.
-const PREPARING: usize = 32;
-/// Messages that move to another account in one transaction.
-const DIVERTED: usize = 200;
 /// After a failure of the store the lane looks again then.
 const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -40,11 +36,7 @@ pub struct Lane {
     view: SharedView,
     line: Line,
     bucket: Bucket,
-    /// Attempts that are being opened or on the wire. One is counted off by its own task as soon
-    /// as the gateway has answered; recording the answer is not the gateway's concern.
-    in_flight: Arc<AtomicUsize>,
-    /// Room for messages that are being prepared and leave their place on the wire to others.
-    preparing: Arc<Semaphore>,
+    gate: Gate,
     pause: Option<Pause>,
     rest_until: Option<Timestamp>,
     /// The messages are being moved to another account.
@@ -59,7 +51,7 @@ enum Event {
     /// The store could not open them.
     NotClaimed { asked: Vec<Next> },
     /// An attempt is over and on record.
-    Settled { message: Next, sent_at: Timestamp, effect: Effect, reached: bool },
+    Settled { message: Next, outcome: Outcome },
     /// Messages have left for another account, or the store could not move them.
     Diverted(Option<u64>),
 }
@@ -80,14 +72,13 @@ impl Lane {
         Self {
             account,
             store,
-            supply,
+            supply: supply.with_own_room(),
             clock,
+            gate: Gate::new(bell.clone()),
             bell,
             view,
             line: Line::new(),
             bucket,
-            in_flight: Arc::default(),
-            preparing: Arc::new(Semaphore::new(PREPARING)),
             pause: None,
             rest_until: None,
             diverting: false,
@@ -103,13 +94,19 @@ impl Lane {
             tracing::error!(account = %self.account.name, %error, "the days' counts stay");
         }
         loop {
-            if shutdown.is_running() {
+            let running = shutdown.is_running();
+            if running {
                 self.fill().await;
-                self.begin();
             } else if self.tasks.is_empty() {
                 return;
             }
-            let wake = self.next_wake();
+            // One instant for both: what has come between two looks would be waited for by nobody.
+            let now = self.clock.now();
+            match running {
+                true => self.begin(now),
+                false => self.let_out(now),
+            }
+            let wake = self.next_wake(running, now);
             let clock = self.clock.clone();
             tokio::select! {
                 biased;
@@ -145,27 +142,48 @@ impl Lane {
         }
     }
 
+    /// How many may be out at once. With pauses by chance between messages, one after the other.
+    fn most_out(&self) -> usize {
+        match self.account.pace.jitter {
+            Some(_) => 1,
+            None => self.account.transport.capabilities().in_flight as usize,
+        }
+    }
+
+    /// Lets those out who were prepared meanwhile, as the pace wants it. They go before anybody
+    /// new; a pause does not stop them, for it waits for what is under way.
+    fn let_out(&mut self, now: Timestamp) {
+        (0..self.gate.take_unused()).for_each(|_| self.bucket.give_back());
+        while self.rest_until.is_none_or(|until| until <= now)
+            && self.gate.has_waiting(self.most_out())
+            && self.bucket.available(1, now) > 0
+        {
+            if let Some(chance) = self.gate.let_next_out() {
+                self.bucket.take(1);
+                self.rest_until = by_chance(&self.account.pace, chance, now);
+            }
+        }
+    }
+
     /// Opens attempts for as many messages as may go out now.
-    fn begin(&mut self) {
-        let now = self.clock.now();
+    fn begin(&mut self, now: Timestamp) {
         // Asked in any case: what is due leaves the waiting list, which is what the lane sleeps by.
         let ready = self.line.has_ready(now);
         if self.rest_until.is_some_and(|until| until > now) {
             return;
         }
         self.rest_until = None;
+        self.let_out(now);
         if ready && self.divert(now) {
             return;
         }
-        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let out = self.gate.out();
         let room = match &self.pause {
-            Some(pause) if pause.probe_at > now || in_flight > 0 || pause.probe.is_some() => 0,
+            Some(pause) if pause.probe_at > now || out > 0 || pause.probe.is_some() => 0,
             Some(_) => 1,
-            // By chance between messages: one after the other.
-            None if self.account.pace.jitter.is_some() => 1_usize.saturating_sub(in_flight),
-            None => (self.account.transport.capabilities().in_flight as usize).saturating_sub(in_flight),
+            None => self.most_out().saturating_sub(out),
         };
-        if room == 0 || !ready || self.diverting {
+        if room == 0 || !ready || self.diverting || self.rest_until.is_some_and(|until| until > now) {
             return;
         }
         let count = self.bucket.available(room, now);
@@ -182,15 +200,12 @@ impl Lane {
             pause.probe = Some(probe.id);
         }
         self.bucket.take(asked.len());
-        self.in_flight.fetch_add(asked.len(), Ordering::Relaxed);
+        self.gate.let_out(asked.len());
         self.view.show(|view| view.paced_until = self.bucket.next());
         if asked.is_empty() {
             return;
         }
-        if let Some(jitter) = self.account.pace.jitter {
-            let chance = u64::from_be_bytes(asked[0].id.as_bytes()[8..].try_into().unwrap_or_default());
-            self.rest_until = Some(after(now, jitter.mul_f64((chance % 1024) as f64 / 1024.0)));
-        }
+        self.rest_until = by_chance(&self.account.pace, asked[0].id.chance(), now);
         let cards = self.account.transport.capabilities().cards;
         let budget = self.account.pace.counts().then(|| Budget {
             day: now.to_zoned(self.account.zone.clone()).date().to_string(),
@@ -245,14 +260,14 @@ impl Lane {
         match done {
             Ok(Event::Claimed { asked, claims }) => self.send(asked, claims, now),
             Ok(Event::NotClaimed { asked }) => {
-                self.in_flight.fetch_sub(asked.len(), Ordering::Relaxed);
-                asked.iter().for_each(|next| self.line.back(next, None, now));
+                for next in &asked {
+                    self.gate.comes_back();
+                    self.line.back(next, None, now);
+                }
                 self.no_probe();
                 self.rest_until = Some(after(now, STORE_REST));
             }
-            Ok(Event::Settled { message, sent_at, effect, reached }) => {
-                self.settled(&message, sent_at, effect, reached, now);
-            }
+            Ok(Event::Settled { message, outcome }) => self.settled(&message, outcome, now),
             Ok(Event::Diverted(moved)) => {
                 self.diverting = false;
                 if let (Some(count @ 1..), Some(fallback)) = (moved, &self.account.fallback) {
@@ -281,28 +296,21 @@ impl Lane {
             }
             let Some(place) = claimed.iter().position(|message| message.id == next.id) else {
                 // Taken back, expired, moved or decided by a person meanwhile.
-                self.in_flight.fetch_sub(1, Ordering::Relaxed);
+                self.gate.comes_back();
                 self.line.left(&next, now, None, now);
                 self.no_probe();
                 continue;
             };
             let message = claimed.swap_remove(place);
-            let attempt = Attempt {
-                account: self.account.clone(),
-                store: self.store.clone(),
-                supply: self.supply.clone(),
-                place: Place::taken(self.in_flight.clone(), self.preparing.clone(), self.bell.clone()),
-            };
-            self.tasks.spawn(async move {
-                let (effect, reached) = attempt.make(message).await;
-                Event::Settled { message: next, sent_at: now, effect, reached }
-            });
+            let place = Place::taken(self.gate.clone(), message.id.chance());
+            let attempt = Attempt::new(self.account.clone(), self.store.clone(), self.supply.clone(), place);
+            self.tasks.spawn(async move { Event::Settled { message: next, outcome: attempt.make(message).await } });
         }
     }
 
     /// The day has no room for a message: it waits for the next one.
     fn held(&mut self, message: &Next, held: Held, now: Timestamp) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.gate.comes_back();
         self.bucket.give_back();
         self.no_probe();
         let tomorrow = next_day(&self.account.zone, now);
@@ -321,7 +329,8 @@ impl Lane {
         }
     }
 
-    fn settled(&mut self, message: &Next, sent_at: Timestamp, effect: Effect, reached: bool, now: Timestamp) {
+    fn settled(&mut self, message: &Next, outcome: Outcome, now: Timestamp) {
+        let Outcome { effect, reached, sent_at } = outcome;
         if reached && self.pause.take().is_some() {
             tracing::info!(account = %self.account.name, "the lane goes on");
             self.view.show(|view| view.paused = None);
@@ -343,7 +352,10 @@ impl Lane {
             }
         }
         match effect {
-            Effect::Leave => self.line.left(message, sent_at, distance(&self.account.pace), now),
+            Effect::Leave => {
+                let distance = sent_at.and(distance(&self.account.pace));
+                self.line.left(message, sent_at.unwrap_or(now), distance, now);
+            }
             Effect::Back(at) => self.line.back(message, Some(at), now),
             Effect::Rest(until) => {
                 self.line.back(message, Some(until), now);
@@ -364,26 +376,20 @@ impl Lane {
         }
     }
 
-    fn next_wake(&self) -> Option<Timestamp> {
-        let now = self.clock.now();
-        let idle = self.in_flight.load(Ordering::Relaxed) == 0;
+    fn next_wake(&self, running: bool, now: Timestamp) -> Option<Timestamp> {
+        let ahead = |times: &[Option<Timestamp>]| times.iter().copied().flatten().filter(|at| *at > now).max();
+        let paced = [self.rest_until, self.bucket.next()];
+        let waiting = self.gate.has_waiting(self.most_out()).then(|| ahead(&paced)).flatten();
+        if !running {
+            return waiting;
+        }
+        let idle = self.gate.out() == 0;
         let paused = self.pause.as_ref().filter(|_| idle).map(|pause| match self.account.fallback {
             Some(_) => pause.probe_at.min(pause.diverts_at().max(now)),
             None => pause.probe_at,
         });
-        let blocked = [paused, self.rest_until, self.bucket.next()];
-        let blocked = blocked.into_iter().flatten().filter(|at| *at > now).max();
-        // Nothing goes out while the lane is blocked, whatever may be due in it.
-        blocked.or_else(|| self.line.next_wake())
+        // Nothing new goes out while the lane is blocked, whatever may be due in it.
+        let line = ahead(&[paused, paced[0], paced[1]]).or_else(|| self.line.next_wake());
+        [waiting, line].into_iter().flatten().min()
     }
-}
-
-/// Moves what may leave, a few at a time: others want to write too.
-async fn diverted(store: &dyn Store, diversion: Diversion, now: Timestamp) -> Result<u64, StoreError> {
-    let ids = store.divertible(&diversion).await?;
-    let mut moved = 0;
-    for some in ids.chunks(DIVERTED) {
-        moved += store.divert(some.to_vec(), diversion.clone(), now).await?;
-    }
-    Ok(moved)
 }

@@ -3,6 +3,8 @@
 
 mod attempt;
 mod cards;
+mod diversion;
+mod gate;
 mod lane;
 mod line;
 mod mover;

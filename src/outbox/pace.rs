@@ -71,6 +71,11 @@ pub fn distance(pace: &Pace) -> Option<Duration> {
     pace.per_recipient.map(|(count, span)| span / count)
 }
 
+/// Until when the lane rests after a message, where the pace wants a pause by chance.
+pub fn by_chance(pace: &Pace, chance: u64, now: Timestamp) -> Option<Timestamp> {
+    pace.jitter.map(|jitter| after(now, jitter.mul_f64((chance % 1024) as f64 / 1024.0)))
+}
+
 /// When the next day of a calendar begins.
 pub fn next_day(zone: &TimeZone, now: Timestamp) -> Timestamp {
     let next = now.to_zoned(zone.clone()).tomorrow().and_then(|day| day.start_of_day());

@@ -24,7 +24,7 @@ use crate::transport::{Attached, FilePlace};
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 /// A look at a file's beginning.
 const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
-/// Whole files that are fetched at once, and how long each may take.
+/// Whole files that are fetched at once for one account, and how long each may take.
 const DOWNLOADS: usize = 4;
 const DOWNLOAD_TIME: Duration = Duration::from_secs(30);
 /// Who looks at files; some servers refuse callers without a name.
@@ -50,6 +50,11 @@ impl Supply {
     /// With nothing remembered.
     pub fn new(blobs: Blobs, fetch: Fetch, key: LinkKey, clock: SharedClock) -> Self {
         Self { blobs, fetch, key, clock, cards: Cards::default(), downloads: Arc::new(Semaphore::new(DOWNLOADS)) }
+    }
+
+    /// The same with room of its own for files, so that one account's slow ones hold up no other.
+    pub fn with_own_room(&self) -> Self {
+        Self { downloads: Arc::new(Semaphore::new(DOWNLOADS)), ..self.clone() }
     }
 
     /// Fills in what the author left out of a card that the gateway lets us make. Gives what was

@@ -219,10 +219,11 @@ impl Call {
         }
     }
 
+    /// A yes or no as it is written; of one that only a run knows, nothing is said.
     fn maybe(&self, name: &str) -> Option<bool> {
         match self.fields.get(name) {
             Some(Written::Flag(flag)) => Some(*flag),
-            _ => self.given(name).then_some(true),
+            _ => None,
         }
     }
 
@@ -300,8 +301,9 @@ impl Call {
         };
         SendOptions {
             reply_to: self.text("reply_to"),
-            forwarded: self.given("forwarded"),
-            disappear: self.given("disappear").then_some(86_400),
+            forwarded: self.flag("forwarded"),
+            disappear: matches!(self.fields.get("disappear"), Some(Written::Text(_) | Written::Number(_)))
+                .then_some(86_400),
             mentions,
             recipient_name: self.text("recipient_name"),
             keep: false,

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::Part;
+use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::NewMessage;
 use crate::model::recipient::Recipient;
@@ -128,9 +128,9 @@ pub trait Store: Send + Sync + 'static {
     /// An account counts its days no more: when it does again, it looks anew at whom it knows.
     fn stop_counting(&self, account: &str) -> Reply<()>;
     /// Records how far a message of several parts has come, before the next part touches the wire.
-    fn note_parts(&self, id: MessageId, parts: Vec<Part>) -> Reply<()>;
+    fn note_parts(&self, id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>) -> Reply<()>;
     /// Messages that may leave an account for another one, recipient by recipient.
-    fn divertible(&self, diversion: &Diversion) -> Reply<Vec<MessageId>>;
+    fn divertible(&self, diversion: &Diversion) -> Reply<Vec<Vec<MessageId>>>;
     /// Moves those of the messages that are still there. Gives how many.
     fn divert(&self, messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> Reply<u64>;
     /// An account got events: these people wrote, then.

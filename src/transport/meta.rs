@@ -98,12 +98,12 @@ impl Uploads {
         known.get(file).filter(|(at, _)| at.elapsed() < Self::AGE).map(|(_, id)| id.clone())
     }
 
-    fn put(&self, file: Attached, id: &str) {
+    fn put(&self, file: Attached, id: String) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= Self::MOST {
             known.clear();
         }
-        known.insert(file, (Instant::now(), id.to_owned()));
+        known.insert(file, (Instant::now(), id));
     }
 }
 
@@ -135,23 +135,24 @@ impl Transport for Meta {
         let (wire, number, uploads) = (self.wire.clone(), self.number.clone(), self.uploads.clone());
         Box::pin(async move {
             let Call { mut fields, file } = prepare(message)?;
-            if let Some((kind, file)) = file {
-                let (name, place) = match file.url() {
-                    Some(url) => ("link", url.to_owned()),
-                    None => {
-                        let id = match uploads.get(&file) {
-                            Some(id) => id,
-                            None => upload(&wire, &number, &file).await?,
-                        };
-                        uploads.put(file, &id);
-                        ("id", id)
-                    }
-                };
-                if let Some(Value::Object(media)) = fields.get_mut(kind) {
-                    media.insert(name.into(), place.into());
+            let path = format!("{number}/messages");
+            let Some((kind, file)) = file else { return read(&exchange(wire.post(&path, fields)).await?) };
+            if let Some(url) = file.url() {
+                put(&mut fields, kind, "link", url);
+                return read(&exchange(wire.post(&path, fields)).await?);
+            }
+            if let Some(id) = uploads.get(&file) {
+                put(&mut fields, kind, "id", &id);
+                match read(&exchange(wire.post(&path, fields.clone())).await?) {
+                    // Meta may have it no more. A refused message has not gone out.
+                    Err(SendError { class: ErrorClass::MediaRejected | ErrorClass::Invalid, .. }) => {}
+                    result => return result,
                 }
             }
-            read(&exchange(wire.post(&format!("{number}/messages"), fields)).await?)
+            let id = upload(&wire, &number, &file).await?;
+            put(&mut fields, kind, "id", &id);
+            uploads.put(file, id);
+            read(&exchange(wire.post(&path, fields)).await?)
         })
     }
 
@@ -181,6 +182,12 @@ async fn upload(wire: &Wire, number: &str, file: &Attached) -> Result<String, Se
     match body["id"].as_str() {
         Some(id) if answer.status < 300 => Ok(id.to_owned()),
         _ => Err(certain(refused(&answer, &body))),
+    }
+}
+
+fn put(fields: &mut Fields, kind: &str, name: &str, value: &str) {
+    if let Some(Value::Object(media)) = fields.get_mut(kind) {
+        media.insert(name.into(), value.into());
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use postrider::app::open_store;
 use postrider::clock::HandClock;
 use postrider::id::{MessageId, RunId};
-use postrider::model::delivery::Part;
+use postrider::model::delivery::{Degraded, Part};
 use postrider::model::journal::{Entry, TurnCommit};
 use postrider::model::message::NewMessage;
 use postrider::model::recipient::Recipient;
@@ -106,7 +106,7 @@ mortal! {
         wake_runs(now: Timestamp) -> Woken;
         claim(account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Claims;
         touch(id: MessageId) -> ();
-        note_parts(id: MessageId, parts: Vec<Part>) -> ();
+        note_parts(id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>) -> ();
         divert(messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> u64;
         settle(settlement: Settlement) -> ();
         move_messages(now: Timestamp, resend: Vec<ResendPolicy>) -> Moved;
@@ -136,7 +136,7 @@ mortal! {
         messages(filter: MessageFilter) -> Vec<MessageRecord>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
-        divertible(diversion: &Diversion) -> Vec<MessageId>;
+        divertible(diversion: &Diversion) -> Vec<Vec<MessageId>>;
         stop_counting(account: &str) -> ();
         hear(account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> ();
         heard(account: &str, recipient: &str) -> LastHeard;

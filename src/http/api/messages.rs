@@ -1,6 +1,6 @@
 //! `/messages`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -110,10 +110,13 @@ pub async fn rows(house: &House, messages: &[MessageRecord]) -> Result<Vec<Value
     let mut rows = Vec::with_capacity(messages.len());
     // Of a recipient's queued messages all but the first wait for order.
     let mut ahead: HashSet<(&str, &str)> = HashSet::new();
+    let accounts = house.accounts.borrow().clone();
+    let mut lanes = HashMap::new();
     for message in messages.iter().rev() {
-        let accounts = house.accounts.borrow().clone();
-        let lane = accounts.iter().find(|(account, _)| account.name == message.account);
-        let lane = lane.map(|(account, view)| (account, view.look()));
+        let lane = lanes.entry(message.account.as_str()).or_insert_with(|| {
+            let lane = accounts.iter().find(|(account, _)| account.name == message.account);
+            lane.map(|(account, view)| (account, view.look()))
+        });
         let open = matches!(message.state, MessageState::Queued | MessageState::Sending);
         let behind = open && !ahead.insert((&message.account, &message.to));
         let lane = lane.as_ref().map(|(account, view)| (*account, view));

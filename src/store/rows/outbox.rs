@@ -34,6 +34,8 @@ pub struct Claimed {
     pub tries: u32,
     /// Its parts as earlier attempts left them; none before the first one that needs several.
     pub parts: Vec<Part>,
+    /// It stands as one that is only being prepared, until [`touch`](crate::store::Store::touch).
+    pub preparing: bool,
 }
 
 /// What an account says about claims.

@@ -8,8 +8,8 @@ use super::writer::Work;
 use super::{Read, instant, json, json_or_none, text};
 use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
-use crate::model::delivery::{Attempt, Step};
-use crate::model::message::Content;
+use crate::model::delivery::{Attempt, Degraded, Part, Step};
+use crate::model::message::{Body, Content};
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard};
 
@@ -28,6 +28,27 @@ pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
         let sql = "UPDATE messages SET attempts = ? WHERE id = ?";
         work.tx.prepare_cached(sql)?.execute(params![text(&attempts)?, id.as_bytes()])?;
     }
+    Ok(())
+}
+
+/// Records how far a message of several parts has come, and by what changes it was cut.
+pub fn note_parts(work: &mut Work<'_>, id: MessageId, parts: &[Part], mut cut: Vec<Degraded>) -> Read<()> {
+    let sql = "UPDATE messages SET parts = ? WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![text(&parts)?, id.as_bytes()])?;
+    if cut.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT degraded FROM messages WHERE id = ?";
+    let mut all: Vec<Degraded> = work
+        .tx
+        .prepare_cached(sql)?
+        .query_row([id.as_bytes()], |row| json_or_none(row, 0))
+        .optional()?
+        .flatten()
+        .unwrap_or_default();
+    all.append(&mut cut);
+    let sql = "UPDATE messages SET degraded = ? WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![text(&all)?, id.as_bytes()])?;
     Ok(())
 }
 
@@ -54,7 +75,9 @@ pub fn claim(
         let mut find = work.tx.prepare_cached(sql)?;
         let row = |row: &Row<'_>| {
             let parts = json_or_none(row, 6)?.unwrap_or_default();
-            let message = Claimed { id: *id, to: row.get(1)?, body: json(row, 2)?, tries: row.get(3)?, parts };
+            let body: Body = json(row, 2)?;
+            let preparing = is_prepared(&body.content, rules.cards);
+            let message = Claimed { id: *id, to: row.get(1)?, body, tries: row.get(3)?, parts, preparing };
             Ok((state(row, 0)?, message, json::<Vec<Attempt>>(row, 4)?, instant(row, 5)?))
         };
         let found = find.query_row(params![id.as_bytes(), account], row).optional()?;
@@ -64,8 +87,9 @@ pub fn claim(
             continue;
         }
         let Some(next) = state.after(Step::Claim) else { continue };
-        // A message counts when it is tried first.
-        if let Some(left) = left.as_mut().filter(|_| attempts.is_empty())
+        // A message counts when it is tried first by this account.
+        let first = attempts.iter().all(|attempt| attempt.account.is_some());
+        if let Some(left) = left.as_mut().filter(|_| first)
             && let Some(held) = count(work, account, &message.to, left)?
         {
             claims.held.push((*id, held));
@@ -73,16 +97,24 @@ pub fn claim(
         }
         let attempt = attempts.len() as u32 + 1;
         // What is only being prepared when the engine dies has certainly not gone out.
-        let prepared = message.body.content.media().is_some()
-            || (rules.cards && matches!(message.body.content, Content::Link { .. }));
-        let outcome = if prepared { PREPARING } else { OPEN };
-        attempts.push(Attempt { number: attempt, at: millis(now), outcome: outcome.into(), error: None });
+        let outcome = if message.preparing { PREPARING } else { OPEN };
+        let at = millis(now);
+        attempts.push(Attempt { number: attempt, at, outcome: outcome.into(), error: None, account: None });
         let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
         let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
         work.tx.prepare_cached(sql)?.execute(values)?;
         claims.claimed.push(message);
     }
     Ok(claims)
+}
+
+/// Whether something is fetched for a message before it touches the wire.
+fn is_prepared(content: &Content, cards: bool) -> bool {
+    match content {
+        // What is given as a card's picture may become the message's picture.
+        Content::Link { thumbnail, .. } => cards || thumbnail.is_some(),
+        other => other.media().is_some(),
+    }
 }
 
 /// Forgets the days of an account that counts them no more.

@@ -10,14 +10,14 @@ use super::writer::Work;
 use super::{Read, json, json_or_none, text};
 use crate::clock::millis;
 use crate::id::MessageId;
-use crate::model::delivery::{Degraded, MessageState, Part};
+use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::message::{Body, Content};
 use crate::model::recipient::Recipient;
 use crate::store::rows::Diversion;
 
-/// Which messages may leave, recipient by recipient, each one's in their order. A recipient's
+/// Which messages may leave: a group for each recipient, in their order. A recipient's
 /// messages move together: one that cannot move keeps the others.
-pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<MessageId>> {
+pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<Vec<MessageId>>> {
     let mut of: HashMap<String, (usize, bool)> = HashMap::new();
     let mut groups: Vec<Vec<MessageId>> = Vec::new();
     for sql in [
@@ -44,7 +44,8 @@ pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<MessageI
             groups[place].clear();
         }
     }
-    Ok(groups.into_iter().flatten().collect())
+    groups.retain(|group| !group.is_empty());
+    Ok(groups)
 }
 
 fn stays(row: &Row<'_>, to: &str, diversion: &Diversion) -> Read<bool> {
@@ -67,15 +68,19 @@ fn stays(row: &Row<'_>, to: &str, diversion: &Diversion) -> Read<bool> {
 pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now: Timestamp) -> Read<u64> {
     let mut moved = 0;
     for id in ids {
-        let sql = "SELECT body, state, degraded FROM messages WHERE id = ? AND account = ? AND state IN (0, 1)";
+        let sql =
+            "SELECT body, state, degraded, attempts FROM messages WHERE id = ? AND account = ? AND state IN (0, 1)";
         let row = |row: &Row<'_>| {
             let degraded: Vec<Degraded> = json_or_none(row, 2)?.unwrap_or_default();
-            Ok((json::<Body>(row, 0)?, state(row, 1)?, degraded))
+            Ok((json::<Body>(row, 0)?, state(row, 1)?, degraded, json::<Vec<Attempt>>(row, 3)?))
         };
         let mut find = work.tx.prepare_cached(sql)?;
         let found = find.query_row(params![id.as_bytes(), diversion.from], row).optional()?;
         drop(find);
-        let Some((mut body, state, mut degraded)) = found else { continue };
+        let Some((mut body, state, mut degraded, mut attempts)) = found else { continue };
+        for attempt in &mut attempts {
+            attempt.account.get_or_insert_with(|| diversion.from.clone());
+        }
         let note = |field: &str, action: String| Degraded { field: field.into(), action };
         let action = format!("`{}` instead of `{}`: {}", diversion.to, diversion.from, diversion.reason);
         degraded.push(note("account", action));
@@ -85,12 +90,13 @@ pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now
         }
         let seq = (state == MessageState::Queued).then(|| work.memory.next_seq());
         let sql = "UPDATE messages SET account = ?, seq = ?, due_at = CASE WHEN state = 1 THEN NULL ELSE due_at END,
-            tries = 0, body = ?, degraded = ?, parts = NULL, changed_at = ? WHERE id = ?";
+            tries = 0, body = ?, degraded = ?, attempts = ?, parts = NULL, changed_at = ? WHERE id = ?";
         work.tx.prepare_cached(sql)?.execute(params![
             diversion.to,
             seq,
             text(&body)?,
             text(&degraded)?,
+            text(&attempts)?,
             millis(now),
             id.as_bytes()
         ])?;

@@ -27,7 +27,7 @@ use super::rows::{
 use super::{Reply, Signals, Store, StoreError};
 use crate::clock::{from_millis, millis};
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::Part;
+use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::NewMessage;
 use crate::model::recipient::Recipient;
@@ -248,11 +248,11 @@ impl Store for SqliteStore {
         self.writer.submit(move |work| Ok(attempts::stop_counting(work, &account)?))
     }
 
-    fn note_parts(&self, id: MessageId, parts: Vec<Part>) -> Reply<()> {
-        self.writer.submit(move |work| Ok(outbox::note_parts(work, id, &parts)?))
+    fn note_parts(&self, id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>) -> Reply<()> {
+        self.writer.submit(move |work| Ok(attempts::note_parts(work, id, &parts, cut)?))
     }
 
-    fn divertible(&self, diversion: &Diversion) -> Reply<Vec<MessageId>> {
+    fn divertible(&self, diversion: &Diversion) -> Reply<Vec<Vec<MessageId>>> {
         let diversion = diversion.clone();
         self.aside(move |connection| diversion::plan(connection, &diversion))
     }

@@ -233,13 +233,6 @@ pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
     Ok(())
 }
 
-/// Records how far a message of several parts has come.
-pub fn note_parts(work: &mut Work<'_>, id: MessageId, parts: &[Part]) -> Read<()> {
-    let sql = "UPDATE messages SET parts = ? WHERE id = ?";
-    work.tx.prepare_cached(sql)?.execute(params![text(&parts)?, id.as_bytes()])?;
-    Ok(())
-}
-
 /// Somebody followed a message's link.
 pub fn click(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     let sql = "SELECT state FROM messages WHERE id = ?";

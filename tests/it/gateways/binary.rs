@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use super::fake::{ALL, Fake, Mood};
+use super::fake::{self, ALL, Fake, Mood};
 use super::media;
 use crate::support::binary::{Process, json, postrider, said};
 use crate::support::{folder, until};
@@ -141,4 +142,31 @@ async fn messages_go_out_by_command_and_no_secret_is_ever_seen() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Somebody's distance ends while the engine waits for an answer: it waits, and does nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_told_to_stop_takes_the_last_answer_and_ends() {
+    let fake = Fake::start(fake::gowa::DIALECT).await;
+    let settings = fake.settings("pace: { rate: 1000/s, burst: 1000, per_recipient: 1/1s }");
+    let folder = folder(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]);
+    let root = folder.path().to_owned();
+    let run = async |args: &[&'static str]| {
+        let (root, args) = (root.clone(), args.to_vec());
+        tokio::task::spawn_blocking(move || said(&root, &args)).await.unwrap()
+    };
+    let mut process = Process::start(&root);
+    for to in ["+15417543010", "+15417543011"] {
+        run(&["send", "text", to, "hi"]).await;
+        until("the request", async || (!fake.take().is_empty()).then_some(())).await;
+        fake.is(Mood::Slow(Duration::from_millis(2500)));
+    }
+    process.signal("TERM");
+    let code = until("the end of the process", async || process.ended()).await;
+    assert_eq!(code, Some(0));
+    fake.is(Mood::Strict);
+    let _again = Process::start(&root);
+    let messages: Value = serde_json::from_str(&run(&["messages", "--json"]).await).unwrap();
+    let states: Vec<_> = messages["messages"].as_array().unwrap().iter().map(|message| &message["state"]).collect();
+    assert_eq!(states, ["sent", "sent"]);
 }

@@ -178,3 +178,32 @@ async fn a_gateway_that_nobody_answers_for_is_given_its_tries_and_then_the_messa
     assert_eq!(outcomes, ["upstream", "upstream", "upstream", "accepted"]);
     assert_eq!(house.get("/accounts").await["accounts"][0]["state"], "paused");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_were_tried_before_take_their_place_in_the_other_accounts_day() {
+    let (house, main, other) = two().await;
+    let settings = std::fs::read_to_string(house.folder.path().join("postrider.yaml")).unwrap();
+    let (first, second) = settings.split_once("  other:").unwrap();
+    let free = "{ rate: 1000/s, burst: 1000, per_recipient: 1000/s, daily: 2 }";
+    let changed = format!("{first}  other:{}", second.replacen("pace: unlimited", &format!("pace: {free}"), 1));
+    assert_ne!(changed, settings);
+    house.write("postrider.yaml", &changed);
+    until("the new pace", async || house.get("/accounts").await.to_string().contains("\"daily\":2").then_some(()))
+        .await;
+    // A changed account begins without its burst.
+    house.pass(Duration::from_secs(1));
+    main.is(says(401, "Unauthorized"));
+    let to: Vec<String> = (10..15).map(|number| format!("+154175430{number}")).collect();
+    house.post("/messages", json!({ "to": to, "text": "hi" })).await;
+    until("the others to wait", async || {
+        let answer = house.get("/messages?limit=1000").await;
+        let messages = answer["messages"].as_array().unwrap();
+        let waits =
+            messages.iter().filter(|message| message["why"].as_str().is_some_and(|why| why.contains("`daily`")));
+        (waits.count() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(other.take().len(), 2);
+    let moved = house.messages_are(2, "accepted").await;
+    assert!(moved.iter().any(|message| message["attempts"][0]["account"] == "main"), "{moved:?}");
+}

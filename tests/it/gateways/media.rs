@@ -52,3 +52,41 @@ async fn heavy() -> impl IntoResponse {
     bytes.resize(21_000_000, 0);
     ([(header::CONTENT_TYPE, "image/jpeg")], bytes)
 }
+
+/// A server that keeps everybody waiting until it is told to give its picture.
+pub struct Held {
+    pub address: SocketAddr,
+    asked: tokio::sync::watch::Receiver<usize>,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+impl Held {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (open, _) = tokio::sync::watch::channel(false);
+        let (count, asked) = tokio::sync::watch::channel(0);
+        let gate = open.clone();
+        let router = Router::new().fallback(move || {
+            count.send_modify(|count| *count += 1);
+            let mut open = gate.subscribe();
+            async move {
+                open.wait_for(|open| *open).await.unwrap();
+                ([(header::CONTENT_TYPE, "image/png")], PNG)
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, asked, open }
+    }
+
+    /// Waits until so many have asked.
+    pub async fn asked(&mut self, wanted: usize) {
+        let asked = self.asked.wait_for(|count| *count >= wanted);
+        tokio::time::timeout(std::time::Duration::from_secs(20), asked).await.expect("somebody asks").unwrap();
+    }
+
+    /// Gives everybody the picture.
+    pub fn give(&self) {
+        self.open.send_replace(true);
+    }
+}

@@ -3,6 +3,7 @@
 mod binary;
 pub mod fake;
 mod fallback;
+mod gate;
 mod golden;
 mod hosted;
 mod media;

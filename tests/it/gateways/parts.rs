@@ -57,6 +57,8 @@ async fn only_the_part_that_is_not_out_is_tried_again() {
     let again: Vec<_> = desk.fake.take().into_iter().map(|got| got.path).collect();
     assert_eq!(again, ["/message/text"]);
     assert_eq!(states(&message), ["accepted", "accepted"]);
+    // How it was cut is known from the first try on.
+    assert!(message["degraded"].to_string().contains("sent after it as a message of its own"), "{message}");
     // The document is what was meant: its id is the message's.
     assert_eq!(message["provider_id"], message["parts"][0]["provider_id"]);
 }

@@ -85,6 +85,9 @@ fn literal_calls_are_compared_with_what_their_account_can_do() {
         (r#"for name in ["main", "official"] { send_text("1203@g.us", "hi", #{ account: name }); }"#, vec![]),
         (r#"let options = #{ account: "official" }; send_text("1203@g.us", "hi", options);"#, vec![]),
         (r#"send_text("+15417543010", "hi", #{ recipient_name: (), forwarded: false, mentions: [] });"#, vec![]),
+        (r#"let no = false; send_image("+15417543010", "files/a.png", #{ view_once: no, account: "cards" });"#, vec![]),
+        (r#"send_image("+15417543010", "files/a.png", #{ view_once: false, hd: false, account: "cards" });"#, vec![]),
+        (r#"let no = (); send_text("+15417543010", "hi", #{ disappear: no, account: "cards" });"#, vec![]),
         (r#"fn send_file(a, b) { 1 } send_file("nobody", 2);"#, vec![]),
     ] {
         let wanted: Vec<String> = wanted.into_iter().map(|said| format!("2: account `{said}")).collect();

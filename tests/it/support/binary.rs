@@ -74,6 +74,11 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
+    /// The exit code of one that has ended by itself.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        Some(self.child.try_wait().unwrap()?.code())
+    }
+
     /// SIGTERM; gives the exit code and the log.
     pub fn terminate(mut self) -> (Option<i32>, String) {
         self.signal("TERM");

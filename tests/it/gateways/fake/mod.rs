@@ -60,6 +60,8 @@ pub enum Mood {
     Says(u16, Vec<(&'static str, String)>, Bytes),
     /// Takes the request and says nothing for so long.
     Hangs(Duration),
+    /// As the gateway would, after so long.
+    Slow(Duration),
     /// Begins an answer and breaks the connection.
     Breaks,
 }
@@ -153,7 +155,10 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response<Body> {
                 [Ok(Bytes::from_static(b"{\"half\":")), Err(std::io::Error::other("broken off"))];
             respond(200, Body::from_stream(Halves(half.into())))
         }
-        Mood::Strict => {
+        Mood::Strict | Mood::Slow(_) => {
+            if let Mood::Slow(span) = mood {
+                tokio::time::sleep(span).await;
+            }
             let (status, body) = (fake.dialect.check)(&got).unwrap_or_else(|fault| {
                 let fault = format!("{} {} {}: {fault}", fake.dialect.name, got.method, got.path);
                 fake.faults.lock().unwrap().push(fault);
