@@ -227,9 +227,10 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
             table(&["KIND", "STATE", "ID THERE", "ERROR"], &list, "");
         }
         say(format_args!("\nATTEMPTS"));
-        let list: Vec<Vec<String>> =
-            rows(message, "attempts").map(|attempt| cells(attempt, &["number", "at", "outcome", "error"])).collect();
-        table(&["#", "AT", "OUTCOME", "ERROR"], &list, "none yet");
+        let list: Vec<Vec<String>> = rows(message, "attempts")
+            .map(|attempt| cells(attempt, &["number", "at", "account", "outcome", "error"]))
+            .collect();
+        table(&["#", "AT", "ACCOUNT", "OUTCOME", "ERROR"], &list, "none yet");
     });
     Ok(())
 }

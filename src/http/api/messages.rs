@@ -138,6 +138,7 @@ fn row(message: &MessageRecord, why: Option<String>) -> Value {
             json!({
                 "number": attempt.number,
                 "at": time(Some(from_millis(attempt.at))),
+                "account": attempt.account.as_ref().unwrap_or(&message.account),
                 "outcome": attempt.outcome,
                 "error": attempt.error,
             })

@@ -137,8 +137,8 @@ async fn a_picture_made_of_a_link_has_touched_nothing_while_it_is_fetched() {
     let wish = json!({ "kind": "link", "to": ADA, "url": "https://e.com/", "thumbnail": thumbnail, "on_unsupported": "emulate" });
     house.post("/messages", wish).await;
     held.asked(1).await;
-    held.give();
     let house = house.crash().await;
+    held.give();
     house.messages_are(1, "accepted").await;
     assert!(!fake.take().is_empty());
 }
