@@ -14,7 +14,7 @@ use super::window::window;
 use crate::clock::after;
 use crate::id::MessageId;
 use crate::model::delivery::{Degraded, ErrorClass, MessageState, Part, Receipt, Remedy, SendError};
-use crate::model::message::Body;
+use crate::model::message::{Body, Source};
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Claimed, Settlement, Verdict};
@@ -153,7 +153,7 @@ impl Attempt {
         mark: Option<Vec<Part>>,
     ) -> Result<Receipt, SendError> {
         let capabilities = self.account.transport.capabilities();
-        if body.content.media().is_some() {
+        if body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. })) {
             self.place.leave();
         }
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;

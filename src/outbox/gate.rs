@@ -3,13 +3,17 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::model::policy::Pace;
 use crate::wake::Bell;
 
-/// Messages that are prepared (files fetched, pages read) beside those on the wire.
+/// Messages that are prepared (files fetched, pages read) beside those on the wire, ...
 const PREPARING: usize = 32;
+/// ... and no more than the pace lets out in this time: whoever is prepared waits no longer.
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// The gate of one lane. Cheap to clone.
 #[derive(Clone)]
@@ -41,8 +45,11 @@ struct Waiting {
 
 impl Gate {
     /// With nobody out.
-    pub fn new(bell: Bell) -> Self {
-        Self { state: Arc::default(), preparing: Arc::new(Semaphore::new(PREPARING)), bell }
+    pub fn new(pace: &Pace, bell: Bell) -> Self {
+        let each = pace.rate.map(|(count, span)| span / count).max(pace.jitter).unwrap_or_default();
+        let ahead = AHEAD.as_nanos().checked_div(each.as_nanos()).unwrap_or(u128::MAX);
+        let preparing = Semaphore::new(ahead.clamp(1, PREPARING as u128) as usize);
+        Self { state: Arc::default(), preparing: Arc::new(preparing), bell }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -75,7 +82,7 @@ impl Gate {
         state.waiting.front().is_some_and(|first| !first.place || state.out < most)
     }
 
-    /// Lets the first of those who wait out; gives its chance. Call it only if there is one.
+    /// Lets the first of those who wait out; gives its chance. None if it is gone.
     pub fn let_next_out(&self) -> Option<u64> {
         let mut state = self.state();
         let Waiting { place, chance, go } = state.waiting.pop_front()?;

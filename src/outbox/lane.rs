@@ -69,12 +69,13 @@ impl Lane {
         let clock = supply.clock.clone();
         let now = clock.now();
         let bucket = if again { Bucket::spent(&account.pace, now) } else { Bucket::new(&account.pace, now) };
+        let gate = Gate::new(&account.pace, bell.clone());
         Self {
             account,
             store,
             supply: supply.with_own_room(),
             clock,
-            gate: Gate::new(bell.clone()),
+            gate,
             bell,
             view,
             line: Line::new(),
