@@ -56,6 +56,15 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever holds a place still goes first: the others may be waiting for just that one.
+    fn line_up(&self, waiting: Waiting) {
+        let mut state = self.state();
+        match waiting.place {
+            true => state.waiting.push_back(waiting),
+            false => state.waiting.push_front(waiting),
+        }
+    }
+
     /// How many are out.
     pub fn out(&self) -> usize {
         self.state().out
@@ -130,7 +139,7 @@ impl Place {
         if !self.paid {
             let (go, gone) = oneshot::channel();
             let waiting = Waiting { place: self.left.is_some(), chance: self.chance, go };
-            self.gate.state().waiting.push_back(waiting);
+            self.gate.line_up(waiting);
             self.gate.bell.nudge();
             // The lane outlives its tasks; if it does not, this one is about to end as well.
             if gone.await.is_err() {

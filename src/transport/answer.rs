@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::RETRY_AFTER;
 use serde_json::Value;
 
-use crate::model::delivery::{ErrorClass, Scope, SendError};
+use crate::model::delivery::{ErrorClass, MessageState, Scope, SendError};
 
 /// Most bytes of an answer that are read; what follows is of no use to us.
 const LONGEST: usize = 256 << 10;
@@ -114,6 +114,17 @@ pub async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, SendEr
 /// Nobody knows what the gateway did.
 pub fn doubt(message: impl Into<String>) -> SendError {
     SendError::new(ErrorClass::Ambiguous, message)
+}
+
+/// How far a message is, by the number that WhatsApp's own page gives it (gateways that are made
+/// of it pass it on). Without one it is taken by the engine, whose link to WhatsApp may be dead.
+pub fn reached(ack: &Value) -> MessageState {
+    match ack.as_i64() {
+        Some(1) => MessageState::Sent,
+        Some(2) => MessageState::Delivered,
+        Some(3 | 4) => MessageState::Read,
+        _ => MessageState::Accepted,
+    }
 }
 
 fn unsent(error: &reqwest::Error) -> SendError {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, exchange};
+use super::answer::{Answer, exchange, reached};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Attached, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
-use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::delivery::{ErrorClass, Receipt, SendError};
 use crate::model::message::Content;
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
@@ -336,14 +336,7 @@ fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {
     let refused = ["exception", "error", "code", "statusCode", "status"].iter().any(|word| body.get(word).is_some());
     let taken = id.is_some() || (reaction && !refused);
     if matches!(answer.status, 200 | 201) && body.is_object() && taken {
-        // Taken by the engine; with its link to WhatsApp dead it says the same.
-        let state = match body["ack"].as_i64() {
-            Some(1) => MessageState::Sent,
-            Some(2) => MessageState::Delivered,
-            Some(3 | 4) => MessageState::Read,
-            _ => MessageState::Accepted,
-        };
-        return Ok(Receipt { state, provider_id: id, degraded: Vec::new() });
+        return Ok(Receipt { state: reached(&body["ack"]), provider_id: id, degraded: Vec::new() });
     }
     let said = [&body["message"], &body["exception"]["message"], &body["error"]].into_iter().find_map(Value::as_str);
     let class = match answer.status {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, exchange};
+use super::answer::{Answer, exchange, reached};
 use super::waha::{FILE, chat, described, provider_id};
 use super::wire::{Fields, Wire, attached, fields, maybe};
 use super::{Attached, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
-use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::delivery::{ErrorClass, Receipt, SendError};
 use crate::model::message::{Contact, Content};
 use crate::secret::Secret;
 
@@ -193,13 +193,7 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let waiting = matches!(body["status"].as_str(), Some("queued" | "accepted" | "pending" | "scheduled"));
     let id = provider_id(&body);
     if (200..300).contains(&answer.status) && (id.is_some() || waiting) {
-        let state = match body["ack"].as_i64() {
-            Some(1) => MessageState::Sent,
-            Some(2) => MessageState::Delivered,
-            Some(3 | 4) => MessageState::Read,
-            _ => MessageState::Accepted,
-        };
-        return Ok(Receipt { state, provider_id: id, degraded: Vec::new() });
+        return Ok(Receipt { state: reached(&body["ack"]), provider_id: id, degraded: Vec::new() });
     }
     let code = [&body["code"], &body["error"]].into_iter().find_map(Value::as_str).unwrap_or_default();
     // An error may come with status 200 and its own inside.

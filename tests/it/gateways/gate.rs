@@ -169,3 +169,24 @@ async fn a_file_that_meta_has_lost_is_given_to_it_again() {
     house.messages_are(3, "accepted").await;
     assert_eq!(paths(), ["messages"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_the_last_place_is_not_held_up_by_those_who_want_it() {
+    // One may be out, and one may be prepared beside it.
+    let (house, fake, mut held) = desk(fake::wapim::DIALECT, &format!("{FREE}, jitter: 60s")).await;
+    house.post("/messages", picture(&held, "+15417543011")).await;
+    held.asked(1).await;
+    house.pass(Duration::from_secs(60));
+    // Two parts; it is on the wire with the first one when the file arrives.
+    fake.is(Mood::Slow(Duration::from_secs(1)));
+    fake.then(Mood::Strict);
+    let wish = json!({ "kind": "file", "to": ADA, "source": "https://e.com/a.pdf", "caption": "The bill" });
+    house.post("/messages", wish).await;
+    until("the first part", async || (!fake.take().is_empty()).then_some(())).await;
+    held.give();
+    until("the second part", async || {
+        house.pass(Duration::from_secs(60));
+        fake.take().iter().any(|got| got.path == "/message/text").then_some(())
+    })
+    .await;
+}
