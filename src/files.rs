@@ -94,10 +94,125 @@ impl Files {
         Ok(real)
     }
 
+    /// Where a file may be put that a script wants to have there: anywhere below the workspace but where
+    /// flows and scripts are. Its folder is made if it is not there.
+    ///
+    /// # Errors
+    /// A sentence that names the path and says why not.
+    pub fn place(&self, path: &str) -> Result<PathBuf, String> {
+        let refused = |why: &str| Err(format!("`{path}` cannot be written: {why}"));
+        let parts: Vec<_> = Path::new(path).components().filter(|part| *part != Component::CurDir).collect();
+        if parts.is_empty() || !parts.iter().all(|part| matches!(part, Component::Normal(_))) || path.ends_with('/') {
+            return refused("it is the path of a file, relative to the workspace, that stays inside it");
+        }
+        if hidden(Path::new(path)) {
+            return refused("hidden files, .postrider/ and postrider.yaml are not for scripts");
+        }
+        if matches!(parts[0].as_os_str().to_str(), Some("flows" | "scripts")) {
+            return refused("flows and scripts are written by people");
+        }
+        let plain: PathBuf = parts.iter().collect();
+        let (Some(folder), Some(name)) = (plain.parent(), plain.file_name()) else {
+            return refused("it has no name");
+        };
+        let failed = |error: std::io::Error| format!("`{path}` cannot be written: {error}");
+        let root = self.root.canonicalize().map_err(failed)?;
+        // Only what is really below the workspace is made: no folder behind a link that leads out.
+        let mut real = root.clone();
+        for part in folder.components() {
+            let next = real.join(part);
+            if !next.exists() {
+                fs::create_dir(&next).or_else(|error| match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => Ok(()),
+                    _ => Err(failed(error)),
+                })?;
+            }
+            real = next.canonicalize().map_err(failed)?;
+            if !real.starts_with(&root) || real.strip_prefix(&root).is_ok_and(hidden) {
+                return refused("a link leads out of the workspace");
+            }
+        }
+        let top = real.strip_prefix(&root).ok().and_then(|inside| inside.components().next());
+        if top.is_some_and(|top| matches!(top.as_os_str().to_str(), Some("flows" | "scripts"))) {
+            return refused("flows and scripts are written by people");
+        }
+        let target = real.join(name);
+        match target.symlink_metadata() {
+            Ok(there) if !there.is_file() => refused("something that is no file is there"),
+            _ => Ok(target),
+        }
+    }
+
+    /// Gives a file another place. With `again`, it may have been done before.
+    ///
+    /// # Errors
+    /// A sentence; nothing that is there is replaced.
+    pub fn shift(&self, from: &str, to: &str, again: bool) -> Result<(), String> {
+        let target = self.place(to)?;
+        let source = match self.resolve(from) {
+            Ok(source) => source,
+            Err(_) if again && target.exists() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // What must not be written must not vanish either.
+        self.place(from)?;
+        let failed = |error: std::io::Error| format!("`{from}` cannot be moved to `{to}`: {error}");
+        if !source.is_file() {
+            return Err(format!("`{from}` is no file"));
+        }
+        match fs::hard_link(&source, &target) {
+            Ok(()) => fs::remove_file(&source).map_err(failed),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let same = || Some(same_file(&source.metadata().ok()?, &target.metadata().ok()?));
+                // The engine died between the two steps.
+                match again && same() == Some(true) {
+                    true => fs::remove_file(&source).map_err(failed),
+                    false => Err(format!("`{from}` cannot be moved: there is a file `{to}` already")),
+                }
+            }
+            // Other file systems: a copy beside, then its name, then the old one goes.
+            Err(_) if !target.exists() => {
+                let bytes = fs::File::open(&source).map_err(failed)?;
+                write_whole(&target, bytes).map_err(failed)?;
+                fs::remove_file(&source).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes a file whole, or not at all; one that is there is replaced.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
+        let target = self.place(path)?;
+        write_whole(&target, bytes).map_err(|error| format!("`{path}` cannot be written: {error}"))
+    }
+
     /// The workspace itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
+
+fn same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Writes beside the target under a hidden name, which nobody watches, and then gives it its own.
+fn write_whole(target: &Path, mut bytes: impl Read) -> std::io::Result<()> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let beside = target.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let written = (|| {
+        let mut file = fs::File::create(&beside)?;
+        std::io::copy(&mut bytes, &mut file)?;
+        file.sync_all()?;
+        fs::rename(&beside, target)
+    })();
+    written.inspect_err(|_| {
+        let _ = fs::remove_file(&beside);
+    })
 }
 
 /// Opens a file for reading; anything else, such as a pipe that would keep us waiting for ever, is

@@ -69,6 +69,32 @@ impl RunId {
     }
 }
 
+impl RunId {
+    /// The id of the run that another one begins at a position of its journal: the same promise is
+    /// one run.
+    pub fn promised(now: Timestamp, seed: &[u8; 16], position: u32) -> Self {
+        let digest = derived(b"run", seed, &position.to_be_bytes());
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&digest[..10]);
+        Self(layout(now, tail))
+    }
+
+    /// The secret bytes of such a run: nobody guesses them who does not know those of the other one.
+    pub fn child_seed(&self, seed: &[u8; 16]) -> [u8; 16] {
+        derived(b"seed", seed, self.as_bytes())
+    }
+}
+
+fn derived(what: &[u8], seed: &[u8; 16], of: &[u8]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(what);
+    hash.update(seed);
+    hash.update(of);
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.finalize()[..16]);
+    first
+}
+
 impl MessageId {
     /// A number that is the same for the same message and by chance for others.
     pub fn chance(&self) -> u64 {

@@ -44,7 +44,7 @@
 //! | 7 | [`app`] | composition root: settings become ready objects, services start and stop |
 //! | 6 | [`config`] | `postrider.yaml`, `.env`, flags |
 //! | 5 | [`http`], [`trigger`] | public side (webhooks), private side (API); clock and files |
-//! | 4 | [`run`] | intake, board, threads, waiting callers |
+//! | 4 | [`run`], [`inbound`] | intake, board, threads, errands, waiting callers; what people write |
 //! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
@@ -61,6 +61,7 @@ pub mod files;
 pub mod flow;
 pub mod http;
 pub mod id;
+pub mod inbound;
 pub mod links;
 pub mod memory;
 pub mod model;

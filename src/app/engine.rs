@@ -14,6 +14,7 @@ use super::lanes::Lanes;
 use super::phones::StoredPhones;
 use super::reload::{OpenError, Reloader};
 use super::state::{Address, StateFolder};
+use super::sweep::sweep;
 use super::workspace::Workspace;
 use crate::blobs::Blobs;
 use crate::changes::Changes;
@@ -24,11 +25,13 @@ use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
 use crate::http::{House, serve};
 use crate::links::LinkKey;
-use crate::outbox::{Mover, Supply};
-use crate::run::{Board, Context, Dispatcher, Intake, Waiters, Waker, start_threads};
+use crate::outbox::{Accounts, Mover, Supply};
+use crate::inbound::Inbox;
+use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Waiters, Waker, start_threads};
 use crate::shutdown::{Phase, Stopper, channel};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Signals, Store, StoreError};
+use crate::transport::Download;
 use crate::transport::sandbox::Phones;
 use crate::trigger::Supervisor;
 use crate::wake::Bell;
@@ -84,6 +87,19 @@ pub struct Engine {
     _folder: StateFolder,
 }
 
+/// The accounts' gateways, as scripts need them.
+struct Downloads(watch::Receiver<Arc<Accounts>>);
+
+impl Gateways for Downloads {
+    fn download(&self, account: &str, source: &str) -> Download {
+        let accounts = self.0.borrow().clone();
+        match accounts.iter().find(|(known, _)| known.name == account) {
+            Some((account, _)) => account.transport.download(source),
+            None => Box::pin(std::future::ready(Err(format!("there is no account `{account}` any more")))),
+        }
+    }
+}
+
 /// Opens the store that a workspace's settings name.
 pub fn open_store(workspace: &Workspace) -> OpenStore {
     let (file, backlog) = (workspace.settings.store.clone(), workspace.settings.limits.backlog);
@@ -114,9 +130,10 @@ impl Engine {
                 "attempts were open when the engine last stopped; these messages are unknown"
             );
         }
-        let phones: Arc<dyn Phones> = Arc::new(StoredPhones { store: store.clone(), clock: clock.clone() });
-        let (stopper, shutdown) = channel();
         let blobs = Blobs::new(folder.path.join("blobs"));
+        let phones = StoredPhones { store: store.clone(), clock: clock.clone(), blobs: blobs.clone() };
+        let phones: Arc<dyn Phones> = Arc::new(phones);
+        let (stopper, shutdown) = channel();
         let fetch = Fetch::new(workspace.settings.allowed.clone()).map_err(StartError::System)?;
         let own = [outside.public.local_addr(), outside.private.local_addr()];
         fetch.never(&own.into_iter().collect::<Result<Vec<_>, _>>().map_err(system)?);
@@ -127,21 +144,25 @@ impl Engine {
         let changes = Changes::new(&workspace.root);
         let reload = Bell::default();
         let reloader =
-            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), fetch, Bell::default()).await?;
+            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), fetch.clone(), Bell::default()).await?;
         let catalog = reloader.live().catalog.subscribe();
         let accounts = reloader.lanes().accounts();
         let admin_hosts = reloader.live().admin_hosts.subscribe();
         let versions = Arc::new(Versions::new(store.clone(), catalog.clone()));
 
         let waiters = Waiters::default();
+        let files = Files::new(workspace.root.clone());
         let context = Arc::new(Context {
             store: store.clone(),
             versions: versions.clone(),
             catalog: catalog.clone(),
             clock: clock.clone(),
-            files: Files::new(workspace.root.clone()),
-            blobs,
+            files: files.clone(),
+            blobs: blobs.clone(),
             waiters: waiters.clone(),
+            errands: Errands::new(fetch, files, Arc::new(Downloads(accounts.clone()))),
+            journals: Journals::default(),
+            shutdown: shutdown.clone(),
         });
         let files = context.files.clone();
         let supervisor = Supervisor::open(store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
@@ -157,6 +178,7 @@ impl Engine {
         let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
         services.spawn(dispatcher.run(shutdown.clone()));
         services.spawn(supervisor.run(shutdown.clone()));
+        services.spawn(sweep(store.clone(), clock.clone(), shutdown.clone()));
         services.spawn(Waker::new(store.clone(), clock.clone(), signals.run_timer.clone()).run(shutdown.clone()));
         let address = Address {
             admin: outside.private.local_addr().map_err(system)?,
@@ -167,7 +189,10 @@ impl Engine {
             catalog: catalog.clone(),
             store: store.clone(),
             clock: clock.clone(),
-            intake: Intake::new(store.clone(), clock),
+            intake: Intake::new(store.clone(), clock.clone()),
+            inbox: Inbox::new(store.clone(), clock, catalog.clone()),
+            lanes: signals.lanes.clone(),
+            blobs,
             waiters,
             board: board.clone(),
             context,

@@ -5,6 +5,7 @@ mod git;
 mod lanes;
 mod phones;
 mod reload;
+mod sweep;
 mod state;
 mod workspace;
 

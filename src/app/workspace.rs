@@ -10,17 +10,18 @@ use crate::flow::library::Library;
 use crate::model::diagnostic::Diagnostic;
 use crate::outbox::{Account, Fallback};
 use crate::script::{AccountFacts, Accounts};
+use crate::secret::Secret;
 use crate::transport::evolution::Evolution;
 use crate::transport::express_chat::ExpressChat;
 use crate::transport::gowa::Gowa;
 use crate::transport::meta::Meta;
 use crate::transport::redacted::Redacted;
 use crate::transport::sandbox::{Phones, Sandbox};
-use crate::transport::twilio::Twilio;
+use crate::transport::twilio::{Twilio, TwilioOptions};
 use crate::transport::waha::Waha;
 use crate::transport::wapim::Wapim;
 use crate::transport::wawp::Wawp;
-use crate::transport::{Outgoing, SharedTransport, client};
+use crate::transport::{Download, Outgoing, SharedTransport, client};
 
 /// A workspace whose settings could be read.
 #[derive(Clone)]
@@ -122,6 +123,8 @@ pub fn account(
         zone: settings.zone.clone(),
         fallback,
         public_url: settings.public_url.clone(),
+        inbound_token: settings.inbound_token.clone(),
+        opt_out: settings.opt_out.clone(),
     })
 }
 
@@ -135,12 +138,23 @@ fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<Sha
         Gateway::Waha(options) => Arc::new(Waha::new(options, client(options.timeout)?)?),
         Gateway::Meta(options) => Arc::new(Meta::new(options, client(options.timeout)?)?),
         Gateway::Evolution(options) => Arc::new(Evolution::new(options, client(options.timeout)?)?),
-        Gateway::Twilio(options) => Arc::new(Twilio::new(options, client(options.timeout)?)?),
+        Gateway::Twilio(options) => {
+            let options = TwilioOptions { callback: callback(settings), ..options.clone() };
+            Arc::new(Twilio::new(&options, client(options.timeout)?)?)
+        }
     };
+    let secrets: Vec<&Secret> = settings.gateway.secrets().into_iter().chain(&settings.inbound_token).collect();
     Ok(match settings.gateway {
         Gateway::Sandbox => bare,
-        _ => Arc::new(Redacted::new(bare, &settings.gateway.secrets())),
+        _ => Arc::new(Redacted::new(bare, &secrets)),
     })
+}
+
+/// Where an account's gateway is to tell how far messages are.
+fn callback(settings: &AccountSettings) -> Option<Secret> {
+    let base = settings.public_url.as_ref()?.as_str().trim_end_matches('/');
+    let token = settings.inbound_token.as_ref().map_or(String::new(), |token| format!("/{}", token.reveal()));
+    Some(Secret::new(format!("{base}/gateways/{}{token}", settings.name)))
 }
 
 /// Looking sends nothing.
@@ -149,5 +163,9 @@ struct NoPhones;
 impl Phones for NoPhones {
     fn receive(&self, _: &str, _: Outgoing) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         Box::pin(std::future::ready(Err("nothing is sent while looking".into())))
+    }
+
+    fn file(&self, _: &str) -> Download {
+        Box::pin(std::future::ready(Err("nothing is fetched while looking".into())))
     }
 }

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod by_hand;
 mod check;
 mod client;
 mod init;
@@ -60,6 +61,16 @@ enum Command {
     },
     /// List accounts with their state.
     Accounts,
+    /// Show what a flow as it is written now would do with a run's journal: where it first differs.
+    Simulate {
+        /// The run's id.
+        run: String,
+    },
+    /// Erase a person: messages, events, and the journals in which they stand.
+    Forget {
+        /// Phone or other address.
+        recipient: String,
+    },
     /// Show the card that WhatsApp makes of a link, and what stands in its way; needs no running
     /// engine.
     Preview {
@@ -130,6 +141,27 @@ enum RunsCommand {
     Show {
         /// Its id.
         id: String,
+    },
+    /// Take back a run that is not over, with what it promised and has not sent.
+    Cancel {
+        /// Its id.
+        id: String,
+    },
+    /// Let a failed run go on from the last answer that came from outside.
+    Retry {
+        /// Its id.
+        id: String,
+    },
+    /// Begin a new run with the same event. What was promised before is not sent again.
+    Replay {
+        /// Its id.
+        id: String,
+        /// With the flow as it is now, not as it was then.
+        #[arg(long)]
+        latest: bool,
+        /// Send again what was sent before.
+        #[arg(long)]
+        resend: bool,
     },
 }
 
@@ -210,6 +242,22 @@ enum SandboxCommand {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
+    /// Answer as if typed on one of the phones.
+    Reply(ReplyArgs),
+}
+
+#[derive(Args)]
+struct ReplyArgs {
+    /// The phone.
+    from: String,
+    /// What is typed.
+    text: String,
+    /// A file of the workspace that goes with it.
+    #[arg(long, value_name = "PATH")]
+    media: Option<String>,
+    /// The account, where there are several sandboxes.
+    #[arg(long)]
+    account: Option<String>,
 }
 
 /// Why a command ended badly.
@@ -247,7 +295,11 @@ pub fn main() -> ExitCode {
         Command::Runs(args) => show::runs(&place, &args),
         Command::Messages(args) => show::messages(&place, &args),
         Command::Send(args) => show::send(&place, &args),
-        Command::Sandbox { what } => show::sandbox(&place, what.map_or(20, |SandboxCommand::List { limit }| limit)),
+        Command::Sandbox { what: None } => show::sandbox(&place, 20),
+        Command::Sandbox { what: Some(SandboxCommand::List { limit }) } => show::sandbox(&place, limit),
+        Command::Sandbox { what: Some(SandboxCommand::Reply(args)) } => by_hand::reply(&place, &args),
+        Command::Simulate { run } => by_hand::simulate(&place, &run),
+        Command::Forget { recipient } => by_hand::forget(&place, &recipient),
         Command::Accounts => show::accounts(&place),
         Command::Preview { url } => preview::preview(&place, &url),
     };

@@ -101,8 +101,15 @@ fn trigger_gist(trigger: &Value) -> String {
 }
 
 pub fn runs(place: &Place, args: &RunsArgs) -> Result<(), Failure> {
-    if let Some(RunsCommand::Show { id }) = &args.what {
-        let run = place.get(&format!("/runs/{id}"))?;
+    if let Some(what) = &args.what {
+        let run = match what {
+            RunsCommand::Show { id } => place.get(&format!("/runs/{id}"))?,
+            RunsCommand::Cancel { id } => place.post(&format!("/runs/{id}/cancel"), &json!({}))?,
+            RunsCommand::Retry { id } => place.post(&format!("/runs/{id}/retry"), &json!({}))?,
+            RunsCommand::Replay { id, latest, resend } => {
+                place.post(&format!("/runs/{id}/replay"), &json!({ "latest": latest, "resend": resend }))?
+            }
+        };
         place.print(&run, show_run);
         return Ok(());
     }
@@ -142,7 +149,14 @@ fn show_run(run: &Value) {
         say(format_args!("{:12} {}", "result", cell(&run["result"])));
     }
     say(format_args!("\nTIMELINE"));
-    let row = |entry: &Value| cells(entry, &["position", "at", "line", "kind", "request", "result"]);
+    let row = |entry: &Value| {
+        let mut row = cells(entry, &["position", "at", "line", "kind", "request"]);
+        row.push(match &entry["error"] {
+            Value::Null => cell(&entry["result"]),
+            error => cell(&json!(format!("{}: {}", cell(&error["kind"]), error["message"].as_str().unwrap_or_default()))),
+        });
+        row
+    };
     let list: Vec<Vec<String>> = rows(run, "entries").map(row).collect();
     table(&["#", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
     say(format_args!("\nMESSAGES"));

@@ -7,12 +7,23 @@ use url::Url;
 
 use super::gateways::{self, Gateway};
 use crate::flow::file::node::{Fields, Findings, Node};
-use crate::model::policy::{OnUnknown, OnUnsupported, Pace, Quiet, Retry};
+use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Quiet, Retry};
+use crate::secret::Secret;
 use crate::units::{parse_duration, parse_rate};
 
 /// What every account may have.
-const COMMON: [&str; 8] =
-    ["transport", "pace", "timeout", "retry", "on_unknown", "unknown_after", "on_unsupported", "fallback"];
+const COMMON: [&str; 10] = [
+    "transport",
+    "pace",
+    "timeout",
+    "retry",
+    "on_unknown",
+    "unknown_after",
+    "on_unsupported",
+    "fallback",
+    "inbound_token",
+    "opt_out",
+];
 
 /// One configured sender.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +44,10 @@ pub struct AccountSettings {
     pub on_unsupported: OnUnsupported,
     /// The account that takes over when this one cannot send.
     pub fallback: Option<String>,
+    /// The part of the address that only the gateway knows.
+    pub inbound_token: Option<Secret>,
+    /// What people write who want to hear no more.
+    pub opt_out: Option<OptOut>,
     /// The workspace's zone: its calendar counts the days.
     pub zone: TimeZone,
     /// How the world reaches us.
@@ -51,6 +66,8 @@ impl AccountSettings {
             unknown_after: Duration::from_secs(600),
             on_unsupported: OnUnsupported::Emulate,
             fallback: None,
+            inbound_token: None,
+            opt_out: None,
             zone: TimeZone::UTC,
             public_url: None,
         }
@@ -82,8 +99,37 @@ pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountS
         unknown_after: fields.parsed("unknown_after", parse_duration, findings).unwrap_or(default.unknown_after),
         on_unsupported: fields.parsed("on_unsupported", on_unsupported, findings).unwrap_or(default.on_unsupported),
         fallback: fields.text("fallback", findings),
+        inbound_token: fields.take("inbound_token").and_then(|node| token(node, findings)),
+        opt_out: fields.take("opt_out").and_then(|node| opt_out(node, findings)),
         ..default
     })
+}
+
+fn token(node: &Node, findings: &mut Findings) -> Option<Secret> {
+    let text = node.word("inbound_token", findings)?;
+    let sound = text.len() >= 8 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b));
+    if !sound {
+        let finding = findings.at(node, "`inbound_token` becomes a part of an address that nobody may guess");
+        finding.hint("give it at least 8 letters, digits, `-`, `_`, `.` or `~`, as `openssl rand -hex 16` makes them");
+        return None;
+    }
+    Some(Secret::new(text))
+}
+
+fn opt_out(node: &Node, findings: &mut Findings) -> Option<OptOut> {
+    let mut fields = Fields::of(node, "`opt_out`", &["words", "reply"], findings)?;
+    let reply = fields.text("reply", findings);
+    let Some(list) = fields.take("words") else {
+        findings.at(node, "`opt_out` needs `words`").hint("add `words: [stop, unsubscribe]`");
+        return None;
+    };
+    let words: Vec<String> =
+        list.list("words", findings)?.iter().filter_map(|item| item.word("words", findings)).collect();
+    if words.is_empty() || words.iter().any(|word| word.trim().is_empty()) {
+        findings.at(list, "`words` are what people write who want to hear no more").hint("such as [stop, unsubscribe]");
+        return None;
+    }
+    Some(OptOut { words, reply })
 }
 
 fn pace(node: &Node, default: Pace, findings: &mut Findings) -> Pace {

@@ -23,17 +23,18 @@ use crate::units::{nearest, parse_duration};
 /// Each transport with the keys of its own.
 const KEYS: [(&str, &[&str]); 9] = [
     ("sandbox", &[]),
-    ("gowa", &["url", "device", "basic_auth"]),
+    ("gowa", &["url", "device", "basic_auth", "webhook_secret"]),
     ("wapim", &["url", "token"]),
-    ("wawp", &["url", "instance_id", "access_token"]),
+    ("wawp", &["url", "instance_id", "access_token", "webhook_secret", "webhook_header"]),
     ("express-chat", &["url", "api_key"]),
-    ("waha", &["url", "api_key", "session", "engine"]),
+    ("waha", &["url", "api_key", "session", "engine", "webhook_secret"]),
     ("meta", &["url", "version", "phone_number_id", "access_token", "app_secret", "verify_token"]),
-    ("evolution", &["url", "api_key", "instance"]),
+    ("evolution", &["url", "api_key", "instance", "webhook_secret"]),
     ("twilio", &["url", "account_sid", "auth_token", "from", "messaging_service"]),
 ];
-/// Keys for what gateways send to us, which is not read yet.
-const INBOUND: [&str; 3] = ["inbound_token", "webhook_secret", "webhook_header"];
+/// The header that the signature of Wawp comes in, as its sister WAHA calls it: its own pages do not
+/// say.
+const WAWP_HEADER: &str = "x-webhook-hmac";
 /// The Graph API's version where none is named.
 const META_VERSION: &str = "v25.0";
 
@@ -95,17 +96,17 @@ impl Gateway {
     pub fn secrets(&self) -> Vec<&Secret> {
         match self {
             Self::Sandbox => Vec::new(),
-            Self::Gowa(options) => options.basic_auth.iter().collect(),
+            Self::Gowa(options) => options.basic_auth.iter().chain(&options.webhook_secret).collect(),
             Self::Wapim(options) => vec![&options.token],
-            Self::Wawp(options) => vec![&options.access_token],
+            Self::Wawp(options) => std::iter::once(&options.access_token).chain(&options.webhook_secret).collect(),
             Self::ExpressChat(options) => vec![&options.api_key],
-            Self::Waha(options) => options.api_key.iter().collect(),
+            Self::Waha(options) => options.api_key.iter().chain(&options.webhook_secret).collect(),
             Self::Meta(options) => {
                 let inbound = options.app_secret.iter().chain(&options.verify_token);
                 std::iter::once(&options.access_token).chain(inbound).collect()
             }
-            Self::Evolution(options) => vec![&options.api_key],
-            Self::Twilio(options) => vec![&options.auth_token],
+            Self::Evolution(options) => std::iter::once(&options.api_key).chain(&options.webhook_secret).collect(),
+            Self::Twilio(options) => std::iter::once(&options.auth_token).chain(&options.callback).collect(),
         }
     }
 
@@ -122,7 +123,7 @@ impl Gateway {
 
 /// The keys that any transport has of its own.
 pub fn all_keys() -> Vec<&'static str> {
-    let mut all: Vec<&str> = KEYS.iter().flat_map(|(_, keys)| keys.iter().copied()).chain(INBOUND).collect();
+    let mut all: Vec<&str> = KEYS.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -144,13 +145,8 @@ pub fn read(node: &Node, fields: &mut Fields<'_>, findings: &mut Findings) -> Op
         }
         return None;
     };
-    for key in INBOUND {
-        if let Some(node) = fields.take(key) {
-            findings.not_yet(node, key);
-        }
-    }
     let timeout = (word == "sandbox").then_some("timeout");
-    for key in all_keys().into_iter().filter(|key| !own.contains(key) && !INBOUND.contains(key)).chain(timeout) {
+    for key in all_keys().into_iter().filter(|key| !own.contains(key)).chain(timeout) {
         if let Some(node) = fields.take(key) {
             let finding = findings.at(node, format!("the transport `{word}` has no `{key}`"));
             match own.is_empty() {
@@ -221,6 +217,10 @@ impl Keys<'_, '_> {
         self.must(key, &format!("${{{variable}}}")).map(Secret::new)
     }
 
+    fn webhook_secret(&mut self) -> Option<Secret> {
+        self.word("webhook_secret").map(Secret::new)
+    }
+
     fn timeout(&mut self, default: u64) -> Duration {
         let some = |text: &str| match parse_duration(text)? {
             span if span < Duration::from_millis(100) => Err("no gateway answers as fast as that".to_owned()),
@@ -251,7 +251,13 @@ impl Keys<'_, '_> {
         });
         // The server gives up after 45 s; a little more lets its own answer arrive.
         let (device, timeout) = (self.word("device"), self.timeout(60));
-        Some(GowaOptions { url: self.url(Some("http://127.0.0.1:3000"))?, device, basic_auth, timeout })
+        let webhook_secret = self.webhook_secret();
+        if webhook_secret.as_ref().is_some_and(|secret| secret.reveal() == "secret") {
+            let node = self.fields.take("webhook_secret").unwrap_or(self.node);
+            let finding = self.findings.at(node, "`webhook_secret` is the word that GOWA comes with: everybody knows it");
+            finding.hint("set another one there (`WHATSAPP_WEBHOOK_SECRET`) and here");
+        }
+        Some(GowaOptions { url: self.url(Some("http://127.0.0.1:3000"))?, device, basic_auth, webhook_secret, timeout })
     }
 
     fn wapim(&mut self) -> Option<WapimOptions> {
@@ -265,7 +271,16 @@ impl Keys<'_, '_> {
         let instance_id = self.must("instance_id", "ABC123DEF456");
         let url = self.url(Some("https://api.wawp.net"));
         let timeout = self.timeout(60);
-        Some(WawpOptions { url: url?, instance_id: instance_id?, access_token: access_token?, timeout })
+        let webhook_secret = self.webhook_secret();
+        let webhook_header = self.word("webhook_header").map_or(WAWP_HEADER.to_owned(), |name| name.to_ascii_lowercase());
+        Some(WawpOptions {
+            url: url?,
+            instance_id: instance_id?,
+            access_token: access_token?,
+            webhook_secret,
+            webhook_header,
+            timeout,
+        })
     }
 
     fn express_chat(&mut self) -> Option<ExpressChatOptions> {
@@ -278,7 +293,8 @@ impl Keys<'_, '_> {
         let engine = self.fields.parsed("engine", Engine::parse, self.findings).unwrap_or(Engine::Webjs);
         let (api_key, session) = (self.word("api_key").map(Secret::new), self.word("session"));
         let (url, timeout) = (self.url(Some("http://127.0.0.1:3000")), self.timeout(60));
-        Some(WahaOptions { url: url?, api_key, session: session.unwrap_or("default".into()), engine, timeout })
+        let (session, webhook_secret) = (session.unwrap_or("default".into()), self.webhook_secret());
+        Some(WahaOptions { url: url?, api_key, session, engine, webhook_secret, timeout })
     }
 
     fn meta(&mut self) -> Option<MetaOptions> {
@@ -312,7 +328,8 @@ impl Keys<'_, '_> {
         let api_key = self.secret("api_key", "EVOLUTION_KEY");
         let instance = self.must("instance", "my-instance");
         let (url, timeout) = (self.url(None), self.timeout(60));
-        Some(EvolutionOptions { url: url?, api_key: api_key?, instance: instance?, timeout })
+        let webhook_secret = self.webhook_secret();
+        Some(EvolutionOptions { url: url?, api_key: api_key?, instance: instance?, webhook_secret, timeout })
     }
 
     fn twilio(&mut self) -> Option<TwilioOptions> {
@@ -339,7 +356,7 @@ impl Keys<'_, '_> {
                 None
             }
         };
-        Some(TwilioOptions { url: url?, account_sid: account_sid?, auth_token: auth_token?, from: from?, timeout })
+        Some(TwilioOptions { url: url?, account_sid: account_sid?, auth_token: auth_token?, from: from?, callback: None, timeout })
     }
 }
 

@@ -5,6 +5,7 @@
 //! variables are not followed, and our own ports are never called.
 
 mod guard;
+mod send;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,6 +18,7 @@ use url::Url;
 
 pub use guard::{Allowed, parse_allowed};
 use guard::{Guard, is_public};
+pub use send::Request;
 
 /// Most redirects that are followed.
 const HOPS: usize = 10;

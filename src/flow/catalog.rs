@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::file::fill::Environment;
-use super::{Flow, Trigger, Webhook};
+use super::{Flow, OnMessage, Trigger, Webhook};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Limits;
 use crate::script::Accounts;
@@ -39,6 +39,8 @@ pub struct Catalog {
     /// Hash over all versions.
     pub hash: String,
     routes: Routes,
+    /// Triggers by what people write.
+    pub listeners: Vec<(Arc<Flow>, OnMessage)>,
 }
 
 /// Which webhooks a path leads to.
@@ -117,6 +119,16 @@ impl Catalog {
                 set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
             }
         }
+        for flow in set.flows.values().filter(|flow| flow.enabled) {
+            for trigger in &flow.triggers {
+                let Trigger::Message(on) = trigger else { continue };
+                set.listeners.push((flow.clone(), (**on).clone()));
+                if let Some(account) = on.account.as_ref().filter(|name| !set.ground.accounts.by_name.contains_key(*name)) {
+                    let message = format!("`message`: there is no account `{account}` in postrider.yaml");
+                    set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
+                }
+            }
+        }
         set.look_at_calls();
         let accounts = &set.ground.accounts;
         if accounts.default.is_none()
@@ -165,6 +177,7 @@ impl Catalog {
             ground,
             hash: String::new(),
             routes: Routes::default(),
+            listeners: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Flows: what their files mean, the set of them that is live, and the versions that runs are
 //! pinned to.
 
+mod begin;
 pub mod catalog;
 pub mod file;
 pub mod library;
@@ -17,8 +18,10 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::model::policy::Retry;
+use crate::model::recipient::Recipient;
 use crate::script::Program;
 use crate::secret::Secret;
+pub use begin::prepare;
 use pattern::Pattern;
 use schedule::Schedule;
 
@@ -65,6 +68,30 @@ pub enum Trigger {
     Timed(Timed),
     /// A file.
     Watch(Watch),
+    /// A person's message.
+    Message(Box<OnMessage>),
+}
+
+/// A trigger by what people write.
+#[derive(Clone, Debug)]
+pub struct OnMessage {
+    /// To this account; none means any.
+    pub account: Option<String>,
+    /// From this person, or in this group; none means anybody.
+    pub from: Option<Recipient>,
+    /// What the text must hold; none means anything.
+    pub text: Option<regex::Regex>,
+    /// Comes before runs that wait for a message.
+    pub first: bool,
+}
+
+impl OnMessage {
+    /// Whether a message is one of those. `names` are all addresses of its writer and its chat.
+    pub fn wants(&self, account: &str, names: &[Recipient], text: &str) -> bool {
+        self.account.as_deref().is_none_or(|wanted| wanted == account)
+            && self.from.as_ref().is_none_or(|wanted| names.contains(wanted))
+            && self.text.as_ref().is_none_or(|wanted| wanted.is_match(text))
+    }
 }
 
 impl Trigger {
@@ -82,14 +109,15 @@ impl Trigger {
             Self::Webhook(_) => "webhook",
             Self::Timed(timed) => timed.kind,
             Self::Watch(_) => "watch",
+            Self::Message(_) => "message",
         }
     }
 
     /// What it is known by, within its flow, to whatever keeps its state: the cause alone, not
-    /// what is to be done about it. Webhooks have no state.
+    /// what is to be done about it. Webhooks and messages have no state.
     pub fn key(&self) -> Option<String> {
         match self {
-            Self::Webhook(_) => None,
+            Self::Webhook(_) | Self::Message(_) => None,
             Self::Timed(timed) => Some(format!("{} {}", timed.kind, timed.schedule)),
             Self::Watch(watch) => {
                 let patterns: Vec<_> = watch.patterns.iter().map(ToString::to_string).collect();

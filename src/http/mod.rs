@@ -15,13 +15,16 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::blobs::Blobs;
 use crate::clock::SharedClock;
 use crate::flow::catalog::Catalog;
+use crate::inbound::Inbox;
 use crate::outbox::{Accounts, Supply};
 use crate::run::{Board, Context, Intake, Waiters};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::wake::Bells;
 
 /// What both sides work with.
 pub struct House {
@@ -33,6 +36,12 @@ pub struct House {
     pub clock: SharedClock,
     /// The door for runs.
     pub intake: Intake,
+    /// The door for what gateways tell.
+    pub inbox: Inbox,
+    /// Wakes the lanes.
+    pub lanes: Bells,
+    /// Copies of files.
+    pub blobs: Blobs,
     /// Who waits for an answer.
     pub waiters: Waiters,
     /// Which runs are being worked on.

@@ -11,7 +11,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 
 use super::House;
-use super::api::{accounts, flows, messages, occurrences, runs, sandbox};
+use super::api::{accounts, by_hand, flows, messages, occurrences, runs, sandbox};
 use super::error::Refused;
 
 /// Its routes.
@@ -22,12 +22,15 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/flows/{*name}", get(flows::show).post(flows::trigger))
         .route("/runs", get(runs::list))
         .route("/runs/{id}", get(runs::show))
+        .route("/runs/{id}/simulate", get(by_hand::simulated))
+        .route("/runs/{id}/{decision}", post(by_hand::decide))
+        .route("/forget", post(by_hand::forget))
         .route("/messages", get(messages::list).post(messages::send))
         .route("/messages/{id}", get(messages::show))
         .route("/messages/{id}/{decision}", post(messages::decide))
         .route("/occurrences", get(occurrences::list))
         .route("/accounts", get(accounts::list))
-        .route("/sandbox/messages", get(sandbox::list))
+        .route("/sandbox/messages", get(sandbox::list).post(sandbox::reply))
         .fallback(|| async { Refused::missing("the API has no such route") })
         .layer(from_fn_with_state(house.clone(), authorized));
     Router::new()

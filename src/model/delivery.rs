@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::message::Body;
+use super::recipient::Recipient;
 
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -352,6 +353,8 @@ pub struct Receipt {
     pub state: MessageState,
     /// The gateway's id for the message.
     pub provider_id: Option<String>,
+    /// The chat as the gateway writes it, where it says so: it may be another form than we wrote.
+    pub chat: Option<Recipient>,
     /// Wishes that were changed on the way.
     pub degraded: Vec<Degraded>,
 }

@@ -1,6 +1,7 @@
 //! Fits a message to what a gateway can do, and records each difference.
 
 use super::capability::Capabilities;
+use super::conversation::numbered;
 use super::delivery::{Degraded, ErrorClass, SendError};
 use super::message::{Body, Content, Media, SendOptions, Source};
 use super::policy::OnUnsupported;
@@ -78,6 +79,13 @@ impl Fit<'_> {
     fn kind_there(&mut self, content: &mut Content) -> Result<(), SendError> {
         // What a card is made of goes its own ways, whether there are links or not.
         self.link(content)?;
+        // A question asks the same in words; whoever asked reckons with answers in words.
+        if let Content::Question { text: asked, choices } = content
+            && self.capabilities.kind("question").is_none()
+        {
+            *content = text(numbered(asked, choices));
+            self.kind = "text";
+        }
         while self.capabilities.kind(self.kind).is_none() {
             // A link loses nothing as text; everything else becomes something else.
             let harmless = self.kind == "link" && self.policy == OnUnsupported::Drop;

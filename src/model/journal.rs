@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::delivery::Goal;
 use super::message::{NewMessage, Snapshot};
+use super::question::Question;
 use super::run::{NewRun, Response, ScriptError};
 use crate::id::{MessageId, RunId};
 
@@ -41,6 +41,38 @@ pub enum Kind {
     KvSet,
     /// `kv::delete`.
     KvDelete,
+    /// `kv::increment`.
+    KvIncrement,
+    /// `kv::list`.
+    KvList,
+    /// `shared::get`.
+    SharedGet,
+    /// `shared::set`.
+    SharedSet,
+    /// `shared::delete`.
+    SharedDelete,
+    /// `shared::increment`.
+    SharedIncrement,
+    /// `shared::list`.
+    SharedList,
+    /// `http::*`.
+    Http,
+    /// `files::move`.
+    FileMove,
+    /// `event.media.save`.
+    Save,
+    /// `ask`.
+    Ask,
+    /// `wait_for_message`.
+    WaitMessage,
+    /// `wait_for_event`.
+    WaitEvent,
+    /// `emit`.
+    Emit,
+    /// Which version of a flow `flows::start` begins.
+    FlowVersion,
+    /// `flows::start`.
+    FlowStart,
     /// `respond`.
     Respond,
     /// `now`, `today`.
@@ -100,90 +132,6 @@ impl Entry {
     }
 }
 
-/// A host call that needs an answer from outside before the script can go on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Question {
-    /// The time.
-    Sleep {
-        /// Milliseconds since 1970.
-        until: i64,
-    },
-    /// What becomes of a message.
-    Delivery {
-        /// Which.
-        message: MessageId,
-        /// A state's name, or `settled`.
-        goal: String,
-        /// Milliseconds since 1970; none waits for as long as it takes.
-        until: Option<i64>,
-    },
-    /// Takes a message back and says whether it was in time.
-    Cancel {
-        /// Which.
-        message: MessageId,
-    },
-    /// Something that only reads our own store: answered within the turn.
-    Read(Read),
-}
-
-impl Question {
-    /// What a `.wait` waits for; `None` for every other question.
-    pub fn goal(&self) -> Option<Goal> {
-        match self {
-            Self::Delivery { goal, .. } => Goal::parse(goal),
-            _ => None,
-        }
-    }
-
-    /// When it is answered by the clock alone.
-    pub fn until(&self) -> Option<i64> {
-        match self {
-            Self::Sleep { until } => Some(*until),
-            Self::Delivery { until, .. } => *until,
-            Self::Cancel { .. } | Self::Read(_) => None,
-        }
-    }
-}
-
-/// A question to our own store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "read", rename_all = "snake_case")]
-pub enum Read {
-    /// A value of this flow.
-    Kv {
-        /// Its name.
-        key: String,
-    },
-    /// A copy of a file below the workspace, taken now.
-    Snapshot {
-        /// Relative to the workspace.
-        path: String,
-    },
-    /// The text of a file below the workspace.
-    File {
-        /// Relative to the workspace.
-        path: String,
-    },
-    /// Whether there is such a file or folder.
-    Exists {
-        /// Relative to the workspace.
-        path: String,
-    },
-    /// The files in a folder.
-    List {
-        /// Relative to the workspace.
-        path: String,
-    },
-    /// The message that this flow already promised under a key.
-    Keyed {
-        /// The key.
-        key: String,
-        /// Canonical recipient.
-        to: String,
-    },
-}
-
 /// What a read gives: a value, or an error that is thrown at the line.
 pub type Answer = Result<Value, ScriptError>;
 
@@ -229,15 +177,30 @@ impl Pending {
     }
 }
 
-/// A change to a flow's values.
+/// A change to a flow's values, or to the workspace's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KvWrite {
+    /// The workspace's.
+    pub shared: bool,
     /// Its name.
     pub key: String,
     /// None deletes it.
     pub value: Option<Value>,
     /// Milliseconds since 1970; none lives for ever.
     pub expires_at: Option<i64>,
+}
+
+/// Something that a run lets others know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emitted {
+    /// The place of its entry: the same promise is one event.
+    pub position: u32,
+    /// Its name.
+    pub name: String,
+    /// Which of them it concerns.
+    pub key: Option<String>,
+    /// What it says.
+    pub data: Value,
 }
 
 /// What a turn promised besides its entries.
@@ -247,8 +210,23 @@ pub struct Promises {
     pub messages: Vec<NewMessage>,
     /// For the flow's values, in order.
     pub kv: Vec<KvWrite>,
+    /// For runs that wait for it.
+    pub events: Vec<Emitted>,
+    /// Runs to begin.
+    pub runs: Vec<NewRun>,
     /// For the caller who waits.
     pub response: Option<Response>,
+}
+
+impl Promises {
+    /// Adds what was promised later.
+    pub fn add(&mut self, mut later: Self) {
+        self.messages.append(&mut later.messages);
+        self.kv.append(&mut later.kv);
+        self.events.append(&mut later.events);
+        self.runs.append(&mut later.runs);
+        self.response = later.response.or(self.response.take());
+    }
 }
 
 /// How a turn leaves its run.
@@ -266,8 +244,10 @@ pub enum Outcome {
         error: ScriptError,
         /// When it goes on.
         at: Timestamp,
-        /// The question that was answered when it was thrown, to be answered again.
+        /// The question that was answered when it was thrown.
         pending: Option<Pending>,
+        /// Its answer; none when it is to be answered anew.
+        answer: Option<Answer>,
     },
 }
 

@@ -84,6 +84,13 @@ pub enum Content {
         /// How many of them a person may choose.
         max_answers: u32,
     },
+    /// A question of `ask` with the answers to choose from; natively a poll, or buttons.
+    Question {
+        /// What is asked.
+        text: String,
+        /// All different.
+        choices: Vec<String>,
+    },
     /// A mark on a message that was received or sent before.
     Reaction {
         /// The gateway's id of that message.
@@ -111,13 +118,13 @@ pub enum Content {
 }
 
 impl Content {
-    /// Every kind, in the order in which they are explained.
+    /// Every kind that scripts send, in the order in which they are explained.
     pub const KINDS: [&'static str; 13] = [
         "text", "link", "image", "file", "video", "audio", "voice", "sticker", "location", "contact", "poll",
         "reaction", "template",
     ];
 
-    /// The word for it, one of [`Content::KINDS`].
+    /// The word for it: one of [`Content::KINDS`], or `question`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Text { .. } => "text",
@@ -131,6 +138,7 @@ impl Content {
             Self::Location { .. } => "location",
             Self::Contact { .. } => "contact",
             Self::Poll { .. } => "poll",
+            Self::Question { .. } => "question",
             Self::Reaction { .. } => "reaction",
             Self::Template { .. } => "template",
         }
@@ -342,4 +350,17 @@ pub struct NewMessage {
     pub valid_for: Option<Duration>,
     /// Identity within the flow, for as long as messages are kept.
     pub key: Option<String>,
+}
+
+/// A message that a run promised, and that may have gone out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Promised {
+    /// Which.
+    pub id: MessageId,
+    /// The account that sends it.
+    pub account: String,
+    /// Canonical recipient.
+    pub to: String,
+    /// What it says.
+    pub content: Content,
 }

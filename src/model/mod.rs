@@ -1,13 +1,17 @@
 //! The nouns of Postrider and the decisions about them: no I/O, no async, nothing of ours but leaves.
 
+pub mod call;
 pub mod capability;
+pub mod conversation;
 pub mod delivery;
 pub mod diagnostic;
 pub mod fit;
+pub mod inbound;
 pub mod journal;
 pub mod message;
 pub mod occurrence;
 pub mod policy;
+pub mod question;
 pub mod recipient;
 pub mod run;
 mod split;

@@ -29,6 +29,15 @@ impl Retry {
     }
 }
 
+/// What people write who want to hear no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptOut {
+    /// Words that alone make a message; case, accents and signs are forgiven.
+    pub words: Vec<String>,
+    /// What they are told, once.
+    pub reply: Option<String>,
+}
+
 /// What to do with a message whose fate is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUnknown {

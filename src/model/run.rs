@@ -105,13 +105,15 @@ pub struct NewRun {
     /// What it is pinned to.
     pub version: String,
     /// `webhook`, `manual`, `failure`, ...
-    pub trigger: &'static str,
+    pub trigger: String,
     /// The whole event as JSON.
     pub event: String,
     /// Secret bytes that the run's chance comes from.
     pub seed: [u8; 16],
     /// When it was accepted.
     pub at: Timestamp,
+    /// The run that it repeats: what that one promised is not sent again.
+    pub root: Option<RunId>,
 }
 
 /// What the script of a webhook with `respond: result` answers.

@@ -159,7 +159,7 @@ impl Attempt {
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
         self.place.go().await;
         let marked: Result<(), StoreError> = match mark {
-            Some(parts) => self.store.note_parts(id, parts, std::mem::take(&mut self.cut)).await,
+            Some(parts) => self.store.note_parts(id, parts, std::mem::take(&mut self.cut), self.supply.clock.now()).await,
             None if self.preparing => self.store.touch(id).await,
             None => Ok(()),
         };
@@ -196,7 +196,8 @@ impl Attempt {
                     (part.state, part.provider_id, part.error) = (receipt.state, receipt.provider_id, None);
                     // Before the next one is waited for: what the gateway said of this one is certain.
                     if place + 1 < known.len()
-                        && let Err(error) = self.store.note_parts(id, known.to_vec(), Vec::new()).await
+                        && let Err(error) =
+                            self.store.note_parts(id, known.to_vec(), Vec::new(), self.supply.clock.now()).await
                     {
                         tracing::error!(id = %id, %error, "a part's end is recorded with the next one");
                     }
@@ -224,7 +225,7 @@ impl Attempt {
         // The message is as far as the part that is furthest behind.
         let state = known.iter().map(|part| part.state).min().unwrap_or(MessageState::Accepted);
         let provider_id = known.iter().find(|part| part.main).and_then(|part| part.provider_id.clone());
-        Ok(Receipt { state, provider_id, degraded })
+        Ok(Receipt { state, provider_id, chat: None, degraded })
     }
 
     /// The parts of a message keep the distance that messages to one recipient keep.

@@ -175,6 +175,9 @@ impl Lane {
         }
         self.rest_until = None;
         self.let_out(now);
+        if let Some(pause) = self.pause.as_mut().filter(|_| self.view.is_back()) {
+            pause.probe_at = now;
+        }
         if ready && self.divert(now) {
             return;
         }

@@ -23,7 +23,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::model::capability::Capabilities;
-use crate::model::policy::{OnUnknown, OnUnsupported, Pace, Retry};
+use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Retry};
+use crate::secret::Secret;
 use crate::transport::SharedTransport;
 
 pub use lane::Lane;
@@ -59,6 +60,10 @@ pub struct Account {
     pub fallback: Option<Fallback>,
     /// How the world reaches us.
     pub public_url: Option<url::Url>,
+    /// The part of the address that only the gateway knows.
+    pub inbound_token: Option<Secret>,
+    /// What people write who want to hear no more.
+    pub opt_out: Option<OptOut>,
 }
 
 /// The account that takes over.
@@ -84,6 +89,10 @@ pub struct LaneView {
     pub paced_until: Option<Timestamp>,
     /// The day's messages are used up until then.
     pub full_until: Option<Timestamp>,
+    /// What the gateway last said of its link to WhatsApp, while that is down.
+    pub link_down: Option<String>,
+    /// The link has come back since the lane last looked.
+    back: bool,
     /// New recipients for whom the day has no room, and until when; at most [`MOST_HELD`].
     held: HashMap<String, Timestamp>,
 }
@@ -112,6 +121,20 @@ impl SharedView {
     /// What there is to see now.
     pub fn look(&self) -> LaneView {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The gateway says how its link to WhatsApp stands. Whoever waits for it to come back should look
+    /// again.
+    pub fn link(&self, is_up: bool, state: &str) {
+        self.show(|view| {
+            view.back |= is_up;
+            view.link_down = (!is_up).then(|| state.to_owned());
+        });
+    }
+
+    /// Whether the link has come back since this was last asked.
+    fn is_back(&self) -> bool {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).back)
     }
 
     fn show(&self, change: impl FnOnce(&mut LaneView)) {

@@ -39,8 +39,8 @@ pub fn decide(
 ) -> (Verdict, Effect) {
     let error = match result {
         Ok(receipt) => {
-            let Receipt { state, provider_id, degraded } = receipt;
-            return (Verdict::Reached { state, provider_id, degraded }, Effect::Leave);
+            let Receipt { state, provider_id, chat, degraded } = receipt;
+            return (Verdict::Reached { state, provider_id, chat, degraded }, Effect::Leave);
         }
         Err(error) => error,
     };

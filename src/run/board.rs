@@ -33,6 +33,8 @@ struct State {
     /// on disk: they are to be read once more when it has.
     early: HashMap<RunId, (Arc<str>, i64)>,
     uncommitted: usize,
+    /// Runs whose errands are under way.
+    away: usize,
     closed: bool,
 }
 
@@ -151,9 +153,43 @@ impl Board {
         }
     }
 
+    /// The run's turn is on disk; an errand is under way for it, and it stays away until [`Self::back`].
+    pub fn away(&self, run: RunId) {
+        let mut state = self.lock();
+        if let Some(place) = state.taken.get_mut(&run) {
+            place.begun = false;
+        }
+        state.uncommitted -= 1;
+        state.away += 1;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The run's errand is done, and its answer is on disk or not wanted any more.
+    pub fn back(&self, run: RunId) {
+        {
+            let mut state = self.lock();
+            state.away -= 1;
+            // As if a turn had ended now.
+            state.uncommitted += 1;
+        }
+        self.leave(run, None);
+    }
+
     /// The run's turn is on disk, or need not be.
     pub fn done(&self, run: RunId) {
         self.leave(run, None);
+    }
+
+    /// Ready runs of a flow are to be read again from this number on.
+    pub fn reread(&self, flow: &str, ready: i64) {
+        let mut state = self.lock();
+        if let Some(line) = state.flows.get_mut(flow) {
+            line.cursor = line.cursor.min(ready - 1);
+            line.unread = true;
+        }
+        drop(state);
+        self.hungry.nudge();
     }
 
     /// The run's turn could not be committed: it is to be read again.
@@ -183,9 +219,13 @@ impl Board {
         }
     }
 
-    /// Resolves when no turn is under way and none waits for its commit.
+    /// Resolves when no turn and no errand is under way and none waits for its commit.
     pub async fn idle(&self) {
-        while self.lock().uncommitted > 0 {
+        let busy = || {
+            let state = self.lock();
+            state.uncommitted > 0 || state.away > 0
+        };
+        while busy() {
             self.settled.rung().await;
         }
     }
@@ -253,8 +293,10 @@ mod tests {
             base: None,
             attempt: 1,
             cpu: std::time::Duration::ZERO,
-            journal: Vec::new(),
             pending: None,
+            answer: None,
+            root: None,
+            cuts: 0,
         }
     }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::worker::{Context, snapshot};
+use super::answer::snapshot;
+use super::worker::Context;
 use crate::id::{MessageId, RunId, random_bytes};
-use crate::model::journal::{Question, Read, snapshot_answer};
+use crate::model::journal::snapshot_answer;
 use crate::model::message::NewMessage;
+use crate::model::question::{Question, Read};
 use crate::model::run::ScriptError;
 use crate::script::{Ending, Main, Program, TurnInput, turn};
 
@@ -47,7 +49,9 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
             base: now,
             now,
             journal: journal.clone(),
+            weight: 0,
             committed: 0,
+            already: Arc::default(),
             limits: ground.limits,
             cpu_left: ground.limits.cpu_turn,
         });

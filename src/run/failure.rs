@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::intake::prepare;
-use crate::flow::Flow;
+use crate::flow::{Flow, prepare};
 use crate::flow::catalog::Catalog;
 use crate::model::run::{NewRun, ScriptError};
 use crate::store::rows::ReadyRun;

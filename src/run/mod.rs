@@ -1,10 +1,14 @@
 //! Runs: accepted at the door, worked on by turns, answered to whoever waits.
 
+mod answer;
 mod board;
 mod by_hand;
 mod dispatch;
+mod errand;
 mod failure;
 mod intake;
+mod journals;
+mod simulate;
 mod waiters;
 mod waker;
 mod worker;
@@ -12,7 +16,11 @@ mod worker;
 pub use board::Board;
 pub use by_hand::by_hand;
 pub use dispatch::Dispatcher;
-pub use intake::{Intake, prepare};
+pub use errand::{Errands, Gateways};
+pub use intake::Intake;
+pub use journals::Journals;
+pub use answer::snapshot;
+pub use simulate::simulate;
 pub use waiters::{Reply, Waiters};
 pub use waker::Waker;
 pub use worker::{Context, start_threads};

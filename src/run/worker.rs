@@ -5,12 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::answer::answer;
 use super::board::{Board, Taken};
+use super::errand::{Errand, Errands};
 use super::failure::follow_up;
+use super::journals::{Journals, Known};
 use super::waiters::{Reply, Waiters};
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
@@ -18,10 +21,11 @@ use crate::files::Files;
 use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::{Missing, Versions};
-use crate::model::journal::{Answer, Entry, Kind, Outcome, Promises, Question, Read, TurnCommit, snapshot_answer};
-use crate::model::message::Snapshot;
+use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, TurnCommit};
+use crate::model::question::Question;
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
+use crate::shutdown::Shutdown;
 use crate::store::rows::{Committed, ReadyRun};
 use crate::store::{Store, StoreError};
 
@@ -49,6 +53,12 @@ pub struct Context {
     pub blobs: Blobs,
     /// Who waits for an answer.
     pub waiters: Waiters,
+    /// What is done outside for answers.
+    pub errands: Errands,
+    /// Journals of runs that go on in a moment.
+    pub journals: Journals,
+    /// Whether the end has come.
+    pub shutdown: Shutdown,
 }
 
 /// Starts the threads that work on what the board shows, until it is closed.
@@ -73,13 +83,21 @@ pub fn start_threads(
     Ok(())
 }
 
+/// What came of working on a run.
+enum Worked {
+    /// A turn, to be committed.
+    Turn(Box<TurnCommit>, Known),
+    /// The run waits for an errand that an engine before this one did not bring to its end.
+    Errand(Pending),
+}
+
 /// One thread's life.
 fn take_turns(board: &Arc<Board>, context: &Arc<Context>, runtime: &Handle) {
     while let Some(taken) = board.take() {
         let worked = catch_unwind(AssertUnwindSafe(|| work(context, runtime, &taken.run)));
         let work = worked.unwrap_or_else(|_| {
             let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
-            Ok(failed(&taken.run, context.clock.now(), error))
+            Ok(broken(&taken.run, context.clock.now(), error))
         });
         hand_in(board, context, runtime, taken, work);
     }
@@ -91,21 +109,38 @@ fn hand_in(
     context: &Arc<Context>,
     runtime: &Handle,
     taken: Taken,
-    work: Result<TurnCommit, StoreError>,
+    work: Result<Worked, StoreError>,
 ) {
     let run = taken.off_thread();
-    let said = work.as_ref().ok().and_then(said);
-    let commit = work.map(|commit| context.store.commit_turn(commit));
     let (board, context) = (board.clone(), context.clone());
+    let (commit, known) = match work {
+        Ok(Worked::Turn(commit, known)) => (Ok(*commit), known),
+        Ok(Worked::Errand(pending)) => {
+            board.away(run.id);
+            runtime.spawn(async move { errand(&board, &context, &run, run.ready, &pending, true).await });
+            return;
+        }
+        Err(error) => (Err(error), Known::default()),
+    };
+    let said = commit.as_ref().ok().and_then(said);
+    let goes_on = commit.as_ref().ok().and_then(goes_on);
+    let commit = commit.map(|commit| context.store.commit_turn(commit));
     runtime.spawn(async move {
         let committed = match commit {
             Ok(commit) => commit.await,
             Err(error) => Err(error),
         };
         match committed {
-            Ok(Committed::Yes) => {
+            Ok(Committed::Yes { part, ready }) => {
                 if let Some(reply) = said {
                     context.waiters.tell(run.id, || reply);
+                }
+                if let Some(pending) = goes_on {
+                    context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
+                    if let Some(ready) = ready.filter(|_| pending.question.is_errand()) {
+                        board.away(run.id);
+                        return errand(&board, &context, &run, ready, &pending, false).await;
+                    }
                 }
                 board.done(run.id);
             }
@@ -125,6 +160,46 @@ fn hand_in(
     });
 }
 
+/// The question that a run will have the answer to in a moment.
+fn goes_on(commit: &TurnCommit) -> Option<Pending> {
+    match &commit.outcome {
+        Outcome::Waiting(pending) => {
+            let soon = matches!(pending.question, Question::Increment { .. } | Question::Cancel { .. });
+            (soon || pending.question.is_errand()).then(|| pending.clone())
+        }
+        _ => None,
+    }
+}
+
+/// Runs an errand and puts its answer on record, which makes the run ready.
+async fn errand(board: &Board, context: &Context, run: &ReadyRun, ready: i64, pending: &Pending, again: bool) {
+    let stopping = context.shutdown.clone();
+    let errand = async {
+        let flow = match context.versions.get(&run.flow, &run.version).await {
+            Ok(flow) => flow,
+            Err(Missing::Store(error)) => return Err(error),
+            Err(Missing::Broken(error)) => return Ok(Err(error)),
+        };
+        Ok(context.errands.run(Errand { run: run.id, flow: &flow, pending, again }).await)
+    };
+    let answer = tokio::select! {
+        answer = errand => answer,
+        // It is taken up after the next start.
+        () = stopping.stopped() => return board.back(run.id),
+    };
+    let recorded = match answer {
+        Ok(answer) => context.store.answer_errand(run.id, ready, answer).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = recorded {
+        tracing::error!(flow = %run.flow, run = %run.id, %error, "the answer to a question could not be recorded; it is asked again");
+        context.clock.sleep_until(after(context.clock.now(), STORE_REST)).await;
+        board.back(run.id);
+        return board.reread(&run.flow, ready);
+    }
+    board.back(run.id);
+}
+
 /// What a waiting caller is told once the turn is on disk.
 fn said(commit: &TurnCommit) -> Option<Reply> {
     if let Some(response) = &commit.promises.response {
@@ -138,25 +213,43 @@ fn said(commit: &TurnCommit) -> Option<Reply> {
 }
 
 /// One run's next turn, up to where the outside world is needed.
-fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommit, StoreError> {
+fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, StoreError> {
     let now = context.clock.now();
+    if let Some(pending) = run.pending.as_ref().filter(|pending| pending.question.is_errand() && run.answer.is_none()) {
+        return Ok(Worked::Errand(pending.clone()));
+    }
     let flow = match runtime.block_on(context.versions.get(&run.flow, &run.version)) {
         Ok(flow) => flow,
         Err(Missing::Store(error)) => return Err(error),
-        Err(Missing::Broken(error)) => return Ok(failed(run, now, error)),
+        Err(Missing::Broken(error)) => return Ok(broken(run, now, error)),
     };
     let ground = context.catalog.borrow().ground.clone();
-    let mut journal = Arc::new(run.journal.clone());
+    let Known { cuts, mut part, entries: mut journal, mut weight } = context.journals.take(run.id, run.cuts);
+    if run.base.is_some() {
+        let (mut more, last) = runtime.block_on(context.store.journal_after(run.id, part))?;
+        weight += more.iter().map(Entry::weight).sum::<u64>();
+        Arc::make_mut(&mut journal).append(&mut more);
+        part = last;
+    }
+    let already = match run.root {
+        Some(root) => Arc::new(runtime.block_on(context.store.promised(root, run.id))?),
+        None => Arc::default(),
+    };
     let committed = journal.len();
     let mut promises = Promises::default();
     let mut cpu = Duration::ZERO;
     let mut waited_for = None;
+    let mut answered = None;
     if let Some(pending) = run.pending.clone() {
         if let Question::Delivery { message, .. } = &pending.question {
             waited_for = Some(*message);
         }
-        let answer = runtime.block_on(answer(context, &flow, &pending.question, now))?;
-        Arc::make_mut(&mut journal).push(pending.answered(now, answer));
+        let answer = match run.answer.clone() {
+            Some(answer) => answer,
+            None => runtime.block_on(answer(context, &flow, &pending.question, now))?,
+        };
+        answered = Some(answer.is_ok());
+        push(&mut journal, &mut weight, pending.answered(now, answer));
     }
     let ending = loop {
         let output = turn(TurnInput {
@@ -174,28 +267,35 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<TurnCommi
             base: run.base.unwrap_or(now),
             now,
             journal: journal.clone(),
+            weight,
             committed,
+            already: already.clone(),
             limits: ground.limits,
             cpu_left: ground.limits.cpu_run.saturating_sub(run.cpu + cpu),
         });
         cpu += output.cpu;
-        let entries = Arc::make_mut(&mut journal);
-        entries.extend(output.entries);
-        promises.messages.extend(output.promises.messages);
-        promises.kv.extend(output.promises.kv);
-        promises.response = output.promises.response.or(promises.response);
+        for entry in output.entries {
+            push(&mut journal, &mut weight, entry);
+        }
+        promises.add(output.promises);
         match output.ending {
             // Only our own store is asked: no commit, the turn goes on.
             Ending::Waiting(pending) if matches!(pending.question, Question::Read(_)) => {
                 let answer = runtime.block_on(answer(context, &flow, &pending.question, now))?;
-                entries.push(pending.answered(now, answer));
+                push(&mut journal, &mut weight, pending.answered(now, answer));
             }
             ending => break ending,
         }
     };
-    let entries = Arc::make_mut(&mut journal).split_off(committed);
-    let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, now };
-    Ok(made.commit(context, ending))
+    let entries = journal[committed..].to_vec();
+    let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, answered, now };
+    let commit = Box::new(made.commit(context, ending));
+    Ok(Worked::Turn(commit, Known { cuts, part, entries: journal, weight }))
+}
+
+fn push(journal: &mut Arc<Vec<Entry>>, weight: &mut u64, entry: Entry) {
+    *weight += entry.weight();
+    Arc::make_mut(journal).push(entry);
 }
 
 /// What turns have made so far.
@@ -206,12 +306,14 @@ struct Made<'a> {
     promises: Promises,
     cpu: Duration,
     waited_for: Option<crate::id::MessageId>,
+    /// Whether the question that the turn began with got an answer, and not an error.
+    answered: Option<bool>,
     now: jiff::Timestamp,
 }
 
 impl Made<'_> {
     fn commit(self, context: &Context, ending: Ending) -> TurnCommit {
-        let Self { run, flow, entries, promises, cpu, waited_for, now } = self;
+        let Self { run, flow, entries, promises, cpu, waited_for, answered, now } = self;
         let mut commit = TurnCommit { entries, promises, cpu, waited_for, ..empty(run, now) };
         commit.outcome = match ending {
             Ending::Done(value) => Outcome::Succeeded(value),
@@ -225,7 +327,7 @@ impl Made<'_> {
                 let entries = std::mem::take(&mut commit.entries);
                 commit.lost = entries.into_iter().filter(|entry| entry.kind == Kind::Log).collect();
                 commit.promises = Promises::default();
-                thrown(run, flow, error, now)
+                thrown(run, flow, error, answered, now)
             }
         };
         if let Outcome::Failed(error) = &commit.outcome {
@@ -237,7 +339,13 @@ impl Made<'_> {
 }
 
 /// Another attempt, if one is left and could help.
-fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, now: jiff::Timestamp) -> Outcome {
+fn thrown(
+    run: &ReadyRun,
+    flow: &Flow,
+    error: ScriptError,
+    answered: Option<bool>,
+    now: jiff::Timestamp,
+) -> Outcome {
     let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version" | "damaged");
     if hopeless || run.attempt >= flow.retry.attempts {
         return Outcome::Failed(error);
@@ -245,7 +353,14 @@ fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, now: jiff::Timestamp)
     let chance = u64::from_be_bytes(run.seed[..8].try_into().unwrap_or_default());
     let delay = flow.retry.delay(run.attempt, chance.rotate_left(run.attempt));
     tracing::warn!(flow = %flow.name, run = %run.id, attempt = run.attempt, "the run threw and is tried again: {error}");
-    Outcome::Retrying { error, at: after(now, delay), pending: run.pending.clone() }
+    let (mut pending, mut answer) = (run.pending.clone(), run.answer.clone());
+    if let Some(pending) = &mut pending
+        && let Some(again) = pending.question.asked_again(answered == Some(true))
+    {
+        pending.question = again;
+        answer = None;
+    }
+    Outcome::Retrying { error, at: after(now, delay), pending, answer }
 }
 
 fn empty(run: &ReadyRun, now: jiff::Timestamp) -> TurnCommit {
@@ -265,60 +380,8 @@ fn empty(run: &ReadyRun, now: jiff::Timestamp) -> TurnCommit {
     }
 }
 
-fn failed(run: &ReadyRun, now: jiff::Timestamp, error: ScriptError) -> TurnCommit {
+fn broken(run: &ReadyRun, now: jiff::Timestamp, error: ScriptError) -> Worked {
     tracing::error!(flow = %run.flow, run = %run.id, "the run cannot go on: {error}");
-    TurnCommit { outcome: Outcome::Failed(error), ..empty(run, now) }
-}
-
-/// The answer to a question that can be answered now.
-async fn answer(
-    context: &Context,
-    flow: &Flow,
-    question: &Question,
-    now: jiff::Timestamp,
-) -> Result<Answer, StoreError> {
-    Ok(Ok(match question {
-        Question::Sleep { .. } => Value::Null,
-        Question::Delivery { message, goal, .. } => match context.store.message(*message).await? {
-            Some(message) => json!({
-                "status": match message.clicks.filter(|_| goal == "clicked") {
-                    Some(_) => "clicked",
-                    None => message.state.name(),
-                },
-                "provider_id": message.provider_id,
-                "error": message.error,
-            }),
-            None => json!({ "status": "gone", "provider_id": null, "error": "the message is not kept any more" }),
-        },
-        // The store answers it within the commit.
-        Question::Cancel { .. } => Value::Null,
-        Question::Read(Read::Kv { key }) => context.store.kv_get(&flow.name, key, now).await?.unwrap_or(Value::Null),
-        Question::Read(Read::Keyed { key, to }) => match context.store.keyed(&flow.name, key, to).await? {
-            Some(known) => json!(known),
-            None => Value::Null,
-        },
-        Question::Read(Read::File { path }) => return Ok(of_file(context.files.text(path).map(Value::String))),
-        Question::Read(Read::List { path }) => return Ok(of_file(context.files.list(path).map(|list| json!(list)))),
-        Question::Read(Read::Exists { path }) => context.files.resolve(path).is_ok().into(),
-        Question::Read(Read::Snapshot { path }) => {
-            return Ok(of_file(snapshot(context, path).map(|copy| snapshot_answer(&copy))));
-        }
-    }))
-}
-
-fn of_file(read: Result<Value, String>) -> Answer {
-    read.map_err(|error| ScriptError::new("file", error))
-}
-
-/// Copies a file that is to be sent.
-pub(super) fn snapshot(context: &Context, path: &str) -> Result<Snapshot, String> {
-    let mut file = context.files.open(path)?;
-    let (blob, size) = context.blobs.keep(&mut file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::FileTooLarge => {
-            format!("`{path}` is larger than {} MiB", crate::blobs::LARGEST >> 20)
-        }
-        _ => format!("`{path}` cannot be copied: {error}"),
-    })?;
-    let file_name = path.rsplit('/').next().unwrap_or(path).to_owned();
-    Ok(Snapshot { blob, size, file_name })
+    let commit = TurnCommit { outcome: Outcome::Failed(error), ..empty(run, now) };
+    Worked::Turn(Box::new(commit), Known::default())
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, Module as RhaiModule, NativeCallContext, Shared};
+use rhai::{Array, Blob, Dynamic, Engine, ImmutableString, Module as RhaiModule, NativeCallContext, Shared, Token};
 
 use super::error::{self, HostResult};
 use super::limits::Watch;
@@ -75,6 +75,12 @@ pub fn bare() -> Engine {
     engine.set_max_expr_depths(64, 64);
     engine.set_max_call_levels(64);
     engine.disable_symbol("eval");
+    // Rhai keeps the word for itself and does nothing with it; here it is the name of a space.
+    #[allow(deprecated, reason = "Rhai marks the interface as one that may change, not as one that goes")]
+    engine.on_parse_token(|token, _, _| match token {
+        Token::Reserved(word) if word.as_str() == "shared" => Token::Identifier(word),
+        token => token,
+    });
     engine
 }
 

@@ -4,45 +4,20 @@ use rhai::{Module, NativeCallContext};
 
 use super::error::{HostResult, thrown};
 use super::state;
+use crate::model::call::{Piece, Veiled};
 
 /// Text of which some parts are secrets, kept by name until the wire.
 #[derive(Clone, Debug)]
-pub struct SecretText {
-    parts: Vec<Part>,
-}
-
-#[derive(Clone, Debug)]
-enum Part {
-    Plain(String),
-    Named(String),
-}
+pub struct SecretText(pub Veiled);
 
 impl SecretText {
-    /// The text with each secret as `secret(NAME)`: what a journal may hold.
-    pub fn by_name(&self) -> String {
-        let part = |part: &Part| match part {
-            Part::Plain(text) => text.clone(),
-            Part::Named(name) => format!("secret({name})"),
-        };
-        self.parts.iter().map(part).collect()
-    }
-
-    /// The text with each secret filled in by `lookup`.
-    pub fn reveal(&self, lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
-        let part = |part: &Part| match part {
-            Part::Plain(text) => Some(text.clone()),
-            Part::Named(name) => lookup(name),
-        };
-        self.parts.iter().map(part).collect()
-    }
-
-    fn joined(mut self, other: Self) -> Self {
-        self.parts.extend(other.parts);
+    fn joined(mut self, mut other: Self) -> Self {
+        self.0.0.append(&mut other.0.0);
         self
     }
 
     fn plain(text: &str) -> Self {
-        Self { parts: vec![Part::Plain(text.into())] }
+        Self(Veiled::plain(text))
     }
 }
 
@@ -50,7 +25,7 @@ fn secret(ctx: NativeCallContext, name: &str) -> HostResult<SecretText> {
     state::with(&ctx, |turn| {
         let known = turn.secret_names();
         if known.iter().any(|known| known == name) {
-            return Ok(SecretText { parts: vec![Part::Named(name.into())] });
+            return Ok(SecretText(Veiled(vec![Piece::Named { secret: name.into() }])));
         }
         let mut message = format!("secret `{name}` is not listed under `secrets:` of this flow");
         match crate::units::nearest(name, known.iter().map(String::as_str)) {

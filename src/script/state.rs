@@ -14,7 +14,9 @@ use super::error::{HostResult, at, rethrown, terminated, thrown};
 use super::limits::{Excess, Watch};
 use super::turn::Accounts;
 use crate::id::RunId;
-use crate::model::journal::{Digest, Entry, Kind, Pending, Promises, Question, Read};
+use crate::model::journal::{Digest, Entry, Kind, Pending, Promises};
+use crate::model::message::Promised;
+use crate::model::question::{Question, Read};
 use crate::model::policy::Limits;
 use crate::model::run::ScriptError;
 use crate::secret::Secret;
@@ -52,13 +54,33 @@ pub struct State {
     pub(super) now: Timestamp,
     pub(super) moment: Timestamp,
     pub(super) drawn: u64,
-    pub(super) unsaved: BTreeMap<String, Option<Value>>,
+    /// Values that are not in the store yet: of the workspace (true) or the flow, by name.
+    pub(super) unsaved: BTreeMap<(bool, String), Option<Value>>,
     /// Messages that this run promised under a key, by key and recipient.
     pub(super) keyed: BTreeMap<(String, String), Value>,
     pub(super) entries: Vec<Entry>,
     pub(super) promises: Promises,
+    /// What the other runs for the same event promised and may have sent.
+    pub(super) already: Arc<Vec<Promised>>,
+    /// How many messages of each kind this run has promised; counted only if there are others.
+    pub(super) promised: BTreeMap<String, usize>,
+    /// The last event that the run got, by name and key.
+    pub(super) events: BTreeMap<(String, Option<String>), i64>,
     pub(super) responded: bool,
     pub(super) latch: Option<Latch>,
+    /// The call that does not fit the journal.
+    pub(super) differs: Option<Differs>,
+}
+
+/// A call that is not the one that the journal has in its place.
+#[derive(Clone, Debug)]
+pub struct Differs {
+    /// The place.
+    pub position: usize,
+    /// Which call it is now.
+    pub kind: Kind,
+    /// Its arguments.
+    pub request: String,
 }
 
 /// Gives `act` the state of the turn that the call belongs to.
@@ -106,6 +128,7 @@ impl State {
         };
         let digest = Digest::of(request);
         if entry.kind != kind || entry.digest != digest {
+            self.differs = Some(Differs { position: self.position, kind, request: request.to_owned() });
             let message = format!(
                 "the journal has {:?}({}) at position {}, the script now calls {kind:?}({request}); \
                  a run's script cannot change under it, so this is a defect of Postrider",

@@ -13,11 +13,12 @@ use super::engine;
 use super::error;
 use super::limits::Watch;
 use super::program::Program;
-use super::state::{Handle, Latch, State, excess_error};
+use super::state::{Differs, Handle, Latch, State, excess_error};
 use super::value::{read_json, to_dynamic, to_json};
 use crate::id::RunId;
 use crate::model::capability::Capabilities;
 use crate::model::journal::{Entry, Pending, Promises};
+use crate::model::message::Promised;
 use crate::model::policy::{Limits, OnUnsupported};
 use crate::model::run::ScriptError;
 use crate::secret::Secret;
@@ -74,8 +75,12 @@ pub struct TurnInput<'a> {
     pub now: Timestamp,
     /// What the run has done so far.
     pub journal: Arc<Vec<Entry>>,
+    /// About how many bytes that takes, by [`Entry::weight`].
+    pub weight: u64,
     /// How much of the journal is in the store already.
     pub committed: usize,
+    /// What the other runs for the same event promised and may have sent: it is not sent again.
+    pub already: Arc<Vec<Promised>>,
     /// Bounds.
     pub limits: Limits,
     /// CPU time that is left to the run.
@@ -104,6 +109,10 @@ pub struct TurnOutput {
     pub promises: Promises,
     /// CPU time it used.
     pub cpu: Duration,
+    /// How many of the recorded calls it made again.
+    pub replayed: usize,
+    /// The call that does not fit the journal, if one does not.
+    pub differs: Option<Differs>,
 }
 
 /// Runs one turn on the calling thread.
@@ -116,7 +125,8 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
         Err(error) => {
             let error = ScriptError::new("damaged", format!("the run's event cannot be read: {error}"));
             let (entries, promises) = (Vec::new(), Promises::default());
-            return TurnOutput { ending: Ending::Thrown(error), entries, promises, cpu: Duration::ZERO };
+            let ending = Ending::Thrown(error);
+            return TurnOutput { ending, entries, promises, cpu: Duration::ZERO, replayed: 0, differs: None };
         }
     };
     let params = to_dynamic(input.params);
@@ -154,7 +164,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
             Ending::Thrown(ScriptError::new("panic", message))
         }
     };
-    TurnOutput { ending, entries, promises, cpu }
+    TurnOutput { ending, entries, promises, cpu, replayed: state.position, differs: state.differs.take() }
 }
 
 /// A broken bound gets the place where Rhai stopped.
@@ -180,7 +190,7 @@ fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
         secrets: input.secrets,
         limits: input.limits,
         watch,
-        weight: input.journal.iter().map(Entry::weight).sum(),
+        weight: input.weight,
         journal: input.journal,
         committed: input.committed,
         position: 0,
@@ -189,10 +199,14 @@ fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
         drawn: 0,
         unsaved: BTreeMap::new(),
         keyed: BTreeMap::new(),
+        already: input.already,
+        promised: BTreeMap::new(),
+        events: BTreeMap::new(),
         entries: Vec::new(),
         promises: Promises::default(),
         responded: false,
         latch: None,
+        differs: None,
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Number, Value};
 
 use super::secret_text::SecretText;
 use super::time::{Moment, Span};
+use crate::model::call::SECRET;
 
 /// A Rhai value from JSON. Whole numbers beyond 64 signed bits become floats.
 pub fn to_dynamic(value: &Value) -> Dynamic {
@@ -98,7 +99,16 @@ pub fn to_json(value: &Dynamic) -> Result<Value, String> {
 /// As [`to_json`], and when the value is larger.
 pub fn to_json_within(value: &Dynamic, bytes: usize) -> Result<Value, String> {
     let mut room = bytes;
-    nested(value, 0, &mut room)
+    nested(value, 0, &mut room, false)
+}
+
+/// The same for what goes onto a wire: secrets stand in it by name.
+///
+/// # Errors
+/// As [`to_json`], but for secrets; and for a map with the key that secrets stand under.
+pub fn to_json_veiled(value: &Dynamic) -> Result<Value, String> {
+    let mut room = LARGEST;
+    nested(value, 0, &mut room, true)
 }
 
 /// Most bytes of one value as JSON.
@@ -106,7 +116,7 @@ const LARGEST: usize = 16 << 20;
 /// Deepest nesting: what is written must be read again, and readers stop at 128.
 const DEEPEST: usize = 100;
 
-fn nested(value: &Dynamic, depth: usize, room: &mut usize) -> Result<Value, String> {
+fn nested(value: &Dynamic, depth: usize, room: &mut usize, veil: bool) -> Result<Value, String> {
     if depth > DEEPEST {
         return Err(format!("the value is nested more than {DEEPEST} deep"));
     }
@@ -133,12 +143,15 @@ fn nested(value: &Dynamic, depth: usize, room: &mut usize) -> Result<Value, Stri
         return Ok(text.as_str().into());
     }
     if let Some(items) = value.read_lock::<Array>() {
-        return items.iter().map(|item| nested(item, depth + 1, room)).collect();
+        return items.iter().map(|item| nested(item, depth + 1, room, veil)).collect();
     }
     if let Some(fields) = value.read_lock::<Map>() {
+        if veil && fields.contains_key(SECRET) {
+            return Err(format!("`{SECRET}` cannot be the name of a field"));
+        }
         return fields
             .iter()
-            .map(|(key, item)| nested(item, depth + 1, room).map(|item| (key.to_string(), item)))
+            .map(|(key, item)| nested(item, depth + 1, room, veil).map(|item| (key.to_string(), item)))
             .collect();
     }
     if let Some(moment) = value.read_lock::<Moment>() {
@@ -147,8 +160,11 @@ fn nested(value: &Dynamic, depth: usize, room: &mut usize) -> Result<Value, Stri
     if let Some(span) = value.read_lock::<Span>() {
         return Ok(span.to_string().into());
     }
-    if value.is::<SecretText>() {
-        return Err("a secret cannot be stored or sent as data".into());
+    if let Some(secret) = value.read_lock::<SecretText>() {
+        return match veil {
+            true => Ok(serde_json::json!({ SECRET: secret.0 })),
+            false => Err("a secret cannot be stored or sent as data".into()),
+        };
     }
     if value.is::<Blob>() {
         return Err("bytes cannot be written as JSON; use `base64::encode` first".into());

@@ -15,16 +15,15 @@ use serde_json::Value;
 
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, Part};
-use crate::model::journal::{Entry, TurnCommit};
-use crate::model::message::NewMessage;
-use crate::model::recipient::Recipient;
+use crate::model::journal::{Answer, Entry, TurnCommit};
+use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
-    LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
-    PhoneMessage, ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow,
-    Woken,
+    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten, Inbound,
+    KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter,
+    OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord, Seen,
+    Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 
 /// What a store method gives: it may be awaited or not, the work is done either way.
@@ -107,12 +106,31 @@ pub trait Store: Send + Sync + 'static {
     fn ready_flows(&self) -> Reply<Vec<String>>;
     /// Ready runs of a flow with a sequence number above `after`, lowest first.
     fn ready_runs(&self, flow: &str, after: i64, limit: usize) -> Reply<Vec<ReadyRun>>;
+    /// What a run has done behind a part of its journal, and the number of the last part.
+    fn journal_after(&self, id: RunId, part: i64) -> Reply<(Vec<Entry>, i64)>;
+    /// What the other runs for the same event have promised and may have sent, oldest first.
+    fn promised(&self, root: RunId, but: RunId) -> Reply<Vec<Promised>>;
     /// Commits a turn whole, or says why it does not count.
     fn commit_turn(&self, turn: TurnCommit) -> Reply<Committed>;
+    /// The answer to a question that is an errand, of a run that was ready with this number. Says
+    /// whether anybody still wants it.
+    fn answer_errand(&self, id: RunId, ready: i64, answer: Answer) -> Reply<bool>;
     /// Makes the waiting runs ready whose time has come.
     fn wake_runs(&self, now: Timestamp) -> Reply<Woken>;
-    /// A value of a flow that has not expired at `now`.
+    /// A value of a flow (of the workspace, under no name) that has not expired at `now`.
     fn kv_get(&self, flow: &str, key: &str, now: Timestamp) -> Reply<Option<Value>>;
+    /// The names of such values that begin with `prefix`, sorted.
+    fn kv_keys(&self, flow: &str, prefix: &str, now: Timestamp) -> Reply<Vec<String>>;
+    /// Takes a run back.
+    fn cancel_run(&self, id: RunId, now: Timestamp) -> Reply<RunDecided>;
+    /// Lets a failed run go on from the last answer that came from outside.
+    fn retry_run(&self, id: RunId) -> Reply<RunDecided>;
+    /// Flow versions that are not live and that no run needs.
+    fn unused_versions(&self) -> Reply<Vec<String>>;
+    /// Forgets those of them that are not live. Gives how many.
+    fn prune_versions(&self, unused: Vec<String>) -> Reply<u64>;
+    /// Where a run comes from.
+    fn origin(&self, id: RunId) -> Reply<Option<Origin>>;
 
     /// Puts messages without a run into the outbox, all or none.
     fn promise(&self, messages: Vec<NewMessage>, now: Timestamp) -> Reply<()>;
@@ -128,13 +146,18 @@ pub trait Store: Send + Sync + 'static {
     /// An account counts its days no more: when it does again, it looks anew at whom it knows.
     fn stop_counting(&self, account: &str) -> Reply<()>;
     /// Records how far a message of several parts has come, before the next part touches the wire.
-    fn note_parts(&self, id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>) -> Reply<()>;
+    fn note_parts(&self, id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp) -> Reply<()>;
     /// Messages that may leave an account for another one, recipient by recipient.
     fn divertible(&self, diversion: &Diversion) -> Reply<Vec<Vec<MessageId>>>;
     /// Moves those of the messages that are still there. Gives how many.
     fn divert(&self, messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> Reply<u64>;
-    /// An account got events: these people wrote, then.
-    fn hear(&self, account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> Reply<()>;
+    /// Takes in what a gateway told, once however often it comes. Gives what became of each person's
+    /// message.
+    fn receive(&self, inbound: Inbound) -> Reply<Vec<Fate>>;
+    /// All addresses of whom this one leads to, itself among them.
+    fn names(&self, account: &str, who: &str) -> Reply<Vec<String>>;
+    /// Erases a person; `mark` stays.
+    fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten>;
     /// What is known of when a recipient last wrote to an account.
     fn heard(&self, account: &str, recipient: &str) -> Reply<LastHeard>;
     /// Somebody followed a message's link. What comes before the message was sent is the gateway

@@ -1,5 +1,6 @@
 //! What goes into a store and comes out of it.
 
+mod inbound;
 mod outbox;
 mod triggers;
 
@@ -10,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
-use crate::model::journal::{Entry, Pending};
+use crate::model::journal::{Answer, Pending};
 use crate::model::message::Body;
 use crate::model::run::{RunState, ScriptError};
 
+pub use inbound::*;
 pub use outbox::*;
 pub use triggers::*;
 
@@ -60,17 +62,47 @@ pub struct ReadyRun {
     pub attempt: u32,
     /// CPU time used so far.
     pub cpu: Duration,
-    /// What it has done so far.
-    pub journal: Vec<Entry>,
-    /// The question that can be answered now.
+    /// The question that was asked last.
     pub pending: Option<Pending>,
+    /// Its answer, if it is one that is not looked for anew.
+    pub answer: Option<Answer>,
+    /// The run that this one repeats.
+    pub root: Option<RunId>,
+    /// How often its journal was cut.
+    pub cuts: i64,
+}
+
+/// Where a run comes from: all that its turns depend on besides its journal.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Name of its flow.
+    pub flow: String,
+    /// What it is pinned to.
+    pub version: String,
+    /// What started it.
+    pub trigger: String,
+    /// The event as JSON.
+    pub event: String,
+    /// Where its chance comes from.
+    pub seed: [u8; 16],
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the first turn of its journal began; none before it.
+    pub base: Option<Timestamp>,
+    /// The run that it repeats.
+    pub root: Option<RunId>,
 }
 
 /// What became of a turn that was handed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {
     /// It is on disk.
-    Yes,
+    Yes {
+        /// The part of the journal that it became; none when it recorded nothing.
+        part: Option<i64>,
+        /// The run's number among the ready ones, when it can go on at once or waits for an errand.
+        ready: Option<i64>,
+    },
     /// Another run promised a message under the same key meanwhile: do the turn again.
     KeyTaken,
     /// The run is over already; nothing was written.
@@ -139,7 +171,7 @@ pub struct RunFilter {
 /// What a waiting run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingFor {
-    /// `time`, `delivery` or `retry`.
+    /// `time`, `reply`, `event`, `delivery`, `http`, `file` or `retry`.
     pub kind: String,
     /// Milliseconds since 1970.
     pub until: Option<i64>,
@@ -245,6 +277,9 @@ pub struct PhoneMessage {
     /// When it came.
     #[serde(skip)]
     pub at: Timestamp,
+    /// It was typed on the phone.
+    #[serde(skip)]
+    pub incoming: bool,
 }
 
 /// How much a store has written since it was opened.

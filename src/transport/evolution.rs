@@ -3,13 +3,17 @@
 //! Facts are from its source at commit 3454bec: `src/validate/message.schema.ts`,
 //! `src/api/dto/sendMessage.dto.ts`, `src/api/routes/sendMessage.router.ts`, `src/utils/createJid.ts`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use super::{Attached, Outgoing, Sending, Transport};
+use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Contact, Content, Media};
@@ -53,6 +57,8 @@ pub struct EvolutionOptions {
     pub api_key: Secret,
     /// The instance.
     pub instance: String,
+    /// Signs the tokens (HS256) that it shows when it sends to us.
+    pub webhook_secret: Option<Secret>,
     /// For one request.
     pub timeout: Duration,
 }
@@ -60,7 +66,7 @@ pub struct EvolutionOptions {
 /// The adapter.
 pub struct Evolution {
     wire: Wire,
-    instance: String,
+    options: EvolutionOptions,
 }
 
 impl Evolution {
@@ -73,7 +79,7 @@ impl Evolution {
     /// When the key cannot be sent in a header.
     pub fn new(options: &EvolutionOptions, client: reqwest::Client) -> Result<Self, String> {
         let wire = Wire::new(client, &options.url, options.timeout, &[("apikey", Header::Secret(&options.api_key))])?;
-        Ok(Self { wire, instance: segment(&options.instance) })
+        Ok(Self { wire, options: options.clone() })
     }
 }
 
@@ -83,7 +89,7 @@ impl Transport for Evolution {
     }
 
     fn send(&self, message: Outgoing) -> Sending {
-        let (wire, instance) = (self.wire.clone(), self.instance.clone());
+        let (wire, instance) = (self.wire.clone(), segment(&self.options.instance));
         Box::pin(async move {
             let Call { action, mut fields, file } = prepare(message)?;
             let _room = wire.room(file.as_ref().map(|(_, file)| file)).await;
@@ -97,6 +103,30 @@ impl Transport for Evolution {
             read(&exchange(wire.post(&format!("message/{action}/{instance}"), fields)).await?)
         })
     }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::evolution::read(&self.options, incoming)
+    }
+
+    fn download(&self, source: &str) -> Download {
+        // It finds the message in its store by the id.
+        let fields = fields([("message", json!({ "key": { "id": source } }))]);
+        let path = format!("chat/getBase64FromMediaMessage/{}", segment(&self.options.instance));
+        let request = self.wire.post(&path, fields);
+        Box::pin(async move {
+            let answer = heard::bytes(request).await?;
+            let given: Option<Given<'_>> = serde_json::from_slice(&answer).ok();
+            let file = given.and_then(|given| STANDARD.decode(given.base64.as_bytes()).ok());
+            file.ok_or_else(|| "evolution answered, but gave no file".to_owned())
+        })
+    }
+}
+
+/// A file as it comes back; borrowed, as it may be large.
+#[derive(Deserialize)]
+struct Given<'a> {
+    #[serde(borrow)]
+    base64: Cow<'a, str>,
 }
 
 struct Call {
@@ -181,6 +211,10 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             fields.insert("selectableCount".into(), max_answers.into());
             fields.insert("values".into(), answers.into());
         }
+        Content::Question { .. } => {
+            let message = "evolution has no messages of kind `question`";
+            return Err(SendError::new(ErrorClass::Unsupported, message));
+        }
         Content::Reaction { message: id, emoji, own } => {
             call.action = "sendReaction";
             fields.clear();
@@ -237,7 +271,8 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
             Some("ERROR") => return Err(answer.refusal("evolution", ErrorClass::Ambiguous, "status ERROR")),
             _ => MessageState::Accepted,
         };
-        return Ok(Receipt { state, provider_id: Some(id.to_owned()), degraded: Vec::new() });
+        let chat = heard::person_in(&body["key"]["remoteJid"]);
+        return Ok(Receipt { state, provider_id: Some(id.to_owned()), chat, degraded: Vec::new() });
     }
     let reasons = &body["response"]["message"];
     let nobody = reasons.as_array().into_iter().flatten().any(|reason| reason["exists"] == false);

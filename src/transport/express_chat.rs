@@ -13,7 +13,7 @@ use super::answer::{Answer, exchange};
 use super::meta;
 use super::meta_codes::classify_code;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
-use super::{Outgoing, Sending, Transport};
+use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Content, Media};
@@ -84,6 +84,15 @@ impl Transport for ExpressChat {
             read(&exchange(request).await?)
         })
     }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::express_chat::read(incoming)
+    }
+
+    fn download(&self, _: &str) -> Download {
+        let refusal: Result<Vec<u8>, String> = Err("express-chat has no documented way to fetch a file".into());
+        Box::pin(std::future::ready(refusal))
+    }
 }
 
 fn prepare(message: Outgoing) -> Result<(&'static str, Fields), SendError> {
@@ -135,7 +144,7 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         || body.get("success").is_some_and(|success| !success.is_boolean());
     let taken = id.is_some() || !odd;
     if (200..300).contains(&answer.status) && body.is_object() && !refused && code.is_none() && taken {
-        return Ok(Receipt { state: MessageState::Accepted, provider_id: id, degraded: Vec::new() });
+        return Ok(Receipt { state: MessageState::Accepted, provider_id: id, chat: None, degraded: Vec::new() });
     }
     let said = [&body["message"], &body["error"], &body["error"]["message"]].into_iter().find_map(Value::as_str);
     let class = match code {

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{Answer, exchange, readable};
+use super::heard::gowa as heard;
+use super::heard::{below_folder, bytes, get};
 use super::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
-use super::{Attached, FilePlace, Outgoing, Sending, Transport};
+use super::{Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{Degraded, ErrorClass, MessageState, Receipt, Scope, SendError};
 use crate::model::message::{Content, Media};
@@ -67,12 +69,19 @@ pub struct GowaOptions {
     pub device: Option<String>,
     /// `user:password`.
     pub basic_auth: Option<Secret>,
+    /// Signs what it sends to us.
+    pub webhook_secret: Option<Secret>,
     /// For one request; the server itself gives up after 45 s.
     pub timeout: Duration,
 }
 
 /// The adapter.
-pub struct Gowa(Wire);
+pub struct Gowa {
+    wire: Wire,
+    base: url::Url,
+    device: Option<String>,
+    webhook_secret: Option<Secret>,
+}
 
 impl Gowa {
     /// What it can do, whatever its options.
@@ -92,7 +101,9 @@ impl Gowa {
         if let Some(auth) = &options.basic_auth {
             headers.push(("authorization", Header::Made(basic(auth.reveal()))));
         }
-        Wire::new(client, &options.url, options.timeout, &headers).map(Self)
+        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        let (device, webhook_secret) = (options.device.clone(), options.webhook_secret.clone());
+        Ok(Self { wire, base: options.url.clone(), device, webhook_secret })
     }
 }
 
@@ -102,7 +113,7 @@ impl Transport for Gowa {
     }
 
     fn send(&self, message: Outgoing) -> Sending {
-        let wire = self.0.clone();
+        let wire = self.wire.clone();
         Box::pin(async move {
             let mut call = prepare(message)?;
             let result = call.made(&wire).await;
@@ -118,6 +129,35 @@ impl Transport for Gowa {
             receipt.degraded = call.degraded;
             Ok(receipt)
         })
+    }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::read(self.device.as_deref(), self.webhook_secret.as_ref(), incoming)
+    }
+
+    fn download(&self, source: &str) -> Download {
+        let (wire, base, source) = (self.wire.clone(), self.base.clone(), source.to_owned());
+        Box::pin(async move {
+            let place = match heard::unloaded(&source) {
+                Some((id, chat)) => loaded(&wire, id, &chat).await?,
+                None => source,
+            };
+            let path = below_folder(&base, "statics/", &place).ok_or("gowa has no such file to give")?;
+            bytes(get(&wire, &path)).await
+        })
+    }
+}
+
+/// Makes the gateway load a file from WhatsApp; gives its place there.
+async fn loaded(wire: &Wire, id: &str, chat: &Recipient) -> Result<String, String> {
+    let query = format!("phone={}", segment(&address(chat)));
+    let request = wire.with_query(Method::GET, &format!("message/{}/download", segment(id)), &query);
+    let answer = exchange(request).await.map_err(|error| error.message)?;
+    let body: Value = answer.json().unwrap_or_default();
+    let places = [&body["results"]["file_path"], &body["results"]["file_url"]];
+    match places.into_iter().find_map(Value::as_str) {
+        Some(place) if answer.status == 200 => Ok(place.to_owned()),
+        _ => Err(answer.refusal("gowa", answer.class(), body["message"].as_str().unwrap_or_default()).message),
     }
 }
 
@@ -242,7 +282,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             call.fields.insert("emoji".into(), emoji.into());
             format!("message/{}/reaction", segment(&message))
         }
-        Content::Template { .. } => {
+        Content::Template { .. } | Content::Question { .. } => {
             let message = format!("gowa has no messages of kind `{kind}`");
             return Err(SendError::new(ErrorClass::Unsupported, message));
         }
@@ -306,8 +346,8 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let envelope: Option<Envelope> = answer.json();
     let Some(envelope) = envelope else { return Err(answer.refusal("gowa", answer.class(), "")) };
     if answer.status == 200 && envelope.code == "SUCCESS" {
-        let id = envelope.results.get("message_id").and_then(Value::as_str);
-        return Ok(Receipt { state: MessageState::Sent, provider_id: id.map(str::to_owned), degraded: Vec::new() });
+        let provider_id = envelope.results["message_id"].as_str().map(str::to_owned);
+        return Ok(Receipt { state: MessageState::Sent, provider_id, chat: None, degraded: Vec::new() });
     }
     let class = classify(answer, &envelope.code, &envelope.message);
     Err(answer.refusal("gowa", class, &format!("{}: {}", envelope.code, envelope.message)))

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange};
 use super::meta_codes::classify_code;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use super::{Attached, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, meta_events};
+use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Contact, Content, Media};
@@ -41,6 +41,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::media("sticker", &["reply_to"], Intake::ANY.up_to(500_000).of(&["image/webp"])),
         Kind::new("location", &["name", "address", "reply_to"]),
         Kind::new("contact", &["several", "organization", "reply_to"]),
+        Kind::new("question", &["reply_to"]),
         Kind::new("reaction", &[]),
         Kind::new("template", &["language", "components", "variables", "reply_to"]),
     ],
@@ -75,12 +76,10 @@ pub struct MetaOptions {
 /// The adapter.
 pub struct Meta {
     wire: Wire,
+    client: reqwest::Client,
+    options: MetaOptions,
     /// `{version}/{phone_number_id}`.
     number: String,
-    /// The number's id alone.
-    id: String,
-    app_secret: Option<Secret>,
-    verify_token: Option<Secret>,
     uploads: Uploads,
 }
 
@@ -117,12 +116,10 @@ impl Meta {
     /// When the token cannot be sent in a header.
     pub fn new(options: &MetaOptions, client: reqwest::Client) -> Result<Self, String> {
         let bearer = Header::Made(format!("Bearer {}", options.access_token.reveal()));
-        let wire = Wire::new(client, &options.url, options.timeout, &[("authorization", bearer)])?;
+        let wire = Wire::new(client.clone(), &options.url, options.timeout, &[("authorization", bearer)])?;
         // A version is letters, digits and a dot, which encoding would only disfigure.
         let number = format!("{}/{}", options.version, segment(&options.phone_number_id));
-        let (app_secret, verify_token) = (options.app_secret.clone(), options.verify_token.clone());
-        let (id, uploads) = (options.phone_number_id.clone(), Uploads::default());
-        Ok(Self { wire, number, id, app_secret, verify_token, uploads })
+        Ok(Self { wire, client, options: options.clone(), number, uploads: Uploads::default() })
     }
 }
 
@@ -157,13 +154,12 @@ impl Transport for Meta {
     }
 
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
-        match incoming.is_get {
-            true => meta_events::challenge(self.verify_token.as_ref(), incoming.query),
-            false => {
-                let signature = (incoming.header)("x-hub-signature-256");
-                meta_events::read(self.app_secret.as_ref(), &self.id, signature.as_deref(), incoming.body)
-            }
-        }
+        heard::meta::read(&self.options, incoming)
+    }
+
+    fn download(&self, source: &str) -> Download {
+        let (wire, client, options) = (self.wire.clone(), self.client.clone(), self.options.clone());
+        Box::pin(heard::meta::download(wire, client, options, source.to_owned()))
     }
 }
 
@@ -261,6 +257,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             }
             call.object("template", template);
         }
+        Content::Question { text, choices } => call.question(text, &choices, matches!(message.to, Recipient::Group(_))),
         Content::Poll { .. } => {
             return Err(SendError::new(ErrorClass::Unsupported, format!("meta has no messages of kind `{kind}`")));
         }
@@ -275,6 +272,16 @@ impl Call {
         self.fields.insert(kind.into(), object.into());
     }
 
+    /// Groups know neither buttons nor lists.
+    fn question(&mut self, text: String, choices: &[String], in_group: bool) {
+        if let Some(interactive) = buttons(&text, choices).filter(|_| !in_group) {
+            return self.object("interactive", interactive);
+        }
+        let lines = choices.iter().zip(1..).map(|(choice, number)| format!("{number}. {choice}"));
+        let text = std::iter::once(text).chain(lines).collect::<Vec<_>>().join("\n");
+        self.object("text", fields([("body", text.into())]));
+    }
+
     fn media(&mut self, kind: &'static str, media: Media, file: Option<Attached>) -> Result<(), SendError> {
         let file = attached(file)?;
         let mut object = Fields::new();
@@ -286,6 +293,33 @@ impl Call {
         self.file = Some((kind, file));
         Ok(())
     }
+}
+
+/// The button that opens a list. No word, as nobody knows the person's language here.
+const OPEN_LIST: &str = "☰";
+/// Most characters of the words above buttons and a list.
+const LONGEST_ABOVE: usize = 1024;
+
+/// Up to three choices as buttons, up to ten as a list; their ids are their numbers from 1. Nothing
+/// where one of them is too long.
+fn buttons(text: &str, choices: &[String]) -> Option<Fields> {
+    // In UTF-16 an emoji counts twice: rather too long than refused.
+    let fit = |text: &str, most: usize| !text.trim().is_empty() && text.encode_utf16().count() <= most;
+    let all_fit = |most: usize| choices.iter().all(|choice| fit(choice, most));
+    let rows =
+        || choices.iter().zip(1_u32..).map(|(choice, number)| json!({ "id": number.to_string(), "title": choice }));
+    let (kind, action) = match choices.len() {
+        _ if !fit(text, LONGEST_ABOVE) => return None,
+        1..=3 if all_fit(20) => {
+            let buttons: Vec<Value> = rows().map(|reply| json!({ "type": "reply", "reply": reply })).collect();
+            ("button", json!({ "buttons": buttons }))
+        }
+        1..=10 if all_fit(24) => {
+            ("list", json!({ "button": OPEN_LIST, "sections": [{ "rows": rows().collect::<Vec<_>>() }] }))
+        }
+        _ => return None,
+    };
+    Some(fields([("type", kind.into()), ("body", json!({ "text": text })), ("action", action)]))
 }
 
 /// Variables as the parameters of a template's body: numbered ones in their order, others by name.
@@ -319,12 +353,13 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let body: Value = answer.json().unwrap_or_default();
     if let (200..=299, Some(id)) = (answer.status, body["messages"][0]["id"].as_str()) {
         // Taken, and no more: whether it arrives is told by events.
-        return Ok(Receipt { state: MessageState::Accepted, provider_id: Some(id.into()), degraded: Vec::new() });
+        let chat = heard::person_in(&body["contacts"][0]["wa_id"]);
+        return Ok(Receipt { state: MessageState::Accepted, provider_id: Some(id.into()), chat, degraded: Vec::new() });
     }
     Err(refused(answer, &body))
 }
 
-fn refused(answer: &Answer, body: &Value) -> SendError {
+pub(super) fn refused(answer: &Answer, body: &Value) -> SendError {
     let error = &body["error"];
     // The code decides, not the status.
     let class = match error["code"].as_i64() {

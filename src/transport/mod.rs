@@ -4,9 +4,9 @@ pub mod answer;
 pub mod evolution;
 pub mod express_chat;
 pub mod gowa;
+mod heard;
 pub mod meta;
 mod meta_codes;
-mod meta_events;
 pub mod redacted;
 pub mod sandbox;
 pub mod twilio;
@@ -22,12 +22,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::id::MessageId;
 use crate::model::capability::Capabilities;
 use crate::model::delivery::{Receipt, SendError};
+use crate::model::inbound::Told;
 use crate::model::message::Body;
 use crate::model::recipient::Recipient;
+use crate::secret::Secret;
 
 /// A message on its way to a gateway, already fitted to what the transport can do.
 #[derive(Clone, Debug)]
@@ -86,22 +89,61 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// [`NotHeard`].
-    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
-        let _ = incoming;
-        Err(NotHeard::Deaf)
-    }
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard>;
+
+    /// Gets a file that came with a message, by its
+    /// [`InboundMedia::source`](crate::model::inbound::InboundMedia::source).
+    fn download(&self, source: &str) -> Download;
 }
+
+/// What getting a file gives: its bytes, [`LARGEST_FILE`] at most, or a sentence.
+pub type Download = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+
+/// Most bytes of a file that came with a message.
+pub const LARGEST_FILE: usize = 100 << 20;
 
 /// A request from a gateway, before anything of it is believed.
 pub struct Incoming<'a> {
     /// GET instead of POST.
     pub is_get: bool,
+    /// What stands behind `/gateways/<account>` and the token, without a slash at its beginning.
+    pub path: &'a str,
     /// Without the `?`.
     pub query: &'a str,
+    /// The whole address as the world sees it; none without `public_url`.
+    pub url: Option<&'a str>,
     /// A header by its name in lower case.
     pub header: &'a dyn Fn(&str) -> Option<String>,
     /// The raw body.
     pub body: &'a [u8],
+    /// It came to the address that only the gateway knows (`inbound_token`).
+    pub by_token: bool,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Incoming<'_> {
+    /// Whether this comes from the gateway: its signature says so, where there is a secret to make
+    /// one; else its address must be the secret one.
+    ///
+    /// # Errors
+    /// [`NotHeard::Forged`], or [`NotHeard::Unverifiable`] where there is neither.
+    pub fn proven(&self, secret: Option<&Secret>, signed: impl FnOnce(&Secret) -> bool) -> Result<(), NotHeard> {
+        match secret {
+            Some(secret) if signed(secret) => Ok(()),
+            Some(_) => Err(NotHeard::Forged),
+            None if self.by_token => Ok(()),
+            None => Err(NotHeard::Unverifiable),
+        }
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`NotHeard::Unreadable`].
+    pub fn json(&self) -> Result<Value, NotHeard> {
+        serde_json::from_slice(self.body).map_err(|_| NotHeard::Unreadable)
+    }
 }
 
 /// What a gateway told.
@@ -109,20 +151,20 @@ pub struct Incoming<'a> {
 pub enum Heard {
     /// It asks whether we are there, and wants this back.
     Challenge(String),
-    /// These people wrote, then.
-    From(Vec<(Recipient, Timestamp)>),
+    /// This happened, in this order. What is none of our business is left out.
+    Told(Vec<Told>),
 }
 
 /// Why a request from a gateway is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHeard {
-    /// Events of this gateway are not read.
-    Deaf,
-    /// The account has nothing to verify them by.
+    /// The account has nothing to verify it by.
     Unverifiable,
     /// It is not from the gateway.
     Forged,
-    /// It is, and makes no sense.
+    /// It asks whether we are there, with a wrong token.
+    WrongToken,
+    /// It is from the gateway, and makes no sense.
     Unreadable,
 }
 

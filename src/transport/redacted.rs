@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::answer::{readable, shortened};
-use super::{Heard, Incoming, NotHeard, Outgoing, Sending, SharedTransport, Transport};
+use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, SharedTransport, Transport};
 use crate::model::capability::Capabilities;
 use crate::model::delivery::SendError;
 use crate::secret::Secret;
@@ -67,10 +67,7 @@ impl Transport for Redacted {
         let sending = self.inner.send(message);
         let written = self.written.clone();
         Box::pin(async move {
-            let clean = |text: &str, most: usize| {
-                let whole = written.iter().fold(text.to_owned(), |text, way| text.replace(way.as_str(), "***"));
-                shortened(&whole, most)
-            };
+            let clean = |text: &str, most: usize| clean(&written, text, most);
             match sending.await {
                 Ok(mut receipt) => {
                     receipt.provider_id = receipt.provider_id.map(|id| clean(&readable(&id), LONGEST_ID));
@@ -84,4 +81,16 @@ impl Transport for Redacted {
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
         self.inner.receive(incoming)
     }
+
+    fn download(&self, source: &str) -> Download {
+        let download = self.inner.download(source);
+        let written = self.written.clone();
+        Box::pin(async move { download.await.map_err(|error| clean(&written, &readable(&error), LONGEST_ERROR)) })
+    }
+}
+
+/// A text without any of the ways in which credentials are written, and not too long.
+fn clean(written: &[String], text: &str, most: usize) -> String {
+    let whole = written.iter().fold(text.to_owned(), |text, way| text.replace(way.as_str(), "***"));
+    shortened(&whole, most)
 }

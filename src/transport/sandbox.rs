@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Outgoing, Sending, Transport};
+use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 
@@ -67,6 +67,9 @@ const CAPABILITIES: Capabilities = Capabilities {
 pub trait Phones: Send + Sync {
     /// Keeps a message, once for each id.
     fn receive(&self, account: &str, message: Outgoing) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+    /// Gets a file that was sent from a phone.
+    fn file(&self, source: &str) -> Download;
 }
 
 /// The stand-in.
@@ -96,11 +99,20 @@ impl Transport for Sandbox {
         Box::pin(async move {
             match kept.await {
                 Ok(()) => {
-                    Ok(Receipt { state: MessageState::Delivered, provider_id: Some(provider_id), degraded: Vec::new() })
+                    let state = MessageState::Delivered;
+                    Ok(Receipt { state, provider_id: Some(provider_id), chat: None, degraded: Vec::new() })
                 }
                 // A phone keeps a message once for each id, so a second try does no harm.
                 Err(error) => Err(SendError::new(ErrorClass::Upstream { retry_after: None }, error)),
             }
         })
+    }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::sandbox::read(incoming)
+    }
+
+    fn download(&self, source: &str) -> Download {
+        self.phones.file(source)
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, exchange};
 use super::wire::{Header, Wire, attached, basic, segment};
-use super::{Outgoing, Sending, Transport};
+use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, Scope, SendError};
 use crate::model::message::Content;
@@ -56,6 +56,8 @@ pub struct TwilioOptions {
     pub auth_token: Secret,
     /// Who sends.
     pub from: Sender,
+    /// Where it is to tell how far a message is: `<public_url>/gateways/<account>`, token included.
+    pub callback: Option<Secret>,
     /// For one request.
     pub timeout: Duration,
 }
@@ -63,8 +65,10 @@ pub struct TwilioOptions {
 /// The adapter.
 pub struct Twilio {
     wire: Wire,
-    path: String,
-    from: Sender,
+    client: reqwest::Client,
+    options: TwilioOptions,
+    /// `2010-04-01/Accounts/{account_sid}`.
+    account: String,
 }
 
 impl Twilio {
@@ -78,9 +82,9 @@ impl Twilio {
     pub fn new(options: &TwilioOptions, client: reqwest::Client) -> Result<Self, String> {
         let credentials = basic(&format!("{}:{}", options.account_sid, options.auth_token.reveal()));
         let headers = [("authorization", Header::Made(credentials))];
-        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
-        let path = format!("2010-04-01/Accounts/{}/Messages.json", segment(&options.account_sid));
-        Ok(Self { wire, path, from: options.from.clone() })
+        let wire = Wire::new(client.clone(), &options.url, options.timeout, &headers)?;
+        let account = format!("2010-04-01/Accounts/{}", segment(&options.account_sid));
+        Ok(Self { wire, client, options: options.clone(), account })
     }
 }
 
@@ -90,24 +94,37 @@ impl Transport for Twilio {
     }
 
     fn send(&self, message: Outgoing) -> Sending {
-        let (wire, path, from) = (self.wire.clone(), self.path.clone(), self.from.clone());
+        let (wire, options) = (self.wire.clone(), self.options.clone());
+        let path = format!("{}/Messages.json", self.account);
         Box::pin(async move {
-            let form = prepare(message, from)?;
+            let form = prepare(message, options)?;
             let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
             let request = wire.request(Method::POST, &path);
             let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
             read(&exchange(request).await?)
         })
     }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::twilio::read(&self.options, incoming)
+    }
+
+    fn download(&self, source: &str) -> Download {
+        let (wire, client, base) = (self.wire.clone(), self.client.clone(), self.options.url.clone());
+        Box::pin(heard::twilio::download(wire, client, base, heard::twilio::path(&self.account, source)))
+    }
 }
 
-fn prepare(message: Outgoing, from: Sender) -> Result<Vec<(String, String)>, SendError> {
+fn prepare(message: Outgoing, options: TwilioOptions) -> Result<Vec<(String, String)>, SendError> {
     let mut form: Vec<(String, String)> = Vec::new();
     let mut field = |name: &str, value: String| form.push((name.into(), value));
     field("To", format!("whatsapp:+{}", message.to.id()));
-    match from {
+    match options.from {
         Sender::Number(digits) => field("From", format!("whatsapp:+{digits}")),
         Sender::Service(id) => field("MessagingServiceSid", id),
+    }
+    if let Some(callback) = options.callback {
+        field("StatusCallback", callback.reveal().to_owned());
     }
     let kind = message.body.content.kind();
     match message.body.content {
@@ -145,11 +162,12 @@ fn prepare(message: Outgoing, from: Sender) -> Result<Vec<(String, String)>, Sen
 fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let body: Value = answer.json().unwrap_or_default();
     let number = |field: &str| body[field].as_i64().or_else(|| body[field].as_str()?.parse().ok());
+    let class = |code: i64| classify(code, answer.retry_after).unwrap_or_else(|| answer.class());
     let said = [&body["error_message"], &body["message"]].into_iter().find_map(Value::as_str).unwrap_or_default();
     if let (200 | 201, Some(id)) = (answer.status, body["sid"].as_str()) {
         let state = match body["status"].as_str() {
             Some("failed" | "undelivered" | "canceled") => {
-                let class = number("error_code").map_or(ErrorClass::Invalid, |code| classify(code, answer));
+                let class = number("error_code").map_or(ErrorClass::Invalid, class);
                 return Err(answer.refusal("twilio", class, said));
             }
             Some("sent") => MessageState::Sent,
@@ -157,21 +175,20 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
             Some("read") => MessageState::Read,
             _ => MessageState::Accepted,
         };
-        return Ok(Receipt { state, provider_id: Some(id.to_owned()), degraded: Vec::new() });
+        let chat = body["to"].as_str().and_then(heard::twilio::address);
+        return Ok(Receipt { state, provider_id: Some(id.to_owned()), chat, degraded: Vec::new() });
     }
-    let class = match number("code") {
-        Some(code) => classify(code, answer),
-        None => answer.class(),
-    };
+    let class = number("code").map_or_else(|| answer.class(), class);
     Err(answer.refusal("twilio", class, said))
 }
 
-fn classify(code: i64, answer: &Answer) -> ErrorClass {
+/// What a code means that is known; else its status decides.
+pub(super) fn classify(code: i64, retry_after: Option<Duration>) -> Option<ErrorClass> {
     let limited = |wait: u64| ErrorClass::RateLimited {
-        retry_after: answer.retry_after.or(Some(Duration::from_secs(wait))),
+        retry_after: retry_after.or(Some(Duration::from_secs(wait))),
         scope: Scope::Account,
     };
-    match code {
+    Some(match code {
         63016 => ErrorClass::WindowClosed,
         63018 | 63017 => limited(1),
         // The queue in front of the number is full.
@@ -179,9 +196,9 @@ fn classify(code: i64, answer: &Answer) -> ErrorClass {
         // The account's messages of the day are used up.
         63038 => ErrorClass::Quota,
         63003 | 63024 => ErrorClass::RecipientInvalid,
-        63012 => ErrorClass::Upstream { retry_after: answer.retry_after },
+        63012 => ErrorClass::Upstream { retry_after },
         // Content that the channel does not take.
         63021 => ErrorClass::Invalid,
-        _ => answer.class(),
-    }
+        _ => return None,
+    })
 }

@@ -10,9 +10,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange, reached};
+use super::heard::{below_folder, bytes, get, person, person_in, waha as heard};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
-use super::{Attached, Outgoing, Sending, Transport};
+use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
+use crate::model::conversation::numbered;
 use crate::model::delivery::{ErrorClass, Receipt, SendError};
 use crate::model::message::Content;
 use crate::model::recipient::Recipient;
@@ -23,6 +25,9 @@ const INLINE: u64 = 16_000_000;
 pub(super) const FILE: Intake = Intake::ANY.inline(INLINE).typed();
 
 const TEXT: Kind = Kind::new("text", &["reply_to", "mentions"]);
+const CARD: Kind =
+    Kind::new("link", &["caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to"]);
+const LINK: Kind = Kind::new("link", &["caption", "high_quality", "preview", "reply_to"]);
 const IMAGE: Kind = Kind::media("image", &["caption", "name", "reply_to"], FILE);
 const DOCUMENT: Kind = Kind::media("file", &["caption", "name", "reply_to"], FILE);
 const VIDEO: Kind = Kind::media("video", &["caption", "name", "note", "reply_to"], FILE);
@@ -30,22 +35,14 @@ const VOICE: Kind = Kind::media("voice", &["reply_to"], FILE);
 const LOCATION: Kind = Kind::new("location", &["name", "reply_to"]);
 const CONTACT: Kind = Kind::new("contact", &["several", "organization", "reply_to"]);
 const POLL: Kind = Kind::new("poll", &["reply_to"]);
+/// Asked by a poll, where the votes come back: its issues 1915, 2008 and 2042 say that the client in
+/// JavaScript loses nearly all of them, and the others do not.
+const QUESTION: Kind = Kind::new("question", &["reply_to"]);
 const REACTION: Kind = Kind::new("reaction", &[]);
 
-/// Of the engines that make cards.
-const CARDS: Capabilities = Capabilities {
-    kinds: &[
-        TEXT,
-        Kind::new("link", &["caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to"]),
-        IMAGE,
-        DOCUMENT,
-        VIDEO,
-        VOICE,
-        LOCATION,
-        CONTACT,
-        POLL,
-        REACTION,
-    ],
+/// Of the client in Go, which makes cards.
+const GOWS: Capabilities = Capabilities {
+    kinds: &[TEXT, CARD, IMAGE, DOCUMENT, VIDEO, VOICE, LOCATION, CONTACT, POLL, REACTION, QUESTION],
     addresses: &["phone", "group", "newsletter", "lid"],
     cards: true,
     whole_cards: true,
@@ -55,23 +52,16 @@ const CARDS: Capabilities = Capabilities {
     window: false,
 };
 
+/// Of the client in JavaScript.
+const NOWEB: Capabilities =
+    Capabilities { kinds: &[TEXT, CARD, IMAGE, DOCUMENT, VIDEO, VOICE, LOCATION, CONTACT, POLL, REACTION], ..GOWS };
+
 /// Of the engine that only drives WhatsApp's own page.
-const PLAIN: Capabilities = Capabilities {
-    kinds: &[
-        TEXT,
-        Kind::new("link", &["caption", "high_quality", "preview", "reply_to"]),
-        IMAGE,
-        DOCUMENT,
-        VIDEO,
-        VOICE,
-        LOCATION,
-        CONTACT,
-        POLL,
-        REACTION,
-    ],
+const WEBJS: Capabilities = Capabilities {
+    kinds: &[TEXT, LINK, IMAGE, DOCUMENT, VIDEO, VOICE, LOCATION, CONTACT, POLL, REACTION, QUESTION],
     cards: false,
     whole_cards: false,
-    ..CARDS
+    ..GOWS
 };
 
 /// What drives WhatsApp inside WAHA.
@@ -102,9 +92,15 @@ impl Engine {
     /// What the engine can do.
     pub fn capabilities(self) -> &'static Capabilities {
         match self {
-            Self::Webjs => &PLAIN,
-            Self::Noweb | Self::Gows => &CARDS,
+            Self::Webjs => &WEBJS,
+            Self::Noweb => &NOWEB,
+            Self::Gows => &GOWS,
         }
+    }
+
+    /// Whether it takes an id of ours for a message, and knows messages without their chats.
+    fn is_client(self) -> bool {
+        self != Self::Webjs
     }
 }
 
@@ -119,6 +115,8 @@ pub struct WahaOptions {
     pub session: String,
     /// Its engine.
     pub engine: Engine,
+    /// Signs what it sends to us.
+    pub webhook_secret: Option<Secret>,
     /// For one request.
     pub timeout: Duration,
 }
@@ -126,8 +124,10 @@ pub struct WahaOptions {
 /// The adapter.
 pub struct Waha {
     wire: Wire,
+    base: url::Url,
     session: String,
     engine: Engine,
+    webhook_secret: Option<Secret>,
 }
 
 impl Waha {
@@ -139,7 +139,8 @@ impl Waha {
         let key = options.api_key.as_ref().map(|key| ("x-api-key", Header::Secret(key)));
         let headers: Vec<_> = key.into_iter().collect();
         let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
-        Ok(Self { wire, session: options.session.clone(), engine: options.engine })
+        let (session, webhook_secret) = (options.session.clone(), options.webhook_secret.clone());
+        Ok(Self { wire, base: options.url.clone(), session, engine: options.engine, webhook_secret })
     }
 }
 
@@ -162,10 +163,27 @@ impl Transport for Waha {
                 call.fields.insert("file".into(), file.into());
             }
             let reaction = call.path == "api/reaction";
-            read(&exchange(wire.json(call.method, call.path, call.fields)).await?, reaction)
+            let mut receipt = read(&exchange(wire.json(call.method, call.path, call.fields)).await?, reaction)?;
+            if engine.is_client() {
+                receipt.provider_id = receipt.provider_id.map(|id| heard::short(&id).to_owned());
+            }
+            Ok(receipt)
         })
     }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::read(&self.session, self.engine.is_client(), self.webhook_secret.as_ref(), incoming)
+    }
+
+    fn download(&self, source: &str) -> Download {
+        let request = below_folder(&self.base, FILES, source).map(|path| get(&self.wire, &path));
+        Box::pin(async move { bytes(request.ok_or(ELSEWHERE)?).await })
+    }
 }
+
+/// Where it keeps what came with messages, unless a store of somebody else's does.
+pub(super) const FILES: &str = "api/files/";
+pub(super) const ELSEWHERE: &str = "the gateway keeps its files somewhere else, where nothing is fetched from";
 
 struct Call {
     method: Method,
@@ -199,11 +217,12 @@ fn own_id(message: &Outgoing) -> String {
 }
 
 fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, SendError> {
-    let id = (engine != Engine::Webjs).then(|| own_id(&message));
+    let id = engine.is_client().then(|| own_id(&message));
+    let to = chat(&message.to);
     let mut call = Call {
         method: Method::POST,
         path: "api/sendText",
-        fields: fields([("session", session.into()), ("chatId", chat(&message.to).into())]),
+        fields: fields([("session", session.into()), ("chatId", to.as_str().into())]),
         file: None,
     };
     let fields = &mut call.fields;
@@ -211,7 +230,7 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
     maybe(fields, "reply_to", options.reply_to);
     let mentions = options.mentions;
     let kind = message.body.content.kind();
-    match message.body.content {
+    match asked(message.body.content) {
         Content::Text { text } => {
             words(fields, text, &mentions);
             maybe(fields, "id", id);
@@ -260,10 +279,11 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
             fields.insert("poll".into(), poll);
             maybe(fields, "id", id);
         }
-        Content::Reaction { message, emoji, .. } => {
+        Content::Reaction { message, emoji, own } => {
             (call.method, call.path) = (Method::PUT, "api/reaction");
-            // The message's own id names its chat.
+            // The message's own id names its chat; what was sent by a client is known without it.
             fields.remove("chatId");
+            let message = if message.contains('_') { message } else { format!("{own}_{to}_{message}") };
             fields.insert("messageId".into(), message.into());
             fields.insert("reaction".into(), emoji.into());
         }
@@ -299,6 +319,16 @@ impl Call {
     }
 }
 
+/// A question becomes a poll, where it fits into one that WhatsApp's programs let people make.
+fn asked(content: Content) -> Content {
+    let Content::Question { text, choices } = content else { return content };
+    let short = |text: &str, most: usize| text.chars().count() <= most;
+    match (2..=12).contains(&choices.len()) && short(&text, 255) && choices.iter().all(|choice| short(choice, 100)) {
+        true => Content::Poll { question: text, answers: choices, max_answers: 1 },
+        false => Content::Text { text: numbered(&text, &choices) },
+    }
+}
+
 /// Text with its mentions, each of which must also stand in the text.
 fn words(fields: &mut Fields, mut text: String, mentions: &[String]) {
     // Everybody is named alone.
@@ -329,6 +359,13 @@ pub(super) fn provider_id(body: &Value) -> Option<String> {
     places.into_iter().find_map(Value::as_str).map(str::to_owned)
 }
 
+/// The chat that a message object stands in; the long id names it in every engine.
+pub(super) fn chat_in(body: &Value) -> Option<Recipient> {
+    let id = provider_id(body).unwrap_or_default();
+    let places = [&body["id"]["remote"], &body["id"]["remote"]["_serialized"], &body["to"], &body["key"]["remoteJid"]];
+    heard::chat_of(&id).and_then(person).or_else(|| places.into_iter().find_map(person_in))
+}
+
 fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {
     let body: Value = answer.json().unwrap_or_default();
     let id = provider_id(&body);
@@ -336,7 +373,8 @@ fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {
     let refused = ["exception", "error", "code", "statusCode", "status"].iter().any(|word| body.get(word).is_some());
     let taken = id.is_some() || (reaction && !refused);
     if matches!(answer.status, 200 | 201) && body.is_object() && taken {
-        return Ok(Receipt { state: reached(&body["ack"]), provider_id: id, degraded: Vec::new() });
+        let (state, chat) = (reached(&body["ack"]), chat_in(&body));
+        return Ok(Receipt { state, provider_id: id, chat, degraded: Vec::new() });
     }
     let said = [&body["message"], &body["exception"]["message"], &body["error"]].into_iter().find_map(Value::as_str);
     let class = match answer.status {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, exchange};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
-use super::{Outgoing, Sending, Transport};
+use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Content, Media};
@@ -75,6 +75,15 @@ impl Transport for Wapim {
             let (path, fields) = prepare(message)?;
             read(&exchange(wire.post(path, fields)).await?)
         })
+    }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::wapim::read(incoming)
+    }
+
+    fn download(&self, _: &str) -> Download {
+        let refusal: Result<Vec<u8>, String> = Err("wapim has no documented way to fetch a file".into());
+        Box::pin(std::future::ready(refusal))
     }
 }
 
@@ -142,7 +151,7 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     {
         // Queued by the service, which is less than sent.
         let id = Some(queued.queue_message_id);
-        return Ok(Receipt { state: MessageState::Accepted, provider_id: id, degraded: Vec::new() });
+        return Ok(Receipt { state: MessageState::Accepted, provider_id: id, chat: None, degraded: Vec::new() });
     }
     let said = answer.json::<Failure>().map(|failure| {
         let reasons: Vec<&str> = match &failure.error {

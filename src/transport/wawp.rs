@@ -9,9 +9,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange, reached};
-use super::waha::{FILE, chat, described, provider_id};
+use super::heard::{below_folder, bytes, get, wawp as heard};
+use super::waha::{ELSEWHERE, FILE, FILES, chat, chat_in, described, provider_id};
 use super::wire::{Fields, Wire, attached, fields, maybe};
-use super::{Attached, Outgoing, Sending, Transport};
+use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, Receipt, SendError};
 use crate::model::message::{Contact, Content};
@@ -50,6 +51,10 @@ pub struct WawpOptions {
     pub instance_id: String,
     /// The token.
     pub access_token: Secret,
+    /// Signs what it sends to us.
+    pub webhook_secret: Option<Secret>,
+    /// The header that the signature comes in, in lower case.
+    pub webhook_header: String,
     /// For one request.
     pub timeout: Duration,
 }
@@ -57,8 +62,11 @@ pub struct WawpOptions {
 /// The adapter.
 pub struct Wawp {
     wire: Wire,
+    base: url::Url,
     instance: String,
     token: Secret,
+    webhook_secret: Option<Secret>,
+    webhook_header: String,
 }
 
 impl Wawp {
@@ -71,7 +79,14 @@ impl Wawp {
     /// When no request could be written.
     pub fn new(options: &WawpOptions, client: reqwest::Client) -> Result<Self, String> {
         let wire = Wire::new(client, &options.url, options.timeout, &[])?;
-        Ok(Self { wire, instance: options.instance_id.clone(), token: options.access_token.clone() })
+        Ok(Self {
+            wire,
+            base: options.url.clone(),
+            instance: options.instance_id.clone(),
+            token: options.access_token.clone(),
+            webhook_secret: options.webhook_secret.clone(),
+            webhook_header: options.webhook_header.clone(),
+        })
     }
 }
 
@@ -93,6 +108,18 @@ impl Transport for Wawp {
             fields.insert("access_token".into(), token.reveal().into());
             read(&exchange(wire.json(method, path, fields)).await?)
         })
+    }
+
+    fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
+        heard::read(&self.instance, &self.webhook_header, self.webhook_secret.as_ref(), incoming)
+    }
+
+    fn download(&self, source: &str) -> Download {
+        // A request without a body takes them from headers, as its Python client sends them.
+        let request = below_folder(&self.base, FILES, source).map(|path| {
+            get(&self.wire, &path).bearer_auth(self.token.reveal()).header("x-instance-id", self.instance.as_str())
+        });
+        Box::pin(async move { bytes(request.ok_or(ELSEWHERE)?).await })
     }
 }
 
@@ -193,7 +220,8 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let waiting = matches!(body["status"].as_str(), Some("queued" | "accepted" | "pending" | "scheduled"));
     let id = provider_id(&body);
     if (200..300).contains(&answer.status) && (id.is_some() || waiting) {
-        return Ok(Receipt { state: reached(&body["ack"]), provider_id: id, degraded: Vec::new() });
+        let (state, chat) = (reached(&body["ack"]), chat_in(&body));
+        return Ok(Receipt { state, provider_id: id, chat, degraded: Vec::new() });
     }
     let code = [&body["code"], &body["error"]].into_iter().find_map(Value::as_str).unwrap_or_default();
     // An error may come with status 200 and its own inside.

@@ -11,7 +11,7 @@ use super::due::{Due, Dues, GRACE, due};
 use crate::clock::rfc3339;
 use crate::flow::{Flow, Timed};
 use crate::model::occurrence::{Fate, Occurrence};
-use crate::run::prepare;
+use crate::flow::prepare;
 use crate::store::rows::{ArmedRow, Firing, TriggerKey};
 use crate::store::{Store, StoreError};
 use crate::units::format_duration;

@@ -16,7 +16,7 @@ use crate::files::Files;
 use crate::flow::pattern::Pattern;
 use crate::flow::{Flow, Watch};
 use crate::model::run::NewRun;
-use crate::run::prepare;
+use crate::flow::prepare;
 use crate::store::rows::{LedgerRow, Seen, TriggerKey};
 use crate::store::{Store, StoreError};
 use crate::wake::Bell;

@@ -155,7 +155,7 @@ impl Supervisor {
                     let task = tokio::spawn(folder.run()).abort_handle();
                     self.folders.insert(key, Watched { rule, task });
                 }
-                (Trigger::Webhook(_), _) => {}
+                (Trigger::Webhook(_) | Trigger::Message(_), _) => {}
             }
         }
         // Only now: whoever fails on the way knows the next time what it knew.

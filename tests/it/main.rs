@@ -10,6 +10,7 @@ mod crash;
 mod docs;
 mod gateways;
 mod hostile;
+mod inbound;
 mod kill;
 mod order;
 mod pinned;

@@ -10,7 +10,7 @@ const ROWS: [&[&str]; 10] = [
     &["model"],
     &["store", "transport", "script"],
     &["flow", "outbox"],
-    &["run"],
+    &["run", "inbound"],
     &["http", "trigger"],
     &["config"],
     &["app"],

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::fill::Environment;
 use super::node::{Fields, Findings, Node, Yaml};
-use super::{timed, watch, webhook};
+use super::{message, timed, watch, webhook};
 use crate::flow::Trigger;
 use crate::model::policy::Retry;
 use crate::secret::Secret;
 use crate::units::{nearest, parse_duration};
 
-/// The kinds of trigger, with those that a later version brings.
+/// The kinds of trigger.
 const TRIGGERS: [&str; 6] = ["webhook", "cron", "every", "at", "watch", "message"];
 
 /// The flow's name: as given, or the path under `flows/` without its ending.
@@ -92,10 +92,7 @@ fn trigger(item: &Node, environment: &Environment, zone: &TimeZone, findings: &m
         "every" => timed::every(value, zone, findings).map(Trigger::Timed),
         "at" => timed::at(value, zone, findings).map(Trigger::Timed),
         "watch" => watch::read(value, findings).map(Trigger::Watch),
-        known if TRIGGERS.contains(&known) => {
-            findings.not_yet(key, known);
-            None
-        }
+        "message" => message::read(value, findings).map(|on| Trigger::Message(Box::new(on))),
         other => {
             let finding = findings.at(key, format!("there is no trigger `{other}`"));
             match nearest(other, TRIGGERS) {

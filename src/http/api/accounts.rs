@@ -27,6 +27,7 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
                 (None, Some(until)) => Some(format!("its messages of the day are used up until {}", rfc3339(until))),
                 (None, None) => None,
             },
+            "link": view.link_down,
             "probe_at": time(view.paused.as_ref().map(|(_, at)| *at)),
             "pace": pace(&account.pace),
             "backlog": house.store.backlog(&account.name).await?,

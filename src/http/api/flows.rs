@@ -128,6 +128,12 @@ fn trigger_row(trigger: &Trigger, enabled: bool, now: Timestamp) -> Value {
         Trigger::Watch(watch) => {
             json!({ "paths": watch.patterns.iter().map(ToString::to_string).collect::<Vec<_>>() })
         }
+        Trigger::Message(on) => json!({
+            "account": on.account,
+            "from": on.from,
+            "text": on.text.as_ref().map(regex::Regex::as_str),
+            "first": on.first,
+        }),
     };
     row["kind"] = trigger.kind().into();
     row["next_at"] = match trigger {

@@ -1,6 +1,7 @@
 //! The API's routes, a file for each noun.
 
 pub mod accounts;
+pub mod by_hand;
 pub mod flows;
 pub mod messages;
 pub mod occurrences;

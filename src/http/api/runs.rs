@@ -45,19 +45,23 @@ pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) ->
 }
 
 pub async fn show(State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer {
-    let id: RunId = id.parse().map_err(Refused::bad)?;
+    one(&house, id.parse().map_err(Refused::bad)?, StatusCode::OK).await
+}
+
+/// One run, whole.
+pub async fn one(house: &House, id: RunId, status: StatusCode) -> Answer {
     let Some(run) = house.store.run(id).await? else {
         return Err(Refused::missing(format!("there is no run {id}")));
     };
     let entries = house.store.journal(id).await?;
     let filter = MessageFilter { run: Some(id), limit: super::MOST, ..MessageFilter::default() };
     let sent = house.store.messages(filter).await?;
-    let mut shown = row(&house, &run);
+    let mut shown = row(house, &run);
     shown["event"] = read(&run.event);
     shown["result"] = run.result.as_deref().map_or(Value::Null, read);
     shown["entries"] = entries.iter().map(entry).collect();
-    shown["messages"] = messages::rows(&house, &sent).await?.into();
-    Ok(answer(StatusCode::OK, &shown))
+    shown["messages"] = messages::rows(house, &sent).await?.into();
+    Ok(answer(status, &shown))
 }
 
 fn row(house: &House, run: &RunRecord) -> Value {

@@ -96,9 +96,9 @@ fn hmac_sha256(key: &[u8], text: &str) -> HostResult<String> {
 fn hmac_with_secret(ctx: NativeCallContext, key: SecretText, text: &str) -> HostResult<String> {
     state::with(&ctx, |turn| {
         let secrets = &turn.secrets;
-        match key.reveal(|name| secrets.get(name).map(|secret| secret.reveal().to_owned())) {
+        match key.0.reveal(&|name| secrets.get(name).map(|secret| secret.reveal().to_owned())) {
             Some(key) => hmac_sha256(key.as_bytes(), text),
-            None => Err(thrown("secret", format!("{} is not set in the environment or .env", key.by_name()))),
+            None => Err(thrown("secret", format!("{} is not set in the environment or .env", key.0.by_name()))),
         }
     })
 }

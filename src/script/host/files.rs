@@ -5,7 +5,8 @@ use rhai::{Array, Dynamic, Map, Module, NativeCallContext};
 use serde_json::Value;
 
 use super::convert::csv_parse;
-use crate::model::journal::{Kind, Read};
+use crate::model::journal::Kind;
+use crate::model::question::{Question, Read};
 use crate::script::error::{HostResult, at};
 use crate::script::state;
 use crate::script::value::to_dynamic;
@@ -37,6 +38,17 @@ fn list(ctx: NativeCallContext, path: &str) -> HostResult<Dynamic> {
     Ok(to_dynamic(&ask(&ctx, Kind::FileList, Read::List { path: path.into() })?))
 }
 
+fn move_to(ctx: NativeCallContext, from: &str, to: &str) -> HostResult<()> {
+    let line = state::line(&ctx);
+    state::with(&ctx, |turn| {
+        let request = state::json(&serde_json::json!({ "from": from, "to": to }))?;
+        match turn.recall(Kind::FileMove, &request)? {
+            Some(_) => Ok(()),
+            None => turn.ask(Kind::FileMove, request, line, Question::Move { from: from.into(), to: to.into() }),
+        }
+    })
+}
+
 /// The `files::` functions.
 pub fn space() -> Module {
     let mut module = Module::new();
@@ -46,5 +58,6 @@ pub fn space() -> Module {
     module.set_native_fn("csv", |ctx: NativeCallContext, path: &str, options: Map| csv(&ctx, path, options));
     module.set_native_fn("exists", exists);
     module.set_native_fn("list", list);
+    module.set_native_fn("move", move_to);
     module
 }

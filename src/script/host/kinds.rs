@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::options::Options;
 use super::send::{promise, targets};
-use crate::model::journal::{Kind, Read};
+use crate::model::journal::Kind;
 use crate::model::message::{Contact, Content, Media, Snapshot, Source};
+use crate::model::question::Read;
 use crate::model::recipient::Recipient;
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State};

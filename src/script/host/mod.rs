@@ -3,11 +3,14 @@
 mod chance;
 mod convert;
 mod files;
+mod http;
 mod keys;
 mod kinds;
 mod options;
 mod say;
 mod send;
+mod talk;
+mod together;
 mod wait;
 
 use rhai::{Array, Blob, Dynamic, Map, Module};
@@ -18,6 +21,8 @@ pub use send::Message;
 pub fn register(module: &mut Module) {
     kinds::register(module);
     wait::register(module);
+    talk::register(module);
+    together::register(module);
     say::register(module);
     chance::register(module);
 }
@@ -26,7 +31,10 @@ pub fn register(module: &mut Module) {
 pub fn spaces() -> Vec<(&'static str, Module)> {
     let mut spaces = convert::spaces();
     spaces.push(("files", files::space()));
+    spaces.push(("flows", together::space()));
+    spaces.push(("http", http::space()));
     spaces.push(("kv", keys::space()));
+    spaces.push(("shared", keys::shared()));
     spaces.push(("log", say::space()));
     spaces.push(("time", super::time::space()));
     spaces

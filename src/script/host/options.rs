@@ -57,10 +57,16 @@ pub enum When {
 }
 
 impl<'a> Options<'a> {
-    /// Checks the names of all options: the common ones and `own`.
+    /// Checks the names of all options: the common ones of messages and `own`.
     pub fn new(function: &'static str, map: &'a Map, own: &[&str]) -> HostResult<Self> {
+        let all: Vec<&str> = COMMON.iter().chain(own).copied().collect();
+        Self::only(function, map, &all)
+    }
+
+    /// Checks the names of all options.
+    pub fn only(function: &'static str, map: &'a Map, all: &[&str]) -> HostResult<Self> {
         for name in map.keys() {
-            let known = COMMON.iter().chain(own);
+            let known = all.iter();
             if known.clone().any(|known| known == name) {
                 continue;
             }
@@ -105,7 +111,8 @@ impl<'a> Options<'a> {
         value.as_bool().map(Some).map_err(|_| self.wrong(name, "true or false", value))
     }
 
-    fn span(&self, name: &str) -> HostResult<Option<Duration>> {
+    /// A length of time.
+    pub fn span(&self, name: &str) -> HostResult<Option<Duration>> {
         let what = format!("{}: option `{name}`", self.function);
         self.get(name).map(|value| span_of(value, &what)).transpose()
     }

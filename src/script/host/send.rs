@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::options::{Common, When};
 use crate::id::MessageId;
-use crate::model::journal::{Kind, Read};
-use crate::model::message::{Body, Content, NewMessage};
+use crate::model::journal::Kind;
+use crate::model::message::{Body, Content, NewMessage, Promised};
+use crate::model::question::Read;
 use crate::model::recipient::Recipient;
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State};
@@ -30,6 +31,14 @@ pub struct Message {
 pub(super) enum Targets {
     One(Recipient),
     Many(Vec<Recipient>),
+}
+
+/// One recipient.
+pub(super) fn target(function: &str, to: &Dynamic) -> HostResult<Recipient> {
+    match targets(function, to)? {
+        Targets::One(recipient) => Ok(recipient),
+        Targets::Many(_) => Err(thrown("invalid", format!("{function}: give one recipient, not an array"))),
+    }
 }
 
 pub(super) fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
@@ -105,6 +114,10 @@ pub(super) fn promise(
         "valid_for": common.valid_for.map(crate::units::format_duration),
         "key": common.key,
     }))?;
+    let before: Vec<Option<Value>> = recipients
+        .iter()
+        .map(|recipient| turn.promised_before(recipient, &body.content))
+        .collect::<HostResult<_>>()?;
     let sent = match turn.recall(Kind::Send, &request)? {
         Some(sent) => sent,
         None => {
@@ -122,6 +135,10 @@ pub(super) fn promise(
             for (index, recipient) in recipients.iter().enumerate() {
                 if let Some(known @ Value::Object(_)) = earlier.get(index) {
                     sent.push(known.clone());
+                    continue;
+                }
+                if let Some(Some(before)) = before.get(index) {
+                    sent.push(before.clone());
                     continue;
                 }
                 let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32);
@@ -156,6 +173,22 @@ pub(super) fn promise(
     })
 }
 
+impl State {
+    /// The same message as another run for this event promised it: the first for the first, the second
+    /// for the second.
+    fn promised_before(&mut self, to: &Recipient, content: &Content) -> HostResult<Option<Value>> {
+        if self.already.is_empty() {
+            return Ok(None);
+        }
+        let to = to.to_string();
+        let count = self.promised.entry(format!("{to} {}", state::json(content)?)).or_default();
+        *count += 1;
+        let same = |other: &&Promised| other.to == to && other.content == *content;
+        let before = self.already.iter().filter(same).nth(*count - 1);
+        Ok(before.map(|other| json!({ "id": other.id, "to": other.to, "account": other.account })))
+    }
+}
+
 fn recorded(message: &Value) -> HostResult<Dynamic> {
     let text = |field: &str| message.get(field).and_then(Value::as_str);
     let whole = (|| {
@@ -168,7 +201,8 @@ fn recorded(message: &Value) -> HostResult<Dynamic> {
     whole.map(Dynamic::from).ok_or_else(|| thrown("replay", "the journal holds no readable message here"))
 }
 
-fn account(turn: &State, function: &str, named: Option<&str>) -> HostResult<String> {
+/// The account that is meant: the named one, else the flow's, else the workspace's.
+pub(super) fn account(turn: &State, function: &str, named: Option<&str>) -> HostResult<String> {
     let accounts = &turn.accounts;
     let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) else {
         let names: Vec<_> = accounts.by_name.keys().map(String::as_str).collect();

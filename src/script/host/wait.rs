@@ -4,7 +4,8 @@ use rhai::{Dynamic, Module, NativeCallContext};
 
 use super::send::Message;
 use crate::model::delivery::Goal;
-use crate::model::journal::{Kind, Question};
+use crate::model::journal::Kind;
+use crate::model::question::Question;
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State, json};
 use crate::script::time::{Moment, Span, instant_of, span_of};

@@ -7,6 +7,7 @@ use crate::model::capability::Capabilities;
 use crate::model::delivery::{Degraded, MessageState, Part};
 use crate::model::message::Body;
 use crate::model::policy::OnUnsupported;
+use crate::model::recipient::Recipient;
 
 /// A message that waits in a lane.
 #[derive(Clone, Debug)]
@@ -128,6 +129,8 @@ pub enum Verdict {
         state: MessageState,
         /// The gateway's id.
         provider_id: Option<String>,
+        /// The chat as the gateway writes it.
+        chat: Option<Recipient>,
         /// What was changed on the way.
         degraded: Vec<Degraded>,
     },

@@ -3,15 +3,15 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::outbox::{number, state};
+use super::outbox::{self, number, state};
 use super::writer::Work;
-use super::{Read, instant, json, json_or_none, text};
+use super::{Read, evidence, instant, json, json_or_none, people, text};
 use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, Part, Step};
 use crate::model::message::{Body, Content};
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard};
+use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard, Settlement, Verdict};
 
 /// The outcome of an attempt that is on the wire, ...
 pub const OPEN: &str = "open";
@@ -32,9 +32,19 @@ pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
 }
 
 /// Records how far a message of several parts has come, and by what changes it was cut.
-pub fn note_parts(work: &mut Work<'_>, id: MessageId, parts: &[Part], mut cut: Vec<Degraded>) -> Read<()> {
-    let sql = "UPDATE messages SET parts = ? WHERE id = ?";
-    work.tx.prepare_cached(sql)?.execute(params![text(&parts)?, id.as_bytes()])?;
+pub fn note_parts(
+    work: &mut Work<'_>,
+    id: MessageId,
+    parts: &[Part],
+    mut cut: Vec<Degraded>,
+    now: Timestamp,
+) -> Read<()> {
+    let sql = "UPDATE messages SET parts = ? WHERE id = ? RETURNING account";
+    let values = params![text(&parts)?, id.as_bytes()];
+    let account: Option<String> = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+    for provider_id in parts.iter().filter_map(|part| part.provider_id.as_deref()) {
+        evidence::post(work, account.as_deref().unwrap_or_default(), provider_id, id, now)?;
+    }
     if cut.is_empty() {
         return Ok(());
     }
@@ -87,9 +97,12 @@ pub fn claim(
             continue;
         }
         let Some(next) = state.after(Step::Claim) else { continue };
+        // Whoever wants to hear no more is told so once, and nothing else.
+        let refused = work.memory.opted_out
+            && people::opted_out(work.tx, account, &message.to)?.is_some_and(|reply| reply != Some(*id.as_bytes()));
         // A message counts when it is tried first by this account.
         let first = attempts.iter().all(|attempt| attempt.account.is_some());
-        if let Some(left) = left.as_mut().filter(|_| first)
+        if let Some(left) = left.as_mut().filter(|_| first && !refused)
             && let Some(held) = count(work, account, &message.to, left)?
         {
             claims.held.push((*id, held));
@@ -103,6 +116,12 @@ pub fn claim(
         let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
         let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
         work.tx.prepare_cached(sql)?.execute(values)?;
+        if refused {
+            let sentence = format!("{} wants to get no more messages from this account", message.to);
+            let verdict = Verdict::Refuse { error: ("opted_out".into(), sentence) };
+            outbox::settle(work, Settlement { id: *id, at: now, verdict, parts: Vec::new() })?;
+            continue;
+        }
         claims.claimed.push(message);
     }
     Ok(claims)

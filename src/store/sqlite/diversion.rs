@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::outbox::state;
 use super::writer::Work;
-use super::{Read, json, json_or_none, text};
+use super::{Read, json, json_or_none, people, text};
 use crate::clock::millis;
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
@@ -30,7 +30,7 @@ pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<Vec<Mess
         let mut rows = find.query([&diversion.from])?;
         while let Some(row) = rows.next()? {
             let to: String = row.get(1)?;
-            let stays = stays(row, &to, diversion)?;
+            let stays = stays(row, &to, diversion)? || people::opted_out(connection, &diversion.from, &to)?.is_some();
             let (place, kept) = of.entry(to).or_insert_with(|| {
                 groups.push(Vec::new());
                 (groups.len() - 1, false)
@@ -100,6 +100,10 @@ pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now
             millis(now),
             id.as_bytes()
         ])?;
+        // Whoever waits for an answer waits for it there now.
+        let sql = "UPDATE listening SET account = ?1 WHERE asks = 1 AND run = (SELECT run FROM messages WHERE id = ?2)
+            AND EXISTS (SELECT 1 FROM waits WHERE message = ?2 AND run = listening.run AND goal = 'asked')";
+        work.tx.prepare_cached(sql)?.execute(params![diversion.to, id.as_bytes()])?;
         moved += 1;
     }
     if moved > 0 {

@@ -32,3 +32,27 @@ pub fn version(connection: &Connection, id: &str) -> Read<Option<VersionRow>> {
     let row = |row: &Row<'_>| Ok(VersionRow { id: row.get(0)?, flow: row.get(1)?, content: row.get(2)? });
     find.query_row([id], row).optional()
 }
+
+/// Versions that are not live and that no run was begun with.
+pub fn unused(connection: &Connection) -> Read<Vec<String>> {
+    let sql = "SELECT id FROM versions WHERE id NOT IN (SELECT version FROM good)";
+    let old: Vec<String> = connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Read<_>>()?;
+    if old.is_empty() {
+        return Ok(old);
+    }
+    let mut find = connection.prepare_cached("SELECT DISTINCT version FROM runs")?;
+    let used: std::collections::HashSet<String> =
+        find.query_map([], |row| row.get(0))?.collect::<Read<_>>()?;
+    Ok(old.into_iter().filter(|version| !used.contains(version)).collect())
+}
+
+/// Forgets those of the versions that have not come back meanwhile. Gives how many.
+pub fn prune(work: &mut Work<'_>, unused: &[String]) -> Read<u64> {
+    let sql = "DELETE FROM versions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM good WHERE version = ?1)";
+    let mut delete = work.tx.prepare_cached(sql)?;
+    let mut gone = 0;
+    for version in unused {
+        gone += delete.execute([version])? as u64;
+    }
+    Ok(gone)
+}

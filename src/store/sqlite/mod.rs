@@ -1,13 +1,23 @@
 //! A store in one SQLite file: one thread writes, others read beside it.
 
+mod asking;
 mod attempts;
+mod conversation;
+mod decisions;
 mod diversion;
+mod events;
+mod evidence;
 mod flows;
+mod forget;
+mod inbound;
 mod outbox;
+mod people;
 mod reading;
 mod runs;
 mod schema;
 mod triggers;
+mod values;
+mod waits;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -15,22 +25,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 use serde_json::Value;
 
 use super::rows::{
-    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Firing, KeptFlows, LastHeard,
-    LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
-    PhoneMessage, ReadyRun, ResendPolicy, RunFilter, RunRecord, Seen, Settlement, Traffic, TriggerKey, VersionRow,
-    Woken,
+    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten, Inbound,
+    KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter,
+    OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord, Seen,
+    Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
 use crate::clock::{from_millis, millis};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, Part};
-use crate::model::journal::{Entry, TurnCommit};
-use crate::model::message::NewMessage;
-use crate::model::recipient::Recipient;
+use crate::model::journal::{Answer, Entry, TurnCommit};
+use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
 use schema::error_of;
 use writer::Writer;
@@ -202,6 +211,38 @@ impl Store for SqliteStore {
         self.at_once(|connection| runs::ready(connection, flow, after, limit))
     }
 
+    fn journal_after(&self, id: RunId, part: i64) -> Reply<(Vec<Entry>, i64)> {
+        self.at_once(|connection| runs::journal_after(connection, id, part))
+    }
+
+    fn promised(&self, root: RunId, but: RunId) -> Reply<Vec<Promised>> {
+        self.at_once(|connection| decisions::promised(connection, root, but))
+    }
+
+    fn answer_errand(&self, id: RunId, ready: i64, answer: Answer) -> Reply<bool> {
+        self.writer.submit(move |work| runs::answer_errand(work, id, ready, &answer))
+    }
+
+    fn cancel_run(&self, id: RunId, now: Timestamp) -> Reply<RunDecided> {
+        self.writer.submit_guarded(move |work| decisions::cancel(work, id, now))
+    }
+
+    fn retry_run(&self, id: RunId) -> Reply<RunDecided> {
+        self.writer.submit_guarded(move |work| decisions::retry(work, id))
+    }
+
+    fn unused_versions(&self) -> Reply<Vec<String>> {
+        self.aside(flows::unused)
+    }
+
+    fn prune_versions(&self, unused: Vec<String>) -> Reply<u64> {
+        self.writer.submit_guarded(move |work| Ok(flows::prune(work, &unused)?))
+    }
+
+    fn origin(&self, id: RunId) -> Reply<Option<Origin>> {
+        self.at_once(|connection| runs::origin(connection, id))
+    }
+
     fn commit_turn(&self, turn: TurnCommit) -> Reply<Committed> {
         self.writer.submit_guarded(move |work| runs::commit_turn(work, turn))
     }
@@ -211,10 +252,11 @@ impl Store for SqliteStore {
     }
 
     fn kv_get(&self, flow: &str, key: &str, now: Timestamp) -> Reply<Option<Value>> {
-        self.at_once(|connection| {
-            let sql = "SELECT value FROM kv WHERE flow = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)";
-            connection.prepare_cached(sql)?.query_row(params![flow, key, millis(now)], |row| json(row, 0)).optional()
-        })
+        self.at_once(|connection| values::get(connection, flow, key, now))
+    }
+
+    fn kv_keys(&self, flow: &str, prefix: &str, now: Timestamp) -> Reply<Vec<String>> {
+        self.at_once(|connection| values::keys(connection, flow, prefix, now))
     }
 
     fn promise(&self, messages: Vec<NewMessage>, now: Timestamp) -> Reply<()> {
@@ -248,8 +290,8 @@ impl Store for SqliteStore {
         self.writer.submit(move |work| Ok(attempts::stop_counting(work, &account)?))
     }
 
-    fn note_parts(&self, id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>) -> Reply<()> {
-        self.writer.submit(move |work| Ok(attempts::note_parts(work, id, &parts, cut)?))
+    fn note_parts(&self, id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp) -> Reply<()> {
+        self.writer.submit(move |work| Ok(attempts::note_parts(work, id, &parts, cut, now)?))
     }
 
     fn divertible(&self, diversion: &Diversion) -> Reply<Vec<Vec<MessageId>>> {
@@ -261,9 +303,17 @@ impl Store for SqliteStore {
         self.writer.submit_guarded(move |work| Ok(diversion::divert(work, &messages, &diversion, now)?))
     }
 
-    fn hear(&self, account: &str, from: Vec<(Recipient, Timestamp)>, now: Timestamp) -> Reply<()> {
-        let account = account.to_owned();
-        self.writer.submit_guarded(move |work| Ok(attempts::hear(work, &account, &from, now)?))
+    fn receive(&self, inbound: Inbound) -> Reply<Vec<Fate>> {
+        self.writer.submit_guarded(move |work| inbound::receive(work, &inbound))
+    }
+
+    fn names(&self, account: &str, who: &str) -> Reply<Vec<String>> {
+        self.at_once(|connection| people::names(connection, account, who))
+    }
+
+    fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten> {
+        let (who, mark) = (who.to_owned(), mark.to_owned());
+        self.writer.submit_guarded(move |work| forget::forget(work, &who, &mark, now))
     }
 
     fn heard(&self, account: &str, recipient: &str) -> Reply<LastHeard> {
@@ -271,7 +321,7 @@ impl Store for SqliteStore {
     }
 
     fn click(&self, id: MessageId, now: Timestamp) -> Reply<()> {
-        self.writer.submit(move |work| Ok(outbox::click(work, id, now)?))
+        self.writer.submit(move |work| Ok(waits::click(work, id, now)?))
     }
 
     fn settle(&self, settlement: Settlement) -> Reply<()> {
@@ -320,9 +370,10 @@ impl Store for SqliteStore {
 
     fn receive_on_phone(&self, message: PhoneMessage) -> Reply<()> {
         self.writer.submit(move |work| {
-            let sql = "INSERT OR IGNORE INTO phones (id, account, recipient, body, at) VALUES (?, ?, ?, ?, ?)";
-            let body = text(&message.body)?;
-            let values = params![message.id.as_bytes(), message.account, message.to, body, millis(message.at)];
+            let sql =
+                "INSERT OR IGNORE INTO phones (id, account, recipient, body, at, incoming) VALUES (?, ?, ?, ?, ?, ?)";
+            let (id, body, at) = (message.id.as_bytes(), text(&message.body)?, millis(message.at));
+            let values = params![id, message.account, message.to, body, at, message.incoming];
             work.tx.prepare_cached(sql)?.execute(values)?;
             Ok(())
         })

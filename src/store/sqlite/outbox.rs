@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::attempts::{OPEN, PREPARING};
-use super::runs::make_ready;
 use super::writer::Work;
-use super::{Read, instant, json, json_or_none, text};
+use super::{Read, evidence, instant, json, json_or_none, people, text, waits};
 use crate::clock::{after, from_millis, millis};
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{Attempt, Degraded, Goal, MessageState, Part, Step};
+use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
 use crate::model::message::NewMessage;
+use crate::model::recipient::Recipient;
 use crate::store::rows::{Decided, Decision, DueMessage, MessageRef, Moved, ResendPolicy, Settlement, Verdict};
 
 /// Most messages that one command moves by the clock: the rest follows at once in the next.
@@ -91,16 +91,16 @@ pub fn due(connection: &Connection, account: &str, after: i64, limit: usize) -> 
 
 /// What a step changes besides the state.
 #[derive(Default)]
-struct Change {
-    outcome: Option<String>,
-    error: Option<String>,
-    due_at: Option<i64>,
-    counts: bool,
-    provider_id: Option<String>,
-    degraded: Vec<Degraded>,
-    parts: Vec<Part>,
+pub struct Change {
+    pub outcome: Option<String>,
+    pub error: Option<String>,
+    pub due_at: Option<i64>,
+    pub counts: bool,
+    pub provider_id: Option<String>,
+    pub degraded: Vec<Degraded>,
+    pub parts: Vec<Part>,
     /// Begins a new round: the tries are counted anew.
-    anew: bool,
+    pub anew: bool,
 }
 
 /// Where a message stands before a step.
@@ -115,8 +115,14 @@ struct Standing {
     expires: bool,
 }
 
+/// Applies one step that changes nothing else.
+pub fn step(work: &mut Work<'_>, id: MessageId, step: Step, now: Timestamp) -> Read<()> {
+    apply(work, id, step, now, Change::default())?;
+    Ok(())
+}
+
 /// Applies one step. Gives the state afterwards, or the one in which the step is not legal.
-fn apply(
+pub fn apply(
     work: &mut Work<'_>,
     id: MessageId,
     step: Step,
@@ -190,7 +196,7 @@ fn apply(
         work.rings.message_timer();
     }
     if waited {
-        answer_waits(work, id, next)?;
+        waits::moved(work, id, next, now)?;
     }
     Ok(Some(Ok(next)))
 }
@@ -208,8 +214,12 @@ fn distinct(list: Vec<Degraded>) -> Vec<Degraded> {
 /// Records how an attempt ended. An attempt that is not open any more (a person decided
 /// meanwhile) changes nothing.
 pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
+    let mut posted: Vec<String> = settlement.parts.iter().filter_map(|part| part.provider_id.clone()).collect();
+    let mut recipient = None;
     let (step, change) = match settlement.verdict {
-        Verdict::Reached { state, provider_id, degraded } => {
+        Verdict::Reached { state, provider_id, chat, degraded } => {
+            posted.extend(provider_id.clone());
+            recipient = chat;
             let outcome = Some(state.name().to_owned());
             (Step::Reached(state), Change { outcome, counts: true, provider_id, degraded, ..Change::default() })
         }
@@ -228,28 +238,54 @@ pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
             (Step::GiveUp, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
         }
     };
-    let change = Change { parts: settlement.parts, ..change };
-    apply(work, settlement.id, step, settlement.at, change)?;
-    Ok(())
+    let change = Change { parts: acked(work, settlement.id, settlement.parts)?, ..change };
+    let (id, at) = (settlement.id, settlement.at);
+    let outcome = apply(work, id, step, at, change)?;
+    if !posted.is_empty() || recipient.is_some() {
+        learn(work, id, &posted, recipient, at)?;
+    }
+    match outcome {
+        Some(Ok(MessageState::Unknown)) => evidence::seek(work, id, at),
+        _ => Ok(()),
+    }
 }
 
-/// Somebody followed a message's link.
-pub fn click(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
-    let sql = "SELECT state FROM messages WHERE id = ?";
-    let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| state(row, 0)).optional()?;
-    if found.is_none_or(MessageState::is_open) {
-        return Ok(());
+/// Parts as an attempt left them, with the acks that came for some of them while it was under way.
+fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<Part>> {
+    if parts.is_empty() {
+        return Ok(parts);
     }
-    let sql = "INSERT INTO clicks (message, count, first_at) VALUES (?, 1, ?)
-        ON CONFLICT DO UPDATE SET count = count + 1";
-    work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), millis(now)])?;
-    let sql = "SELECT run FROM waits WHERE message = ? AND goal = 'clicked'";
-    let runs: Vec<[u8; 16]> =
-        work.tx.prepare_cached(sql)?.query_map([id.as_bytes()], |row| row.get(0))?.collect::<Read<_>>()?;
-    for run in runs {
-        make_ready(work, &run)?;
-        let sql = "DELETE FROM waits WHERE message = ? AND run = ?";
-        work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), run])?;
+    let sql = "SELECT parts FROM messages WHERE id = ?";
+    let known = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none::<Vec<Part>>(row, 0));
+    for known in known.optional()?.flatten().unwrap_or_default() {
+        let same = parts.iter_mut().find(|part| part.provider_id.is_some() && part.provider_id == known.provider_id);
+        if let Some(part) = same.filter(|part| part.state.after(Step::Reached(known.state)).is_some()) {
+            part.state = known.state;
+        }
+    }
+    Ok(parts)
+}
+
+/// What the gateway's answer tells besides: its ids, and how it writes the recipient.
+fn learn(
+    work: &mut Work<'_>,
+    id: MessageId,
+    posted: &[String],
+    recipient: Option<Recipient>,
+    now: Timestamp,
+) -> Read<()> {
+    let sql = "SELECT account, recipient FROM messages WHERE id = ?";
+    let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let Some((account, to)) = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()? else {
+        return Ok(());
+    };
+    if let Some(chat) = recipient.map(|chat| chat.to_string())
+        && chat != to
+    {
+        people::same(work, &account, &to, &chat)?;
+    }
+    for provider_id in posted {
+        evidence::post(work, &account, provider_id, id, now)?;
     }
     Ok(())
 }
@@ -307,6 +343,7 @@ pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
         let due_at = untouched.then(|| millis(now));
         let change = Change { outcome, error, due_at, counts: !untouched, ..Change::default() };
         apply(work, *id, step, now, change)?;
+        evidence::seek(work, *id, now)?;
     }
     Ok(doubtful)
 }
@@ -351,41 +388,4 @@ fn ids(work: &Work<'_>, sql: &str, values: impl rusqlite::Params) -> Read<Vec<Me
 
 fn earliest(work: &Work<'_>, sql: &str, values: impl rusqlite::Params) -> Read<Option<i64>> {
     work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0))
-}
-
-/// Notes that a run waits for a message; says whether the wait is over already.
-pub fn wait_for(work: &mut Work<'_>, run: RunId, message: MessageId, goal: &str) -> Read<bool> {
-    let sql = "SELECT state FROM messages WHERE id = ?";
-    let now = work.tx.prepare_cached(sql)?.query_row([message.as_bytes()], |row| state(row, 0)).optional()?;
-    let goal_kind = Goal::parse(goal).unwrap_or(Goal::Settled);
-    // A message that is no longer kept will never change again.
-    if now.is_none_or(|state| state.answers(goal_kind)) {
-        return Ok(true);
-    }
-    let sql = "SELECT 1 FROM clicks WHERE message = ?";
-    if goal_kind == Goal::Clicked && work.tx.prepare_cached(sql)?.exists([message.as_bytes()])? {
-        return Ok(true);
-    }
-    let sql = "INSERT OR REPLACE INTO waits (message, run, goal) VALUES (?, ?, ?)";
-    work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), run.as_bytes(), goal])?;
-    let sql = "UPDATE messages SET waited = 1 WHERE id = ?";
-    work.tx.prepare_cached(sql)?.execute([message.as_bytes()])?;
-    Ok(false)
-}
-
-fn answer_waits(work: &mut Work<'_>, message: MessageId, now: MessageState) -> Read<()> {
-    let sql = "SELECT run, goal FROM waits WHERE message = ?";
-    let waits: Vec<([u8; 16], String)> = work
-        .tx
-        .prepare_cached(sql)?
-        .query_map([message.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Read<_>>()?;
-    for (run, goal) in waits {
-        if now.answers(Goal::parse(&goal).unwrap_or(Goal::Settled)) {
-            make_ready(work, &run)?;
-            let sql = "DELETE FROM waits WHERE message = ? AND run = ?";
-            work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), run])?;
-        }
-    }
-    Ok(())
 }

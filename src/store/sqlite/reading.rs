@@ -150,7 +150,7 @@ pub fn message(connection: &Connection, id: MessageId) -> Read<Option<MessageRec
 }
 
 pub fn phone_messages(connection: &Connection, limit: usize) -> Read<Vec<PhoneMessage>> {
-    let sql = "SELECT id, account, recipient, body, at FROM phones ORDER BY at DESC, id DESC LIMIT ?";
+    let sql = "SELECT id, account, recipient, body, at, incoming FROM phones ORDER BY at DESC, id DESC LIMIT ?";
     let row = |row: &Row<'_>| {
         Ok(PhoneMessage {
             id: MessageId::from_bytes(row.get(0)?),
@@ -158,6 +158,7 @@ pub fn phone_messages(connection: &Connection, limit: usize) -> Read<Vec<PhoneMe
             to: row.get(2)?,
             body: json(row, 3)?,
             at: from_millis(row.get(4)?),
+            incoming: row.get(5)?,
         })
     };
     connection.prepare_cached(sql)?.query_map([limit as i64], row)?.collect()

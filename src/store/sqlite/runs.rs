@@ -7,13 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::writer::{Memory, Refusal, Work};
-use super::{Read, first, instant, json, json_or_none, outbox, text};
+use super::{Read, asking, conversation, events, evidence, first, instant, json, json_or_none, outbox, text, values};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
-use crate::model::journal::{Entry, Outcome, Pending, Question, TurnCommit};
+use crate::model::journal::{Answer, Entry, Outcome, TurnCommit};
 use crate::model::run::{NewRun, RunState};
 use crate::store::StoreError;
-use crate::store::rows::{Committed, ReadyRun, WaitingFor, Woken};
+use crate::store::rows::{Committed, Origin, ReadyRun, WaitingFor, Woken};
 
 /// The number of a state in its column.
 pub fn number(state: RunState) -> i64 {
@@ -26,7 +26,16 @@ pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
     let queued: i64 = first(connection, "SELECT coalesce(max(seq), 0) FROM messages WHERE seq IS NOT NULL")?;
     // Only runs whose first turn is to come count, and all of those are ready.
     let backlog: i64 = first(connection, "SELECT count(*) FROM runs WHERE ready IS NOT NULL AND state = 0")?;
-    Ok(Memory { seq: ready.max(queued), backlog: backlog.unsigned_abs(), most_backlog })
+    let opted_out = first(connection, "SELECT EXISTS (SELECT 1 FROM opted_out)")?;
+    Ok(Memory {
+        // The order of listening runs is by the same numbers.
+        seq: ready.max(queued).max(first(connection, "SELECT coalesce(max(place), 0) FROM listening")?),
+        backlog: backlog.unsigned_abs(),
+        most_backlog,
+        opted_out,
+        early: evidence::any_early(connection)?,
+        swept: 0,
+    })
 }
 
 /// Accepts a run.
@@ -46,10 +55,10 @@ pub fn door(work: &Work<'_>) -> Result<(), Refusal> {
 
 /// Puts a run in without asking.
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
-    let sql = "INSERT INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event)
-        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)";
+    let sql = "INSERT OR IGNORE INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root)
+        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?)";
     let ready = work.memory.next_seq();
-    work.tx.prepare_cached(sql)?.execute(params![
+    let inserted = work.tx.prepare_cached(sql)?.execute(params![
         run.id.as_bytes(),
         run.flow,
         run.version,
@@ -57,10 +66,14 @@ pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
         ready,
         millis(run.at),
         run.seed,
-        run.event
+        run.event,
+        run.root.as_ref().map(RunId::as_bytes),
     ])?;
-    work.memory.backlog += 1;
-    work.rings.run(&run.flow);
+    // The same promise of a run is one run.
+    if inserted == 1 {
+        work.memory.backlog += 1;
+        work.rings.run(&run.flow);
+    }
     Ok(())
 }
 
@@ -75,10 +88,10 @@ pub fn ready_flows(connection: &Connection) -> Read<Vec<String>> {
     connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Ready runs of one flow, with their journals.
+/// Ready runs of one flow.
 pub fn ready(connection: &Connection, flow: &str, after: i64, limit: usize) -> Read<Vec<ReadyRun>> {
-    let sql = "SELECT id, version, ready, event, seed, created_at, base_at, attempt, cpu, pending FROM runs
-        WHERE flow = ? AND ready > ? ORDER BY ready LIMIT ?";
+    let sql = "SELECT id, version, ready, event, seed, created_at, base_at, attempt, cpu, pending, answer, root, cuts
+        FROM runs WHERE flow = ? AND ready > ? ORDER BY ready LIMIT ?";
     let mut find = connection.prepare_cached(sql)?;
     let row = |row: &Row<'_>| {
         Ok(ReadyRun {
@@ -92,22 +105,45 @@ pub fn ready(connection: &Connection, flow: &str, after: i64, limit: usize) -> R
             base: instant(row, 6)?,
             attempt: row.get(7)?,
             cpu: Duration::from_micros(row.get::<_, i64>(8)?.unsigned_abs()),
-            journal: Vec::new(),
             pending: json_or_none(row, 9)?,
+            answer: json_or_none(row, 10)?,
+            root: row.get::<_, Option<[u8; 16]>>(11)?.map(RunId::from_bytes),
+            cuts: row.get(12)?,
         })
     };
-    let mut runs: Vec<ReadyRun> = find.query_map(params![flow, after, limit as i64], row)?.collect::<Read<_>>()?;
-    for run in runs.iter_mut().filter(|run| run.base.is_some()) {
-        run.journal = live_journal(connection, run.id)?;
-    }
-    Ok(runs)
+    find.query_map(params![flow, after, limit as i64], row)?.collect()
 }
 
-fn live_journal(connection: &Connection, run: RunId) -> Read<Vec<Entry>> {
-    let sql = "SELECT entries FROM journal WHERE run = ? AND live = 1 ORDER BY part";
+/// Where a run comes from.
+pub fn origin(connection: &Connection, run: RunId) -> Read<Option<Origin>> {
+    let sql = "SELECT flow, version, trigger, event, seed, created_at, base_at, root FROM runs WHERE id = ?";
+    let row = |row: &Row<'_>| {
+        Ok(Origin {
+            flow: row.get(0)?,
+            version: row.get(1)?,
+            trigger: row.get(2)?,
+            event: row.get(3)?,
+            seed: row.get(4)?,
+            created_at: from_millis(row.get(5)?),
+            base: instant(row, 6)?,
+            root: row.get::<_, Option<[u8; 16]>>(7)?.map(RunId::from_bytes),
+        })
+    };
+    connection.prepare_cached(sql)?.query_row([run.as_bytes()], row).optional()
+}
+
+/// What a run has done behind a part of its journal, and the number of the last part.
+pub fn journal_after(connection: &Connection, run: RunId, after: i64) -> Read<(Vec<Entry>, i64)> {
+    let sql = "SELECT entries, part FROM journal WHERE run = ? AND part > ? AND live = 1 ORDER BY part";
     let mut find = connection.prepare_cached(sql)?;
-    let parts = find.query_map([run.as_bytes()], |row| json::<Vec<Entry>>(row, 0))?;
-    Ok(parts.collect::<Read<Vec<_>>>()?.into_iter().flatten().collect())
+    let rows = find.query_map(params![run.as_bytes(), after], |row| Ok((json::<Vec<Entry>>(row, 0)?, row.get(1)?)))?;
+    let (mut entries, mut last) = (Vec::new(), after);
+    for row in rows {
+        let (mut part, number) = row?;
+        entries.append(&mut part);
+        last = number;
+    }
+    Ok((entries, last))
 }
 
 /// Commits a turn whole, or nothing of it.
@@ -135,64 +171,55 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
     for message in &turn.promises.messages {
         outbox::insert(work, message, turn.at)?;
     }
-    write_values(work, &turn)?;
+    values::write(work, &turn)?;
+    events::emit(work, &turn)?;
+    for run in &turn.promises.runs {
+        insert(work, run)?;
+    }
     if let Some(message) = turn.waited_for {
         let sql = "DELETE FROM waits WHERE message = ? AND run = ?";
         work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), id])?;
     }
     let begun = !turn.entries.is_empty();
+    let mut last = None;
     for (entries, live) in [(&turn.entries, true), (&turn.lost, false)] {
         if !entries.is_empty() {
-            append(work, &turn, entries, live)?;
+            let part = append(work, &turn, entries, live)?;
+            last = live.then_some(part).or(last);
         }
     }
-    leave(work, &turn, begun)?;
+    let ready = leave(work, &turn, begun)?;
     if let Some(next) = &turn.follow_up {
         insert(work, next)?;
     }
-    Ok(Committed::Yes)
+    Ok(Committed::Yes { part: last, ready })
 }
 
-fn append(work: &mut Work<'_>, turn: &TurnCommit, entries: &[Entry], live: bool) -> Read<()> {
+fn append(work: &mut Work<'_>, turn: &TurnCommit, entries: &[Entry], live: bool) -> Read<i64> {
     let sql = "INSERT INTO journal (run, part, live, attempt, entries)
-        VALUES (?1, (SELECT coalesce(max(part), 0) + 1 FROM journal WHERE run = ?1), ?2, ?3, ?4)";
+        VALUES (?1, (SELECT coalesce(max(part), 0) + 1 FROM journal WHERE run = ?1), ?2, ?3, ?4) RETURNING part";
     let values = params![turn.run.as_bytes(), live, turn.attempt, text(&entries)?];
-    work.tx.prepare_cached(sql)?.execute(values)?;
-    Ok(())
-}
-
-fn write_values(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
-    for write in &turn.promises.kv {
-        match &write.value {
-            Some(value) => {
-                let sql = "INSERT INTO kv (flow, key, value, expires_at) VALUES (?, ?, ?, ?)
-                    ON CONFLICT DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
-                let values = params![turn.flow, write.key, text(value)?, write.expires_at];
-                work.tx.prepare_cached(sql)?.execute(values)?;
-            }
-            None => {
-                let sql = "DELETE FROM kv WHERE flow = ? AND key = ?";
-                work.tx.prepare_cached(sql)?.execute(params![turn.flow, write.key])?;
-            }
-        }
-    }
-    Ok(())
+    work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0))
 }
 
 /// How the turn leaves its run: the last thing that it writes.
 #[derive(Default)]
-struct Leaving {
-    state: Option<RunState>,
-    ready: bool,
-    wake_at: Option<i64>,
-    attempt: u32,
-    pending: Option<String>,
-    waiting: Option<String>,
-    error: Option<String>,
-    result: Option<String>,
+pub struct Leaving {
+    pub state: Option<RunState>,
+    pub ready: bool,
+    pub errand: bool,
+    pub wake_at: Option<i64>,
+    pub attempt: u32,
+    pub pending: Option<String>,
+    pub answer: Option<String>,
+    /// The question that was answered last stays on record, for a person's retry.
+    pub keeps_question: bool,
+    pub waiting: Option<String>,
+    pub error: Option<String>,
+    pub result: Option<String>,
 }
 
-fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<()> {
+fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<Option<i64>> {
     let mut leaving = Leaving { attempt: turn.attempt, ..Leaving::default() };
     match &turn.outcome {
         Outcome::Succeeded(value) => {
@@ -201,9 +228,11 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<()> {
         }
         Outcome::Failed(error) => {
             leaving.state = Some(RunState::Failed);
+            leaving.keeps_question = true;
             leaving.error = Some(text(error)?);
         }
-        Outcome::Retrying { error, at, pending } => {
+        Outcome::Retrying { error, at, pending, answer } => {
+            leaving.answer = answer.as_ref().map(text).transpose()?;
             leaving.attempt += 1;
             leaving.wake_at = Some(millis(*at));
             leaving.error = Some(text(error)?);
@@ -211,7 +240,7 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<()> {
             let detail = format!("attempt {} at {}", leaving.attempt, rfc3339(*at));
             leaving.waiting = Some(text(&WaitingFor { kind: "retry".into(), until: leaving.wake_at, detail })?);
         }
-        Outcome::Waiting(pending) => wait(work, turn, pending, &mut leaving)?,
+        Outcome::Waiting(pending) => asking::wait(work, turn, pending, &mut leaving)?,
     }
     if leaving.ready {
         leaving.wake_at = None;
@@ -220,7 +249,8 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<()> {
     let state = leaving.state.unwrap_or(RunState::Waiting);
     let sql = "UPDATE runs SET state = ?, ready = ?, wake_at = ?, attempt = ?, cpu = cpu + ?,
             base_at = CASE WHEN base_at IS NULL AND ? THEN ? ELSE base_at END,
-            started_at = coalesce(started_at, ?), finished_at = ?, pending = ?, waiting = ?, error = ?, result = ?
+            started_at = coalesce(started_at, ?), finished_at = ?,
+            pending = iif(?, pending, ?), answer = iif(?, answer, ?), waiting = ?, error = ?, result = ?
         WHERE id = ?";
     let at = millis(turn.at);
     // The first turn of a journal sets the time that the script's `now()` begins with.
@@ -235,61 +265,36 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<()> {
         at,
         at,
         state.is_over().then_some(at),
+        leaving.keeps_question,
         leaving.pending,
+        leaving.keeps_question,
+        leaving.answer,
         leaving.waiting,
         leaving.error,
         leaving.result,
         turn.run.as_bytes()
     ])?;
-    if ready.is_some() {
+    // An errand is the runner's, who knows of it; only after a crash the table has to tell.
+    if ready.is_some() && !leaving.errand {
         work.rings.run(&turn.flow);
     }
     if leaving.wake_at.is_some() {
         work.rings.run_timer();
     }
-    Ok(())
-}
-
-fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: &mut Leaving) -> Read<()> {
-    leaving.wake_at = pending.question.until();
-    leaving.pending = Some(text(pending)?);
-    let (kind, detail) = match &pending.question {
-        Question::Sleep { until } => ("time", format!("sleeps until {}", rfc3339(from_millis(*until)))),
-        Question::Delivery { message, goal, .. } => {
-            leaving.ready = outbox::wait_for(work, turn.run, *message, goal)?;
-            ("delivery", format!("message {message} to be {goal}"))
-        }
-        Question::Cancel { message } => {
-            let mut answered = pending.clone();
-            let in_time = outbox::cancel(work, *message, turn.at)?;
-            answered.question = Question::Cancel { message: *message };
-            let entry = answered.answered(turn.at, Ok(Value::Bool(in_time)));
-            append(work, turn, &[entry], true)?;
-            leaving.pending = None;
-            leaving.ready = true;
-            ("time", "goes on at once".into())
-        }
-        // Answered within the turn; the runner never hands one in.
-        Question::Read(_) => {
-            leaving.ready = true;
-            ("time", "goes on at once".into())
-        }
-    };
-    leaving.waiting = Some(text(&WaitingFor { kind: kind.into(), until: leaving.wake_at, detail })?);
-    Ok(())
+    Ok(ready)
 }
 
 /// Makes waiting runs ready whose time has come.
 pub fn wake(work: &mut Work<'_>, now: Timestamp) -> Result<Woken, Refusal> {
-    let sql = "SELECT id, flow FROM runs WHERE wake_at <= ? ORDER BY wake_at LIMIT 1000";
-    let due: Vec<([u8; 16], String)> = work
-        .tx
-        .prepare_cached(sql)?
-        .query_map([millis(now)], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Read<_>>()?;
-    for (id, flow) in &due {
-        make_ready(work, id)?;
-        work.rings.run(flow);
+    let sql = "SELECT id FROM runs WHERE wake_at <= ? ORDER BY wake_at LIMIT 1000";
+    let due: Vec<[u8; 16]> =
+        work.tx.prepare_cached(sql)?.query_map([millis(now)], |row| row.get(0))?.collect::<Read<_>>()?;
+    for id in &due {
+        events::forget(work, id)?;
+        // A run whose time has come hears nothing any more, so that no message is taken twice.
+        if !conversation::time_came(work, id, now)? {
+            make_ready(work, id)?;
+        }
     }
     let next = "SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL";
     let next: Option<i64> = work.tx.prepare_cached(next)?.query_row([], |row| row.get(0))?;
@@ -306,4 +311,23 @@ pub fn make_ready(work: &mut Work<'_>, run: &[u8; 16]) -> Read<()> {
         work.rings.run(&flow);
     }
     Ok(())
+}
+
+/// A waiting run gets the answer to its question.
+pub fn answer_run(work: &mut Work<'_>, run: &[u8; 16], answer: &Answer) -> Read<()> {
+    let sql = "UPDATE runs SET answer = ? WHERE id = ? AND state = 2 AND ready IS NULL";
+    work.tx.prepare_cached(sql)?.execute(params![text(answer)?, run])?;
+    make_ready(work, run)
+}
+
+/// An errand was run: its answer makes the run ready anew. Says whether anybody still wants it.
+pub fn answer_errand(work: &mut Work<'_>, run: RunId, ready: i64, answer: &Answer) -> Result<bool, Refusal> {
+    let next = work.memory.next_seq();
+    let sql = "UPDATE runs SET answer = ?, ready = ? WHERE id = ? AND state = 2 AND ready = ? RETURNING flow";
+    let values = params![text(answer)?, next, run.as_bytes(), ready];
+    let flow: Option<String> = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+    if let Some(flow) = &flow {
+        work.rings.run(flow);
+    }
+    Ok(flow.is_some())
 }

@@ -9,7 +9,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -168,6 +168,107 @@ CREATE TABLE acquaintances (
     recipient TEXT NOT NULL,
     PRIMARY KEY (account, recipient)
 ) WITHOUT ROWID;
+",
+    "
+ALTER TABLE runs ADD COLUMN answer TEXT;
+ALTER TABLE runs ADD COLUMN root BLOB;
+ALTER TABLE runs ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX runs_family ON runs (root) WHERE root IS NOT NULL;
+
+-- Runs that wait for what a person writes: for an answer (asks), or for any message.
+CREATE TABLE listening (
+    run BLOB PRIMARY KEY,
+    account TEXT NOT NULL,
+    chat TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    asks INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    pattern TEXT,
+    deadline INTEGER,
+    reminded INTEGER NOT NULL DEFAULT 0,
+    repeated INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX listening_chat ON listening (chat, account, place);
+
+-- Runs that wait for what another one emits.
+CREATE TABLE awaiting (
+    run BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    key TEXT
+) WITHOUT ROWID;
+CREATE INDEX awaiting_name ON awaiting (name, key);
+
+CREATE TABLE emitted (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    key TEXT,
+    data TEXT NOT NULL,
+    run BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX emitted_once ON emitted (run, position);
+CREATE INDEX emitted_name ON emitted (name, number);
+CREATE INDEX emitted_at ON emitted (at);
+
+-- Addresses that lead to one person or chat have one name.
+CREATE TABLE aliases (
+    account TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    person TEXT NOT NULL,
+    PRIMARY KEY (account, alias)
+) WITHOUT ROWID;
+CREATE INDEX aliases_person ON aliases (account, person);
+
+-- Which message of ours a gateway's id means.
+CREATE TABLE posted (
+    account TEXT NOT NULL,
+    provider_id TEXT NOT NULL,
+    message BLOB NOT NULL,
+    PRIMARY KEY (account, provider_id)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO posted SELECT account, provider_id, id FROM messages WHERE provider_id IS NOT NULL;
+INSERT OR IGNORE INTO posted SELECT account, json_extract(value, '$.provider_id'), messages.id FROM messages, json_each(parts)
+    WHERE parts IS NOT NULL AND json_extract(value, '$.provider_id') IS NOT NULL;
+
+-- What gateways told of messages before their ids were known here.
+CREATE TABLE early (
+    account TEXT NOT NULL,
+    provider_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    fate TEXT,
+    echo TEXT,
+    PRIMARY KEY (account, provider_id)
+) WITHOUT ROWID;
+CREATE INDEX early_at ON early (at);
+
+-- What people wrote. Kept for as long as a gateway may tell it again.
+CREATE TABLE incoming (
+    account TEXT NOT NULL,
+    id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    event TEXT NOT NULL,
+    fate TEXT NOT NULL,
+    PRIMARY KEY (account, id)
+) WITHOUT ROWID;
+CREATE INDEX incoming_at ON incoming (at);
+
+CREATE TABLE opted_out (
+    account TEXT NOT NULL,
+    person TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    reply BLOB,
+    PRIMARY KEY (account, person)
+) WITHOUT ROWID;
+
+CREATE TABLE forgotten (
+    at INTEGER NOT NULL,
+    mark TEXT NOT NULL,
+    counts TEXT NOT NULL
+);
+
+ALTER TABLE phones ADD COLUMN incoming INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

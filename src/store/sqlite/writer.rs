@@ -37,6 +37,12 @@ pub struct Memory {
     pub backlog: u64,
     /// How many there may be.
     pub most_backlog: u64,
+    /// Somebody may want to hear no more.
+    pub opted_out: bool,
+    /// Something may have been told of messages whose ids are not known yet.
+    pub early: bool,
+    /// When what is too old was last looked for, in milliseconds since 1970.
+    pub swept: i64,
 }
 
 impl Memory {
@@ -54,6 +60,7 @@ pub struct Rings {
     lanes: Vec<String>,
     run_timer: bool,
     message_timer: bool,
+    truncate: bool,
 }
 
 impl Rings {
@@ -79,6 +86,11 @@ impl Rings {
     /// A message waits for a time.
     pub fn message_timer(&mut self) {
         self.message_timer = true;
+    }
+
+    /// What was deleted is to be gone from the log too.
+    pub fn truncate(&mut self) {
+        self.truncate = true;
     }
 
     fn ring(&mut self, signals: &Signals) {
@@ -269,6 +281,9 @@ impl Thread {
                 self.counters.commands.fetch_add(count, Ordering::Relaxed);
                 done.into_iter().for_each(|done| done(Ok(())));
                 rings.ring(&self.signals);
+                if rings.truncate {
+                    let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+                }
             }
             Err(error) => {
                 self.memory.seq = seq;

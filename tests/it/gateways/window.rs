@@ -83,10 +83,10 @@ async fn a_closed_window_is_known_before_the_call() {
 async fn events_must_show_who_sends_them() {
     let desk = Desk::open(fake::meta::DIALECT, "").await;
     let body = written(&desk.house, "15417543010");
-    assert_eq!(event(&desk.house, "another secret", &body).await, 403);
+    assert_eq!(event(&desk.house, "another secret", &body).await, 401);
     let base = format!("http://{}/gateways", desk.house.engine.address().listen);
     let status = async |url: String| client().get(url).send().await.unwrap().status().as_u16();
-    assert_eq!(client().post(format!("{base}/main")).body(body).send().await.unwrap().status(), 403);
+    assert_eq!(client().post(format!("{base}/main")).body(body).send().await.unwrap().status(), 401);
     assert_eq!(client().put(format!("{base}/main")).send().await.unwrap().status(), 405);
     assert_eq!(status(format!("{base}/nobody")).await, 404);
     let asked = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=";
@@ -97,5 +97,5 @@ async fn events_must_show_who_sends_them() {
     assert_eq!(large.status(), 413);
     let desk = Desk::open(fake::gowa::DIALECT, "").await;
     let deaf = format!("http://{}/gateways/main", desk.house.engine.address().listen);
-    assert_eq!(client().post(deaf).body("{}").send().await.unwrap().status(), 404);
+    assert_eq!(client().post(deaf).body("{}").send().await.unwrap().status(), 403);
 }

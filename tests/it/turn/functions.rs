@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postrider::model::journal::{Question, Read};
+use postrider::model::question::{Question, Read};
 use postrider::model::message::Content;
 use postrider::script::{Ending, Main, Program};
 use serde_json::{Value, json};

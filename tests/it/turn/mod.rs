@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use postrider::id::RunId;
 use postrider::model::capability::{Capabilities, Kind};
-use postrider::model::journal::{Entry, Promises, Question, Read};
+use postrider::model::journal::{Entry, Promises};
+use postrider::model::question::{Question, Read};
 use postrider::model::policy::{Limits, OnUnsupported};
 use postrider::model::run::ScriptError;
 use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
@@ -90,6 +91,8 @@ impl Run {
             base: start(),
             now: self.now,
             journal: Arc::new(self.journal.clone()),
+            weight: self.journal.iter().map(Entry::weight).sum(),
+            already: Arc::default(),
             committed: self.committed,
             limits: self.limits,
             cpu_left: Duration::from_secs(60),
@@ -100,8 +103,7 @@ impl Run {
     fn step(&mut self, answer: Value) -> Option<Question> {
         let output = self.turn();
         self.journal.extend(output.entries);
-        self.promises.messages.extend(output.promises.messages);
-        self.promises.kv.extend(output.promises.kv);
+        self.promises.add(output.promises);
         let Ending::Waiting(pending) = output.ending else { return None };
         let question = pending.question.clone();
         self.journal.push(pending.answered(self.now, Ok(answer)));

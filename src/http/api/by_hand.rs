@@ -1,0 +1,171 @@
+//! What people decide about runs, and about people.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Answer, runs};
+use crate::flow::Flow;
+use crate::http::House;
+use crate::http::error::{Refused, answer};
+use crate::id::{RunId, random_bytes};
+use crate::model::recipient::Recipient;
+use crate::model::run::{NewRun, RunState};
+use crate::run::{Reply, simulate};
+use crate::store::rows::{Origin, RunDecided};
+
+fn conflict(message: impl Into<String>) -> Refused {
+    Refused::new(StatusCode::CONFLICT, "state", message)
+}
+
+/// The body's fields; no body is an empty map.
+fn fields(body: &[u8], known: &[&str]) -> Result<Value, Refused> {
+    if body.is_empty() {
+        return Ok(json!({}));
+    }
+    let body: Value =
+        serde_json::from_slice(body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?;
+    let Some(map) = body.as_object() else { return Err(Refused::bad("the body is a map")) };
+    match map.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => Err(Refused::bad(format!("`{key}` is not known here")).hint(format!("it takes {}", known.join(", ")))),
+        None => Ok(body),
+    }
+}
+
+fn flag(body: &Value, name: &str) -> Result<bool, Refused> {
+    match &body[name] {
+        Value::Null => Ok(false),
+        Value::Bool(flag) => Ok(*flag),
+        _ => Err(Refused::bad(format!("`{name}` is true or false"))),
+    }
+}
+
+pub async fn decide(
+    State(house): State<Arc<House>>,
+    Path((id, decision)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    let id: RunId = id.parse().map_err(Refused::bad)?;
+    let missing = || Refused::missing(format!("there is no run {id}"));
+    match decision.as_str() {
+        "cancel" => match house.store.cancel_run(id, house.clock.now()).await? {
+            RunDecided::Done => house.waiters.tell(id, || Reply::Ended(RunState::Cancelled)),
+            RunDecided::NotIn(state) => return Err(conflict(format!("the run is over already: {}", state.name()))),
+            RunDecided::Missing => return Err(missing()),
+        },
+        "retry" => {
+            let origin = house.store.origin(id).await?.ok_or_else(missing)?;
+            remembered(&origin)?;
+            match house.store.retry_run(id).await? {
+                RunDecided::Done => {}
+                RunDecided::NotIn(state) => {
+                    let refused = conflict(format!("only a failed run can be tried again; this one is {}", state.name()));
+                    return Err(refused.hint("`runs replay` begins a new run with the same event"));
+                }
+                RunDecided::Missing => return Err(missing()),
+            }
+        }
+        "replay" => {
+            let body = fields(&body, &["latest", "resend"])?;
+            let origin = house.store.origin(id).await?.ok_or_else(missing)?;
+            let new = replay(&house, id, &origin, flag(&body, "latest")?, flag(&body, "resend")?).await?;
+            return runs::one(&house, new, StatusCode::ACCEPTED).await;
+        }
+        other => return Err(Refused::missing(format!("a run has no `{other}`"))),
+    }
+    runs::one(&house, id, StatusCode::OK).await
+}
+
+/// Refuses what was forgotten: nothing is left of it that could be done again.
+fn remembered(origin: &Origin) -> Result<Value, Refused> {
+    let event: Value = serde_json::from_str(&origin.event).unwrap_or_default();
+    match event["forgotten"].is_null() {
+        true => Ok(event),
+        false => Err(conflict("the run was forgotten: its event and its journal are erased")),
+    }
+}
+
+fn live(house: &House, name: &str) -> Result<Arc<Flow>, Refused> {
+    let catalog = house.catalog.borrow().clone();
+    let Some(flow) = catalog.flow(name) else {
+        return Err(conflict(format!("the flow `{name}` is not live any more")));
+    };
+    match catalog.stale.get(name).and_then(|findings| findings.first()) {
+        Some(finding) => {
+            let refused = conflict(format!("the flow `{name}` as it is written now has errors: {finding}"));
+            Err(refused.hint("`postrider check` shows all of them"))
+        }
+        None => Ok(flow.clone()),
+    }
+}
+
+/// A new run for the same event. What the others for that event promised is not sent again, unless
+/// `resend` says so.
+async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend: bool) -> Result<RunId, Refused> {
+    let mut event = remembered(origin)?;
+    let version = match latest {
+        true => live(house, &origin.flow)?.version.clone(),
+        false => origin.version.clone(),
+    };
+    if house.store.version(&version).await?.is_none() {
+        return Err(conflict("the version that the run was pinned to is not kept any more").hint("use `latest`"));
+    }
+    let now = house.clock.now();
+    let new = RunId::new(now);
+    event["run"] = new.to_string().into();
+    let run = NewRun {
+        id: new,
+        flow: origin.flow.clone(),
+        version,
+        trigger: origin.trigger.clone(),
+        event: event.to_string(),
+        seed: random_bytes(),
+        at: now,
+        root: (!resend).then(|| origin.root.unwrap_or(id)),
+    };
+    house.intake.accept(run).await?;
+    Ok(new)
+}
+
+/// What today's text of the flow would do with the run's journal.
+pub async fn simulated(State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer {
+    let id: RunId = id.parse().map_err(Refused::bad)?;
+    let origin = house.store.origin(id).await?.ok_or_else(|| Refused::missing(format!("there is no run {id}")))?;
+    remembered(&origin)?;
+    let flow = live(&house, &origin.flow)?;
+    let (journal, _) = house.store.journal_after(id, 0).await?;
+    let context = house.context.clone();
+    let said = tokio::task::spawn_blocking(move || simulate(&context, &flow, id, &origin, journal)).await;
+    let said = said.map_err(|error| Refused::busy(format!("the simulation broke down: {error}")))?;
+    Ok(answer(StatusCode::OK, &said))
+}
+
+/// Erases a person.
+pub async fn forget(State(house): State<Arc<House>>, body: Bytes) -> Answer {
+    let body = fields(&body, &["recipient"])?;
+    let who = body["recipient"].as_str().ok_or_else(|| Refused::bad("`recipient` is missing"))?;
+    let who = Recipient::parse(who).map_err(Refused::bad)?;
+    let now = house.clock.now();
+    let mark = RunId::new(now).to_string();
+    let forgotten = house.store.forget(&who.to_string(), &mark, now).await?;
+    let mut files = 0;
+    for blob in &forgotten.blobs {
+        // One that is gone already is as good.
+        files += u64::from(std::fs::remove_file(house.blobs.path(blob)).is_ok());
+    }
+    tracing::info!(%mark, "a person was forgotten");
+    let erased = &forgotten.erased;
+    Ok(answer(
+        StatusCode::OK,
+        &json!({
+            "mark": mark,
+            "messages": erased.messages,
+            "events": erased.events,
+            "runs": erased.runs,
+            "files": files,
+        }),
+    ))
+}

@@ -1,0 +1,128 @@
+//! What gateways tell us: what people wrote, how far our messages are, and how the link to WhatsApp
+//! stands.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::delivery::{ErrorClass, MessageState};
+use super::recipient::Recipient;
+
+/// One thing that a gateway told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Two addresses lead to one chat. Comes before what it helps to understand.
+    Same(Recipient, Recipient),
+    /// A person wrote.
+    Written(Box<Written>),
+    /// How far a message of ours is.
+    Ack(Ack),
+    /// A message of our own number came back, or was typed on its phone.
+    Echo(Echo),
+    /// A person put a mark on a message, or took it back.
+    Reaction(Reaction),
+    /// How the gateway's link to WhatsApp stands.
+    Connection(Connection),
+}
+
+/// A message that a person wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Identity of the event within its account: the same when the gateway tells it again.
+    pub event_id: String,
+    /// The gateway's id of the message.
+    pub message_id: String,
+    /// When it was written, by the gateway's clock.
+    pub at: Timestamp,
+    /// The chat that it stands in: a group, or the person.
+    pub chat: Recipient,
+    /// Who wrote.
+    pub from: Recipient,
+    /// What the person is called.
+    pub name: Option<String>,
+    /// `text`, `image`, `video`, `audio`, `voice`, `file`, `sticker`, `location`, `contact`, `poll`,
+    /// `choice` (a button, a list's row, a poll's answer) or `other`.
+    pub kind: &'static str,
+    /// What was said: the text, the caption, the words of the choice.
+    pub text: Option<String>,
+    /// The file that came with it.
+    pub media: Option<InboundMedia>,
+    /// The gateway's id of the message that it answers.
+    pub reply_to: Option<String>,
+}
+
+/// A file that came with a message. It stays at the gateway until a script asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboundMedia {
+    /// Its type, such as `image/jpeg`, as far as it is told.
+    pub mime: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// How many bytes it has.
+    pub size: Option<u64>,
+    /// Where the gateway has it; only its transport reads this. Holds no credential.
+    pub source: String,
+}
+
+/// How far a message of ours is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// The gateway's id of the message.
+    pub message_id: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a message of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It got as far as that: `accepted`, `sent`, `delivered` or `read`.
+    Reached(MessageState),
+    /// It failed after all.
+    Failed {
+        /// Sorted as the error of an answer is.
+        class: ErrorClass,
+        /// What was said.
+        error: String,
+    },
+}
+
+/// A message of our own number that came back as an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// The gateway's id of the message.
+    pub message_id: String,
+    /// The chat that it stands in.
+    pub chat: Recipient,
+    /// Its kind, as in [`Written::kind`].
+    pub kind: &'static str,
+    /// What it says: the text or the caption.
+    pub text: Option<String>,
+    /// It was typed on the phone, so that no program can have sent it.
+    pub by_hand: bool,
+}
+
+/// A mark on a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// Identity of the event within its account.
+    pub event_id: String,
+    /// The gateway's id of the message that is marked.
+    pub message_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// The chat that it stands in.
+    pub chat: Recipient,
+    /// Who marked it.
+    pub from: Recipient,
+    /// The mark; empty when it was taken back.
+    pub emoji: String,
+}
+
+/// How the gateway's link to WhatsApp stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Whether messages can go out.
+    pub is_up: bool,
+    /// The gateway's word for it.
+    pub state: String,
+}

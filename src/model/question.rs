@@ -1,0 +1,213 @@
+//! What a script may ask the world, and how it is put on record.
+
+use serde::{Deserialize, Serialize};
+
+use super::call::Call;
+use super::delivery::Goal;
+use crate::id::MessageId;
+
+/// A host call that needs an answer from outside before the script can go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Question {
+    /// The time.
+    Sleep {
+        /// Milliseconds since 1970.
+        until: i64,
+    },
+    /// What becomes of a message.
+    Delivery {
+        /// Which.
+        message: MessageId,
+        /// A state's name, or `settled`.
+        goal: String,
+        /// Milliseconds since 1970; none waits for as long as it takes.
+        until: Option<i64>,
+    },
+    /// Takes a message back and says whether it was in time.
+    Cancel {
+        /// Which.
+        message: MessageId,
+    },
+    /// Requests over HTTP, all at once.
+    Http {
+        /// In order.
+        calls: Vec<Call>,
+        /// Whether the script asked for a list (`http::all`), in which each call has its own fate.
+        all: bool,
+        /// How often answers came that were thrown away by a retry: those to come are to be other
+        /// ones, and so the requests carry another key.
+        #[serde(default)]
+        again: u32,
+    },
+    /// Gives a file another place below the workspace.
+    Move {
+        /// Where it is.
+        from: String,
+        /// Where it is to be.
+        to: String,
+    },
+    /// Puts the file of an incoming message below the workspace.
+    Save {
+        /// The account that it came to.
+        account: String,
+        /// Where the gateway has it.
+        source: String,
+        /// Where it is to be.
+        to: String,
+    },
+    /// Adds to a number among the values, and says what it is then.
+    Increment {
+        /// Among the workspace's values instead of the flow's.
+        shared: bool,
+        /// Its name.
+        key: String,
+        /// How much.
+        by: serde_json::Number,
+    },
+    /// A person's answer to a question over chat.
+    Ask(Asked),
+    /// A message that a person writes of their own accord.
+    Message {
+        /// To this account; none means any.
+        account: Option<String>,
+        /// In this chat, or from this person; none means anybody.
+        from: Option<String>,
+        /// That this pattern finds something in.
+        text: Option<String>,
+        /// Milliseconds since 1970.
+        until: i64,
+    },
+    /// Something that another run emits.
+    Event {
+        /// Its name.
+        name: String,
+        /// With this key; none means any.
+        key: Option<String>,
+        /// Later than this one, by its number.
+        after: i64,
+        /// Milliseconds since 1970; none waits for as long as it takes.
+        until: Option<i64>,
+    },
+    /// Something that only reads our own store: answered within the turn.
+    Read(Read),
+}
+
+/// A question over chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The message that asks.
+    pub message: MessageId,
+    /// The message that reminds.
+    pub reminder: MessageId,
+    /// The message that asks once more when an answer made no sense.
+    pub repetition: MessageId,
+    /// The account that it goes out by.
+    pub account: String,
+    /// Canonical recipient: the chat.
+    pub to: String,
+    /// What is asked.
+    pub text: String,
+    /// The answers to choose from; none means that any will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// How long to wait, in milliseconds from when the gateway had it.
+    pub timeout: i64,
+    /// When to remind, in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remind: Option<i64>,
+}
+
+impl Question {
+    /// What a `.wait` waits for; `None` for every other question.
+    pub fn goal(&self) -> Option<Goal> {
+        match self {
+            Self::Delivery { goal, .. } => Goal::parse(goal),
+            _ => None,
+        }
+    }
+
+    /// When it is answered by the clock alone. (An `ask` is so too, but its time runs only when the
+    /// gateway has the question.)
+    pub fn until(&self) -> Option<i64> {
+        match self {
+            Self::Sleep { until } | Self::Message { until, .. } => Some(*until),
+            Self::Delivery { until, .. } | Self::Event { until, .. } => *until,
+            _ => None,
+        }
+    }
+
+    /// Whether the engine has to do something outside for its answer, once the question is on record.
+    pub fn is_errand(&self) -> bool {
+        matches!(self, Self::Http { .. } | Self::Move { .. } | Self::Save { .. })
+    }
+
+    /// The question as it is asked again by a retry. Only the world may answer differently: what
+    /// people said and what the clock showed stays said. None when the answer stays.
+    pub fn asked_again(&self, answered: bool) -> Option<Self> {
+        match self {
+            Self::Http { calls, all, again } => {
+                Some(Self::Http { calls: calls.clone(), all: *all, again: again + u32::from(answered) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A question to our own store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "read", rename_all = "snake_case")]
+pub enum Read {
+    /// A value of this flow.
+    Kv {
+        /// Its name.
+        key: String,
+    },
+    /// A value of the workspace.
+    Shared {
+        /// Its name.
+        key: String,
+    },
+    /// The names of values, sorted.
+    Keys {
+        /// Of the workspace instead of the flow.
+        shared: bool,
+        /// That they begin with.
+        prefix: String,
+        /// Names that this turn has written (true) or deleted (false) already.
+        #[serde(default)]
+        unsaved: Vec<(String, bool)>,
+    },
+    /// The version of a flow that is to be started.
+    Flow {
+        /// Its name.
+        name: String,
+    },
+    /// A copy of a file below the workspace, taken now.
+    Snapshot {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// The text of a file below the workspace.
+    File {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// Whether there is such a file or folder.
+    Exists {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// The files in a folder.
+    List {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// The message that this flow already promised under a key.
+    Keyed {
+        /// The key.
+        key: String,
+        /// Canonical recipient.
+        to: String,
+    },
+}

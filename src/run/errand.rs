@@ -1,0 +1,266 @@
+//! Errands: what the engine does outside for the answer to a question. The question is on record
+//! before, the answer after; what may have been done already when the engine died is done again in a
+//! way that does no harm.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::fetch::{Bounds, Fetch, FetchError, Fetched, Request};
+use crate::files::Files;
+use crate::flow::Flow;
+use crate::id::RunId;
+use crate::model::call::{Call, CallBody, reveal_json};
+use crate::model::journal::{Answer, Pending};
+use crate::model::question::Question;
+use crate::model::run::ScriptError;
+use crate::transport::Download;
+
+/// Most requests to one server at once, and to all of them. More wait, and their time does not run.
+const OF_ONE: usize = 128;
+const OF_ALL: usize = 512;
+/// Most bytes of an answer that a script gets.
+const LARGEST: usize = 4 << 20;
+
+/// Where files of incoming messages come from.
+pub trait Gateways: Send + Sync {
+    /// Gets a file from an account's gateway.
+    fn download(&self, account: &str, source: &str) -> Download;
+}
+
+/// Runs errands.
+pub struct Errands {
+    fetch: Fetch,
+    files: Files,
+    gateways: Arc<dyn Gateways>,
+    by_server: Mutex<HashMap<String, Arc<Semaphore>>>,
+    all: Semaphore,
+}
+
+/// An errand.
+pub struct Errand<'a> {
+    /// Whose.
+    pub run: RunId,
+    /// Its flow, which has the secrets.
+    pub flow: &'a Flow,
+    /// What is asked.
+    pub pending: &'a Pending,
+    /// It may have been run before, by an engine that died.
+    pub again: bool,
+}
+
+impl Errands {
+    /// By these ways.
+    pub fn new(fetch: Fetch, files: Files, gateways: Arc<dyn Gateways>) -> Self {
+        Self { fetch, files, gateways, by_server: Mutex::default(), all: Semaphore::new(OF_ALL) }
+    }
+
+    /// Runs one.
+    pub async fn run(&self, errand: Errand<'_>) -> Answer {
+        match &errand.pending.question {
+            Question::Http { calls, all, again } => {
+                let key = |index: usize| idempotency_key(errand.run, errand.pending.position, index, *again);
+                let sent = calls.iter().enumerate().map(|(index, call)| self.call(call, errand.flow, key(index)));
+                let mut answers = joined(sent.collect()).await;
+                match all {
+                    true => Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(failed)).collect()),
+                    false => answers.pop().unwrap_or(Ok(Value::Null)),
+                }
+            }
+            Question::Move { from, to } => {
+                let (files, from, to, again) = (self.files.clone(), from.clone(), to.clone(), errand.again);
+                aside(move || files.shift(&from, &to, again).map(|()| Value::Null)).await
+            }
+            Question::Save { account, source, to } => {
+                let broken = |error: String| ScriptError::new("media", format!("save: {error}"));
+                // What cannot be kept need not be fetched.
+                self.files.place(to).map_err(|error| ScriptError::new("file", error))?;
+                let bytes = self.gateways.download(account, source).await.map_err(broken)?;
+                let (files, to) = (self.files.clone(), to.clone());
+                aside(move || {
+                    files.write(&to, &bytes)?;
+                    Ok(json!({ "path": to, "size": bytes.len() }))
+                })
+                .await
+            }
+            _ => Err(ScriptError::new("panic", "this question is no errand; please report it")),
+        }
+    }
+
+    async fn call(&self, call: &Call, flow: &Flow, key: String) -> Answer {
+        let server = Url::parse(&call.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+        let own = self.of(&server);
+        // Nobody ever closes them.
+        let _room = (own.acquire().await, self.all.acquire().await);
+        let (request, secrets) = request(call, flow, &key)?;
+        let bounds = Bounds { time: Duration::from_millis(call.timeout), bytes: LARGEST };
+        let fetched = self.fetch.send(request, bounds).await.map_err(|error| {
+            let kind = match &error {
+                FetchError::Refused(_) => "refused",
+                FetchError::Slow(_) => "timeout",
+                FetchError::Unreachable(_) | FetchError::Circles(_) => "unreachable",
+            };
+            ScriptError::new(kind, veil(format!("http: {}: {error}", shown(&call.url)), &secrets))
+        })?;
+        answer(&fetched, &secrets).ok_or_else(|| {
+            let message = format!("http: {} answered more than {} MiB", shown(&call.url), LARGEST >> 20);
+            ScriptError::new("too_large", message)
+        })
+    }
+
+    fn of(&self, server: &str) -> Arc<Semaphore> {
+        let mut known = self.by_server.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > 1_000 {
+            known.retain(|_, slots| Arc::strong_count(slots) > 1);
+        }
+        known.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(OF_ONE))).clone()
+    }
+}
+
+/// Work with files, on a thread that may block.
+async fn aside(work: impl FnOnce() -> Result<Value, String> + Send + 'static) -> Answer {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(error.to_string())).map_err(|error| ScriptError::new("file", error))
+}
+
+/// All of them at once, each with its answer.
+async fn joined<F: Future<Output = Answer>>(mut calls: Vec<F>) -> Vec<Answer> {
+    if calls.len() == 1 {
+        return match calls.pop() {
+            Some(call) => vec![call.await],
+            None => Vec::new(),
+        };
+    }
+    let mut calls: Vec<_> = calls.into_iter().map(|call| (Box::pin(call), None)).collect();
+    std::future::poll_fn(|context| {
+        for (call, answer) in &mut calls {
+            if answer.is_none()
+                && let std::task::Poll::Ready(ready) = call.as_mut().poll(context)
+            {
+                *answer = Some(ready);
+            }
+        }
+        match calls.iter().all(|(_, answer)| answer.is_some()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    calls.into_iter().filter_map(|(_, answer)| answer).collect()
+}
+
+/// What stands in a list for a call that got no answer.
+fn failed(error: ScriptError) -> Value {
+    json!({
+        "status": 0,
+        "ok": false,
+        "headers": {},
+        "body": "",
+        "error": { "kind": error.kind, "message": error.message },
+    })
+}
+
+/// The same for the same question, until an answer has come.
+fn idempotency_key(run: RunId, position: u32, index: usize, again: u32) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"idempotency");
+    hash.update(run.as_bytes());
+    hash.update(position.to_be_bytes());
+    hash.update((index as u64).to_be_bytes());
+    hash.update(again.to_be_bytes());
+    hex::encode(&hash.finalize()[..16])
+}
+
+/// The request with its secrets filled in, and those that were.
+fn request(call: &Call, flow: &Flow, key: &str) -> Result<(Request, Vec<String>), ScriptError> {
+    let used: Mutex<Vec<String>> = Mutex::default();
+    let lookup = |name: &str| {
+        let secret = flow.secrets.get(name)?.reveal().to_owned();
+        used.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
+        Some(secret)
+    };
+    let gone = || ScriptError::new("secret", "http: a secret is not set any more; set it in the environment or in .env");
+    let invalid = |what: String| ScriptError::new("invalid", format!("http: {what}"));
+    let mut url = Url::parse(&call.url).map_err(|error| invalid(error.to_string()))?;
+    for (name, value) in &call.query {
+        url.query_pairs_mut().append_pair(name, &value.reveal(&lookup).ok_or_else(gone)?);
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postrider/", env!("CARGO_PKG_VERSION"))));
+    headers.insert("idempotency-key", HeaderValue::from_str(key).map_err(|error| invalid(error.to_string()))?);
+    let body = match &call.body {
+        None => None,
+        Some(CallBody::Text(text)) => {
+            headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
+            Some(text.reveal(&lookup).ok_or_else(gone)?.into_bytes())
+        }
+        Some(CallBody::Json(value)) => {
+            headers.insert("content-type", HeaderValue::from_static("application/json"));
+            Some(reveal_json(value, &lookup).ok_or_else(gone)?.to_string().into_bytes())
+        }
+        Some(CallBody::Form(fields)) => {
+            headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            for (name, value) in fields {
+                form.append_pair(name, &value.reveal(&lookup).ok_or_else(gone)?);
+            }
+            Some(form.finish().into_bytes())
+        }
+    };
+    let mut private = Vec::new();
+    for (name, value) in &call.headers {
+        let text = value.reveal(&lookup).ok_or_else(gone)?;
+        let bad = |_| invalid(format!("the header `{name}` cannot carry what was given"));
+        let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(format!("`{name}` is no header")))?;
+        let mut carried = HeaderValue::from_str(&text).map_err(bad)?;
+        if value.has_secret() {
+            carried.set_sensitive(true);
+            private.push(field.clone());
+        }
+        // What the script says takes the place of what we would.
+        headers.insert(field, carried);
+    }
+    let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| invalid(error.to_string()))?;
+    let used = used.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((Request { method, url, headers, body, private }, used))
+}
+
+/// The answer as it is recorded; none when it is larger than it may be. A server may say back what it
+/// was told: secrets are not put on record.
+fn answer(fetched: &Fetched, secrets: &[String]) -> Option<Value> {
+    if !fetched.whole {
+        return None;
+    }
+    let mut headers = Map::new();
+    for name in fetched.headers.keys() {
+        let all = fetched.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        headers.insert(name.to_string(), veil(all.collect::<Vec<_>>().join(", "), secrets).into());
+    }
+    Some(json!({
+        "status": fetched.status,
+        "ok": (200..300).contains(&fetched.status),
+        "headers": headers,
+        "body": veil(String::from_utf8_lossy(&fetched.body).into_owned(), secrets),
+    }))
+}
+
+fn veil(text: String, secrets: &[String]) -> String {
+    // What is too short to be a secret would blacken half of every answer.
+    secrets.iter().filter(|secret| secret.len() >= 4).fold(text, |text, secret| {
+        let quoted = Value::from(secret.as_str()).to_string();
+        let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        [secret.as_str(), quoted.trim_matches('"'), &encoded].iter().fold(text, |text, way| text.replace(way, "***"))
+    })
+}
+
+/// An address as it may be shown.
+fn shown(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,80 @@
+//! What an edited script would do with a journal that an earlier text of it has written.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::worker::Context;
+use crate::flow::Flow;
+use crate::model::journal::Entry;
+use crate::script::{Ending, TurnInput, turn};
+use crate::store::rows::Origin;
+use crate::id::RunId;
+
+/// Runs the script of `flow` over a run's journal, and says where it first differs, or what it would do
+/// behind the journal's end. Nothing is changed, nothing is sent.
+pub fn simulate(context: &Context, flow: &Flow, run: RunId, origin: &Origin, journal: Vec<Entry>) -> Value {
+    let ground = context.catalog.borrow().ground.clone();
+    let now = context.clock.now();
+    let (count, journal) = (journal.len(), Arc::new(journal));
+    let output = turn(TurnInput {
+        program: &flow.program,
+        event: &origin.event,
+        params: &flow.params,
+        flow: &flow.name,
+        account: flow.account.as_deref(),
+        zone: flow.zone.clone(),
+        accounts: ground.accounts.clone(),
+        secrets: flow.secrets.clone(),
+        run,
+        run_time: origin.created_at,
+        seed: origin.seed,
+        base: origin.base.unwrap_or(now),
+        now,
+        journal: journal.clone(),
+        weight: journal.iter().map(Entry::weight).sum(),
+        committed: count,
+        already: Arc::default(),
+        limits: ground.limits,
+        cpu_left: ground.limits.cpu_turn,
+    });
+    let call = |entry: &Entry| json!({ "kind": entry.kind, "line": entry.line, "request": request(entry.request.get()) });
+    let (ends, error, next) = match output.ending {
+        _ if output.differs.is_some() => ("differs", None, None),
+        Ending::Waiting(pending) => {
+            let asks = json!({ "kind": pending.kind, "line": pending.line, "request": request(pending.request.get()) });
+            ("waits", None, Some(asks))
+        }
+        Ending::Done(_) => ("succeeds", None, None),
+        Ending::Failed(error) => ("fails", Some(error), None),
+        Ending::Thrown(error) => ("throws", Some(error), None),
+    };
+    // A script that comes to its end before its journal does leaves out what was recorded.
+    let left_out = (ends != "differs" && output.replayed < count).then(|| journal.get(output.replayed)).flatten();
+    let differs = match (&output.differs, left_out) {
+        (Some(differs), _) => Some(json!({
+            "position": differs.position,
+            "recorded": journal.get(differs.position).map(call),
+            "now": { "kind": differs.kind, "request": request(&differs.request) },
+        })),
+        (None, Some(entry)) => Some(json!({ "position": entry.position, "recorded": call(entry), "now": null })),
+        (None, None) => None,
+    };
+    json!({
+        "run": run,
+        "flow": &*flow.name,
+        "recorded_version": origin.version,
+        "version": flow.version,
+        "entries": count,
+        "replayed": output.replayed,
+        "differs": differs,
+        "ends": ends,
+        "error": error,
+        "next": next,
+        "new": output.entries.iter().map(call).collect::<Vec<_>>(),
+    })
+}
+
+fn request(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}

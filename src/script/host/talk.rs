@@ -1,0 +1,153 @@
+//! What people say: answers to questions, messages of their own accord, and the files in them.
+
+use rhai::{Dynamic, Map, Module, NativeCallContext};
+
+use super::options::Options;
+use super::send::{account, target};
+use crate::clock::after;
+use crate::id::MessageId;
+use crate::model::conversation::chosen;
+use crate::model::journal::Kind;
+use crate::model::question::{Asked, Question};
+use crate::script::error::{HostResult, thrown};
+use crate::script::state::{self, State, json};
+use crate::script::value::to_dynamic;
+use crate::units::format_duration;
+
+/// How long an answer or a message is waited for if nobody says.
+const USUAL: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// Most answers to choose from.
+const MOST_CHOICES: usize = 20;
+
+fn choices(options: &Options<'_>) -> HostResult<Vec<String>> {
+    let Some(value) = options.get("choices") else { return Ok(Vec::new()) };
+    let Some(items) = value.read_lock::<rhai::Array>() else {
+        return Err(options.wrong("choices", "an array of texts", value));
+    };
+    let mut choices: Vec<String> = Vec::new();
+    for item in items.iter() {
+        let text = item.to_string().trim().to_owned();
+        if !(item.is_string() || item.is_int()) || text.is_empty() || text.contains('\n') {
+            return Err(options.invalid("choices", "each of them is a line of text"));
+        }
+        if chosen(&choices, &text).is_some_and(|known| chosen(std::slice::from_ref(known), &text).is_some()) {
+            return Err(options.invalid("choices", &format!("`{text}` cannot be told from another one")));
+        }
+        choices.push(text);
+    }
+    match choices.len() {
+        2..=MOST_CHOICES => Ok(choices),
+        count => Err(options.invalid("choices", &format!("there are 2 to {MOST_CHOICES} of them, not {count}"))),
+    }
+}
+
+fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> HostResult<Dynamic> {
+    let to = target("ask", to)?;
+    if question.trim().is_empty() {
+        return Err(thrown("invalid", "ask: the question is empty"));
+    }
+    let options = Options::only("ask", options, &["choices", "timeout", "remind", "account"])?;
+    let choices = choices(&options)?;
+    let timeout = options.span("timeout")?.unwrap_or(USUAL);
+    let remind = options.span("remind")?;
+    if timeout.is_zero() || remind.is_some_and(|remind| remind.is_zero() || remind >= timeout) {
+        return Err(options.invalid("remind", "it lies before `timeout`, and both are more than nothing"));
+    }
+    let named = options.text("account")?;
+    let line = state::line(ctx);
+    state::with(ctx, |turn| {
+        let request = json(&serde_json::json!({
+            "to": to,
+            "question": question,
+            "choices": choices,
+            "timeout": format_duration(timeout),
+            "remind": remind.map(format_duration),
+            "account": named,
+        }))?;
+        if let Some(answer) = turn.recall(Kind::Ask, &request)? {
+            return Ok(to_dynamic(&answer));
+        }
+        let account = account(turn, "ask", named.as_deref())?;
+        if let Some(Err(error)) = turn.accounts.by_name.get(&account).map(|known| known.capabilities.addresses(&to)) {
+            return Err(thrown("unsupported", format!("ask: account `{account}`: {error}")));
+        }
+        let position = turn.next_position();
+        let id = |turn: &State, index| MessageId::promised(turn.run_time, &turn.seed, position, index);
+        let millis = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let asked = Asked {
+            message: id(turn, 0),
+            reminder: id(turn, 1),
+            repetition: id(turn, 2),
+            account,
+            to: to.to_string(),
+            text: question.to_owned(),
+            choices,
+            timeout: millis(timeout),
+            remind: remind.map(millis),
+        };
+        turn.ask(Kind::Ask, request, line, Question::Ask(asked))
+    })
+}
+
+fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynamic> {
+    let options = Options::only("wait_for_message", options, &["from", "account", "text", "timeout"])?;
+    let from = options.get("from").map(|from| target("wait_for_message", from)).transpose()?;
+    let text = options.text("text")?;
+    if let Some(Err(error)) = text.as_deref().map(|text| regex::RegexBuilder::new(text).size_limit(1 << 20).build()) {
+        let why = error.to_string();
+        return Err(options.invalid("text", why.lines().last().unwrap_or_default()));
+    }
+    let timeout = options.span("timeout")?.unwrap_or(USUAL);
+    let named = options.text("account")?;
+    let line = state::line(ctx);
+    state::with(ctx, |turn| {
+        let request = json(&serde_json::json!({
+            "from": from,
+            "account": named,
+            "text": text,
+            "timeout": format_duration(timeout),
+        }))?;
+        if let Some(answer) = turn.recall(Kind::WaitMessage, &request)? {
+            return Ok(to_dynamic(&answer));
+        }
+        // Without a word about it, any account will do when none is the flow's or the workspace's own.
+        let account = match named {
+            Some(_) => Some(account(turn, "wait_for_message", named.as_deref())?),
+            None => turn.account.clone().or_else(|| turn.accounts.default.clone()),
+        };
+        let until = after(turn.moment, timeout).as_millisecond();
+        let from = from.map(|from| from.to_string());
+        turn.ask(Kind::WaitMessage, request, line, Question::Message { account, from, text, until })
+    })
+}
+
+fn save(ctx: &NativeCallContext, media: &Map, path: &str) -> HostResult<Dynamic> {
+    let text = |name: &str| media.get(name).and_then(|value| value.clone().into_string().ok());
+    let (Some(account), Some(source)) = (text("account"), text("source")) else {
+        let message = "save: what stands before the dot is not the `media` of a message; does the message have a file?";
+        return Err(thrown("type", message));
+    };
+    let line = state::line(ctx);
+    state::with(ctx, |turn| {
+        let request = json(&serde_json::json!({ "account": account, "source": source, "to": path }))?;
+        match turn.recall(Kind::Save, &request)? {
+            Some(answer) => Ok(to_dynamic(&answer)),
+            None => turn.ask(Kind::Save, request, line, Question::Save { account, source, to: path.to_owned() }),
+        }
+    })
+}
+
+/// Registers `ask`, `wait_for_message` and the file of a message.
+pub fn register(module: &mut Module) {
+    module.set_native_fn("ask", |ctx: NativeCallContext, to: Dynamic, question: &str| {
+        ask(&ctx, &to, question, &Map::new())
+    });
+    module.set_native_fn("ask", |ctx: NativeCallContext, to: Dynamic, question: &str, options: Map| {
+        ask(&ctx, &to, question, &options)
+    });
+    module.set_native_fn("wait_for_message", |ctx: NativeCallContext| wait_for_message(&ctx, &Map::new()));
+    module.set_native_fn("wait_for_message", |ctx: NativeCallContext, options: Map| wait_for_message(&ctx, &options));
+    module.set_native_fn("save", |ctx: NativeCallContext, media: &mut Map, path: &str| save(&ctx, media, path));
+    let nothing = "save: there is no file; ask first whether the message has one: `if event.media != () { ... }`";
+    module.set_native_fn("save", move |_: (), _: &str| -> HostResult<()> { Err(thrown("type", nothing)) });
+}

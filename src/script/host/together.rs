@@ -1,0 +1,127 @@
+//! What runs have to do with each other: events that they emit and wait for, and runs that they begin.
+
+use rhai::{Dynamic, Map, Module, NativeCallContext};
+use serde_json::Value;
+
+use super::options::Options;
+use crate::clock::{after, rfc3339};
+use crate::id::RunId;
+use crate::model::journal::{Emitted, Kind};
+use crate::model::question::{Question, Read};
+use crate::model::run::NewRun;
+use crate::script::error::{HostResult, thrown};
+use crate::script::state::{self, json};
+use crate::script::value::{to_dynamic, to_json};
+use crate::units::format_duration;
+
+/// Longest name or key of an event.
+const LONGEST: usize = 512;
+
+fn name(function: &str, what: &str, text: &str) -> HostResult<()> {
+    match text.trim().is_empty() || text.len() > LONGEST {
+        true => Err(thrown("invalid", format!("{function}: {what} has between 1 and {LONGEST} bytes"))),
+        false => Ok(()),
+    }
+}
+
+fn emit(ctx: &NativeCallContext, event: &str, data: &Dynamic, key: Option<String>) -> HostResult<()> {
+    name("emit", "the name", event)?;
+    if let Some(key) = &key {
+        name("emit", "the key", key)?;
+    }
+    let data = to_json(data).map_err(|error| thrown("invalid", format!("emit: the data: {error}")))?;
+    let line = state::line(ctx);
+    state::with(ctx, |turn| {
+        let request = json(&serde_json::json!({ "name": event, "key": key, "data": data }))?;
+        if turn.recall(Kind::Emit, &request)?.is_none() {
+            let position = turn.next_position();
+            turn.record(Kind::Emit, request, line, Value::Null)?;
+            turn.promises.events.push(Emitted { position, name: event.to_owned(), key, data });
+        }
+        Ok(())
+    })
+}
+
+fn wait_for_event(ctx: &NativeCallContext, event: &str, options: &Map) -> HostResult<Dynamic> {
+    name("wait_for_event", "the name", event)?;
+    let options = Options::only("wait_for_event", options, &["key", "timeout"])?;
+    let key = options.get("key").map(ToString::to_string);
+    let timeout = options.span("timeout")?;
+    let line = state::line(ctx);
+    state::with(ctx, |turn| {
+        let timeout_text = timeout.map(format_duration);
+        let request = json(&serde_json::json!({ "name": event, "key": key, "timeout": timeout_text }))?;
+        let whose = (event.to_owned(), key.clone());
+        if let Some(answer) = turn.recall(Kind::WaitEvent, &request)? {
+            // The next wait is for what comes behind this one.
+            if let Some(number) = answer["number"].as_i64() {
+                turn.events.insert(whose, number);
+            }
+            return Ok(to_dynamic(&answer["data"]));
+        }
+        let until = timeout.map(|timeout| after(turn.moment, timeout).as_millisecond());
+        let behind = turn.events.get(&whose).copied().unwrap_or(0);
+        let question = Question::Event { name: event.to_owned(), key, after: behind, until };
+        turn.ask(Kind::WaitEvent, request, line, question)
+    })
+}
+
+fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<String> {
+    let data = to_json(data).map_err(|error| thrown("invalid", format!("flows::start: the data: {error}")))?;
+    let line = state::line(ctx);
+    state::with(ctx, |turn| {
+        let version = turn.read(Kind::FlowVersion, line, Read::Flow { name: flow.to_owned() })?;
+        let request = json(&serde_json::json!({ "flow": flow, "data": data }))?;
+        if let Some(run) = turn.recall(Kind::FlowStart, &request)? {
+            return Ok(run.as_str().unwrap_or_default().to_owned());
+        }
+        let position = turn.next_position();
+        let id = RunId::promised(turn.now, &turn.seed, position);
+        let event = json(&serde_json::json!({
+            "trigger": "flow",
+            "at": rfc3339(turn.now),
+            "flow": flow,
+            "run": id,
+            "data": data,
+        }))?;
+        turn.record(Kind::FlowStart, request, line, id.to_string().into())?;
+        turn.promises.runs.push(NewRun {
+            id,
+            flow: flow.to_owned(),
+            version: version.as_str().unwrap_or_default().to_owned(),
+            trigger: "flow".into(),
+            event,
+            seed: id.child_seed(&turn.seed),
+            at: turn.now,
+            root: None,
+        });
+        Ok(id.to_string())
+    })
+}
+
+/// Registers `emit` and `wait_for_event`.
+pub fn register(module: &mut Module) {
+    module.set_native_fn("emit", |ctx: NativeCallContext, event: &str| emit(&ctx, event, &Dynamic::UNIT, None));
+    module.set_native_fn("emit", |ctx: NativeCallContext, event: &str, data: Dynamic| emit(&ctx, event, &data, None));
+    module.set_native_fn("emit", |ctx: NativeCallContext, event: &str, data: Dynamic, key: Dynamic| {
+        emit(&ctx, event, &data, state::given(&key).map(ToString::to_string))
+    });
+    module.set_native_fn("wait_for_event", |ctx: NativeCallContext, event: &str| {
+        wait_for_event(&ctx, event, &Map::new())
+    });
+    module.set_native_fn("wait_for_event", |ctx: NativeCallContext, event: &str, options: Map| {
+        wait_for_event(&ctx, event, &options)
+    });
+}
+
+/// The `flows::` functions.
+pub fn space() -> Module {
+    let mut module = Module::new();
+    module.set_native_fn("start", |ctx: NativeCallContext, flow: &str| {
+        crate::script::error::at(&ctx, start(&ctx, flow, &Dynamic::UNIT))
+    });
+    module.set_native_fn("start", |ctx: NativeCallContext, flow: &str, data: Dynamic| {
+        crate::script::error::at(&ctx, start(&ctx, flow, &data))
+    });
+    module
+}

@@ -1,0 +1,85 @@
+//! What a question changes when it goes on record: some are answered at once, some by others later.
+
+use serde_json::Value;
+
+use super::runs::Leaving;
+use super::writer::Work;
+use super::{Read, conversation, events, outbox, text, values, waits};
+use crate::clock::{from_millis, rfc3339};
+use crate::model::call::Call;
+use crate::model::journal::{Answer, Pending, TurnCommit};
+use crate::model::question::Question;
+use crate::store::rows::WaitingFor;
+
+/// A turn ends with a question: how it leaves its run.
+pub fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: &mut Leaving) -> Read<()> {
+    leaving.wake_at = pending.question.until();
+    leaving.pending = Some(text(pending)?);
+    let at_once = || ("time", "goes on at once".to_owned());
+    let answered = |leaving: &mut Leaving, answer: &Answer| -> Read<()> {
+        leaving.ready = true;
+        leaving.answer = Some(text(answer)?);
+        Ok(())
+    };
+    let (kind, detail) = match &pending.question {
+        Question::Sleep { until } => ("time", format!("sleeps until {}", rfc3339(from_millis(*until)))),
+        Question::Delivery { message, goal, .. } => {
+            leaving.ready = waits::wait_for(work, turn.run, *message, goal)?;
+            ("delivery", format!("message {message} to be {goal}"))
+        }
+        Question::Cancel { message } => {
+            let in_time = outbox::cancel(work, *message, turn.at)?;
+            answered(leaving, &Ok(Value::Bool(in_time)))?;
+            at_once()
+        }
+        Question::Increment { shared, key, by } => {
+            answered(leaving, &values::increment(work, turn, *shared, key, by)?)?;
+            at_once()
+        }
+        question @ (Question::Http { .. } | Question::Move { .. } | Question::Save { .. }) => {
+            // So that it is found after a crash.
+            (leaving.ready, leaving.errand) = (true, true);
+            match question {
+                Question::Http { calls, .. } => ("http", shown(calls)),
+                Question::Move { from, to } => ("file", format!("`{from}` to be moved to `{to}`")),
+                _ => ("file", "a file of a message to be saved".into()),
+            }
+        }
+        Question::Ask(asked) => {
+            // How long it waits is counted from when the gateway has the question.
+            conversation::ask(work, turn, asked)?;
+            ("reply", format!("the answer of {} to: {}", asked.to, asked.text))
+        }
+        Question::Message { account, from, text: pattern, .. } => {
+            let (account, chat) = (account.as_deref().unwrap_or_default(), from.as_deref().unwrap_or_default());
+            conversation::listen(work, turn.run, account, chat, pattern.as_deref())?;
+            ("reply", format!("a message from {}", from.as_deref().unwrap_or("anybody")))
+        }
+        Question::Event { name, key, after, .. } => {
+            if let Some(event) = events::wait(work, turn.run.as_bytes(), name, key.as_deref(), *after)? {
+                answered(leaving, &Ok(event))?;
+            }
+            let key = key.as_ref().map_or(String::new(), |key| format!(" for {key}"));
+            ("event", format!("the event `{name}`{key}"))
+        }
+        // Answered within the turn; the runner never hands one in.
+        Question::Read(_) => {
+            leaving.ready = true;
+            at_once()
+        }
+    };
+    leaving.waiting = Some(text(&WaitingFor { kind: kind.into(), until: leaving.wake_at, detail })?);
+    Ok(())
+}
+
+fn shown(calls: &[Call]) -> String {
+    let one = |call: &Call| {
+        let url = call.url.split(['?', '#']).next().unwrap_or_default();
+        format!("{} {url}", call.method)
+    };
+    match calls {
+        [call] => format!("the answer to {}", one(call)),
+        [call, rest @ ..] => format!("the answers to {} and {} more", one(call), rest.len()),
+        [] => "nothing".into(),
+    }
+}

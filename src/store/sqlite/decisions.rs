@@ -1,0 +1,111 @@
+//! What people decide about runs: taken back, tried again, and what a replay may not send twice.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::runs::number;
+use super::writer::{Refusal, Work};
+use super::{Read, conversation, events, json, json_or_none, outbox, text};
+use crate::clock::millis;
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::{MessageState, Step};
+use crate::model::journal::{Answer, Pending};
+use crate::model::message::{Body, Promised};
+use crate::model::run::{RunState, ScriptError};
+use crate::store::rows::RunDecided;
+
+fn state(work: &Work<'_>, run: RunId) -> Read<Option<RunState>> {
+    let sql = "SELECT state FROM runs WHERE id = ?";
+    let found: Option<i64> = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], |row| row.get(0)).optional()?;
+    Ok(found.and_then(|number| RunState::ALL.get(usize::try_from(number).ok()?).copied()))
+}
+
+/// Takes a run back, and with it what it promised and has not sent, but for what is to be kept.
+pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDecided, Refusal> {
+    let Some(before) = state(work, run)? else { return Ok(RunDecided::Missing) };
+    if before.is_over() {
+        return Ok(RunDecided::NotIn(before));
+    }
+    conversation::close(work, run.as_bytes(), now)?;
+    events::forget(work, run.as_bytes())?;
+    work.tx.prepare_cached("DELETE FROM waits WHERE run = ?")?.execute([run.as_bytes()])?;
+    if before == RunState::Queued {
+        work.memory.backlog = work.memory.backlog.saturating_sub(1);
+    }
+    let sql = "UPDATE runs SET state = ?, ready = NULL, wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL,
+        finished_at = ? WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), run.as_bytes()])?;
+    let sql = "SELECT id, body FROM messages WHERE run = ? AND state IN (0, 1)";
+    let row = |row: &Row<'_>| Ok((MessageId::from_bytes(row.get(0)?), json::<Body>(row, 1)?));
+    let unsent = work.tx.prepare_cached(sql)?.query_map([run.as_bytes()], row)?.collect::<Read<Vec<_>>>()?;
+    for (id, body) in unsent {
+        if !body.options.keep {
+            outbox::step(work, id, Step::Cancel, now)?;
+        }
+    }
+    Ok(RunDecided::Done)
+}
+
+/// Lets a failed run go on from the last answer that came from outside.
+pub fn retry(work: &mut Work<'_>, run: RunId) -> Result<RunDecided, Refusal> {
+    let Some(before) = state(work, run)? else { return Ok(RunDecided::Missing) };
+    if before != RunState::Failed {
+        return Ok(RunDecided::NotIn(before));
+    }
+    let sql = "SELECT pending, answer, error, flow FROM runs WHERE id = ?";
+    let row = |row: &Row<'_>| {
+        let (pending, answer) = (json_or_none::<Pending>(row, 0)?, json_or_none::<Answer>(row, 1)?);
+        Ok((pending, answer, json_or_none::<ScriptError>(row, 2)?, row.get::<_, String>(3)?))
+    };
+    let (mut pending, mut answer, error, flow) = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row)?;
+    // The turn of a `fail` is on record, its end among it; one that threw left nothing.
+    if error.is_some_and(|error| error.kind == "fail") {
+        let sql = "UPDATE journal SET live = 0 WHERE run = ?1 AND part =
+            (SELECT max(part) FROM journal WHERE run = ?1 AND live = 1)";
+        work.tx.prepare_cached(sql)?.execute([run.as_bytes()])?;
+    }
+    if let Some(pending) = &mut pending
+        && let Some(again) = pending.question.asked_again(answer.as_ref().is_some_and(Result::is_ok))
+    {
+        pending.question = again;
+        answer = None;
+    }
+    let ready = work.memory.next_seq();
+    let sql = "UPDATE runs SET state = ?, ready = ?, attempt = attempt + 1, cuts = cuts + 1, finished_at = NULL,
+        error = NULL, pending = ?, answer = ? WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![
+        number(RunState::Waiting),
+        ready,
+        pending.as_ref().map(text).transpose()?,
+        answer.as_ref().map(text).transpose()?,
+        run.as_bytes()
+    ])?;
+    work.rings.run(&flow);
+    Ok(RunDecided::Done)
+}
+
+/// What a run and all that replay it have promised and may have sent, oldest first; `but` is left out.
+pub fn promised(connection: &Connection, root: RunId, but: RunId) -> Read<Vec<Promised>> {
+    let sql = "WITH family AS (SELECT ?1 AS id UNION SELECT id FROM runs WHERE root = ?1)
+        SELECT messages.id, account, recipient, body, state FROM family JOIN messages ON run = family.id
+        WHERE family.id <> ?2 ORDER BY created_at, messages.id";
+    let row = |row: &Row<'_>| {
+        let promised = Promised {
+            id: MessageId::from_bytes(row.get(0)?),
+            account: row.get(1)?,
+            to: row.get(2)?,
+            content: json::<Body>(row, 3)?.content,
+        };
+        Ok((promised, outbox::state(row, 4)?))
+    };
+    let mut find = connection.prepare_cached(sql)?;
+    let all = find.query_map([root.as_bytes(), but.as_bytes()], row)?.collect::<Read<Vec<_>>>()?;
+    // What has certainly not gone out, and will not, may be sent.
+    let lost = |state: MessageState| {
+        matches!(
+            state,
+            MessageState::Rejected | MessageState::Dead | MessageState::Expired | MessageState::Cancelled
+        )
+    };
+    Ok(all.into_iter().filter(|(_, state)| !lost(*state)).map(|(promised, _)| promised).collect())
+}

@@ -1,0 +1,230 @@
+//! Evidence of what became of messages: acks, and our own messages that come back as events. Either
+//! may come before the answer that tells the gateway's id.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::outbox::{Change, apply};
+use super::writer::Work;
+use super::{Read, json, json_or_none, people, text};
+use crate::clock::{millis, rfc3339};
+use crate::id::MessageId;
+use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
+use crate::model::inbound::{Ack, Echo, Fate};
+use crate::model::message::Content;
+use crate::store::rows::Inbound;
+
+/// How long what came too early is kept.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// What came before this counts no more.
+fn since(now: Timestamp) -> i64 {
+    millis(now) - i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A fate as it is kept until the message's id is known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Early {
+    reached: Option<MessageState>,
+    error: Option<String>,
+}
+
+impl Early {
+    fn of(fate: &Fate) -> Self {
+        match fate {
+            Fate::Reached(state) => Self { reached: Some(*state), error: None },
+            Fate::Failed { error, .. } => Self { reached: None, error: Some(error.clone()) },
+        }
+    }
+
+    /// The one of two that says more: a failure, or the state that is further.
+    fn or(self, other: Self) -> Self {
+        match self.error.is_some() || (other.error.is_none() && self.reached >= other.reached) {
+            true => self,
+            false => other,
+        }
+    }
+}
+
+/// An echo as it is kept until somebody is in doubt about a message.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Kept {
+    chat: String,
+    kind: String,
+    text: Option<String>,
+}
+
+/// The gateway's id of a message, or of a part of it, is known now: what was told of it before is
+/// applied.
+pub fn post(work: &mut Work<'_>, account: &str, provider_id: &str, id: MessageId, now: Timestamp) -> Read<()> {
+    let sql = "INSERT OR IGNORE INTO posted (account, provider_id, message) VALUES (?, ?, ?)";
+    work.tx.prepare_cached(sql)?.execute(params![account, provider_id, id.as_bytes()])?;
+    if !work.memory.early {
+        return Ok(());
+    }
+    let sql = "DELETE FROM early WHERE account = ? AND provider_id = ? RETURNING fate, at";
+    let row = |row: &Row<'_>| Ok((json_or_none::<Early>(row, 0)?, row.get::<_, i64>(1)?));
+    match work.tx.prepare_cached(sql)?.query_row([account, provider_id], row).optional()? {
+        Some((Some(early), at)) if at >= since(now) => reach(work, id, provider_id, early, now),
+        _ => Ok(()),
+    }
+}
+
+fn message_of(work: &Work<'_>, account: &str, provider_id: &str) -> Read<Option<MessageId>> {
+    let sql = "SELECT message FROM posted WHERE account = ? AND provider_id = ?";
+    let row = |row: &Row<'_>| Ok(MessageId::from_bytes(row.get(0)?));
+    work.tx.prepare_cached(sql)?.query_row([account, provider_id], row).optional()
+}
+
+/// How far a message of ours is.
+pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
+    let (account, now) = (&inbound.account, inbound.now);
+    let fate = Early::of(&ack.fate);
+    if let Some(id) = message_of(work, account, &ack.message_id)? {
+        return reach(work, id, &ack.message_id, fate, now);
+    }
+    let sql = "SELECT fate FROM early WHERE account = ? AND provider_id = ?";
+    let found = work.tx.prepare_cached(sql)?.query_row([account, &ack.message_id], |row| json_or_none::<Early>(row, 0));
+    let fate = match found.optional()?.flatten() {
+        Some(before) => fate.or(before),
+        None => fate,
+    };
+    let sql = "INSERT INTO early (account, provider_id, at, fate) VALUES (?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET fate = excluded.fate";
+    work.tx.prepare_cached(sql)?.execute(params![account, ack.message_id, millis(now), text(&fate)?])?;
+    work.memory.early = true;
+    Ok(())
+}
+
+fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now: Timestamp) -> Read<()> {
+    let sql = "SELECT parts FROM messages WHERE id = ?";
+    let parts = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none::<Vec<Part>>(row, 0));
+    let mut parts = parts.optional()?.flatten().unwrap_or_default();
+    let mut whole = fate.reached;
+    if !parts.is_empty() {
+        for part in parts.iter_mut().filter(|part| part.provider_id.as_deref() == Some(provider_id)) {
+            let step = fate.reached.map_or(Step::Refuse, Step::Reached);
+            let Some(next) = part.state.after(step) else { return Ok(()) };
+            part.state = next;
+            part.error.clone_from(&fate.error);
+        }
+        let sql = "UPDATE messages SET parts = ? WHERE id = ?";
+        work.tx.prepare_cached(sql)?.execute(params![text(&parts)?, id.as_bytes()])?;
+        // The message is as far as the last of its parts.
+        whole = match parts.iter().all(Part::is_out) {
+            true => parts.iter().map(|part| part.state).min(),
+            false => None,
+        };
+    }
+    let step = match (&fate.error, whole) {
+        (Some(_), _) => Step::Refuse,
+        (None, Some(state)) => Step::Reached(state),
+        (None, None) => return Ok(()),
+    };
+    // A step that is not legal here (an ack that was overtaken, say) changes nothing.
+    apply(work, id, step, now, Change { error: fate.error, ..Change::default() })?;
+    Ok(())
+}
+
+/// A message of our own number came back: it settles one of which nobody knew whether it went out.
+pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
+    let account = &inbound.account;
+    if echo.by_hand || message_of(work, account, &echo.message_id)?.is_some() {
+        return Ok(());
+    }
+    let kept = Kept { chat: echo.chat.to_string(), kind: echo.kind.to_owned(), text: echo.text.clone() };
+    let sql = "SELECT id, recipient, body FROM messages WHERE state = 7 AND account = ? AND parts IS NULL
+        ORDER BY changed_at, id LIMIT 1000";
+    let unknown = {
+        let mut find = work.tx.prepare_cached(sql)?;
+        let row = |row: &Row<'_>| {
+            Ok((MessageId::from_bytes(row.get(0)?), row.get::<_, String>(1)?, json::<Content>(row, 2)?))
+        };
+        find.query_map([account], row)?.collect::<Read<Vec<_>>>()?
+    };
+    let names = people::names(work.tx, account, &kept.chat)?;
+    let fits = |(_, to, content): &&(MessageId, String, Content)| names.contains(to) && shows(content, &kept);
+    if let Some((id, ..)) = unknown.iter().find(fits) {
+        return infer(work, *id, account, &echo.message_id, inbound.now);
+    }
+    let sql = "INSERT INTO early (account, provider_id, at, echo) VALUES (?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET echo = excluded.echo";
+    work.tx.prepare_cached(sql)?.execute(params![account, echo.message_id, millis(inbound.now), text(&kept)?])?;
+    work.memory.early = true;
+    Ok(())
+}
+
+/// Nobody knows whether a message went out: perhaps it has come back already.
+pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
+    if !work.memory.early {
+        return Ok(());
+    }
+    let sql = "SELECT account, recipient, body, attempts, parts IS NULL FROM messages WHERE id = ? AND state = 7";
+    let row = |row: &Row<'_>| {
+        let (account, to): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok((account, to, json::<Content>(row, 2)?, json::<Vec<Attempt>>(row, 3)?, row.get::<_, bool>(4)?))
+    };
+    let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()?;
+    let Some((account, to, content, attempts, true)) = found else { return Ok(()) };
+    let since = attempts.last().map_or(0, |attempt| attempt.at).max(since(now));
+    let sql = "SELECT provider_id, echo FROM early WHERE account = ? AND echo IS NOT NULL AND at >= ? ORDER BY at";
+    let echoes = {
+        let mut find = work.tx.prepare_cached(sql)?;
+        let rows = find.query_map(params![account, since], |row| Ok((row.get::<_, String>(0)?, json::<Kept>(row, 1)?)))?;
+        rows.collect::<Read<Vec<_>>>()?
+    };
+    let names = people::names(work.tx, &account, &to)?;
+    match echoes.iter().find(|(_, kept)| names.contains(&kept.chat) && shows(&content, kept)) {
+        Some((provider_id, _)) => infer(work, id, &account, provider_id, now),
+        None => Ok(()),
+    }
+}
+
+fn infer(work: &mut Work<'_>, id: MessageId, account: &str, provider_id: &str, now: Timestamp) -> Read<()> {
+    let action = format!("inferred at {} from our own message that came back", rfc3339(now));
+    let change = Change {
+        provider_id: Some(provider_id.to_owned()),
+        degraded: vec![Degraded { field: "delivery".into(), action }],
+        ..Change::default()
+    };
+    apply(work, id, Step::Reached(MessageState::Sent), now, change)?;
+    post(work, account, provider_id, id, now)
+}
+
+/// Whether a message of ours looks like that when it comes back.
+fn shows(content: &Content, echo: &Kept) -> bool {
+    let said = echo.text.as_deref().unwrap_or_default().trim();
+    match content {
+        Content::Text { text } => echo.kind == "text" && text.trim() == said,
+        // The gateway may have put caption and address together in its own way.
+        Content::Link { url, caption, .. } => {
+            echo.kind == "text"
+                && said.contains(url.as_str())
+                && caption.as_ref().is_none_or(|caption| said.contains(caption.trim()))
+        }
+        Content::Question { text, .. } => matches!(echo.kind.as_str(), "text" | "poll") && said.starts_with(text.trim()),
+        other => match other.media() {
+            Some(media) => {
+                let kind = if other.kind() == echo.kind { true } else { other.kind() == "voice" && echo.kind == "audio" };
+                kind && media.caption.as_deref().unwrap_or_default().trim() == said
+            }
+            None => false,
+        },
+    }
+}
+
+/// Forgets what came too early and was never asked for.
+pub fn forget_old(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
+    work.tx.prepare_cached("DELETE FROM early WHERE at < ?")?.execute([since(now)])?;
+    let left = work.tx.prepare_cached("SELECT 1 FROM early")?.exists([])?;
+    work.memory.early = left;
+    Ok(())
+}
+
+/// What the writer begins with.
+pub fn any_early(connection: &rusqlite::Connection) -> Read<bool> {
+    connection.prepare_cached("SELECT 1 FROM early")?.exists([])
+}

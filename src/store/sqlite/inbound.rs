@@ -1,0 +1,173 @@
+//! What gateways tell, taken in as one transaction: told once however often it comes, and routed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::conversation::{self, Heard};
+use super::writer::{Refusal, Work};
+use super::{Read, attempts, evidence, outbox, people, runs, text};
+use crate::clock::millis;
+use crate::id::MessageId;
+use crate::model::conversation::says;
+use crate::model::inbound::{Reaction, Told};
+use crate::model::message::{Body, Content, NewMessage, SendOptions};
+use crate::model::policy::OptOut;
+use crate::model::recipient::Recipient;
+use crate::store::rows::{Fate, Inbound, Letter, Received};
+
+/// How long an event is remembered: Meta tells again for a week.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// How often what is too old is looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Takes in what one request told; gives what became of each person's message.
+pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refusal> {
+    let begins = |received: &Received| match received {
+        Received::Letter(letter) => !letter.first.is_empty() || !letter.others.is_empty(),
+        Received::Told(_) => false,
+    };
+    if inbound.told.iter().any(begins) {
+        runs::door(work)?;
+    }
+    let mut fates = Vec::new();
+    let mut wrote: Vec<(Recipient, Timestamp)> = Vec::new();
+    for received in &inbound.told {
+        match received {
+            Received::Letter(letter) => {
+                wrote.push((letter.written.from.clone(), letter.written.at));
+                fates.push(take(work, inbound, letter)?);
+            }
+            Received::Told(Told::Same(one, other)) => {
+                people::same(work, &inbound.account, &one.to_string(), &other.to_string())?;
+            }
+            Received::Told(Told::Ack(ack)) => evidence::ack(work, inbound, ack)?,
+            Received::Told(Told::Echo(echo)) => evidence::echo(work, inbound, echo)?,
+            Received::Told(Told::Reaction(reaction)) => note_reaction(work, inbound, reaction)?,
+            // A person's message comes as a letter; how a link stands is no business of the store's.
+            Received::Told(Told::Written(_) | Told::Connection(_)) => {}
+        }
+    }
+    if inbound.window {
+        let mut all = Vec::new();
+        for (from, at) in wrote {
+            let names = people::names(work.tx, &inbound.account, &from.to_string())?;
+            all.extend(names.iter().filter_map(|name| Recipient::from_canonical(name).ok()).map(|name| (name, at)));
+        }
+        attempts::hear(work, &inbound.account, &all, inbound.now)?;
+    }
+    sweep(work, inbound.now)?;
+    Ok(fates)
+}
+
+fn sweep(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
+    let span = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    if millis(now) - work.memory.swept < span(SWEEP) {
+        return Ok(());
+    }
+    work.memory.swept = millis(now);
+    evidence::forget_old(work, now)?;
+    let sql = "DELETE FROM incoming WHERE (account, id) IN
+        (SELECT account, id FROM incoming WHERE at < ? ORDER BY at LIMIT 10000)";
+    work.tx.prepare_cached(sql)?.execute([millis(now) - span(KEPT)])?;
+    Ok(())
+}
+
+/// Writes an event down; says whether it is new.
+fn note(work: &Work<'_>, inbound: &Inbound, id: &str, sender: &Recipient, event: &str) -> Read<bool> {
+    let sql = "INSERT OR IGNORE INTO incoming (account, id, at, sender, event, fate) VALUES (?, ?, ?, ?, ?, '')";
+    let values = params![inbound.account, id, millis(inbound.now), sender.to_string(), event];
+    Ok(work.tx.prepare_cached(sql)?.execute(values)? == 1)
+}
+
+fn note_reaction(work: &Work<'_>, inbound: &Inbound, reaction: &Reaction) -> Read<()> {
+    let event = serde_json::json!({
+        "kind": "reaction",
+        "chat": reaction.chat,
+        "from": reaction.from,
+        "emoji": reaction.emoji,
+        "message_id": reaction.message_id,
+    });
+    note(work, inbound, &reaction.event_id, &reaction.from, &text(&event)?)?;
+    Ok(())
+}
+
+fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Fate> {
+    let (account, written) = (&inbound.account, &letter.written);
+    if !note(work, inbound, &written.event_id, &written.from, &text(&letter.event)?)? {
+        return Ok(Fate::Known);
+    }
+    let fate = route(work, inbound, letter)?;
+    let sql = "UPDATE incoming SET fate = ? WHERE account = ? AND id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![fate.name(), account, written.event_id])?;
+    Ok(fate)
+}
+
+fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Fate> {
+    let account = &inbound.account;
+    let opted = match &inbound.opt_out {
+        Some(rule) => opt(work, inbound, letter, rule)?,
+        None => false,
+    };
+    if !letter.first.is_empty() {
+        return begin(work, &letter.first);
+    }
+    // A word that is ours is nobody's answer.
+    if opted {
+        return Ok(Fate::Opted);
+    }
+    match conversation::hear(work, account, letter, inbound.now)? {
+        Some(Heard::Answered(run)) => return Ok(Fate::Answered(run)),
+        Some(Heard::Repeated(run)) => return Ok(Fate::Repeated(run)),
+        None => {}
+    }
+    match letter.others.is_empty() {
+        true => Ok(Fate::Unwanted),
+        false => begin(work, &letter.others),
+    }
+}
+
+fn begin(work: &mut Work<'_>, begun: &[crate::model::run::NewRun]) -> Read<Fate> {
+    for run in begun {
+        runs::insert(work, run)?;
+    }
+    Ok(Fate::Began(begun.iter().map(|run| run.id).collect()))
+}
+
+/// Whether the message says that its writer wants to hear no more, or wants to again.
+fn opt(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter, rule: &OptOut) -> Read<bool> {
+    let (account, now) = (&inbound.account, inbound.now);
+    let said = letter.written.text.as_deref().unwrap_or_default();
+    let who = letter.written.from.to_string();
+    // What one says in a group does not speak for the group.
+    if matches!(letter.written.chat, Recipient::Group(_) | Recipient::Newsletter(_)) {
+        return Ok(false);
+    }
+    if says(&rule.words, said) {
+        let reply = rule.reply.as_ref().map(|text| (MessageId::new(now), text));
+        let is_new = people::opt_out(work, account, &who, reply.as_ref().map(|(id, _)| id), now)?;
+        let names = people::names(work.tx, account, &who)?;
+        conversation::refuse_all(work, account, &names, now)?;
+        if let Some((id, text)) = reply.filter(|_| is_new) {
+            let body = Body { content: Content::Text { text: text.clone() }, options: SendOptions::default() };
+            let message = NewMessage {
+                id,
+                run: None,
+                flow: String::new(),
+                account: account.clone(),
+                to: letter.written.chat.clone(),
+                body,
+                at: None,
+                valid_for: None,
+                key: None,
+            };
+            outbox::insert(work, &message, now)?;
+        }
+        return Ok(true);
+    }
+    if says(&["start".into()], said) {
+        return people::opt_in(work, account, &who);
+    }
+    Ok(false)
+}

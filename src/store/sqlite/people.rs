@@ -1,0 +1,88 @@
+//! People: the addresses that they are known by, and who wants to hear no more.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Read;
+use super::writer::Work;
+use crate::clock::millis;
+use crate::id::MessageId;
+
+/// All addresses of whom this one leads to, itself among them.
+pub fn names(connection: &Connection, account: &str, who: &str) -> Read<Vec<String>> {
+    let Some(person) = person(connection, account, who)? else { return Ok(vec![who.to_owned()]) };
+    let sql = "SELECT alias FROM aliases WHERE account = ? AND person = ?";
+    connection.prepare_cached(sql)?.query_map([account, &person], |row| row.get(0))?.collect()
+}
+
+fn person(connection: &Connection, account: &str, alias: &str) -> Read<Option<String>> {
+    let sql = "SELECT person FROM aliases WHERE account = ? AND alias = ?";
+    connection.prepare_cached(sql)?.query_row([account, alias], |row| row.get(0)).optional()
+}
+
+/// Two addresses lead to one person.
+pub fn same(work: &Work<'_>, account: &str, one: &str, other: &str) -> Read<()> {
+    if one == other {
+        return Ok(());
+    }
+    let known = (person(work.tx, account, one)?, person(work.tx, account, other)?);
+    let name = |alias: &str, person: &str| -> Read<()> {
+        let sql = "INSERT INTO aliases (account, alias, person) VALUES (?, ?, ?)";
+        work.tx.prepare_cached(sql)?.execute([account, alias, person])?;
+        Ok(())
+    };
+    match known {
+        (Some(person), Some(second)) if person != second => {
+            let sql = "UPDATE aliases SET person = ? WHERE account = ? AND person = ?";
+            work.tx.prepare_cached(sql)?.execute([&person, account, &second])?;
+        }
+        (Some(_), Some(_)) => {}
+        (Some(person), None) => name(other, &person)?,
+        (None, Some(person)) => name(one, &person)?,
+        (None, None) => {
+            name(one, one)?;
+            name(other, one)?;
+        }
+    }
+    Ok(())
+}
+
+/// The message that told a person that nothing more will come, if the person wants to hear no more.
+pub fn opted_out(connection: &Connection, account: &str, who: &str) -> Read<Option<Option<[u8; 16]>>> {
+    let sql = "SELECT reply FROM opted_out WHERE account = ? AND person = ?";
+    for name in names(connection, account, who)? {
+        let found = connection.prepare_cached(sql)?.query_row([account, &name], |row| row.get(0)).optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// A person wants to hear no more; says whether that is new.
+pub fn opt_out(
+    work: &mut Work<'_>,
+    account: &str,
+    who: &str,
+    reply: Option<&MessageId>,
+    now: Timestamp,
+) -> Read<bool> {
+    if opted_out(work.tx, account, who)?.is_some() {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO opted_out (account, person, at, reply) VALUES (?, ?, ?, ?)";
+    let reply = reply.map(MessageId::as_bytes);
+    work.tx.prepare_cached(sql)?.execute(params![account, who, millis(now), reply])?;
+    work.memory.opted_out = true;
+    Ok(true)
+}
+
+/// A person wants to hear again; says whether that is new.
+pub fn opt_in(work: &Work<'_>, account: &str, who: &str) -> Read<bool> {
+    let sql = "DELETE FROM opted_out WHERE account = ? AND person = ?";
+    let mut gone = 0;
+    for name in names(work.tx, account, who)? {
+        gone += work.tx.prepare_cached(sql)?.execute([account, &name])?;
+    }
+    Ok(gone > 0)
+}

@@ -1,0 +1,77 @@
+//! The values of flows and of the workspace. Those of the workspace stand under the flow without a
+//! name.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Number, Value};
+
+use super::writer::Work;
+use super::{Read, json, text};
+use crate::clock::millis;
+use crate::model::journal::{Answer, TurnCommit};
+use crate::model::run::ScriptError;
+
+/// A value that has not expired.
+pub fn get(connection: &Connection, flow: &str, key: &str, now: Timestamp) -> Read<Option<Value>> {
+    let sql = "SELECT value FROM kv WHERE flow = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)";
+    connection.prepare_cached(sql)?.query_row(params![flow, key, millis(now)], |row| json(row, 0)).optional()
+}
+
+/// The names of values that have not expired, sorted.
+pub fn keys(connection: &Connection, flow: &str, prefix: &str, now: Timestamp) -> Read<Vec<String>> {
+    let sql = "SELECT key FROM kv WHERE flow = ?1 AND key >= ?2 AND substr(key, 1, length(?2)) = ?2
+        AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key LIMIT 100000";
+    connection.prepare_cached(sql)?.query_map(params![flow, prefix, millis(now)], |row| row.get(0))?.collect()
+}
+
+/// What a turn has set and deleted.
+pub fn write(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
+    for write in &turn.promises.kv {
+        let flow = scope(turn, write.shared);
+        match &write.value {
+            Some(value) => set(work, flow, &write.key, value, write.expires_at)?,
+            None => {
+                let sql = "DELETE FROM kv WHERE flow = ? AND key = ?";
+                work.tx.prepare_cached(sql)?.execute(params![flow, write.key])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn scope(turn: &TurnCommit, shared: bool) -> &str {
+    if shared { "" } else { &turn.flow }
+}
+
+fn set(work: &Work<'_>, flow: &str, key: &str, value: &Value, expires_at: Option<i64>) -> Read<()> {
+    let sql = "INSERT INTO kv (flow, key, value, expires_at) VALUES (?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+    work.tx.prepare_cached(sql)?.execute(params![flow, key, text(value)?, expires_at])?;
+    Ok(())
+}
+
+/// Adds to a number; one that is not there is 0. A life time stays what it was.
+pub fn increment(work: &Work<'_>, turn: &TurnCommit, shared: bool, key: &str, by: &Number) -> Read<Answer> {
+    let flow = scope(turn, shared);
+    let sql = "SELECT value, expires_at FROM kv WHERE flow = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)";
+    let row = |row: &rusqlite::Row<'_>| Ok((json::<Value>(row, 0)?, row.get::<_, Option<i64>>(1)?));
+    let found = work.tx.prepare_cached(sql)?.query_row(params![flow, key, millis(turn.at)], row).optional()?;
+    let (before, expires_at) = found.unwrap_or((0.into(), None));
+    let Some(sum) = sum(&before, by) else {
+        let message = match before.is_number() {
+            true => format!("`{key}` plus {by} is no number that can be kept"),
+            false => format!("`{key}` holds {before}, which is no number; nothing can be added to it"),
+        };
+        return Ok(Err(ScriptError::new("type", message)));
+    };
+    let sum = Value::Number(sum);
+    set(work, flow, key, &sum, expires_at)?;
+    Ok(Ok(sum))
+}
+
+fn sum(before: &Value, by: &Number) -> Option<Number> {
+    match (before.as_i64(), by.as_i64()) {
+        (Some(before), Some(by)) => before.checked_add(by).map(Number::from),
+        _ => Number::from_f64(before.as_f64()? + by.as_f64()?),
+    }
+}
