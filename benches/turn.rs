@@ -42,6 +42,8 @@ fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {
         base: Timestamp::UNIX_EPOCH,
         now: Timestamp::UNIX_EPOCH,
         journal: journal.clone(),
+        weight: 0,
+        already: Arc::default(),
         committed: journal.len(),
         limits: Limits { journal: 20_000, ..Limits::default() },
         cpu_left: Duration::from_secs(60),

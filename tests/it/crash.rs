@@ -2,159 +2,17 @@
 //! heard of it, starts again, and must come to the same end as if nothing had happened.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use postrider::app::open_store;
 use postrider::clock::HandClock;
-use postrider::id::{MessageId, RunId};
-use postrider::model::delivery::{Degraded, Part};
-use postrider::model::journal::{Answer, Entry, TurnCommit};
-use postrider::model::message::{NewMessage, Promised};
-use postrider::model::run::NewRun;
-use postrider::store::rows::*;
-use postrider::store::{Reply, Store};
 use serde_json::{Value, json};
 
 use crate::support::engine::{House, start, workspace};
 use crate::support::gateway::Gateway;
+use crate::support::mortal::{Coroner, Death};
 use crate::support::{folder, until};
-
-/// When to die: at the n-th call of a step, before or after it is on disk.
-#[derive(Clone, Debug)]
-struct Death {
-    step: &'static str,
-    nth: usize,
-    after: bool,
-}
-
-/// A store that dies once. From then on nothing answers and nothing is written.
-struct Mortal {
-    inner: Arc<dyn Store>,
-    death: Option<Death>,
-    calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
-    dead: Arc<AtomicBool>,
-}
-
-impl Mortal {
-    fn step<T: Send + 'static>(&self, step: &'static str, call: impl FnOnce() -> Reply<T>) -> Reply<T> {
-        let nth = {
-            let mut calls = self.calls.lock().unwrap();
-            let count = calls.entry(step).or_default();
-            *count += 1;
-            *count
-        };
-        if self.dead.load(Ordering::SeqCst) {
-            return Box::pin(std::future::pending());
-        }
-        let Some(death) = self.death.clone().filter(|death| death.step == step && death.nth == nth) else {
-            return self.alive(call());
-        };
-        let dead = self.dead.clone();
-        if !death.after {
-            dead.store(true, Ordering::SeqCst);
-            return Box::pin(std::future::pending());
-        }
-        let reply = call();
-        Box::pin(async move {
-            let _ = reply.await;
-            dead.store(true, Ordering::SeqCst);
-            std::future::pending().await
-        })
-    }
-
-    /// An answer is heard only by the living.
-    fn alive<T: Send + 'static>(&self, reply: Reply<T>) -> Reply<T> {
-        let dead = self.dead.clone();
-        Box::pin(async move {
-            let answer = reply.await;
-            if dead.load(Ordering::SeqCst) {
-                return std::future::pending().await;
-            }
-            answer
-        })
-    }
-}
-
-macro_rules! mortal {
-    (steps { $($step:ident($($name:ident: $kind:ty),*) -> $out:ty;)* }
-     looks { $($look:ident($($lname:ident: $lkind:ty),*) -> $lout:ty;)* }) => {
-        impl Store for Mortal {
-            $(fn $step(&self, $($name: $kind),*) -> Reply<$out> {
-                self.step(stringify!($step), || self.inner.$step($($name),*))
-            })*
-            $(fn $look(&self, $($lname: $lkind),*) -> Reply<$lout> {
-                if self.dead.load(Ordering::SeqCst) {
-                    return Box::pin(std::future::pending());
-                }
-                self.alive(self.inner.$look($($lname),*))
-            })*
-            fn traffic(&self) -> Traffic {
-                self.inner.traffic()
-            }
-        }
-    };
-}
-
-mortal! {
-    steps {
-        intake(run: NewRun) -> ();
-        commit_turn(turn: TurnCommit) -> Committed;
-        wake_runs(now: Timestamp) -> Woken;
-        claim(account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Claims;
-        touch(id: MessageId) -> ();
-        note_parts(id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp) -> ();
-        answer_errand(id: RunId, ready: i64, answer: Answer) -> bool;
-        receive(inbound: Inbound) -> Vec<Fate>;
-        divert(messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> u64;
-        settle(settlement: Settlement) -> ();
-        move_messages(now: Timestamp, resend: Vec<ResendPolicy>) -> Moved;
-        fire(firings: Vec<Firing>) -> u64;
-        see_files(key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> ();
-    }
-    looks {
-        keep_flows(kept: KeptFlows) -> ();
-        good_versions() -> BTreeMap<String, String>;
-        armed() -> Vec<ArmedRow>;
-        arm(gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> ();
-        occurrences(filter: OccurrenceFilter) -> Vec<OccurrenceRecord>;
-        ledger(key: &TriggerKey) -> Vec<LedgerRow>;
-        limit_backlog(most: u64) -> ();
-        version(id: &str) -> Option<VersionRow>;
-        ready_flows() -> Vec<String>;
-        ready_runs(flow: &str, after: i64, limit: usize) -> Vec<ReadyRun>;
-        kv_get(flow: &str, key: &str, now: Timestamp) -> Option<Value>;
-        promise(messages: Vec<NewMessage>, now: Timestamp) -> ();
-        keyed(flow: &str, key: &str, to: &str) -> Option<MessageRef>;
-        due_messages(account: &str, after: i64, limit: usize) -> Vec<DueMessage>;
-        recover(now: Timestamp) -> u64;
-        decide(id: MessageId, decision: Decision, now: Timestamp) -> Decided;
-        runs(filter: RunFilter) -> Vec<RunRecord>;
-        run(id: RunId) -> Option<RunRecord>;
-        journal(id: RunId) -> Vec<Entry>;
-        messages(filter: MessageFilter) -> Vec<MessageRecord>;
-        message(id: MessageId) -> Option<MessageRecord>;
-        backlog(account: &str) -> u64;
-        divertible(diversion: &Diversion) -> Vec<Vec<MessageId>>;
-        stop_counting(account: &str) -> ();
-        journal_after(id: RunId, part: i64) -> (Vec<Entry>, i64);
-        promised(root: RunId, but: RunId) -> Vec<Promised>;
-        kv_keys(flow: &str, prefix: &str, now: Timestamp) -> Vec<String>;
-        cancel_run(id: RunId, now: Timestamp) -> RunDecided;
-        retry_run(id: RunId) -> RunDecided;
-        unused_versions() -> Vec<String>;
-        prune_versions(unused: Vec<String>) -> u64;
-        origin(id: RunId) -> Option<Origin>;
-        names(account: &str, who: &str) -> Vec<String>;
-        forget(who: &str, mark: &str, now: Timestamp) -> Forgotten;
-        heard(account: &str, recipient: &str) -> LastHeard;
-        click(id: MessageId, now: Timestamp) -> ();
-        receive_on_phone(message: PhoneMessage) -> ();
-        phone_messages(limit: usize) -> Vec<PhoneMessage>;
-    }
-}
 
 const FLOW: &str = r#"
 triggers:
@@ -192,18 +50,12 @@ async fn live(death: Option<Death>) -> Life {
     let gateway = Gateway::start().await;
     let settings = gateway.settings("pace: unlimited, on_unknown: resend, unknown_after: 1m");
     let folder = folder(&[("flows/in.yaml", FLOW), ("postrider.yaml", &settings)]);
-    let (calls, dead) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicBool::new(false)));
-    let opener = {
-        let (open, calls, dead) = (open_store(&workspace(folder.path())), calls.clone(), dead.clone());
-        Box::new(move |signals| {
-            let inner = open(signals)?;
-            Ok(Arc::new(Mortal { inner, death, calls, dead }) as Arc<dyn Store>)
-        })
-    };
+    let coroner = Coroner::default();
+    let opener = coroner.open(open_store(&workspace(folder.path())), death);
     let mut house = House::with(folder, Arc::new(HandClock::new(start())), opener).await;
     let body = json!({ "to": "+15417543010", "id": "A-1" });
     // A caller that gets no answer asks again, as long as nothing says that it was heard.
-    let died = async || until("the death", async || dead.load(Ordering::SeqCst).then_some(())).await;
+    let died = async || until("the death", async || coroner.is_dead().then_some(())).await;
     tokio::select! {
         answer = house.hook("/in", &body) => assert_eq!(answer.0, 202, "{}", answer.1),
         () = died() => {}
@@ -211,14 +63,14 @@ async fn live(death: Option<Death>) -> Life {
     let mut buried = false;
     for round in 0.. {
         assert!(round < 3_000, "it comes to no end: {} {}", house.get("/runs").await, house.get("/messages").await);
-        if dead.load(Ordering::SeqCst) && !buried {
+        if coroner.is_dead() && !buried {
             buried = true;
             house = house.crash().await;
             if house.get("/runs").await["runs"].as_array().unwrap().is_empty() {
                 assert_eq!(house.hook("/in", &body).await.0, 202);
             }
         }
-        if buried || !dead.load(Ordering::SeqCst) {
+        if buried || !coroner.is_dead() {
             let look = async {
                 let runs = house.get("/runs").await;
                 let messages = house.get("/messages").await;
@@ -238,8 +90,7 @@ async fn live(death: Option<Death>) -> Life {
         house.pass(Duration::from_secs(97));
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
-    let calls = calls.lock().unwrap().clone();
-    summary(&house, &gateway, calls).await
+    summary(&house, &gateway, coroner.calls()).await
 }
 
 async fn summary(house: &House, gateway: &Gateway, calls: BTreeMap<&'static str, usize>) -> Life {
@@ -308,19 +159,13 @@ async fn a_death_at_any_durable_step_changes_nothing() {
 async fn trigger_dies(trigger: &str, death: Death, cause: impl Fn(&House)) -> usize {
     let flow = format!("triggers:\n  - {trigger}\nrun: 1\n");
     let folder = folder(&[("flows/it.yaml", &flow), ("inbox/.gitkeep", "")]);
-    let dead = Arc::new(AtomicBool::new(false));
-    let opener = {
-        let (open, dead) = (open_store(&workspace(folder.path())), dead.clone());
-        Box::new(move |signals| {
-            let inner = open(signals)?;
-            Ok(Arc::new(Mortal { inner, death: Some(death), calls: Arc::default(), dead }) as Arc<dyn Store>)
-        })
-    };
+    let coroner = Coroner::default();
+    let opener = coroner.open(open_store(&workspace(folder.path())), Some(death));
     let house = House::with(folder, Arc::new(HandClock::new(start())), opener).await;
     cause(&house);
     until("the death", async || {
         house.pass(Duration::from_secs(1));
-        dead.load(Ordering::SeqCst).then_some(())
+        coroner.is_dead().then_some(())
     })
     .await;
     let house = house.crash().await;

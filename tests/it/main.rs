@@ -5,6 +5,7 @@
 mod bad_files;
 mod cli;
 mod clockwork;
+mod conversations;
 mod corners;
 mod crash;
 mod docs;

@@ -33,3 +33,35 @@ async fn a_run_of_format_2_goes_on() {
     let run = messages[0]["run"].as_str().unwrap();
     house.run_is(run, "succeeded").await;
 }
+
+/// A run with an entry of every kind that there was, which sleeps until 17:00:47, and whose flow's file is gone.
+const FORMAT_3: &str = include_str!("stored/format-3.sql");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_format_3_goes_on_to_the_same_end() {
+    let folder = folder(&[("flows/other.yaml", "run: 1\n"), (".postrider/.keep", "")]);
+    let file = folder.path().join(".postrider/state.db");
+    let connection = Connection::open(&file).unwrap();
+    connection.execute_batch(FORMAT_3).unwrap();
+    connection.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 3;").unwrap();
+    drop(connection);
+    let clock = Arc::new(HandClock::new("2026-11-20T17:00:00Z".parse().unwrap()));
+    let house = House::again(folder, clock).await;
+    let run = house.get("/runs").await["runs"][0]["id"].as_str().unwrap().to_owned();
+    let before = house.get(&format!("/runs/{run}")).await["entries"].as_array().unwrap().clone();
+    house.pass(Duration::from_secs(60));
+    // The second sleep begins when the first has ended.
+    house.sleep_through(&run).await;
+    let ended = house.run_is(&run, "succeeded").await;
+    let after = ended["entries"].as_array().unwrap();
+    assert_eq!(after[..before.len()], before[..], "what was recorded stays as it was");
+    let messages = house.messages_are(4, "delivered").await;
+    let texts: Vec<_> = messages.iter().filter_map(|message| message["body"]["text"].as_str()).collect();
+    let id = messages.iter().find_map(|message| message["body"]["caption"].as_str()).unwrap();
+    let told = texts.iter().find(|text| text.contains(id)).expect("the same `uuid()` before and after the upgrade");
+    assert!(told.starts_with("delivered true ") && told.ends_with(" true"), "{told}");
+    assert_eq!(texts.last(), Some(&"the end of Ada"));
+    // What was sent before has its place among the ids that acks are told by.
+    let hello = messages.iter().find(|message| message["body"]["text"] == "Hello Ada one 2 true 3").unwrap();
+    assert_eq!(hello["provider_id"], format!("SANDBOX-{}", hello["id"].as_str().unwrap()));
+}

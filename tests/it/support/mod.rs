@@ -4,6 +4,7 @@
 pub mod binary;
 pub mod engine;
 pub mod gateway;
+pub mod mortal;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,0 +1,3 @@
+//! Scripts that wait for people, clocks and the world.
+
+mod walk;

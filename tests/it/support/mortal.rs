@@ -1,0 +1,179 @@
+//! A store that dies at a named step, just before it or just after it without having heard of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use postrider::app::OpenStore;
+use postrider::id::{MessageId, RunId};
+use postrider::model::delivery::{Degraded, Part};
+use postrider::model::journal::{Answer, Entry, TurnCommit};
+use postrider::model::message::{NewMessage, Promised};
+use postrider::model::run::NewRun;
+use postrider::store::rows::*;
+use postrider::store::{Reply, Store};
+use serde_json::Value;
+
+/// When to die: at the n-th call of a step, before or after it is on disk.
+#[derive(Clone, Debug)]
+pub struct Death {
+    pub step: &'static str,
+    pub nth: usize,
+    pub after: bool,
+}
+
+/// A store that dies once. From then on nothing answers and nothing is written.
+struct Mortal {
+    inner: Arc<dyn Store>,
+    death: Option<Death>,
+    calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Mortal {
+    fn step<T: Send + 'static>(&self, step: &'static str, call: impl FnOnce() -> Reply<T>) -> Reply<T> {
+        let nth = {
+            let mut calls = self.calls.lock().unwrap();
+            let count = calls.entry(step).or_default();
+            *count += 1;
+            *count
+        };
+        if self.dead.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
+        let Some(death) = self.death.clone().filter(|death| death.step == step && death.nth == nth) else {
+            return self.alive(call());
+        };
+        let dead = self.dead.clone();
+        if !death.after {
+            dead.store(true, Ordering::SeqCst);
+            return Box::pin(std::future::pending());
+        }
+        let reply = call();
+        Box::pin(async move {
+            let _ = reply.await;
+            dead.store(true, Ordering::SeqCst);
+            std::future::pending().await
+        })
+    }
+
+    /// An answer is heard only by the living.
+    fn alive<T: Send + 'static>(&self, reply: Reply<T>) -> Reply<T> {
+        let dead = self.dead.clone();
+        Box::pin(async move {
+            let answer = reply.await;
+            if dead.load(Ordering::SeqCst) {
+                return std::future::pending().await;
+            }
+            answer
+        })
+    }
+}
+
+macro_rules! mortal {
+    (steps { $($step:ident($($name:ident: $kind:ty),*) -> $out:ty;)* }
+     looks { $($look:ident($($lname:ident: $lkind:ty),*) -> $lout:ty;)* }) => {
+        impl Store for Mortal {
+            $(fn $step(&self, $($name: $kind),*) -> Reply<$out> {
+                self.step(stringify!($step), || self.inner.$step($($name),*))
+            })*
+            $(fn $look(&self, $($lname: $lkind),*) -> Reply<$lout> {
+                if self.dead.load(Ordering::SeqCst) {
+                    return Box::pin(std::future::pending());
+                }
+                self.alive(self.inner.$look($($lname),*))
+            })*
+            fn traffic(&self) -> Traffic {
+                self.inner.traffic()
+            }
+        }
+    };
+}
+
+mortal! {
+    steps {
+        intake(run: NewRun) -> ();
+        commit_turn(turn: TurnCommit) -> Committed;
+        wake_runs(now: Timestamp) -> Woken;
+        claim(account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Claims;
+        touch(id: MessageId) -> ();
+        note_parts(id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp) -> ();
+        answer_errand(id: RunId, ready: i64, answer: Answer) -> bool;
+        receive(inbound: Inbound) -> Vec<Fate>;
+        divert(messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> u64;
+        settle(settlement: Settlement) -> ();
+        move_messages(now: Timestamp, resend: Vec<ResendPolicy>) -> Moved;
+        fire(firings: Vec<Firing>) -> u64;
+        see_files(key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> ();
+    }
+    looks {
+        keep_flows(kept: KeptFlows) -> ();
+        good_versions() -> BTreeMap<String, String>;
+        armed() -> Vec<ArmedRow>;
+        arm(gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> ();
+        occurrences(filter: OccurrenceFilter) -> Vec<OccurrenceRecord>;
+        ledger(key: &TriggerKey) -> Vec<LedgerRow>;
+        limit_backlog(most: u64) -> ();
+        version(id: &str) -> Option<VersionRow>;
+        ready_flows() -> Vec<String>;
+        ready_runs(flow: &str, after: i64, limit: usize) -> Vec<ReadyRun>;
+        kv_get(flow: &str, key: &str, now: Timestamp) -> Option<Value>;
+        promise(messages: Vec<NewMessage>, now: Timestamp) -> ();
+        keyed(flow: &str, key: &str, to: &str) -> Option<MessageRef>;
+        due_messages(account: &str, after: i64, limit: usize) -> Vec<DueMessage>;
+        recover(now: Timestamp) -> u64;
+        decide(id: MessageId, decision: Decision, now: Timestamp) -> Decided;
+        runs(filter: RunFilter) -> Vec<RunRecord>;
+        run(id: RunId) -> Option<RunRecord>;
+        journal(id: RunId) -> Vec<Entry>;
+        messages(filter: MessageFilter) -> Vec<MessageRecord>;
+        message(id: MessageId) -> Option<MessageRecord>;
+        backlog(account: &str) -> u64;
+        divertible(diversion: &Diversion) -> Vec<Vec<MessageId>>;
+        stop_counting(account: &str) -> ();
+        journal_after(id: RunId, part: i64) -> (Vec<Entry>, i64);
+        promised(root: RunId, but: RunId) -> Vec<Promised>;
+        kv_keys(flow: &str, prefix: &str, now: Timestamp) -> Vec<String>;
+        cancel_run(id: RunId, now: Timestamp) -> RunDecided;
+        retry_run(id: RunId) -> RunDecided;
+        unused_versions() -> Vec<String>;
+        prune_versions(unused: Vec<String>) -> u64;
+        origin(id: RunId) -> Option<Origin>;
+        names(account: &str, who: &str) -> Vec<String>;
+        forget(who: &str, mark: &str, now: Timestamp) -> Forgotten;
+        heard(account: &str, recipient: &str) -> LastHeard;
+        click(id: MessageId, now: Timestamp) -> ();
+        receive_on_phone(message: PhoneMessage) -> ();
+        phone_messages(limit: usize) -> Vec<PhoneMessage>;
+    }
+}
+
+
+/// What is seen of a mortal store from outside.
+#[derive(Clone, Default)]
+pub struct Coroner {
+    calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Coroner {
+    /// Opens a store that dies so, or never.
+    pub fn open(&self, open: OpenStore, death: Option<Death>) -> OpenStore {
+        let Self { calls, dead } = self.clone();
+        Box::new(move |signals| {
+            let inner = open(signals)?;
+            Ok(Arc::new(Mortal { inner, death, calls, dead }) as Arc<dyn Store>)
+        })
+    }
+
+    /// Whether it has died.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    /// How often each step was called.
+    pub fn calls(&self) -> BTreeMap<&'static str, usize> {
+        self.calls.lock().unwrap().clone()
+    }
+}
