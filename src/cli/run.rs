@@ -15,6 +15,7 @@ use crate::{memory, telemetry};
 pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
     memory::prefer_small_pages();
     telemetry::start();
+    allow_many_files();
     let workspace = Workspace::open(root, flags, std::env::vars()).map_err(|findings| {
         report(root, &findings);
         Failure::Reported
@@ -27,6 +28,14 @@ pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
     // Blocking reads that nobody waits for any more are not waited for.
     runtime.shutdown_background();
     result
+}
+
+/// Each connection is an open file, and many systems begin with few of them.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // What is refused stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 async fn serve(workspace: &Workspace) -> Result<(), Failure> {

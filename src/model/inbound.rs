@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::{ErrorClass, MessageState};
 use super::recipient::Recipient;
+use crate::id::MessageId;
 
 /// One thing that a gateway told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct InboundMedia {
 pub struct Ack {
     /// The gateway's id of the message.
     pub message_id: String,
+    /// Our own id of it, where the gateway says it back.
+    pub ours: Option<MessageId>,
     /// What became of it.
     pub fate: Fate,
 }

@@ -66,7 +66,7 @@ pub enum Question {
         by: serde_json::Number,
     },
     /// A person's answer to a question over chat.
-    Ask(Asked),
+    Ask(Box<Asked>),
     /// A message that a person writes of their own accord.
     Message {
         /// To this account; none means any.

@@ -73,10 +73,8 @@ pub async fn reply(State(house): State<Arc<House>>, body: Bytes) -> Answer {
                 source: copy.blob.clone(),
             };
             let file = Media { caption: text("text"), ..Media::new(Source::Snapshot(copy)) };
-            let kind = match mime.split('/').next() {
-                Some(kind @ ("image" | "video" | "audio")) => kind,
-                _ => "file",
-            };
+            let kind = mime.split('/').next().filter(|kind| matches!(*kind, "image" | "video" | "audio"));
+            let kind = kind.unwrap_or("file");
             (Content::of_media(kind, file.clone()).unwrap_or(Content::File(file)), Some(media))
         }
     };

@@ -85,7 +85,7 @@ fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> 
             timeout: millis(timeout),
             remind: remind.map(millis),
         };
-        turn.ask(Kind::Ask, request, line, Question::Ask(asked))
+        turn.ask(Kind::Ask, request, line, Question::Ask(Box::new(asked)))
     })
 }
 

@@ -114,7 +114,7 @@ fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
     let row = |row: &Row<'_>| {
         let asked = match read_json::<Pending>(row, 1)?.question {
             // By now it may be asked through another account.
-            Question::Ask(asked) => Some(Asked { account: row.get(2)?, ..asked }),
+            Question::Ask(asked) => Some(Asked { account: row.get(2)?, ..*asked }),
             _ => None,
         };
         Ok(Waiting {
@@ -150,7 +150,7 @@ pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, 
             let sql = "SELECT error FROM messages WHERE id = ?";
             let why: Option<String> =
                 work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], |row| row.get(0)).optional()?.flatten();
-            let why = why.map_or_else(|| format!("its message is {}", state.name()), |why| why);
+            let why = why.unwrap_or_else(|| format!("its message is {}", state.name()));
             let error = ScriptError::new("undeliverable", format!("ask: the question could not be delivered: {why}"));
             close(work, run, now)?;
             answer_run(work, run, &Err(error))

@@ -86,6 +86,15 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
     if let Some(id) = message_of(work, account, &ack.message_id)? {
         return reach(work, id, &ack.message_id, fate, now);
     }
+    // Of a message in doubt that is named by our own id, the gateway's is learnt by that.
+    if let Some(id) = ack.ours
+        && is_in_doubt(work, account, id)?
+    {
+        let change = Change { provider_id: Some(ack.message_id.clone()), ..Change::default() };
+        apply(work, id, Step::Reached(MessageState::Sent), now, change)?;
+        post(work, account, &ack.message_id, id, now)?;
+        return reach(work, id, &ack.message_id, fate, now);
+    }
     let sql = "SELECT fate FROM early WHERE account = ? AND provider_id = ?";
     let found = work.tx.prepare_cached(sql)?.query_row([account, &ack.message_id], |row| json_or_none::<Early>(row, 0));
     let fate = match found.optional()?.flatten() {
@@ -97,6 +106,11 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
     work.tx.prepare_cached(sql)?.execute(params![account, ack.message_id, millis(now), text(&fate)?])?;
     work.memory.early = true;
     Ok(())
+}
+
+fn is_in_doubt(work: &Work<'_>, account: &str, id: MessageId) -> Read<bool> {
+    let sql = "SELECT 1 FROM messages WHERE id = ? AND account = ? AND state = 7 AND parts IS NULL";
+    work.tx.prepare_cached(sql)?.exists(params![id.as_bytes(), account])
 }
 
 fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now: Timestamp) -> Read<()> {

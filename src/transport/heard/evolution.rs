@@ -123,7 +123,7 @@ fn acknowledged(data: &Value) -> Option<Told> {
         "ERROR" | "FAILED" => ack(-1)?,
         _ => return None,
     };
-    Some(Told::Ack(Ack { message_id, fate }))
+    Some(Told::Ack(Ack { message_id, fate, ours: None }))
 }
 
 /// What a message says, or which mark it puts on another.
@@ -344,7 +344,7 @@ mod tests {
         let marked = told("messages.upsert", &message("A", &json!({}), &mark));
         assert!(matches!(&marked[..], [Told::Reaction(mark)] if mark.message_id == "B" && mark.emoji == "👍"));
         let update = |status: &str| told("messages.update", &json!([{ "keyId": "A", "status": status }]));
-        let ack = |fate| [Told::Ack(Ack { message_id: "A".into(), fate })];
+        let ack = |fate| [Told::Ack(Ack { message_id: "A".into(), fate, ours: None })];
         assert_eq!(update("DELIVERY_ACK"), ack(Fate::Reached(MessageState::Delivered)));
         assert!(matches!(&update("ERROR")[..], [Told::Ack(Ack { fate: Fate::Failed { .. }, .. })]));
         assert!(update("DELETED").is_empty());

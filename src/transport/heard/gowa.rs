@@ -195,7 +195,7 @@ fn acks(payload: &Value) -> Vec<Told> {
     // Whoever has read it is often named twice.
     one_person(&mut told, [person_in(&payload["from"]), person_in(&payload["from_lid"])]);
     let ids = payload["ids"].as_array().into_iter().flatten().filter_map(text);
-    told.extend(ids.map(|message_id| Told::Ack(Ack { message_id, fate: Fate::Reached(reached) })));
+    told.extend(ids.map(|message_id| Told::Ack(Ack { message_id, fate: Fate::Reached(reached), ours: None })));
     told
 }
 
@@ -318,7 +318,7 @@ mod tests {
             let payload = json!({ "ids": ["A", 7, "B"], "from": "77@lid", "receipt_type": kind });
             told(None, &json!({ "event": "message.ack", "payload": payload }))
         };
-        let read = |id: &str| Told::Ack(Ack { message_id: id.into(), fate: Fate::Reached(MessageState::Read) });
+        let read = |id: &str| Told::Ack(Ack { message_id: id.into(), fate: Fate::Reached(MessageState::Read), ours: None });
         assert_eq!(ack("played"), [read("A"), read("B")]);
         assert_eq!(ack("sender"), []);
         let marked =

@@ -183,7 +183,9 @@ fn acknowledged(told: &mut Vec<Told>, contacts: &[Contact], status: &Value) {
     };
     // In a group this is the group itself, which has one address.
     who(told, contacts, [&status["recipient_id"], &status["recipient_user_id"], &status["recipient_parent_user_id"]]);
-    told.push(Told::Ack(Ack { message_id, fate }));
+    // We send our own id along.
+    let ours = text(&status["biz_opaque_callback_data"]).and_then(|id| id.parse().ok());
+    told.push(Told::Ack(Ack { message_id, fate, ours }));
 }
 
 /// A failure as Meta words it, and as its resellers pass it on.
@@ -325,7 +327,7 @@ mod tests {
             json!({ "statuses": [{ "id": "wamid.1", "status": word, "errors": [more],
                 "recipient_id": "15417543010", "recipient_user_id": "US.1349" }] })
         };
-        let ack = |fate| Told::Ack(Ack { message_id: "wamid.1".into(), fate });
+        let ack = |fate| Told::Ack(Ack { message_id: "wamid.1".into(), fate, ours: None });
         let read = ack(Fate::Reached(MessageState::Read));
         assert_eq!(told(&status("played", Value::Null)), [Told::Same(phone(), bsuid()), read]);
         let error = json!({ "code": 131_047, "title": "Re-engagement message", "message": "Re-engagement message" });

@@ -192,7 +192,7 @@ fn acknowledged(payload: &Value, bare: bool) -> Option<Vec<Told>> {
     let fate = ack(whole(&payload["ack"])?)?;
     let mut told = Vec::new();
     one_person(&mut told, [&payload["_data"]["Sender"], &payload["_data"]["SenderAlt"]].map(person_in));
-    told.push(Told::Ack(Ack { message_id: own(id, bare), fate }));
+    told.push(Told::Ack(Ack { message_id: own(id, bare), fate, ours: None }));
     Some(told)
 }
 

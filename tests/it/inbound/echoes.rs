@@ -146,3 +146,29 @@ async fn an_ack_after_the_echo_may_have_come_before_it() {
     assert_eq!(ear.tell(&echo("gowa", "3EB0FAST", "Hi")).await, 200);
     ear.becomes(&message, "read").await;
 }
+
+/// Meta says back the id that we gave: no guess is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_names_our_own_id_settles_doubt_for_certain() {
+    let ear = Ear::open(fake::meta::DIALECT).await;
+    let first = in_doubt(&ear, "The same words").await;
+    let second = in_doubt(&ear, "The same words").await;
+    let status = |word: &str, id: &str, ours: &str| {
+        let entry = said::with(said::meta_status(id, word), json!({ "biz_opaque_callback_data": ours }));
+        said::meta(json!({ "statuses": [entry] }))
+    };
+    assert_eq!(ear.tell(&status("delivered", "wamid.NEW", text_of(&second, "id"))).await, 200);
+    let settled = ear.becomes(&second, "delivered").await;
+    assert_eq!(settled["provider_id"], "wamid.NEW");
+    ear.stays(&first, "unknown").await;
+    // From then on its id says who it is.
+    assert_eq!(ear.tell(&status("read", "wamid.NEW", "")).await, 200);
+    ear.becomes(&second, "read").await;
+    // Ids of nobody, and of others, change nothing.
+    for ours in ["", "no id", "01a1f9d5-3366-7005-ac80-33b80b723588"] {
+        assert_eq!(ear.tell(&status("delivered", "wamid.OTHER", ours)).await, 200);
+    }
+    ear.stays(&first, "unknown").await;
+    assert_eq!(ear.tell(&status("failed", "wamid.FAILED", text_of(&first, "id"))).await, 200);
+    ear.becomes(&first, "rejected").await;
+}
