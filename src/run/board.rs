@@ -126,6 +126,8 @@ impl Board {
                     taken.insert(run.id, Place { ready: run.ready, begun: false });
                     line.ready.push_back(run);
                 }
+                // Its errand is under way, and the answer will come with a number of its own.
+                Some(_) if run.errand().is_some() => {}
                 Some(place) if place.ready < run.ready => {
                     early.insert(run.id, (flow.into(), run.ready));
                 }

@@ -10,7 +10,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::fetch::{Bounds, Fetch, FetchError, Fetched, Request};
@@ -21,11 +21,14 @@ use crate::model::call::{Call, CallBody, reveal_json};
 use crate::model::journal::{Answer, Pending};
 use crate::model::question::Question;
 use crate::model::run::ScriptError;
+use crate::shutdown::Shutdown;
 use crate::transport::Download;
 
 /// Most requests to one server at once, and to all of them. More wait, and their time does not run.
 const OF_ONE: usize = 128;
 const OF_ALL: usize = 512;
+/// Most files of messages that are fetched at once: each is held in memory whole.
+const FILES: usize = 2;
 /// Most bytes of an answer that a script gets.
 const LARGEST: usize = 4 << 20;
 
@@ -42,6 +45,7 @@ pub struct Errands {
     gateways: Arc<dyn Gateways>,
     by_server: Mutex<HashMap<String, Arc<Semaphore>>>,
     all: Semaphore,
+    files_at_once: Semaphore,
 }
 
 /// An errand.
@@ -59,47 +63,67 @@ pub struct Errand<'a> {
 impl Errands {
     /// By these ways.
     pub fn new(fetch: Fetch, files: Files, gateways: Arc<dyn Gateways>) -> Self {
-        Self { fetch, files, gateways, by_server: Mutex::default(), all: Semaphore::new(OF_ALL) }
+        Self { fetch, files, gateways, by_server: Mutex::default(), all: Semaphore::new(OF_ALL), files_at_once: Semaphore::new(FILES) }
     }
 
-    /// Runs one.
-    pub async fn run(&self, errand: Errand<'_>) -> Answer {
+    /// Runs one. None when the end has come before it began.
+    pub async fn run(&self, errand: Errand<'_>, shutdown: &Shutdown) -> Option<Answer> {
         match &errand.pending.question {
             Question::Http { calls, all, again } => {
                 let key = |index: usize| idempotency_key(errand.run, errand.pending.position, index, *again);
-                let sent = calls.iter().enumerate().map(|(index, call)| self.call(call, errand.flow, key(index)));
-                let mut answers = joined(sent.collect()).await;
-                match all {
+                let sent = calls.iter().enumerate();
+                let sent = sent.map(|(index, call)| self.call(call, errand.flow, key(index), shutdown));
+                let mut answers = joined(sent.collect()).await.into_iter().collect::<Option<Vec<Answer>>>()?;
+                Some(match all {
                     true => Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(failed)).collect()),
                     false => answers.pop().unwrap_or(Ok(Value::Null)),
-                }
+                })
             }
             Question::Move { from, to } => {
                 let (files, from, to, again) = (self.files.clone(), from.clone(), to.clone(), errand.again);
-                aside(move || files.shift(&from, &to, again).map(|()| Value::Null)).await
+                Some(aside(move || files.shift(&from, &to, again).map(|()| Value::Null)).await)
             }
             Question::Save { account, source, to } => {
-                let broken = |error: String| ScriptError::new("media", format!("save: {error}"));
-                // What cannot be kept need not be fetched.
-                self.files.place(to).map_err(|error| ScriptError::new("file", error))?;
-                let bytes = self.gateways.download(account, source).await.map_err(broken)?;
-                let (files, to) = (self.files.clone(), to.clone());
-                aside(move || {
-                    files.write(&to, &bytes)?;
-                    Ok(json!({ "path": to, "size": bytes.len() }))
-                })
-                .await
+                let _room = self.room(&self.files_at_once, shutdown).await?;
+                Some(self.save(account, source, to).await)
             }
-            _ => Err(ScriptError::new("panic", "this question is no errand; please report it")),
+            _ => Some(Err(ScriptError::new("panic", "this question is no errand; please report it"))),
         }
     }
 
-    async fn call(&self, call: &Call, flow: &Flow, key: String) -> Answer {
+    async fn save(&self, account: &str, source: &str, to: &str) -> Answer {
+        // What cannot be kept need not be fetched.
+        self.files.place(to).map_err(|error| ScriptError::new("file", error))?;
+        let broken = |error: String| ScriptError::new("media", format!("save: {error}"));
+        let bytes = self.gateways.download(account, source).await.map_err(broken)?;
+        let (files, to) = (self.files.clone(), to.to_owned());
+        aside(move || {
+            files.write(&to, &bytes)?;
+            Ok(json!({ "path": to, "size": bytes.len() }))
+        })
+        .await
+    }
+
+    /// Waits for room, but not beyond the end.
+    async fn room<'a>(&self, slots: &'a Semaphore, shutdown: &Shutdown) -> Option<SemaphorePermit<'a>> {
+        tokio::select! {
+            biased;
+            // Nobody ever closes it.
+            room = slots.acquire() => room.ok(),
+            () = shutdown.draining() => None,
+        }
+    }
+
+    async fn call(&self, call: &Call, flow: &Flow, key: String, shutdown: &Shutdown) -> Option<Answer> {
         let server = Url::parse(&call.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
         let own = self.of(&server);
-        // Nobody ever closes them.
-        let _room = (own.acquire().await, self.all.acquire().await);
-        let (request, secrets) = request(call, flow, &key)?;
+        let _own = self.room(&own, shutdown).await?;
+        let _all = self.room(&self.all, shutdown).await?;
+        Some(self.called(call, flow, &key).await)
+    }
+
+    async fn called(&self, call: &Call, flow: &Flow, key: &str) -> Answer {
+        let (request, secrets) = request(call, flow, key)?;
         let bounds = Bounds { time: Duration::from_millis(call.timeout), bytes: LARGEST };
         let fetched = self.fetch.send(request, bounds).await.map_err(|error| {
             let kind = match &error {
@@ -131,7 +155,7 @@ async fn aside(work: impl FnOnce() -> Result<Value, String> + Send + 'static) ->
 }
 
 /// All of them at once, each with its answer.
-async fn joined<F: Future<Output = Answer>>(mut calls: Vec<F>) -> Vec<Answer> {
+async fn joined<T, F: Future<Output = T>>(mut calls: Vec<F>) -> Vec<T> {
     if calls.len() == 1 {
         return match calls.pop() {
             Some(call) => vec![call.await],

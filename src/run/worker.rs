@@ -173,20 +173,21 @@ fn goes_on(commit: &TurnCommit) -> Option<Pending> {
 
 /// Runs an errand and puts its answer on record, which makes the run ready.
 async fn errand(board: &Board, context: &Context, run: &ReadyRun, ready: i64, pending: &Pending, again: bool) {
-    let stopping = context.shutdown.clone();
     let errand = async {
         let flow = match context.versions.get(&run.flow, &run.version).await {
             Ok(flow) => flow,
             Err(Missing::Store(error)) => return Err(error),
-            Err(Missing::Broken(error)) => return Ok(Err(error)),
+            Err(Missing::Broken(error)) => return Ok(Some(Err(error))),
         };
-        Ok(context.errands.run(Errand { run: run.id, flow: &flow, pending, again }).await)
+        let errand = Errand { run: run.id, flow: &flow, pending, again };
+        Ok(context.errands.run(errand, &context.shutdown).await)
     };
     let answer = tokio::select! {
-        answer = errand => answer,
-        // It is taken up after the next start.
-        () = stopping.stopped() => return board.back(run.id),
+        answer = errand => answer.transpose(),
+        () = context.shutdown.stopped() => None,
     };
+    // The end has come before: it is taken up after the next start.
+    let Some(answer) = answer else { return board.back(run.id) };
     let recorded = match answer {
         Ok(answer) => context.store.answer_errand(run.id, ready, answer).await.map(|_| ()),
         Err(error) => Err(error),
@@ -215,7 +216,7 @@ fn said(commit: &TurnCommit) -> Option<Reply> {
 /// One run's next turn, up to where the outside world is needed.
 fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, StoreError> {
     let now = context.clock.now();
-    if let Some(pending) = run.pending.as_ref().filter(|pending| pending.question.is_errand() && run.answer.is_none()) {
+    if let Some(pending) = run.errand() {
         return Ok(Worked::Errand(pending.clone()));
     }
     let flow = match runtime.block_on(context.versions.get(&run.flow, &run.version)) {

@@ -72,6 +72,14 @@ pub struct ReadyRun {
     pub cuts: i64,
 }
 
+impl ReadyRun {
+    /// The question that waits for an errand, if one does: the run was made ready so that this is found
+    /// after a crash.
+    pub fn errand(&self) -> Option<&Pending> {
+        self.pending.as_ref().filter(|pending| pending.question.is_errand() && self.answer.is_none())
+    }
+}
+
 /// Where a run comes from: all that its turns depend on besides its journal.
 #[derive(Clone, Debug)]
 pub struct Origin {

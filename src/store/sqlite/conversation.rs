@@ -316,6 +316,10 @@ fn take(
     if !found.open || state.is_none_or(|state| matches!(state, MessageState::Scheduled | MessageState::Queued)) {
         return Ok(None);
     }
+    // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.
+    if letter.written.kind == "other" && said.is_empty() {
+        return Ok(None);
+    }
     let choice = chosen(&asked.choices, said);
     if choice.is_none() && !asked.choices.is_empty() {
         if found.repeated {

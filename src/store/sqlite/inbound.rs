@@ -20,7 +20,7 @@ use crate::store::rows::{Fate, Inbound, Letter, Received};
 /// How long an event is remembered: Meta tells again for a week.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// How often what is too old is looked for.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// Takes in what one request told; gives what became of each person's message.
 pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refusal> {
@@ -69,7 +69,7 @@ fn sweep(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
     work.memory.swept = millis(now);
     evidence::forget_old(work, now)?;
     let sql = "DELETE FROM incoming WHERE (account, id) IN
-        (SELECT account, id FROM incoming WHERE at < ? ORDER BY at LIMIT 10000)";
+        (SELECT account, id FROM incoming WHERE at < ? ORDER BY at LIMIT 25000)";
     work.tx.prepare_cached(sql)?.execute([millis(now) - span(KEPT)])?;
     Ok(())
 }
