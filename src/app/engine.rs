@@ -24,9 +24,9 @@ use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
 use crate::http::{House, serve};
+use crate::inbound::Inbox;
 use crate::links::LinkKey;
 use crate::outbox::{Accounts, Mover, Supply};
-use crate::inbound::Inbox;
 use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Waiters, Waker, start_threads};
 use crate::shutdown::{Phase, Stopper, channel};
 use crate::store::sqlite::SqliteStore;
@@ -144,7 +144,8 @@ impl Engine {
         let changes = Changes::new(&workspace.root);
         let reload = Bell::default();
         let reloader =
-            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), fetch.clone(), Bell::default()).await?;
+            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), fetch.clone(), Bell::default())
+                .await?;
         let catalog = reloader.live().catalog.subscribe();
         let accounts = reloader.lanes().accounts();
         let admin_hosts = reloader.live().admin_hosts.subscribe();

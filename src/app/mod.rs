@@ -5,8 +5,8 @@ mod git;
 mod lanes;
 mod phones;
 mod reload;
-mod sweep;
 mod state;
+mod sweep;
 mod workspace;
 
 pub use engine::{Engine, OpenStore, Outside, StartError, bind, looks_like_workspace, open_store};

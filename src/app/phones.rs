@@ -8,8 +8,8 @@ use crate::blobs::Blobs;
 use crate::clock::SharedClock;
 use crate::store::Store;
 use crate::store::rows::PhoneMessage;
-use crate::transport::{Download, Outgoing};
 use crate::transport::sandbox::Phones;
+use crate::transport::{Download, Outgoing};
 
 /// Phones whose messages survive a restart.
 pub struct StoredPhones {

@@ -153,7 +153,9 @@ fn show_run(run: &Value) {
         let mut row = cells(entry, &["position", "at", "line", "kind", "request"]);
         row.push(match &entry["error"] {
             Value::Null => cell(&entry["result"]),
-            error => cell(&json!(format!("{}: {}", cell(&error["kind"]), error["message"].as_str().unwrap_or_default()))),
+            error => {
+                cell(&json!(format!("{}: {}", cell(&error["kind"]), error["message"].as_str().unwrap_or_default())))
+            }
         });
         row
     };

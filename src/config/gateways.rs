@@ -254,7 +254,8 @@ impl Keys<'_, '_> {
         let webhook_secret = self.webhook_secret();
         if webhook_secret.as_ref().is_some_and(|secret| secret.reveal() == "secret") {
             let node = self.fields.take("webhook_secret").unwrap_or(self.node);
-            let finding = self.findings.at(node, "`webhook_secret` is the word that GOWA comes with: everybody knows it");
+            let finding =
+                self.findings.at(node, "`webhook_secret` is the word that GOWA comes with: everybody knows it");
             finding.hint("set another one there (`WHATSAPP_WEBHOOK_SECRET`) and here");
         }
         Some(GowaOptions { url: self.url(Some("http://127.0.0.1:3000"))?, device, basic_auth, webhook_secret, timeout })
@@ -272,7 +273,8 @@ impl Keys<'_, '_> {
         let url = self.url(Some("https://api.wawp.net"));
         let timeout = self.timeout(60);
         let webhook_secret = self.webhook_secret();
-        let webhook_header = self.word("webhook_header").map_or(WAWP_HEADER.to_owned(), |name| name.to_ascii_lowercase());
+        let webhook_header =
+            self.word("webhook_header").map_or(WAWP_HEADER.to_owned(), |name| name.to_ascii_lowercase());
         Some(WawpOptions {
             url: url?,
             instance_id: instance_id?,
@@ -356,7 +358,14 @@ impl Keys<'_, '_> {
                 None
             }
         };
-        Some(TwilioOptions { url: url?, account_sid: account_sid?, auth_token: auth_token?, from: from?, callback: None, timeout })
+        Some(TwilioOptions {
+            url: url?,
+            account_sid: account_sid?,
+            auth_token: auth_token?,
+            from: from?,
+            callback: None,
+            timeout,
+        })
     }
 }
 

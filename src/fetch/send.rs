@@ -50,10 +50,8 @@ impl Fetch {
                     return Err(FetchError::Circles(super::shown(&next)));
                 }
                 // A 307 or 308 wants the same again; after the others one looks at what is there.
-                let again = matches!(
-                    response.status(),
-                    StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
-                );
+                let again =
+                    matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
                 if !again && !matches!(method, Method::GET | Method::HEAD) {
                     method = Method::GET;
                     body = None;

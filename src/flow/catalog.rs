@@ -123,7 +123,9 @@ impl Catalog {
             for trigger in &flow.triggers {
                 let Trigger::Message(on) = trigger else { continue };
                 set.listeners.push((flow.clone(), (**on).clone()));
-                if let Some(account) = on.account.as_ref().filter(|name| !set.ground.accounts.by_name.contains_key(*name)) {
+                if let Some(account) =
+                    on.account.as_ref().filter(|name| !set.ground.accounts.by_name.contains_key(*name))
+                {
                     let message = format!("`message`: there is no account `{account}` in postrider.yaml");
                     set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
                 }

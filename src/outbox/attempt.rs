@@ -159,7 +159,9 @@ impl Attempt {
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
         self.place.go().await;
         let marked: Result<(), StoreError> = match mark {
-            Some(parts) => self.store.note_parts(id, parts, std::mem::take(&mut self.cut), self.supply.clock.now()).await,
+            Some(parts) => {
+                self.store.note_parts(id, parts, std::mem::take(&mut self.cut), self.supply.clock.now()).await
+            }
             None if self.preparing => self.store.touch(id).await,
             None => Ok(()),
         };

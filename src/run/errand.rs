@@ -63,7 +63,14 @@ pub struct Errand<'a> {
 impl Errands {
     /// By these ways.
     pub fn new(fetch: Fetch, files: Files, gateways: Arc<dyn Gateways>) -> Self {
-        Self { fetch, files, gateways, by_server: Mutex::default(), all: Semaphore::new(OF_ALL), files_at_once: Semaphore::new(FILES) }
+        Self {
+            fetch,
+            files,
+            gateways,
+            by_server: Mutex::default(),
+            all: Semaphore::new(OF_ALL),
+            files_at_once: Semaphore::new(FILES),
+        }
     }
 
     /// Runs one. None when the end has come before it began.
@@ -210,7 +217,8 @@ fn request(call: &Call, flow: &Flow, key: &str) -> Result<(Request, Vec<String>)
         used.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
         Some(secret)
     };
-    let gone = || ScriptError::new("secret", "http: a secret is not set any more; set it in the environment or in .env");
+    let gone =
+        || ScriptError::new("secret", "http: a secret is not set any more; set it in the environment or in .env");
     let invalid = |what: String| ScriptError::new("invalid", format!("http: {what}"));
     let mut url = Url::parse(&call.url).map_err(|error| invalid(error.to_string()))?;
     for (name, value) in &call.query {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::flow::{Flow, prepare};
 use crate::flow::catalog::Catalog;
+use crate::flow::{Flow, prepare};
 use crate::model::run::{NewRun, ScriptError};
 use crate::store::rows::ReadyRun;
 

@@ -13,13 +13,13 @@ mod waiters;
 mod waker;
 mod worker;
 
+pub use answer::snapshot;
 pub use board::Board;
 pub use by_hand::by_hand;
 pub use dispatch::Dispatcher;
 pub use errand::{Errands, Gateways};
 pub use intake::Intake;
 pub use journals::Journals;
-pub use answer::snapshot;
 pub use simulate::simulate;
 pub use waiters::{Reply, Waiters};
 pub use waker::Waker;

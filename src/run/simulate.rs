@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::worker::Context;
 use crate::flow::Flow;
+use crate::id::RunId;
 use crate::model::journal::Entry;
 use crate::script::{Ending, TurnInput, turn};
 use crate::store::rows::Origin;
-use crate::id::RunId;
 
 /// Runs the script of `flow` over a run's journal, and says where it first differs, or what it would do
 /// behind the journal's end. Nothing is changed, nothing is sent.
@@ -38,7 +38,8 @@ pub fn simulate(context: &Context, flow: &Flow, run: RunId, origin: &Origin, jou
         limits: ground.limits,
         cpu_left: ground.limits.cpu_turn,
     });
-    let call = |entry: &Entry| json!({ "kind": entry.kind, "line": entry.line, "request": request(entry.request.get()) });
+    let call =
+        |entry: &Entry| json!({ "kind": entry.kind, "line": entry.line, "request": request(entry.request.get()) });
     let (ends, error, next) = match output.ending {
         _ if output.differs.is_some() => ("differs", None, None),
         Ending::Waiting(pending) => {

@@ -340,13 +340,7 @@ impl Made<'_> {
 }
 
 /// Another attempt, if one is left and could help.
-fn thrown(
-    run: &ReadyRun,
-    flow: &Flow,
-    error: ScriptError,
-    answered: Option<bool>,
-    now: jiff::Timestamp,
-) -> Outcome {
+fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, answered: Option<bool>, now: jiff::Timestamp) -> Outcome {
     let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version" | "damaged");
     if hopeless || run.attempt >= flow.retry.attempts {
         return Outcome::Failed(error);

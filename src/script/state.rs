@@ -16,8 +16,8 @@ use super::turn::Accounts;
 use crate::id::RunId;
 use crate::model::journal::{Digest, Entry, Kind, Pending, Promises};
 use crate::model::message::Promised;
-use crate::model::question::{Question, Read};
 use crate::model::policy::Limits;
+use crate::model::question::{Question, Read};
 use crate::model::run::ScriptError;
 use crate::secret::Secret;
 

@@ -16,6 +16,7 @@ use super::meta_codes::classify_code;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
+use crate::model::conversation::numbered;
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Contact, Content, Media};
 use crate::model::recipient::Recipient;
@@ -277,9 +278,7 @@ impl Call {
         if let Some(interactive) = buttons(&text, choices).filter(|_| !in_group) {
             return self.object("interactive", interactive);
         }
-        let lines = choices.iter().zip(1..).map(|(choice, number)| format!("{number}. {choice}"));
-        let text = std::iter::once(text).chain(lines).collect::<Vec<_>>().join("\n");
-        self.object("text", fields([("body", text.into())]));
+        self.object("text", fields([("body", numbered(&text, choices).into())]));
     }
 
     fn media(&mut self, kind: &'static str, media: Media, file: Option<Attached>) -> Result<(), SendError> {

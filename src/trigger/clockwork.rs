@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::due::{Due, Dues, GRACE, due};
 use crate::clock::rfc3339;
+use crate::flow::prepare;
 use crate::flow::{Flow, Timed};
 use crate::model::occurrence::{Fate, Occurrence};
-use crate::flow::prepare;
 use crate::store::rows::{ArmedRow, Firing, TriggerKey};
 use crate::store::{Store, StoreError};
 use crate::units::format_duration;

@@ -8,8 +8,8 @@ use postrider::clock::after;
 use postrider::id::{MessageId, RunId};
 use postrider::model::delivery::MessageState;
 use postrider::model::journal::{Digest, Kind, KvWrite, Outcome, Pending, Promises, TurnCommit};
-use postrider::model::question::Question;
 use postrider::model::message::{Body, Content, NewMessage, SendOptions};
+use postrider::model::question::Question;
 use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState, ScriptError};
 use postrider::store::rows::*;
@@ -136,8 +136,12 @@ async fn a_turn_is_committed_whole() {
     let mut whole = turn(1, Outcome::Waiting(pending(Question::Sleep { until: at(60).as_millisecond() })));
     whole.entries = vec![entry];
     whole.promises.messages = vec![message(1, PHONE)];
-    whole.promises.kv =
-        vec![KvWrite { shared: false, key: "k".into(), value: Some(json!([1])), expires_at: Some(at(10).as_millisecond()) }];
+    whole.promises.kv = vec![KvWrite {
+        shared: false,
+        key: "k".into(),
+        value: Some(json!([1])),
+        expires_at: Some(at(10).as_millisecond()),
+    }];
     commit(&store, whole.clone()).await;
     let look = async |store: &Arc<dyn Store>| {
         assert_eq!(store.kv_get("flow", "k", at(9)).await.unwrap(), Some(json!([1])));
@@ -156,7 +160,10 @@ async fn a_turn_is_committed_whole() {
     assert_eq!(store.wake_runs(at(60)).await.unwrap().count, 1);
     assert_eq!(store.wake_runs(at(60)).await.unwrap().count, 0);
     let ready = store.ready_runs("flow", 0, 10).await.unwrap();
-    assert_eq!((store.journal_after(run(1).id, 0).await.unwrap().0.len(), ready[0].base, ready[0].pending.is_some()), (1, Some(at(1)), true));
+    assert_eq!(
+        (store.journal_after(run(1).id, 0).await.unwrap().0.len(), ready[0].base, ready[0].pending.is_some()),
+        (1, Some(at(1)), true)
+    );
     // The same promise again is the same message.
     commit(&store, whole).await;
     assert_eq!(store.due_messages("main", 0, 10).await.unwrap().len(), 1);
@@ -170,7 +177,8 @@ async fn a_key_belongs_to_whoever_comes_first() {
         store.intake(run(number)).await.unwrap();
         let mut whole = turn(number, Outcome::Succeeded(Value::Null));
         whole.promises.messages = vec![NewMessage { key: Some("k".into()), ..message(number, PHONE) }];
-        whole.promises.kv = vec![KvWrite { shared: false, key: format!("k{number}"), value: Some(json!(1)), expires_at: None }];
+        whole.promises.kv =
+            vec![KvWrite { shared: false, key: format!("k{number}"), value: Some(json!(1)), expires_at: None }];
         let committed = commit(&store, whole).await;
         assert!(if number == 1 { is_committed(committed) } else { committed == Committed::KeyTaken });
     }
@@ -193,7 +201,8 @@ async fn attempts_are_opened_once_and_settled_once() {
         store.settle(Settlement { id: ids[number - 1], at: at(2), verdict, parts: Vec::new() }).await.unwrap();
         store.message(ids[number - 1]).await.unwrap().unwrap()
     };
-    let sent = Verdict::Reached { state: MessageState::Sent, provider_id: Some("P".into()), chat: None, degraded: Vec::new() };
+    let sent =
+        Verdict::Reached { state: MessageState::Sent, provider_id: Some("P".into()), chat: None, degraded: Vec::new() };
     let first = settle(1, sent.clone()).await;
     assert_eq!((first.state, first.provider_id.as_deref()), (MessageState::Sent, Some("P")));
     let late = settle(1, Verdict::Doubt { error: "late".into() }).await;

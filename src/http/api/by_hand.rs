@@ -30,7 +30,9 @@ fn fields(body: &[u8], known: &[&str]) -> Result<Value, Refused> {
         serde_json::from_slice(body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?;
     let Some(map) = body.as_object() else { return Err(Refused::bad("the body is a map")) };
     match map.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(key) => Err(Refused::bad(format!("`{key}` is not known here")).hint(format!("it takes {}", known.join(", ")))),
+        Some(key) => {
+            Err(Refused::bad(format!("`{key}` is not known here")).hint(format!("it takes {}", known.join(", "))))
+        }
         None => Ok(body),
     }
 }
@@ -62,7 +64,8 @@ pub async fn decide(
             match house.store.retry_run(id).await? {
                 RunDecided::Done => {}
                 RunDecided::NotIn(state) => {
-                    let refused = conflict(format!("only a failed run can be tried again; this one is {}", state.name()));
+                    let refused =
+                        conflict(format!("only a failed run can be tried again; this one is {}", state.name()));
                     return Err(refused.hint("`runs replay` begins a new run with the same event"));
                 }
                 RunDecided::Missing => return Err(missing()),

@@ -75,7 +75,9 @@ fn body_of(function: &str, body: &Dynamic) -> HostResult<Option<CallBody>> {
 fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, options: &Map) -> HostResult<Wanted> {
     let invalid = |message: String| thrown("invalid", format!("{function}: {message}"));
     if url.is::<SecretText>() {
-        return Err(invalid("a secret does not belong into an address; put it into the option `query` or `headers`".into()));
+        return Err(invalid(
+            "a secret does not belong into an address; put it into the option `query` or `headers`".into(),
+        ));
     }
     let Ok(url) = url.as_immutable_string_ref() else {
         let found = type_name(url);

@@ -114,10 +114,8 @@ pub(super) fn promise(
         "valid_for": common.valid_for.map(crate::units::format_duration),
         "key": common.key,
     }))?;
-    let before: Vec<Option<Value>> = recipients
-        .iter()
-        .map(|recipient| turn.promised_before(recipient, &body.content))
-        .collect::<HostResult<_>>()?;
+    let before: Vec<Option<Value>> =
+        recipients.iter().map(|recipient| turn.promised_before(recipient, &body.content)).collect::<HostResult<_>>()?;
     let sent = match turn.recall(Kind::Send, &request)? {
         Some(sent) => sent,
         None => {

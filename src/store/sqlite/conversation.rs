@@ -148,8 +148,12 @@ pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, 
         }
         Rejected | Dead | Expired | Cancelled => {
             let sql = "SELECT error FROM messages WHERE id = ?";
-            let why: Option<String> =
-                work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], |row| row.get(0)).optional()?.flatten();
+            let why: Option<String> = work
+                .tx
+                .prepare_cached(sql)?
+                .query_row([asked.message.as_bytes()], |row| row.get(0))
+                .optional()?
+                .flatten();
             let why = why.unwrap_or_else(|| format!("its message is {}", state.name()));
             let error = ScriptError::new("undeliverable", format!("ask: the question could not be delivered: {why}"));
             close(work, run, now)?;
@@ -195,9 +199,7 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<()> {
     work.tx.prepare_cached("DELETE FROM waits WHERE run = ? AND goal = 'asked'")?.execute([run])?;
     // What was still to be said about it need not be said any more.
     let sql = "SELECT id FROM messages WHERE run = ? AND state IN (0, 1)";
-    if was_open
-        && let Some(Question::Ask(asked)) = question(work, run)?
-    {
+    if was_open && let Some(Question::Ask(asked)) = question(work, run)? {
         let unsent: Vec<[u8; 16]> =
             work.tx.prepare_cached(sql)?.query_map([run], |row| row.get(0))?.collect::<Read<_>>()?;
         for id in unsent.into_iter().map(MessageId::from_bytes) {
@@ -221,7 +223,8 @@ fn open_next(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> 
     let mut next: Option<([u8; 16], i64)> = None;
     for name in people::names(work.tx, account, chat)? {
         let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let found: Option<([u8; 16], i64)> = work.tx.prepare_cached(sql)?.query_row([&name, account], row).optional()?;
+        let found: Option<([u8; 16], i64)> =
+            work.tx.prepare_cached(sql)?.query_row([&name, account], row).optional()?;
         next = match (next, found) {
             (Some(one), Some(other)) if one.1 < other.1 => Some(one),
             (one, other) => other.or(one),
@@ -246,12 +249,7 @@ pub enum Heard {
 
 /// Gives a message to the run that waits for it: to the one whose question is quoted, else to the
 /// oldest.
-pub fn hear(
-    work: &mut Work<'_>,
-    account: &str,
-    letter: &Letter,
-    now: Timestamp,
-) -> Read<Option<Heard>> {
+pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
     let mut candidates: Vec<([u8; 16], i64)> = Vec::new();
     let chats = people::names(work.tx, account, &letter.written.chat.to_string())?;
     let senders = people::names(work.tx, account, &letter.written.from.to_string())?;
@@ -272,7 +270,8 @@ pub fn hear(
     }
     candidates.sort_by_key(|(_, place)| *place);
     if let Some(quoted) = letter.written.reply_to.as_deref() {
-        let sql = "SELECT run FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
+        let sql =
+            "SELECT run FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
         let run: Option<Option<[u8; 16]>> =
             work.tx.prepare_cached(sql)?.query_row([account, quoted], |row| row.get(0)).optional()?;
         if let Some(place) = candidates.iter().position(|(id, _)| run.flatten() == Some(*id)) {
@@ -290,13 +289,7 @@ pub fn hear(
     Ok(None)
 }
 
-fn take(
-    work: &mut Work<'_>,
-    run: &[u8; 16],
-    found: &Waiting,
-    letter: &Letter,
-    now: Timestamp,
-) -> Read<Option<Heard>> {
+fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
     let id = RunId::from_bytes(*run);
     let said = letter.written.text.as_deref().unwrap_or_default();
     let Some(asked) = &found.asked else {
@@ -348,11 +341,8 @@ fn take(
 pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Timestamp) -> Read<()> {
     let sql = "SELECT run FROM listening WHERE chat = ? AND account = ? AND asks = 1";
     for name in names {
-        let runs: Vec<[u8; 16]> = work
-            .tx
-            .prepare_cached(sql)?
-            .query_map([name.as_str(), account], |row| row.get(0))?
-            .collect::<Read<_>>()?;
+        let runs: Vec<[u8; 16]> =
+            work.tx.prepare_cached(sql)?.query_map([name.as_str(), account], |row| row.get(0))?.collect::<Read<_>>()?;
         for run in runs {
             let sentence = "ask: the person wants to get no more messages from this account";
             let answer: Answer = Err(ScriptError::new("opted_out", sentence));

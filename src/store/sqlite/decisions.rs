@@ -102,10 +102,7 @@ pub fn promised(connection: &Connection, root: RunId, but: RunId) -> Read<Vec<Pr
     let all = find.query_map([root.as_bytes(), but.as_bytes()], row)?.collect::<Read<Vec<_>>>()?;
     // What has certainly not gone out, and will not, may be sent.
     let lost = |state: MessageState| {
-        matches!(
-            state,
-            MessageState::Rejected | MessageState::Dead | MessageState::Expired | MessageState::Cancelled
-        )
+        matches!(state, MessageState::Rejected | MessageState::Dead | MessageState::Expired | MessageState::Cancelled)
     };
     Ok(all.into_iter().filter(|(_, state)| !lost(*state)).map(|(promised, _)| promised).collect())
 }

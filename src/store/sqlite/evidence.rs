@@ -187,7 +187,8 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     let sql = "SELECT provider_id, echo FROM early WHERE account = ? AND echo IS NOT NULL AND at >= ? ORDER BY at";
     let echoes = {
         let mut find = work.tx.prepare_cached(sql)?;
-        let rows = find.query_map(params![account, since], |row| Ok((row.get::<_, String>(0)?, json::<Kept>(row, 1)?)))?;
+        let rows =
+            find.query_map(params![account, since], |row| Ok((row.get::<_, String>(0)?, json::<Kept>(row, 1)?)))?;
         rows.collect::<Read<Vec<_>>>()?
     };
     let names = people::names(work.tx, &account, &to)?;
@@ -219,10 +220,13 @@ fn shows(content: &Content, echo: &Kept) -> bool {
                 && said.contains(url.as_str())
                 && caption.as_ref().is_none_or(|caption| said.contains(caption.trim()))
         }
-        Content::Question { text, .. } => matches!(echo.kind.as_str(), "text" | "poll") && said.starts_with(text.trim()),
+        Content::Question { text, .. } => {
+            matches!(echo.kind.as_str(), "text" | "poll") && said.starts_with(text.trim())
+        }
         other => match other.media() {
             Some(media) => {
-                let kind = if other.kind() == echo.kind { true } else { other.kind() == "voice" && echo.kind == "audio" };
+                let kind =
+                    if other.kind() == echo.kind { true } else { other.kind() == "voice" && echo.kind == "audio" };
                 kind && media.caption.as_deref().unwrap_or_default().trim() == said
             }
             None => false,

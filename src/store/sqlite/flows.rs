@@ -41,8 +41,7 @@ pub fn unused(connection: &Connection) -> Read<Vec<String>> {
         return Ok(old);
     }
     let mut find = connection.prepare_cached("SELECT DISTINCT version FROM runs")?;
-    let used: std::collections::HashSet<String> =
-        find.query_map([], |row| row.get(0))?.collect::<Read<_>>()?;
+    let used: std::collections::HashSet<String> = find.query_map([], |row| row.get(0))?.collect::<Read<_>>()?;
     Ok(old.into_iter().filter(|version| !used.contains(version)).collect())
 }
 

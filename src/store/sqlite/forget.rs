@@ -112,12 +112,14 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
     if queued {
         work.memory.backlog = work.memory.backlog.saturating_sub(1);
     }
-    for sql in ["DELETE FROM journal WHERE run = ?", "DELETE FROM waits WHERE run = ?", "DELETE FROM emitted WHERE run = ?"]
+    for sql in
+        ["DELETE FROM journal WHERE run = ?", "DELETE FROM waits WHERE run = ?", "DELETE FROM emitted WHERE run = ?"]
     {
         work.tx.prepare_cached(sql)?.execute([run])?;
     }
     let event = text(&json!({ "forgotten": mark, "at": rfc3339(now) }))?;
-    let sql = "UPDATE runs SET state = iif(state <= 2, ?1, state), finished_at = coalesce(finished_at, ?2), ready = NULL,
+    let sql =
+        "UPDATE runs SET state = iif(state <= 2, ?1, state), finished_at = coalesce(finished_at, ?2), ready = NULL,
         wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL, result = NULL, event = ?3,
         error = iif(error IS NULL, NULL, json_object('kind', json_extract(error, '$.kind'), 'message', 'forgotten'))
         WHERE id = ?4";
@@ -144,8 +146,11 @@ fn erase_messages(work: &Work<'_>, name: &str, blobs: &mut BTreeSet<String>) -> 
                 blobs.insert(copy.blob.clone());
             }
         }
-        for sql in ["DELETE FROM clicks WHERE message = ?", "DELETE FROM waits WHERE message = ?", "DELETE FROM messages WHERE id = ?"]
-        {
+        for sql in [
+            "DELETE FROM clicks WHERE message = ?",
+            "DELETE FROM waits WHERE message = ?",
+            "DELETE FROM messages WHERE id = ?",
+        ] {
             work.tx.prepare_cached(sql)?.execute([id])?;
         }
     }

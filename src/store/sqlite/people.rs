@@ -60,13 +60,7 @@ pub fn opted_out(connection: &Connection, account: &str, who: &str) -> Read<Opti
 }
 
 /// A person wants to hear no more; says whether that is new.
-pub fn opt_out(
-    work: &mut Work<'_>,
-    account: &str,
-    who: &str,
-    reply: Option<&MessageId>,
-    now: Timestamp,
-) -> Read<bool> {
+pub fn opt_out(work: &mut Work<'_>, account: &str, who: &str, reply: Option<&MessageId>, now: Timestamp) -> Read<bool> {
     if opted_out(work.tx, account, who)?.is_some() {
         return Ok(false);
     }

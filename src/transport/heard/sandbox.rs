@@ -42,9 +42,10 @@ fn event(item: &Value, incoming: &Incoming<'_>, told: &mut Vec<Told>) {
     match item["event"].as_str().unwrap_or("message") {
         "ack" => {
             let fate = match item["state"].as_str().and_then(MessageState::parse) {
-                Some(state @ (MessageState::Accepted | MessageState::Sent | MessageState::Delivered | MessageState::Read)) => {
-                    Fate::Reached(state)
-                }
+                Some(
+                    state
+                    @ (MessageState::Accepted | MessageState::Sent | MessageState::Delivered | MessageState::Read),
+                ) => Fate::Reached(state),
                 _ if item["state"] == "failed" => Fate::Failed {
                     class: ErrorClass::Invalid,
                     error: text("error").unwrap_or_else(|| "the phone refused it".into()),

@@ -3,6 +3,7 @@
 
 mod acks;
 mod aliases;
+mod choices;
 mod door;
 mod early;
 mod echoes;

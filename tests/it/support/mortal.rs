@@ -149,7 +149,6 @@ mortal! {
     }
 }
 
-
 /// What is seen of a mortal store from outside.
 #[derive(Clone, Default)]
 pub struct Coroner {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use postrider::model::question::{Question, Read};
 use postrider::model::message::Content;
+use postrider::model::question::{Question, Read};
 use postrider::script::{Ending, Main, Program};
 use serde_json::{Value, json};
 

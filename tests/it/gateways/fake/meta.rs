@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Dialect;
+use super::meta_interactive::interactive;
 use super::strict::{Checked, Got, Object, is_phone, is_web};
 
 const TOKEN: &str = "EAAJ/+meta=one";
@@ -46,7 +47,6 @@ fn message(got: &Got) -> Checked {
         context.end()?;
     }
     body.maybe_text("biz_opaque_callback_data")?;
-    // Interactive messages are no kind of content here, so they are left out.
     let kind = body.text("type")?;
     match kind.as_str() {
         "text" => text(body.object("text")?)?,
@@ -54,6 +54,7 @@ fn message(got: &Got) -> Checked {
         "location" => location(body.object("location")?)?,
         "contacts" => contacts(&body.list("contacts")?)?,
         "reaction" => reaction(body.object("reaction")?)?,
+        "interactive" => interactive(body.object("interactive")?)?,
         "template" => template(body.object("template")?)?,
         other => return Err(format!("there is no type `{other}`")),
     }

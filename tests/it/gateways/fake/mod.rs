@@ -6,6 +6,7 @@ pub mod evolution;
 pub mod express_chat;
 pub mod gowa;
 pub mod meta;
+mod meta_interactive;
 pub mod strict;
 pub mod twilio;
 pub mod waha;

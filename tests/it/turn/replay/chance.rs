@@ -43,7 +43,7 @@ impl Chance {
 
     /// Sixteen bytes, such as seeds and ids are made of.
     pub fn bytes(&mut self) -> [u8; 16] {
-        let number = u128::from(self.draw()) << 64 | u128::from(self.draw());
+        let number = (u128::from(self.draw()) << 64) | u128::from(self.draw());
         number.to_be_bytes()
     }
 }

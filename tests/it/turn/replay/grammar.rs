@@ -101,7 +101,7 @@ struct Writer {
 /// The script of a seed: up to forty statements.
 pub fn script(seed: u64) -> Script {
     let mut chance = Chance::new(seed);
-    let left = 8 + chance.below(33);
+    let left = 16 + chance.below(25);
     let (names, functions, own) = (Vec::new(), Vec::new(), Vec::new());
     let mut writer = Writer { chance, names, made: 0, left, depth: 0, functions, own };
     let mut module = writer.function("m0");
@@ -155,14 +155,14 @@ impl Writer {
     fn statement(&mut self) -> String {
         self.left = self.left.saturating_sub(1);
         match self.chance.below(20) {
-            0..=2 => self.one_of(LETS, DEEP),
-            3..=4 => self.one_of(CHANGES, DEEP),
-            5 => {
+            0..=1 => self.one_of(LETS, DEEP),
+            2 => self.one_of(CHANGES, DEEP),
+            3 => {
                 let call = self.chance.word(REFUSED);
                 self.expand(&format!("try {{ {call}; }} {CAUGHT}"), DEEP)
             }
-            6..=8 => self.call(PROMISES),
-            9..=14 if self.depth < BLOCKS_DEEP => self.one_of(BLOCKS, DEEP),
+            4..=6 => self.call(PROMISES),
+            7..=12 if self.depth < BLOCKS_DEEP => self.one_of(BLOCKS, DEEP),
             _ => self.call(QUESTIONS),
         }
     }
@@ -297,7 +297,9 @@ impl Writer {
             "key" => self.chance.word(&["a", "b", "c"]).to_owned(),
             "space" => self.chance.word(&["kv", "kv", "shared"]).to_owned(),
             "span" => self.chance.word(&["1ms", "5m", "1h30m"]).to_owned(),
-            "to" => self.chance.word(&["\"+15417543010\"", "\"+1 541-754-3011\"", "15417543012", "\"120@g.us\""]).to_owned(),
+            "to" => {
+                self.chance.word(&["\"+15417543010\"", "\"+1 541-754-3011\"", "15417543012", "\"120@g.us\""]).to_owned()
+            }
             _ => self.value(Type::parse(word).expect("a hole has a word that is known"), deep),
         }
     }

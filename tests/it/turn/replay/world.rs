@@ -27,7 +27,9 @@ pub struct World {
 /// What the store knows of a run: its journal, of which so many entries have been committed.
 #[derive(Clone, Copy)]
 pub struct Kept<'a> {
+    /// All of it, with what is on its way to the store.
     pub journal: &'a [Entry],
+    /// How many are there.
     pub committed: usize,
 }
 
@@ -161,7 +163,7 @@ impl World {
             0 | 1 => None,
             _ if key.starts_with('n') => Some(chance.below(100).into()),
             2 => Some(json!({ "was": key })),
-            _ => Some(0.1.into()),
+            _ => Some(json!(0.1)),
         }
     }
 }
