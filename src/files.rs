@@ -160,6 +160,9 @@ impl Files {
         if !source.is_file() {
             return Err(format!("`{from}` is no file"));
         }
+        if source == target {
+            return Err(format!("`{from}` cannot be moved to `{to}`: that is where it is"));
+        }
         match fs::hard_link(&source, &target) {
             Ok(()) => fs::remove_file(&source).map_err(failed),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -70,10 +70,11 @@ impl RunId {
 }
 
 impl RunId {
-    /// The id of the run that another one begins at a position of its journal: the same promise is
-    /// one run.
-    pub fn promised(now: Timestamp, seed: &[u8; 16], position: u32) -> Self {
-        let digest = derived(b"run", seed, &position.to_be_bytes());
+    /// The id of the run that another one begins at a position of its journal, for the call `request`:
+    /// the same promise is one run.
+    pub fn promised(now: Timestamp, seed: &[u8; 16], position: u32, request: &str) -> Self {
+        let of = [&position.to_be_bytes(), request.as_bytes()].concat();
+        let digest = derived(b"run", seed, &of);
         let mut tail = [0; 10];
         tail.copy_from_slice(&digest[..10]);
         Self(layout(now, tail))
@@ -101,19 +102,30 @@ impl MessageId {
         self.0.as_u64_pair().1
     }
 
+    /// The id of the message that takes the place of this one; always the same one.
+    pub fn again(&self) -> Self {
+        let digest = Sha256::digest(self.as_bytes());
+        let mut bytes = *self.as_bytes();
+        // Time and place stay, and so do the marks of a UUID of version 7.
+        bytes[9..].copy_from_slice(&digest[..7]);
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// A fresh id for a message that no script promised (sent by hand).
     pub fn new(now: Timestamp) -> Self {
         Self(layout(now, random_bytes()))
     }
 
-    /// The id of the `index`-th message promised at journal `position` of a run: the same promise
-    /// always gets the same id, which is why it can never be queued twice.
-    pub fn promised(run_time: Timestamp, seed: &[u8; 16], position: u32, index: u32) -> Self {
+    /// The id of the `index`-th message promised at journal `position` of a run by the call `request`:
+    /// the same promise always gets the same id, which is why it can never be queued twice; and a run
+    /// that is tried again and takes another way promises another one.
+    pub fn promised(run_time: Timestamp, seed: &[u8; 16], position: u32, index: u32, request: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"message");
         hash.update(seed);
         hash.update(position.to_be_bytes());
         hash.update(index.to_be_bytes());
+        hash.update(request.as_bytes());
         let digest = hash.finalize();
         let mut tail = [0; 10];
         tail.copy_from_slice(&digest[..10]);

@@ -22,6 +22,8 @@ pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Names are resolved and lists are read on threads of their own: a few are enough.
+        .max_blocking_threads(32)
         .build()
         .map_err(|error| format!("the system gives no threads: {error}"))?;
     let result = runtime.block_on(serve(&workspace));

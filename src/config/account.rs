@@ -7,6 +7,7 @@ use url::Url;
 
 use super::gateways::{self, Gateway};
 use crate::flow::file::node::{Fields, Findings, Node};
+use crate::model::conversation::says;
 use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Quiet, Retry};
 use crate::secret::Secret;
 use crate::units::{parse_duration, parse_rate};
@@ -127,6 +128,14 @@ fn opt_out(node: &Node, findings: &mut Findings) -> Option<OptOut> {
         list.list("words", findings)?.iter().filter_map(|item| item.word("words", findings)).collect();
     if words.is_empty() || words.iter().any(|word| word.trim().is_empty()) {
         findings.at(list, "`words` are what people write who want to hear no more").hint("such as [stop, unsubscribe]");
+        return None;
+    }
+    if says(&words, "start") {
+        findings.at(list, "`start` is the word by which people take it back").hint("choose another one");
+        return None;
+    }
+    if reply.as_ref().is_some_and(|reply| reply.trim().is_empty()) {
+        findings.at(node, "`reply` is empty").hint("write what people are told, or leave it out");
         return None;
     }
     Some(OptOut { words, reply })

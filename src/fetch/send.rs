@@ -21,6 +21,9 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
     /// Headers that only the first server may see.
     pub private: Vec<HeaderName>,
+    /// Whether only the first server may see the body: a redirect that would carry it elsewhere is the
+    /// answer then.
+    pub private_body: bool,
 }
 
 impl Fetch {
@@ -35,7 +38,7 @@ impl Fetch {
     }
 
     async fn sent(&self, request: Request, most: usize) -> Result<Fetched, FetchError> {
-        let Request { mut method, mut url, mut headers, mut body, private } = request;
+        let Request { mut method, mut url, mut headers, mut body, private, private_body } = request;
         let begun = Instant::now();
         let mut hops = Vec::new();
         loop {
@@ -45,15 +48,18 @@ impl Fetch {
                 next = next.body(body.clone());
             }
             let response = next.send().await.map_err(|error| unreachable(&url, &error))?;
-            if let Some(next) = redirect(&url, &response) {
+            let next = redirect(&url, &response).filter(|next| {
+                let keeps = keeps_body(&method, response.status());
+                !(private_body && body.is_some() && keeps && next.origin() != url.origin())
+            });
+            if let Some(next) = next {
                 if hops.len() == HOPS {
                     return Err(FetchError::Circles(super::shown(&next)));
                 }
-                // A 307 or 308 wants the same again; after the others one looks at what is there.
-                let again =
-                    matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-                if !again && !matches!(method, Method::GET | Method::HEAD) {
-                    method = Method::GET;
+                if !keeps_body(&method, response.status()) {
+                    if method != Method::HEAD {
+                        method = Method::GET;
+                    }
                     body = None;
                     headers.remove(CONTENT_TYPE);
                 }
@@ -70,5 +76,15 @@ impl Fetch {
             let (body, whole) = read(response, most).await.map_err(|error| unreachable(&url, &error))?;
             return Ok(Fetched { url, status, headers, body, whole, hops, took: begun.elapsed() });
         }
+    }
+}
+
+/// Whether a redirect wants the same again: a 307 or 308 does, a 303 wants one to look at what is
+/// there, and after a POST so do the old ones (RFC 9110, 15.4).
+fn keeps_body(method: &Method, status: StatusCode) -> bool {
+    match status {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        StatusCode::SEE_OTHER => false,
+        _ => *method != Method::POST,
     }
 }

@@ -83,6 +83,25 @@ pub enum CallBody {
     Form(Vec<(String, Veiled)>),
 }
 
+impl CallBody {
+    /// Whether there is a secret in it.
+    pub fn has_secret(&self) -> bool {
+        match self {
+            Self::Text(text) => text.has_secret(),
+            Self::Json(value) => has_secret(value),
+            Self::Form(fields) => fields.iter().any(|(_, value)| value.has_secret()),
+        }
+    }
+}
+
+fn has_secret(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_secret),
+        Value::Object(fields) => fields.contains_key(SECRET) || fields.values().any(has_secret),
+        _ => false,
+    }
+}
+
 /// The key under which a text with secrets stands in JSON.
 pub const SECRET: &str = "$secret";
 

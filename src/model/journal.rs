@@ -96,6 +96,11 @@ impl Digest {
         first.copy_from_slice(&hash[..8]);
         Self(u64::from_be_bytes(first))
     }
+
+    /// As a number for a column.
+    pub fn number(self) -> i64 {
+        self.0.cast_signed()
+    }
 }
 
 /// A recorded host call.
@@ -193,8 +198,10 @@ pub struct KvWrite {
 /// Something that a run lets others know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emitted {
-    /// The place of its entry: the same promise is one event.
+    /// The place of its entry, ...
     pub position: u32,
+    /// ... and its fingerprint: the same promise is one event.
+    pub mark: Digest,
     /// Its name.
     pub name: String,
     /// Which of them it concerns.

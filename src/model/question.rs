@@ -86,6 +86,9 @@ pub enum Question {
         key: Option<String>,
         /// Later than this one, by its number.
         after: i64,
+        /// None of these, which came to other waits of the run.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        got: Vec<i64>,
         /// Milliseconds since 1970; none waits for as long as it takes.
         until: Option<i64>,
     },
@@ -142,12 +145,23 @@ impl Question {
         matches!(self, Self::Http { .. } | Self::Move { .. } | Self::Save { .. })
     }
 
+    /// Whether it is put to a person: without an answer it is to be put once more.
+    pub fn is_put(&self) -> bool {
+        matches!(self, Self::Ask(_))
+    }
+
     /// The question as it is asked again by a retry. Only the world may answer differently: what
     /// people said and what the clock showed stays said. None when the answer stays.
     pub fn asked_again(&self, answered: bool) -> Option<Self> {
         match self {
             Self::Http { calls, all, again } => {
                 Some(Self::Http { calls: calls.clone(), all: *all, again: again + u32::from(answered) })
+            }
+            // A question that did not reach anybody goes out once more.
+            Self::Ask(asked) if !answered => {
+                let Asked { message, reminder, repetition, .. } = **asked;
+                let (message, reminder, repetition) = (message.again(), reminder.again(), repetition.again());
+                Some(Self::Ask(Box::new(Asked { message, reminder, repetition, ..(**asked).clone() })))
             }
             _ => None,
         }

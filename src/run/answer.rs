@@ -33,9 +33,8 @@ pub async fn answer(
             }),
             None => json!({ "status": "gone", "provider_id": null, "error": "the message is not kept any more" }),
         },
-        // Their time ran out: an answer would have come with the run.
+        // The store, a person or an errand has answered these before the run was ready.
         Question::Ask(_) | Question::Message { .. } | Question::Event { .. } => Value::Null,
-        // The store or an errand has answered these before the run was ready.
         Question::Cancel { .. } | Question::Increment { .. } => Value::Null,
         Question::Http { .. } | Question::Move { .. } | Question::Save { .. } => Value::Null,
         Question::Read(Read::Kv { key }) => context.store.kv_get(&flow.name, key, now).await?.unwrap_or(Value::Null),

@@ -2,7 +2,7 @@
 //! before, the answer after; what may have been done already when the engine died is done again in a
 //! way that does no harm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::model::call::{Call, CallBody, reveal_json};
 use crate::model::journal::{Answer, Pending};
 use crate::model::question::Question;
 use crate::model::run::ScriptError;
+use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::transport::Download;
 
@@ -130,7 +131,9 @@ impl Errands {
     }
 
     async fn called(&self, call: &Call, flow: &Flow, key: &str) -> Answer {
-        let (request, secrets) = request(call, flow, key)?;
+        let request = request(call, flow, key)?;
+        // Also one that another request told may come back here.
+        let secrets: Vec<&str> = flow.secrets.values().map(Secret::reveal).collect();
         let bounds = Bounds { time: Duration::from_millis(call.timeout), bytes: LARGEST };
         let fetched = self.fetch.send(request, bounds).await.map_err(|error| {
             let kind = match &error {
@@ -209,14 +212,9 @@ fn idempotency_key(run: RunId, position: u32, index: usize, again: u32) -> Strin
     hex::encode(&hash.finalize()[..16])
 }
 
-/// The request with its secrets filled in, and those that were.
-fn request(call: &Call, flow: &Flow, key: &str) -> Result<(Request, Vec<String>), ScriptError> {
-    let used: Mutex<Vec<String>> = Mutex::default();
-    let lookup = |name: &str| {
-        let secret = flow.secrets.get(name)?.reveal().to_owned();
-        used.lock().unwrap_or_else(PoisonError::into_inner).push(secret.clone());
-        Some(secret)
-    };
+/// The request with its secrets filled in.
+fn request(call: &Call, flow: &Flow, key: &str) -> Result<Request, ScriptError> {
+    let lookup = |name: &str| flow.secrets.get(name).map(|secret| secret.reveal().to_owned());
     let gone =
         || ScriptError::new("secret", "http: a secret is not set any more; set it in the environment or in .env");
     let invalid = |what: String| ScriptError::new("invalid", format!("http: {what}"));
@@ -247,6 +245,7 @@ fn request(call: &Call, flow: &Flow, key: &str) -> Result<(Request, Vec<String>)
         }
     };
     let mut private = Vec::new();
+    let mut said = HashSet::new();
     for (name, value) in &call.headers {
         let text = value.reveal(&lookup).ok_or_else(gone)?;
         let bad = |_| invalid(format!("the header `{name}` cannot carry what was given"));
@@ -256,17 +255,20 @@ fn request(call: &Call, flow: &Flow, key: &str) -> Result<(Request, Vec<String>)
             carried.set_sensitive(true);
             private.push(field.clone());
         }
-        // What the script says takes the place of what we would.
-        headers.insert(field, carried);
+        // What the script says takes the place of what we would; a list says several.
+        match said.insert(name) {
+            true => drop(headers.insert(field, carried)),
+            false => drop(headers.append(field, carried)),
+        }
     }
     let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| invalid(error.to_string()))?;
-    let used = used.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((Request { method, url, headers, body, private }, used))
+    let private_body = call.body.as_ref().is_some_and(CallBody::has_secret);
+    Ok(Request { method, url, headers, body, private, private_body })
 }
 
 /// The answer as it is recorded; none when it is larger than it may be. A server may say back what it
 /// was told: secrets are not put on record.
-fn answer(fetched: &Fetched, secrets: &[String]) -> Option<Value> {
+fn answer(fetched: &Fetched, secrets: &[&str]) -> Option<Value> {
     if !fetched.whole {
         return None;
     }
@@ -283,12 +285,12 @@ fn answer(fetched: &Fetched, secrets: &[String]) -> Option<Value> {
     }))
 }
 
-fn veil(text: String, secrets: &[String]) -> String {
+fn veil(text: String, secrets: &[&str]) -> String {
     // What is too short to be a secret would blacken half of every answer.
     secrets.iter().filter(|secret| secret.len() >= 4).fold(text, |text, secret| {
-        let quoted = Value::from(secret.as_str()).to_string();
+        let quoted = Value::from(*secret).to_string();
         let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        [secret.as_str(), quoted.trim_matches('"'), &encoded].iter().fold(text, |text, way| text.replace(way, "***"))
+        [*secret, quoted.trim_matches('"'), &encoded].iter().fold(text, |text, way| text.replace(way, "***"))
     })
 }
 

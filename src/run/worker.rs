@@ -219,6 +219,11 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, S
     if let Some(pending) = run.errand() {
         return Ok(Worked::Errand(pending.clone()));
     }
+    // A retry asks once more.
+    if let Some(pending) = run.pending.as_ref().filter(|pending| pending.question.is_put() && run.answer.is_none()) {
+        let commit = TurnCommit { outcome: Outcome::Waiting(pending.clone()), ..empty(run, now) };
+        return Ok(Worked::Turn(Box::new(commit), Known::default()));
+    }
     let flow = match runtime.block_on(context.versions.get(&run.flow, &run.version)) {
         Ok(flow) => flow,
         Err(Missing::Store(error)) => return Err(error),
@@ -324,9 +329,12 @@ impl Made<'_> {
                 ..error
             })),
             Ending::Thrown(error) => {
-                // What a turn promised before it threw does not count; what it logged is kept.
-                let entries = std::mem::take(&mut commit.entries);
-                commit.lost = entries.into_iter().filter(|entry| entry.kind == Kind::Log).collect();
+                // What a turn promised before it threw does not count; what it logged is kept, and the
+                // answer that it began with, which may be why.
+                let entries = std::mem::take(&mut commit.entries).into_iter().enumerate();
+                let began = usize::from(answered.is_some());
+                let told = entries.filter(|(place, entry)| *place < began || entry.kind == Kind::Log);
+                commit.lost = told.map(|(_, entry)| entry).collect();
                 commit.promises = Promises::default();
                 thrown(run, flow, error, answered, now)
             }

@@ -64,8 +64,8 @@ pub struct State {
     pub(super) already: Arc<Vec<Promised>>,
     /// How many messages of each kind this run has promised; counted only if there are others.
     pub(super) promised: BTreeMap<String, usize>,
-    /// The last event that the run got, by name and key.
-    pub(super) events: BTreeMap<(String, Option<String>), i64>,
+    /// Events that the run got: name, the key that it waited for, number.
+    pub(super) events: Vec<(String, Option<String>, i64)>,
     pub(super) responded: bool,
     pub(super) latch: Option<Latch>,
     /// The call that does not fit the journal.
@@ -162,6 +162,17 @@ impl State {
         self.entries.push(entry);
         self.moment = self.now;
         Ok(())
+    }
+
+    /// Records that a call is refused, and throws. What the engine's settings say now may not be what
+    /// they say when the script runs again: it is to see the same refusal then.
+    pub fn refuse<T>(&mut self, kind: Kind, request: String, line: u32, error: ScriptError) -> HostResult<T> {
+        self.record(kind, request, line, Value::Null)?;
+        let thrown = rethrown(&error);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.error = Some(error);
+        }
+        Err(thrown)
     }
 
     /// Ends the turn with a question.

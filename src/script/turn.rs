@@ -201,7 +201,7 @@ fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
         keyed: BTreeMap::new(),
         already: input.already,
         promised: BTreeMap::new(),
-        events: BTreeMap::new(),
+        events: Vec::new(),
         entries: Vec::new(),
         promises: Promises::default(),
         responded: false,

@@ -135,6 +135,11 @@ fn the_page_on_scripts_is_true() {
 }
 
 #[test]
+fn the_page_on_conversations_is_true() {
+    document("docs/conversations.md");
+}
+
+#[test]
 fn the_page_on_settings_is_true() {
     document("docs/settings.md");
 }
@@ -164,7 +169,7 @@ fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
         pages.sort();
         pages
     };
-    let pages = ["flows.md", "gateways", "links.md", "scripts.md", "settings.md", "triggers.md"];
+    let pages = ["conversations.md", "flows.md", "gateways", "links.md", "scripts.md", "settings.md", "triggers.md"];
     assert_eq!(listed("docs"), pages, "add a test for a new page");
     let mut gateways = GATEWAYS.map(|name| format!("{name}.md"));
     gateways.sort();

@@ -159,6 +159,9 @@ pub async fn forget(State(house): State<Arc<House>>, body: Bytes) -> Answer {
         // One that is gone already is as good.
         files += u64::from(std::fs::remove_file(house.blobs.path(blob)).is_ok());
     }
+    for run in &forgotten.ended {
+        house.waiters.tell(*run, || Reply::Ended(RunState::Cancelled));
+    }
     tracing::info!(%mark, "a person was forgotten");
     let erased = &forgotten.erased;
     Ok(answer(

@@ -90,7 +90,9 @@ fn fail(ctx: NativeCallContext, reason: &str) -> HostResult<()> {
     let at = state::line(&ctx);
     state::with(&ctx, |turn| {
         let request = json(&serde_json::json!({ "reason": reason }))?;
-        turn.record(Kind::Fail, request, at, Value::Null)?;
+        if turn.recall(Kind::Fail, &request)?.is_none() {
+            turn.record(Kind::Fail, request, at, Value::Null)?;
+        }
         let error = ScriptError { line: Some(at), ..ScriptError::new("fail", reason) };
         Err(turn.failed(error))
     })

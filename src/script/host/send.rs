@@ -9,6 +9,7 @@ use crate::model::journal::Kind;
 use crate::model::message::{Body, Content, NewMessage, Promised};
 use crate::model::question::Read;
 use crate::model::recipient::Recipient;
+use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State};
 use crate::script::value::type_name;
@@ -121,13 +122,10 @@ pub(super) fn promise(
         None => {
             // The account is resolved when the message is promised, and recorded: what is
             // configured later changes nothing about it.
-            let account = account(turn, function, common.account.as_deref())?;
-            let known = turn.accounts.by_name.get(&account).copied();
-            for recipient in recipients {
-                if let Some(Err(error)) = known.map(|known| known.capabilities.addresses(recipient)) {
-                    return Err(thrown("unsupported", format!("{function}: account `{account}`: {error}")));
-                }
-            }
+            let account = match account(turn, function, common.account.as_deref(), recipients) {
+                Ok(account) => account,
+                Err(error) => return turn.refuse(Kind::Send, request, line, error),
+            };
             let position = turn.next_position();
             let mut sent = Vec::with_capacity(recipients.len());
             for (index, recipient) in recipients.iter().enumerate() {
@@ -139,7 +137,7 @@ pub(super) fn promise(
                     sent.push(before.clone());
                     continue;
                 }
-                let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32);
+                let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32, &request);
                 sent.push(json!({ "id": id, "to": recipient, "account": account }));
                 turn.promises.messages.push(NewMessage {
                     id,
@@ -199,12 +197,18 @@ fn recorded(message: &Value) -> HostResult<Dynamic> {
     whole.map(Dynamic::from).ok_or_else(|| thrown("replay", "the journal holds no readable message here"))
 }
 
-/// The account that is meant: the named one, else the flow's, else the workspace's.
-pub(super) fn account(turn: &State, function: &str, named: Option<&str>) -> HostResult<String> {
+/// The account that is meant: the named one, else the flow's, else the workspace's. It must be able to
+/// reach all of `to`.
+pub(super) fn account(
+    turn: &State,
+    function: &str,
+    named: Option<&str>,
+    to: &[Recipient],
+) -> Result<String, ScriptError> {
     let accounts = &turn.accounts;
     let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) else {
         let names: Vec<_> = accounts.by_name.keys().map(String::as_str).collect();
-        return Err(thrown(
+        return Err(ScriptError::new(
             "invalid",
             format!(
                 "{function}: which account? name one of {} by the option `account`, by `account:` in the flow, \
@@ -213,12 +217,15 @@ pub(super) fn account(turn: &State, function: &str, named: Option<&str>) -> Host
             ),
         ));
     };
-    if accounts.by_name.contains_key(name) {
-        return Ok(name.to_owned());
+    let Some(known) = accounts.by_name.get(name) else {
+        let mut message = format!("{function}: there is no account `{name}` in postrider.yaml");
+        if let Some(near) = crate::units::nearest(name, accounts.by_name.keys().map(String::as_str)) {
+            message.push_str(&format!("; did you mean `{near}`?"));
+        }
+        return Err(ScriptError::new("invalid", message));
+    };
+    match to.iter().find_map(|to| known.capabilities.addresses(to).err()) {
+        Some(error) => Err(ScriptError::new("unsupported", format!("{function}: account `{name}`: {error}"))),
+        None => Ok(name.to_owned()),
     }
-    let mut message = format!("{function}: there is no account `{name}` in postrider.yaml");
-    if let Some(near) = crate::units::nearest(name, accounts.by_name.keys().map(String::as_str)) {
-        message.push_str(&format!("; did you mean `{near}`?"));
-    }
-    Err(thrown("invalid", message))
 }

@@ -6,7 +6,7 @@ use super::options::Options;
 use super::send::{account, target};
 use crate::clock::after;
 use crate::id::MessageId;
-use crate::model::conversation::chosen;
+use crate::model::conversation::says;
 use crate::model::journal::Kind;
 use crate::model::question::{Asked, Question};
 use crate::script::error::{HostResult, thrown};
@@ -30,7 +30,7 @@ fn choices(options: &Options<'_>) -> HostResult<Vec<String>> {
         if !(item.is_string() || item.is_int()) || text.is_empty() || text.contains('\n') {
             return Err(options.invalid("choices", "each of them is a line of text"));
         }
-        if chosen(&choices, &text).is_some_and(|known| chosen(std::slice::from_ref(known), &text).is_some()) {
+        if says(&choices, &text) {
             return Err(options.invalid("choices", &format!("`{text}` cannot be told from another one")));
         }
         choices.push(text);
@@ -67,12 +67,12 @@ fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> 
         if let Some(answer) = turn.recall(Kind::Ask, &request)? {
             return Ok(to_dynamic(&answer));
         }
-        let account = account(turn, "ask", named.as_deref())?;
-        if let Some(Err(error)) = turn.accounts.by_name.get(&account).map(|known| known.capabilities.addresses(&to)) {
-            return Err(thrown("unsupported", format!("ask: account `{account}`: {error}")));
-        }
+        let account = match account(turn, "ask", named.as_deref(), std::slice::from_ref(&to)) {
+            Ok(account) => account,
+            Err(error) => return turn.refuse(Kind::Ask, request, line, error),
+        };
         let position = turn.next_position();
-        let id = |turn: &State, index| MessageId::promised(turn.run_time, &turn.seed, position, index);
+        let id = |turn: &State, index| MessageId::promised(turn.run_time, &turn.seed, position, index, &request);
         let millis = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let asked = Asked {
             message: id(turn, 0),
@@ -112,7 +112,10 @@ fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynami
         }
         // Without a word about it, any account will do when none is the flow's or the workspace's own.
         let account = match named {
-            Some(_) => Some(account(turn, "wait_for_message", named.as_deref())?),
+            Some(_) => match account(turn, "wait_for_message", named.as_deref(), &[]) {
+                Ok(account) => Some(account),
+                Err(error) => return turn.refuse(Kind::WaitMessage, request, line, error),
+            },
             None => turn.account.clone().or_else(|| turn.accounts.default.clone()),
         };
         let until = after(turn.moment, timeout).as_millisecond();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::options::Options;
 use crate::clock::{after, rfc3339};
 use crate::id::RunId;
-use crate::model::journal::{Emitted, Kind};
+use crate::model::journal::{Digest, Emitted, Kind};
 use crate::model::question::{Question, Read};
 use crate::model::run::NewRun;
 use crate::script::error::{HostResult, thrown};
@@ -34,9 +34,9 @@ fn emit(ctx: &NativeCallContext, event: &str, data: &Dynamic, key: Option<String
     state::with(ctx, |turn| {
         let request = json(&serde_json::json!({ "name": event, "key": key, "data": data }))?;
         if turn.recall(Kind::Emit, &request)?.is_none() {
-            let position = turn.next_position();
+            let (position, mark) = (turn.next_position(), Digest::of(&request));
             turn.record(Kind::Emit, request, line, Value::Null)?;
-            turn.promises.events.push(Emitted { position, name: event.to_owned(), key, data });
+            turn.promises.events.push(Emitted { position, mark, name: event.to_owned(), key, data });
         }
         Ok(())
     })
@@ -51,17 +51,19 @@ fn wait_for_event(ctx: &NativeCallContext, event: &str, options: &Map) -> HostRe
     state::with(ctx, |turn| {
         let timeout_text = timeout.map(format_duration);
         let request = json(&serde_json::json!({ "name": event, "key": key, "timeout": timeout_text }))?;
-        let whose = (event.to_owned(), key.clone());
         if let Some(answer) = turn.recall(Kind::WaitEvent, &request)? {
-            // The next wait is for what comes behind this one.
             if let Some(number) = answer["number"].as_i64() {
-                turn.events.insert(whose, number);
+                turn.events.push((event.to_owned(), key, number));
             }
             return Ok(to_dynamic(&answer["data"]));
         }
         let until = timeout.map(|timeout| after(turn.moment, timeout).as_millisecond());
-        let behind = turn.events.get(&whose).copied().unwrap_or(0);
-        let question = Question::Event { name: event.to_owned(), key, after: behind, until };
+        // The next wait is for what comes behind the last one of this kind; what came to a wait of
+        // another kind does not come again.
+        let got: Vec<_> = turn.events.iter().filter(|(name, ..)| name == event).collect();
+        let behind = got.iter().filter(|(_, other, _)| *other == key).map(|(.., number)| *number).max().unwrap_or(0);
+        let got = got.iter().map(|(.., number)| *number).filter(|number| *number > behind).collect();
+        let question = Question::Event { name: event.to_owned(), key, after: behind, got, until };
         turn.ask(Kind::WaitEvent, request, line, question)
     })
 }
@@ -76,7 +78,7 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
             return Ok(run.as_str().unwrap_or_default().to_owned());
         }
         let position = turn.next_position();
-        let id = RunId::promised(turn.now, &turn.seed, position);
+        let id = RunId::promised(turn.now, &turn.seed, position, &request);
         let event = json(&serde_json::json!({
             "trigger": "flow",
             "at": rfc3339(turn.now),

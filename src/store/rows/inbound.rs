@@ -103,6 +103,8 @@ pub struct Erased {
 pub struct Forgotten {
     /// How much is gone.
     pub erased: Erased,
+    /// Runs that were under way and are ended.
+    pub ended: Vec<RunId>,
     /// Copies of files that nobody needs any more.
     pub blobs: Vec<String>,
 }

@@ -55,8 +55,8 @@ pub fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: 
             conversation::listen(work, turn.run, account, chat, pattern.as_deref())?;
             ("reply", format!("a message from {}", from.as_deref().unwrap_or("anybody")))
         }
-        Question::Event { name, key, after, .. } => {
-            if let Some(event) = events::wait(work, turn.run.as_bytes(), name, key.as_deref(), *after)? {
+        Question::Event { name, key, after, got, .. } => {
+            if let Some(event) = events::wait(work, turn.run.as_bytes(), name, key.as_deref(), *after, got)? {
                 answered(leaving, &Ok(event))?;
             }
             let key = key.as_ref().map_or(String::new(), |key| format!(" for {key}"));

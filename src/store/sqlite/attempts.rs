@@ -118,7 +118,7 @@ pub fn claim(
         work.tx.prepare_cached(sql)?.execute(values)?;
         if refused {
             let sentence = format!("{} wants to get no more messages from this account", message.to);
-            let verdict = Verdict::Refuse { error: ("opted_out".into(), sentence) };
+            let verdict = Verdict::Refuse { error: (people::OPTED_OUT.into(), sentence) };
             outbox::settle(work, Settlement { id: *id, at: now, verdict, parts: Vec::new() })?;
             continue;
         }

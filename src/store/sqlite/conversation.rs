@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Value, json};
 
+use super::people::OPTED_OUT;
 use super::runs::answer_run;
 use super::writer::Work;
 use super::{Read, json as read_json, outbox, people, waits};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
-use crate::model::delivery::{MessageState, Step};
+use crate::model::delivery::{Attempt, MessageState, Step};
 use crate::model::journal::{Answer, Pending, TurnCommit};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::question::{Asked, Question};
@@ -104,12 +105,11 @@ struct Waiting {
     deadline: Option<i64>,
     reminded: bool,
     repeated: bool,
-    pattern: Option<String>,
     open: bool,
 }
 
 fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
-    let sql = "SELECT flow, pending, listening.account, deadline, reminded, repeated, pattern, open
+    let sql = "SELECT flow, pending, listening.account, deadline, reminded, repeated, open
         FROM listening JOIN runs ON id = run WHERE run = ?";
     let row = |row: &Row<'_>| {
         let asked = match read_json::<Pending>(row, 1)?.question {
@@ -123,8 +123,7 @@ fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
             deadline: row.get(3)?,
             reminded: row.get(4)?,
             repeated: row.get(5)?,
-            pattern: row.get(6)?,
-            open: row.get(7)?,
+            open: row.get(6)?,
         })
     };
     work.tx.prepare_cached(sql)?.query_row([run], row).optional()
@@ -147,15 +146,16 @@ pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, 
             wake_at(work, run, remind.unwrap_or(deadline))
         }
         Rejected | Dead | Expired | Cancelled => {
-            let sql = "SELECT error FROM messages WHERE id = ?";
-            let why: Option<String> = work
-                .tx
-                .prepare_cached(sql)?
-                .query_row([asked.message.as_bytes()], |row| row.get(0))
-                .optional()?
-                .flatten();
+            let sql = "SELECT error, attempts FROM messages WHERE id = ?";
+            let row = |row: &Row<'_>| Ok((row.get::<_, Option<String>>(0)?, read_json::<Vec<Attempt>>(row, 1)?));
+            let found = work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], row).optional()?;
+            let (why, attempts) = found.unwrap_or_default();
             let why = why.unwrap_or_else(|| format!("its message is {}", state.name()));
-            let error = ScriptError::new("undeliverable", format!("ask: the question could not be delivered: {why}"));
+            let kind = match attempts.last() {
+                Some(last) if last.outcome == OPTED_OUT => OPTED_OUT,
+                _ => "undeliverable",
+            };
+            let error = ScriptError::new(kind, format!("ask: the question could not be delivered: {why}"));
             close(work, run, now)?;
             answer_run(work, run, &Err(error))
         }
@@ -169,24 +169,35 @@ fn wake_at(work: &mut Work<'_>, run: &[u8; 16], at: i64) -> Read<()> {
     Ok(())
 }
 
-/// The clock has come to a waiting run. Says whether it has to go on waiting: it was only to remind.
-pub fn time_came(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<bool> {
+/// What the clock means for a waiting run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// It goes on waiting: it was only to remind.
+    Reminds,
+    /// Nobody has said anything in time.
+    IsOut,
+    /// It waits for nobody.
+    Else,
+}
+
+/// The clock has come to a waiting run.
+pub fn time_came(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Time> {
     let sql = "SELECT asks, deadline FROM listening WHERE run = ?";
     let row = |row: &Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<i64>>(1)?));
     let Some((asks, deadline)) = work.tx.prepare_cached(sql)?.query_row([run], row).optional()? else {
-        return Ok(false);
+        return Ok(Time::Else);
     };
     if let Some(deadline) = deadline.filter(|deadline| asks && *deadline > millis(now)) {
-        let Some(found) = waiting(work, run)? else { return Ok(false) };
+        let Some(found) = waiting(work, run)? else { return Ok(Time::Else) };
         if let Some(asked) = found.asked.as_ref().filter(|_| !found.reminded) {
             say(work, RunId::from_bytes(*run), &found.flow, asked, asked.reminder, None, now)?;
         }
         work.tx.prepare_cached("UPDATE listening SET reminded = 1 WHERE run = ?")?.execute([run])?;
         wake_at(work, run, deadline)?;
-        return Ok(true);
+        return Ok(Time::Reminds);
     }
     close(work, run, now)?;
-    Ok(false)
+    Ok(Time::IsOut)
 }
 
 /// A run waits for no message any more; the next question in its chat goes out.
@@ -256,15 +267,18 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
     let beside = senders.iter().filter(|name| !chats.contains(name)).map(String::as_str);
     // Whoever waits for a person hears that person in groups too; a question is answered where it
     // was asked.
-    let sql = "SELECT run, place FROM listening WHERE chat = ?1 AND account = ?2 AND open = 1 AND asks <= ?3
-        ORDER BY place LIMIT 100";
+    let sql = "SELECT run, place, pattern FROM listening WHERE chat = ?1 AND account = ?2 AND open = 1 AND asks <= ?3";
+    let said = letter.written.text.as_deref().unwrap_or_default();
     let here = chats.iter().map(|chat| (chat.as_str(), true)).chain([("", false)]);
     for (chat, asks) in here.chain(beside.map(|name| (name, false))) {
         for account in [account, ""] {
             let mut find = work.tx.prepare_cached(sql)?;
-            let rows = find.query_map(params![chat, account, asks], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            for row in rows {
-                candidates.push(row?);
+            let mut rows = find.query(params![chat, account, asks])?;
+            while let Some(row) = rows.next()? {
+                let pattern = row.get_ref(2)?.as_str_or_null()?;
+                if pattern.is_none_or(|pattern| work.memory.patterns.finds(pattern, said)) {
+                    candidates.push((row.get(0)?, row.get(1)?));
+                }
             }
         }
     }
@@ -293,11 +307,6 @@ fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, n
     let id = RunId::from_bytes(*run);
     let said = letter.written.text.as_deref().unwrap_or_default();
     let Some(asked) = &found.asked else {
-        // The pattern was compiled when the script called.
-        let fits = |pattern: &String| regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(said));
-        if !found.pattern.as_ref().is_none_or(fits) {
-            return Ok(None);
-        }
         close(work, run, now)?;
         answer_run(work, run, &Ok(letter.event.clone()))?;
         return Ok(Some(Heard::Answered(id)));
@@ -345,11 +354,26 @@ pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Tim
             work.tx.prepare_cached(sql)?.query_map([name.as_str(), account], |row| row.get(0))?.collect::<Read<_>>()?;
         for run in runs {
             let sentence = "ask: the person wants to get no more messages from this account";
-            let answer: Answer = Err(ScriptError::new("opted_out", sentence));
+            let answer: Answer = Err(ScriptError::new(OPTED_OUT, sentence));
             work.tx.prepare_cached("UPDATE listening SET open = 0 WHERE run = ?")?.execute([run])?;
             close(work, &run, now)?;
             answer_run(work, &run, &answer)?;
         }
+    }
+    Ok(())
+}
+
+/// A message went to another account. If it is a question, its answer is waited for there; and the
+/// questions that wait for that go the same way.
+pub fn divert(work: &Work<'_>, message: MessageId, from: &str, to: &str) -> Read<()> {
+    let sql = "UPDATE listening SET account = ?1 WHERE asks = 1 AND account = ?2 AND run IN
+        (SELECT run FROM waits WHERE message = ?3 AND goal = 'asked') RETURNING chat";
+    let values = params![to, from, message.as_bytes()];
+    let chat: Option<String> = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+    let Some(chat) = chat else { return Ok(()) };
+    let sql = "UPDATE listening SET account = ? WHERE chat = ? AND account = ? AND asks = 1 AND open = 0";
+    for name in people::names(work.tx, from, &chat)? {
+        work.tx.prepare_cached(sql)?.execute([to, &name, from])?;
     }
     Ok(())
 }

@@ -9,9 +9,9 @@ use super::{Read, conversation, events, json, json_or_none, outbox, text};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{MessageState, Step};
-use crate::model::journal::{Answer, Pending};
+use crate::model::journal::{Answer, Entry, Kind, Pending};
 use crate::model::message::{Body, Promised};
-use crate::model::run::{RunState, ScriptError};
+use crate::model::run::RunState;
 use crate::store::rows::RunDecided;
 
 fn state(work: &Work<'_>, run: RunId) -> Read<Option<RunState>> {
@@ -52,18 +52,13 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Result<RunDecided, Refusal> {
     if before != RunState::Failed {
         return Ok(RunDecided::NotIn(before));
     }
-    let sql = "SELECT pending, answer, error, flow FROM runs WHERE id = ?";
+    let sql = "SELECT pending, answer, flow FROM runs WHERE id = ?";
     let row = |row: &Row<'_>| {
         let (pending, answer) = (json_or_none::<Pending>(row, 0)?, json_or_none::<Answer>(row, 1)?);
-        Ok((pending, answer, json_or_none::<ScriptError>(row, 2)?, row.get::<_, String>(3)?))
+        Ok((pending, answer, row.get::<_, String>(2)?))
     };
-    let (mut pending, mut answer, error, flow) = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row)?;
-    // The turn of a `fail` is on record, its end among it; one that threw left nothing.
-    if error.is_some_and(|error| error.kind == "fail") {
-        let sql = "UPDATE journal SET live = 0 WHERE run = ?1 AND part =
-            (SELECT max(part) FROM journal WHERE run = ?1 AND live = 1)";
-        work.tx.prepare_cached(sql)?.execute([run.as_bytes()])?;
-    }
+    let (mut pending, mut answer, flow) = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row)?;
+    cut_fail(work, run)?;
     if let Some(pending) = &mut pending
         && let Some(again) = pending.question.asked_again(answer.as_ref().is_some_and(Result::is_ok))
     {
@@ -82,6 +77,20 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Result<RunDecided, Refusal> {
     ])?;
     work.rings.run(&flow);
     Ok(RunDecided::Done)
+}
+
+/// The turn of a `fail` is on record, with its end; one that threw left nothing.
+fn cut_fail(work: &Work<'_>, run: RunId) -> Read<()> {
+    let sql = "SELECT part, entries FROM journal WHERE run = ? AND live = 1 ORDER BY part DESC LIMIT 1";
+    let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, json::<Vec<Entry>>(row, 1)?));
+    let last = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row).optional()?;
+    if let Some((part, entries)) = last
+        && entries.last().is_some_and(|entry| entry.kind == Kind::Fail)
+    {
+        let sql = "UPDATE journal SET live = 0 WHERE run = ? AND part = ?";
+        work.tx.prepare_cached(sql)?.execute(params![run.as_bytes(), part])?;
+    }
+    Ok(())
 }
 
 /// What a run and all that replay it have promised and may have sent, oldest first; `but` is left out.

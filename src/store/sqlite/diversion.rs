@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::outbox::state;
 use super::writer::Work;
-use super::{Read, json, json_or_none, people, text};
+use super::{Read, conversation, json, json_or_none, people, text};
 use crate::clock::millis;
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
@@ -101,9 +101,7 @@ pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now
             id.as_bytes()
         ])?;
         // Whoever waits for an answer waits for it there now.
-        let sql = "UPDATE listening SET account = ?1 WHERE asks = 1 AND run = (SELECT run FROM messages WHERE id = ?2)
-            AND EXISTS (SELECT 1 FROM waits WHERE message = ?2 AND run = listening.run AND goal = 'asked')";
-        work.tx.prepare_cached(sql)?.execute(params![diversion.to, id.as_bytes()])?;
+        conversation::divert(work, *id, &diversion.from, &diversion.to)?;
         moved += 1;
     }
     if moved > 0 {

@@ -16,10 +16,11 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 /// Lets others know.
 pub fn emit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
-    for Emitted { position, name, key, data } in &turn.promises.events {
+    for Emitted { position, mark, name, key, data } in &turn.promises.events {
         let data = text(data)?;
-        let sql = "INSERT OR IGNORE INTO emitted (name, key, data, run, position, at) VALUES (?, ?, ?, ?, ?, ?)";
-        let values = params![name, key, data, turn.run.as_bytes(), position, millis(turn.at)];
+        let sql = "INSERT OR IGNORE INTO emitted (name, key, data, run, position, mark, at)
+            VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let values = params![name, key, data, turn.run.as_bytes(), position, mark.number(), millis(turn.at)];
         if work.tx.prepare_cached(sql)?.execute(values)? == 0 {
             continue;
         }
@@ -47,8 +48,15 @@ fn answer(number: i64, data: &str) -> Value {
 
 /// What a run is waiting for, if it has been emitted since the run was accepted, by another one and
 /// later than `after`; else the run is noted.
-pub fn wait(work: &Work<'_>, run: &[u8; 16], name: &str, key: Option<&str>, after: i64) -> Read<Option<Value>> {
-    if let Some(found) = find(work.tx, run, name, key, after)? {
+pub fn wait(
+    work: &Work<'_>,
+    run: &[u8; 16],
+    name: &str,
+    key: Option<&str>,
+    after: i64,
+    got: &[i64],
+) -> Read<Option<Value>> {
+    if let Some(found) = find(work.tx, run, name, key, (after, got))? {
         return Ok(Some(found));
     }
     let sql = "INSERT OR REPLACE INTO awaiting (run, name, key) VALUES (?, ?, ?)";
@@ -56,15 +64,20 @@ pub fn wait(work: &Work<'_>, run: &[u8; 16], name: &str, key: Option<&str>, afte
     Ok(None)
 }
 
-fn find(tx: &Connection, run: &[u8; 16], name: &str, key: Option<&str>, after: i64) -> Read<Option<Value>> {
+fn find(
+    tx: &Connection,
+    run: &[u8; 16],
+    name: &str,
+    key: Option<&str>,
+    (after, got): (i64, &[i64]),
+) -> Read<Option<Value>> {
     let sql = "SELECT number, data FROM emitted WHERE name = ?1 AND number > ?2 AND (?3 IS NULL OR key IS ?3)
-        AND run <> ?4 AND at >= (SELECT created_at FROM runs WHERE id = ?4) ORDER BY number LIMIT 1";
+        AND run <> ?4 AND number NOT IN (SELECT value FROM json_each(?5)) AND at >= (SELECT created_at FROM runs WHERE id = ?4) ORDER BY number LIMIT 1";
     let row = |row: &rusqlite::Row<'_>| Ok(answer(row.get(0)?, row.get_ref(1)?.as_str()?));
-    tx.prepare_cached(sql)?.query_row(params![name, after, key, run], row).optional()
+    tx.prepare_cached(sql)?.query_row(params![name, after, key, run, text(&got)?], row).optional()
 }
 
-/// A run waits for no event any more.
-pub fn forget(work: &Work<'_>, run: &[u8; 16]) -> Read<()> {
-    work.tx.prepare_cached("DELETE FROM awaiting WHERE run = ?")?.execute([run])?;
-    Ok(())
+/// A run waits for no event any more; says whether it did.
+pub fn forget(work: &Work<'_>, run: &[u8; 16]) -> Read<bool> {
+    Ok(work.tx.prepare_cached("DELETE FROM awaiting WHERE run = ?")?.execute([run])? > 0)
 }

@@ -3,50 +3,89 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use super::runs::number;
 use super::writer::{Refusal, Work};
 use super::{Read, conversation, events, json as read_json, json_or_none, people, text};
 use crate::clock::{millis, rfc3339};
+use crate::id::RunId;
 use crate::model::delivery::Part;
 use crate::model::message::{Body, Source};
 use crate::model::run::RunState;
-use crate::store::rows::{Erased, Forgotten};
+use crate::store::rows::Forgotten;
 
-/// Erases everything that is kept of a person, whatever address it stands under. Runs that are under
-/// way and know of the person end: their journals cannot be replayed without the words. That the
-/// person wants to hear no more, if so, stays: it is what keeps others from writing again.
-pub fn forget(work: &mut Work<'_>, who: &str, mark: &str, now: Timestamp) -> Result<Forgotten, Refusal> {
-    // What is deleted is overwritten, also in pages that are free then.
-    work.tx.execute_batch("PRAGMA secure_delete = ON")?;
-    let result = erase(work, who, mark, now);
-    work.tx.execute_batch("PRAGMA secure_delete = OFF")?;
-    work.rings.truncate();
-    Ok(result?)
-}
-
-fn erase(work: &mut Work<'_>, who: &str, mark: &str, now: Timestamp) -> Read<Forgotten> {
-    let names = all_names(work, who)?;
-    let mut erased = Erased::default();
-    let mut blobs = BTreeSet::new();
+/// Runs that know of a person: those that wrote or listened to them, those that heard of them, and all
+/// whose event or journal names them. To be looked for beside the writer, for it looks at everything.
+pub fn known_by(connection: &Connection, who: &str) -> Read<Vec<[u8; 16]>> {
+    let names = all_names(connection, who)?;
     let mut runs: BTreeSet<[u8; 16]> = BTreeSet::new();
     for name in &names {
-        runs.extend(ids(work, "SELECT DISTINCT run FROM messages WHERE recipient = ? AND run IS NOT NULL", name)?);
-        runs.extend(ids(work, "SELECT run FROM listening WHERE chat = ?", name)?);
-        let sql = "SELECT id FROM runs WHERE trigger = 'message'
-            AND ?1 IN (json_extract(event, '$.from'), json_extract(event, '$.chat'))";
-        runs.extend(ids(work, sql, name)?);
+        for sql in [
+            "SELECT DISTINCT run FROM messages WHERE recipient = ? AND run IS NOT NULL",
+            "SELECT run FROM listening WHERE chat = ?",
+        ] {
+            let mut find = connection.prepare_cached(sql)?;
+            runs.extend(find.query_map([name], |row| row.get::<_, [u8; 16]>(0))?.collect::<Read<Vec<_>>>()?);
+        }
+        // A phone is written with or without its plus.
+        let written = name.strip_prefix('+').unwrap_or(name);
+        for sql in [
+            "SELECT id, event || coalesce(result, '') || coalesce(pending, '') || coalesce(answer, '') || coalesce(error, '')
+                FROM runs WHERE instr(event, ?1) OR instr(coalesce(result, ''), ?1) OR instr(coalesce(pending, ''), ?1)
+                OR instr(coalesce(answer, ''), ?1) OR instr(coalesce(error, ''), ?1)",
+            "SELECT run, entries FROM journal WHERE instr(entries, ?1)",
+        ] {
+            let mut find = connection.prepare(sql)?;
+            let mut rows = find.query([written])?;
+            while let Some(row) = rows.next()? {
+                if names_them(row.get_ref(1)?.as_str()?, written) {
+                    runs.insert(row.get(0)?);
+                }
+            }
+        }
     }
-    for run in &runs {
-        erase_run(work, run, mark, now)?;
+    Ok(runs.into_iter().collect())
+}
+
+/// Whether an address stands in a text, and not only as a part of a longer one.
+fn names_them(text: &str, name: &str) -> bool {
+    let part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    text.match_indices(name)
+        .any(|(at, _)| !part(text[..at].chars().next_back()) && !part(text[at + name.len()..].chars().next()))
+}
+
+/// Erases everything that is kept of a person, whatever address it stands under, and the runs that
+/// know of them. Those that are under way end: their journals cannot be replayed without the words.
+/// That the person wants to hear no more, if so, stays: it is what keeps others from writing again.
+pub fn forget(
+    work: &mut Work<'_>,
+    who: &str,
+    runs: &[[u8; 16]],
+    mark: &str,
+    now: Timestamp,
+) -> Result<Forgotten, Refusal> {
+    let names = all_names(work.tx, who)?;
+    let mut blobs = BTreeSet::new();
+    let mut forgotten = Forgotten::default();
+    for run in runs {
+        if erase_run(work, run, mark, now)? {
+            forgotten.ended.push(RunId::from_bytes(*run));
+        }
     }
+    let erased = &mut forgotten.erased;
     erased.runs = runs.len() as u64;
     for name in &names {
         erased.messages += erase_messages(work, name, &mut blobs)?;
-        let phones = "DELETE FROM phones WHERE recipient = ?1";
-        erased.messages += work.tx.prepare_cached(phones)?.execute([name])? as u64;
+        let phones = "DELETE FROM phones WHERE recipient = ?1 RETURNING body";
+        let bodies = work
+            .tx
+            .prepare_cached(phones)?
+            .query_map([name], |row| read_json::<Body>(row, 0))?
+            .collect::<Read<Vec<_>>>()?;
+        erased.messages += bodies.len() as u64;
+        bodies.iter().for_each(|body| blobs.extend(blob(body)));
         let events = "DELETE FROM incoming WHERE sender = ?1 OR json_extract(event, '$.chat') = ?1";
         erased.events += work.tx.prepare_cached(events)?.execute([name])? as u64;
         for table in ["heard", "acquaintances"] {
@@ -57,32 +96,37 @@ fn erase(work: &mut Work<'_>, who: &str, mark: &str, now: Timestamp) -> Read<For
     }
     forget_names(work, &names)?;
     let sql = "INSERT INTO forgotten (at, mark, counts) VALUES (?, ?, ?)";
-    work.tx.prepare_cached(sql)?.execute(params![millis(now), mark, text(&erased)?])?;
-    let mut unused = Vec::new();
+    work.tx.prepare_cached(sql)?.execute(params![millis(now), mark, text(&forgotten.erased)?])?;
     for blob in blobs {
-        let sql = "SELECT 1 FROM messages WHERE instr(body, ?1) OR instr(coalesce(parts, ''), ?1)";
-        if !work.tx.prepare_cached(sql)?.exists([&blob])? {
-            unused.push(blob);
+        let used = "SELECT 1 FROM messages WHERE instr(body, ?1) OR instr(coalesce(parts, ''), ?1)
+            UNION ALL SELECT 1 FROM phones WHERE instr(body, ?1)
+            UNION ALL SELECT 1 FROM runs WHERE state <= 2 AND instr(event, ?1)";
+        if !work.tx.prepare_cached(used)?.exists([&blob])? {
+            forgotten.blobs.push(blob);
         }
     }
-    Ok(Forgotten { erased, blobs: unused })
+    work.rings.truncate();
+    Ok(forgotten)
 }
 
-fn ids(work: &Work<'_>, sql: &str, name: &str) -> Read<Vec<[u8; 16]>> {
-    work.tx.prepare_cached(sql)?.query_map([name], |row| row.get(0))?.collect()
+fn blob(body: &Body) -> Option<String> {
+    match &body.content.media()?.source {
+        Source::Snapshot(copy) => Some(copy.blob.clone()),
+        _ => None,
+    }
 }
 
 /// Every address that the person has in any account.
-fn all_names(work: &Work<'_>, who: &str) -> Read<Vec<String>> {
+fn all_names(connection: &Connection, who: &str) -> Read<Vec<String>> {
     let mut names = vec![who.to_owned()];
     let mut seen = 0;
     while let Some(name) = names.get(seen).cloned() {
         seen += 1;
         let sql = "SELECT account FROM aliases WHERE alias = ?";
         let accounts: Vec<String> =
-            work.tx.prepare_cached(sql)?.query_map([&name], |row| row.get(0))?.collect::<Read<_>>()?;
+            connection.prepare_cached(sql)?.query_map([&name], |row| row.get(0))?.collect::<Read<_>>()?;
         for account in accounts {
-            for other in people::names(work.tx, &account, &name)? {
+            for other in people::names(connection, &account, &name)? {
                 if !names.contains(&other) {
                     names.push(other);
                 }
@@ -104,12 +148,13 @@ fn forget_names(work: &Work<'_>, names: &[String]) -> Read<()> {
     Ok(())
 }
 
-fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) -> Read<()> {
+/// Says whether the run was under way.
+fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) -> Read<bool> {
     conversation::close(work, run, now)?;
     events::forget(work, run)?;
-    let sql = "SELECT state = 0 FROM runs WHERE id = ?";
-    let queued: bool = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;
-    if queued {
+    let sql = "SELECT state FROM runs WHERE id = ?";
+    let state: i64 = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;
+    if state == number(RunState::Queued) {
         work.memory.backlog = work.memory.backlog.saturating_sub(1);
     }
     for sql in
@@ -124,7 +169,7 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
         error = iif(error IS NULL, NULL, json_object('kind', json_extract(error, '$.kind'), 'message', 'forgotten'))
         WHERE id = ?4";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), event, run])?;
-    Ok(())
+    Ok(state <= number(RunState::Waiting))
 }
 
 fn erase_messages(work: &Work<'_>, name: &str, blobs: &mut BTreeSet<String>) -> Read<u64> {
@@ -141,11 +186,7 @@ fn erase_messages(work: &Work<'_>, name: &str, blobs: &mut BTreeSet<String>) -> 
             let sql = "DELETE FROM posted WHERE account = ? AND provider_id = ?";
             work.tx.prepare_cached(sql)?.execute([account, provider_id])?;
         }
-        for content in std::iter::once(&body.content).chain(parts.iter().map(|part| &part.body.content)) {
-            if let Some(Source::Snapshot(copy)) = content.media().map(|media| &media.source) {
-                blobs.insert(copy.blob.clone());
-            }
-        }
+        blobs.extend(std::iter::once(body).chain(parts.iter().map(|part| &part.body)).filter_map(blob));
         for sql in [
             "DELETE FROM clicks WHERE message = ?",
             "DELETE FROM waits WHERE message = ?",

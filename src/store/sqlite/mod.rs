@@ -2,6 +2,7 @@
 
 mod asking;
 mod attempts;
+mod columns;
 mod conversation;
 mod decisions;
 mod diversion;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, params};
 use serde_json::Value;
 
 use super::rows::{
@@ -35,12 +36,13 @@ use super::rows::{
     Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
-use crate::clock::{from_millis, millis};
+use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::{Answer, Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
+use columns::{first, instant, json, json_or_none, text};
 use schema::error_of;
 use writer::Writer;
 
@@ -125,32 +127,6 @@ fn restrict(file: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
         .map_err(|error| StoreError::NoRoom(error.to_string()))
-}
-
-/// A column that holds JSON.
-fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
-    })
-}
-
-/// A column that holds JSON or nothing.
-fn json_or_none<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Read<Option<T>> {
-    match row.get_ref(column)? {
-        rusqlite::types::ValueRef::Null => Ok(None),
-        _ => json(row, column).map(Some),
-    }
-}
-
-/// A column that holds an instant or nothing.
-fn instant(row: &Row<'_>, column: usize) -> Read<Option<Timestamp>> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(from_millis))
-}
-
-/// JSON for a column.
-fn text(value: &impl serde::Serialize) -> Read<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 impl Store for SqliteStore {
@@ -312,8 +288,15 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten> {
-        let (who, mark) = (who.to_owned(), mark.to_owned());
-        self.writer.submit_guarded(move |work| forget::forget(work, &who, &mark, now))
+        let (who, mark, writer) = (who.to_owned(), mark.to_owned(), self.writer.clone());
+        let known = self.aside({
+            let who = who.clone();
+            move |connection| forget::known_by(connection, &who)
+        });
+        Box::pin(async move {
+            let runs = known.await?;
+            writer.submit_guarded(move |work| forget::forget(work, &who, &runs, &mark, now)).await
+        })
     }
 
     fn heard(&self, account: &str, recipient: &str) -> Reply<LastHeard> {
@@ -388,9 +371,4 @@ impl Store for SqliteStore {
         let counters = self.writer.counters();
         Traffic { commits: counters.commits.load(Relaxed), commands: counters.commands.load(Relaxed) }
     }
-}
-
-/// The sequence numbers and counts that the writer begins with.
-fn first<T: rusqlite::types::FromSql>(connection: &Connection, sql: &str) -> Read<T> {
-    connection.query_row(sql, [], |row| row.get(0))
 }

@@ -8,6 +8,10 @@ use super::writer::Work;
 use crate::clock::millis;
 use crate::id::MessageId;
 
+/// The outcome of an attempt whose recipient wants to hear no more, and the kind of error that an
+/// `ask` throws then.
+pub const OPTED_OUT: &str = "opted_out";
+
 /// All addresses of whom this one leads to, itself among them.
 pub fn names(connection: &Connection, account: &str, who: &str) -> Read<Vec<String>> {
     let Some(person) = person(connection, account, who)? else { return Ok(vec![who.to_owned()]) };

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
-use super::writer::{Memory, Refusal, Work};
+use super::conversation::Time;
+use super::writer::{Memory, Patterns, Refusal, Work};
 use super::{Read, asking, conversation, events, evidence, first, instant, json, json_or_none, outbox, text, values};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
@@ -34,6 +35,7 @@ pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
         most_backlog,
         opted_out,
         early: evidence::any_early(connection)?,
+        patterns: Patterns::default(),
         swept: 0,
     })
 }
@@ -290,10 +292,12 @@ pub fn wake(work: &mut Work<'_>, now: Timestamp) -> Result<Woken, Refusal> {
     let due: Vec<[u8; 16]> =
         work.tx.prepare_cached(sql)?.query_map([millis(now)], |row| row.get(0))?.collect::<Read<_>>()?;
     for id in &due {
-        events::forget(work, id)?;
-        // A run whose time has come hears nothing any more, so that no message is taken twice.
-        if !conversation::time_came(work, id, now)? {
-            make_ready(work, id)?;
+        // A run whose time has come hears nothing any more, so that nothing is taken and not seen.
+        let awaited = events::forget(work, id)?;
+        match conversation::time_came(work, id, now)? {
+            Time::Reminds => {}
+            Time::Else if !awaited => make_ready(work, id)?,
+            Time::IsOut | Time::Else => answer_run(work, id, &Ok(Value::Null))?,
         }
     }
     let next = "SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL";

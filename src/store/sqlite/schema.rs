@@ -205,9 +205,11 @@ CREATE TABLE emitted (
     data TEXT NOT NULL,
     run BLOB NOT NULL,
     position INTEGER NOT NULL,
+    mark INTEGER NOT NULL,
     at INTEGER NOT NULL
 );
-CREATE UNIQUE INDEX emitted_once ON emitted (run, position);
+-- A run that is tried again and takes another way may emit something else in the same place.
+CREATE UNIQUE INDEX emitted_once ON emitted (run, position, mark);
 CREATE INDEX emitted_name ON emitted (name, number);
 CREATE INDEX emitted_at ON emitted (at);
 

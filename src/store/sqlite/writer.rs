@@ -1,12 +1,13 @@
 //! The one thread that writes. Whatever waits is put into one transaction: the price of a
 //! durable commit is shared by all who came while the last one was under way.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
+use regex::Regex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
@@ -41,8 +42,30 @@ pub struct Memory {
     pub opted_out: bool,
     /// Something may have been told of messages whose ids are not known yet.
     pub early: bool,
+    /// Patterns that runs wait for a message by.
+    pub patterns: Patterns,
     /// When what is too old was last looked for, in milliseconds since 1970.
     pub swept: i64,
+}
+
+/// Patterns, compiled: the runs of a flow mostly wait by the same one.
+#[derive(Default)]
+pub struct Patterns(HashMap<String, Option<Regex>>);
+
+impl Patterns {
+    const MOST: usize = 1_000;
+
+    /// Whether a pattern finds something in a text. One that is none finds nothing; it was checked when
+    /// the script called.
+    pub fn finds(&mut self, pattern: &str, text: &str) -> bool {
+        if !self.0.contains_key(pattern) {
+            if self.0.len() >= Self::MOST {
+                self.0.clear();
+            }
+            self.0.insert(pattern.to_owned(), Regex::new(pattern).ok());
+        }
+        self.0.get(pattern).and_then(Option::as_ref).is_some_and(|pattern| pattern.is_match(text))
+    }
 }
 
 impl Memory {
@@ -316,7 +339,8 @@ pub fn connect(file: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags).map_err(|error| error_of(&error))?;
     let set = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
         PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
-        PRAGMA cache_size = -8192; PRAGMA busy_timeout = 5000;";
+        PRAGMA cache_size = -8192; PRAGMA busy_timeout = 5000;
+        PRAGMA secure_delete = ON;";
     connection.execute_batch(set).map_err(|error| error_of(&error))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

@@ -259,6 +259,33 @@ async fn one_question_at_a_time_is_open_in_a_chat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_goes_another_way_leaves_its_chat_to_the_next_one() {
+    let gateway = Gateway::with(|_, _| Say::No(401, "AUTHENTICATION_ERROR", None)).await;
+    let settings = format!(
+        "default_account: main\naccounts:\n  main: {{ transport: gowa, url: \"http://{}\", pace: unlimited, \
+         fallback: other }}\n  other: {{ transport: sandbox }}\n",
+        gateway.address
+    );
+    let house = House::open(&[("postrider.yaml", &settings), ASK]).await;
+    let (first, second) = (asks(&house, ADA, "One?", json!({})).await, asks(&house, ADA, "Two?", json!({})).await);
+    let arrives = async |run: &str| {
+        until("the question by the other account", async || {
+            house.pass(Duration::from_secs(5));
+            let message = messages_of(&house, run).await.pop()?;
+            (message["account"] == "other" && message["state"] == "delivered").then_some(())
+        })
+        .await;
+    };
+    arrives(&first).await;
+    assert_eq!(on_phone(&house, ADA).await, ["One?"]);
+    writes(&house, ADA, "one").await;
+    assert_eq!(result(&house, &first).await["text"], "one");
+    arrives(&second).await;
+    writes(&house, ADA, "two").await;
+    assert_eq!(result(&house, &second).await["text"], "two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_is_cancelled_with_its_run_never_goes_out() {
     let house = House::open(&[QUIET, ASK]).await;
     let first = asks(&house, ADA, "One?", json!({})).await;

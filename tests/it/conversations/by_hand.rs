@@ -1,26 +1,18 @@
 //! What people decide about runs: taken back, and tried again. What the neighbours share is here too:
-//! phones to look at, and a server that a test speaks through.
+//! phones to look at, and flows to be edited.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
+use super::server::{LOCAL, Say, Server};
 use crate::support::engine::{House, flow_in};
 use crate::support::until;
 
 pub const ADA: &str = "+15417543010";
 pub const BOB: &str = "+15417543011";
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// Scripts may call the test's own server.
-pub const ALLOW: (&str, &str) = ("postrider.yaml", "http: { allow: [\"127.0.0.1\"] }\n");
 /// A run that was never there.
 pub const NOBODY: &str = "01a1f7ed-7c14-712a-80cb-c2c157eaa1ff";
 /// Lets scripts that throw without it come to their end.
@@ -72,57 +64,6 @@ pub async fn edit(house: &House, flow: &str, text: &str) -> String {
     version(&house.flows_are(&format!("another {flow}"), changed).await, flow)
 }
 
-struct Inside {
-    answers: Box<dyn Fn(&str, usize) -> &'static str + Send + Sync>,
-    asked: Mutex<Vec<(String, String)>>,
-    open: watch::Sender<bool>,
-}
-
-/// A server that answers by the path and by how often that was asked for before, from 0.
-pub struct Server {
-    address: SocketAddr,
-    inside: Arc<Inside>,
-}
-
-impl Server {
-    pub async fn start(answers: impl Fn(&str, usize) -> &'static str + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (open, _) = watch::channel(true);
-        let inside = Arc::new(Inside { answers: Box::new(answers), asked: Mutex::default(), open });
-        let router = Router::new().fallback(answer).with_state(inside.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, inside }
-    }
-
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    /// The paths that were asked for so far, each with its key.
-    pub fn asked(&self) -> Vec<(String, String)> {
-        self.inside.asked.lock().unwrap().clone()
-    }
-
-    /// Keeps callers waiting, or lets them go.
-    pub fn hold(&self, hold: bool) {
-        self.inside.open.send_replace(!hold);
-    }
-}
-
-async fn answer(State(inside): State<Arc<Inside>>, request: Request) -> (StatusCode, &'static str) {
-    let path = request.uri().path().to_owned();
-    let key = request.headers().get("idempotency-key").unwrap().to_str().unwrap().to_owned();
-    let before = {
-        let mut asked = inside.asked.lock().unwrap();
-        asked.push((path.clone(), key));
-        asked.iter().filter(|(known, _)| *known == path).count() - 1
-    };
-    let mut open = inside.open.subscribe();
-    assert!(open.wait_for(|open| *open).await.is_ok());
-    (StatusCode::OK, (inside.answers)(&path, before))
-}
-
 const WAITS: &str = r#"run: |
   let how = event.data.how;
   if how == "sleep" { sleep("1h"); }
@@ -136,19 +77,18 @@ const WAITS: &str = r#"run: |
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_waits_is_taken_back_whatever_it_waits_for() {
-    let server = Server::start(|_, _| "late").await;
-    server.hold(true);
-    let house = House::open(&[("flows/w.yaml", WAITS), ("flows/go.yaml", "run: emit(\"go\", 1)\n"), ALLOW]).await;
+    let server = Server::start(|_, _| Say::Held).await;
+    let house = House::open(&[("flows/w.yaml", WAITS), ("flows/go.yaml", "run: emit(\"go\", 1)\n"), LOCAL]).await;
     let mut pairs = Vec::new();
     for how in ["sleep", "ask", "message", "event", "http", "delivery"] {
-        let wish = json!({ "how": how, "url": server.url("/") });
+        let wish = json!({ "how": how, "url": server.url() });
         let first = house.trigger("w", wish.clone()).await;
         house.run_is(&first, "waiting").await;
         let second = house.trigger("w", wish).await;
         house.run_is(&second, "waiting").await;
         match how {
             "ask" => gets(&house, BOB, &["Ok?"]).await,
-            "http" => until("both to call", async || (server.asked().len() == 2).then_some(())).await,
+            "http" => until("both to call", async || (server.held() == 2).then_some(())).await,
             _ => {}
         }
         let taken = house.post(&format!("/runs/{first}/cancel"), json!({})).await;
@@ -163,7 +103,7 @@ async fn a_run_that_waits_is_taken_back_whatever_it_waits_for() {
     says(&house, BOB, "yes").await;
     says(&house, "+15417543012", "hi").await;
     house.trigger("go", Value::Null).await;
-    server.hold(false);
+    server.release();
     house.pass(HOUR);
     for (how, first, second) in pairs {
         assert_eq!(house.run_is(&second, "succeeded").await["result"], "went on", "{how}");
@@ -331,22 +271,22 @@ async fn a_call_whose_answer_made_the_script_throw_is_made_again() {
   if two != "good" { throw `it said ${two}`; }
   [one, two]
 "#;
-    let server = Server::start(|path, before| match (path, before) {
-        ("/one", _) => "1",
-        (_, 0) => "bad",
-        _ => "good",
+    let server = Server::start(|got, before| match (got.path.as_str(), before) {
+        ("/one", _) => Say::text(200, "1"),
+        (_, 0) => Say::text(200, "bad"),
+        _ => Say::text(200, "good"),
     })
     .await;
-    let house = House::open(&[("flows/f.yaml", flow), ALLOW]).await;
-    let run = house.trigger("f", json!(server.url(""))).await;
+    let house = House::open(&[("flows/f.yaml", flow), LOCAL]).await;
+    let run = house.trigger("f", json!(server.url())).await;
     assert_eq!(fails(&house, &run, 1).await["error"]["message"], "it said bad");
     house.post(&format!("/runs/{run}/retry"), json!({})).await;
     let ended = house.run_is(&run, "succeeded").await;
     assert_eq!((&ended["result"], &ended["attempt"]), (&json!(["1", "good"]), &json!(2)));
-    let asked = server.asked();
-    let paths: Vec<&str> = asked.iter().map(|(path, _)| path.as_str()).collect();
+    let asked = server.got();
+    let paths: Vec<&str> = asked.iter().map(|got| got.path.as_str()).collect();
     assert_eq!(paths, ["/one", "/two", "/two"]);
-    assert!(!asked[1].1.is_empty() && asked[1].1 != asked[2].1, "a call that was answered is another one: {asked:?}");
+    assert_ne!(asked[1].key(), asked[2].key(), "one that was answered is not asked again: it is another call");
     assert_eq!(house.messages_are(1, "delivered").await.len(), 1);
 }
 
@@ -358,9 +298,9 @@ async fn a_retry_that_takes_another_way_sends_what_it_promises_there() {
   send_text("+15417543010", "all is well");
   answer
 "#;
-    let server = Server::start(|_, before| if before == 0 { "bad" } else { "good" }).await;
-    let house = House::open(&[("flows/f.yaml", flow), ALLOW]).await;
-    let run = house.trigger("f", json!(server.url("/"))).await;
+    let server = Server::start(|_, before| Say::text(200, if before == 0 { "bad" } else { "good" })).await;
+    let house = House::open(&[("flows/f.yaml", flow), LOCAL]).await;
+    let run = house.trigger("f", json!(server.url())).await;
     fails(&house, &run, 1).await;
     gets(&house, ADA, &["trouble"]).await;
     house.post(&format!("/runs/{run}/retry"), json!({})).await;

@@ -146,7 +146,7 @@ async fn no_answer_is_thrown_and_nothing_is_asked_twice() {
     let refused = format!("http::get(\"{}\")", nobody.url);
     let flow = each(&[
         refused.as_str(),
-        r#"http::get(at + "/held", #{ timeout: "200ms" })"#,
+        r#"http::get(at + "/held", #{ timeout: "500ms" })"#,
         r#"http::post(at + "/vanish", "x")"#,
         r#"http::get(at + "/vanish", #{ expect: "2xx" })"#,
     ]);
@@ -157,7 +157,8 @@ async fn no_answer_is_thrown_and_nothing_is_asked_twice() {
     // Errors are answers too: they are on record, each with what it says.
     let kinds: Vec<_> = run["entries"].as_array().unwrap().iter().map(|entry| entry["error"]["kind"].clone()).collect();
     assert_eq!(json!(kinds), run["result"]);
-    assert_eq!((server.got_at("/held").len(), server.got_at("/vanish").len()), (1, 2));
+    assert_eq!(server.got_at("/vanish").len(), 2);
+    assert!(server.got_at("/held").len() <= 1);
 
     let bare = "run: |\n  let n = 1;\n  http::get(event.data);\n";
     let house = House::open(&[("flows/f.yaml", bare), LOCAL]).await;
@@ -265,17 +266,17 @@ async fn each_of_all_has_its_own_fate() {
     #{ url: at + "/held", timeout: "200ms" },
     #{ url: "http://10.1.2.3/" }
   ]);
-  answers.map(|answer| [answer.ok, answer.body, answer.error?.kind])
+  answers.map(|answer| [answer.status, answer.ok, answer.body, answer.error?.kind])
 "#;
     let data = json!({ "at": server.url(), "nobody": nobody.url });
     let wanted = json!([
-        [true, "good", null],
-        [false, "missing", null],
-        [false, "broken", "status"],
-        [false, "", "unreachable"],
-        [false, "", "unreachable"],
-        [false, "", "timeout"],
-        [false, "", "refused"],
+        [200, true, "good", null],
+        [404, false, "missing", null],
+        [500, false, "broken", "status"],
+        [0, false, "", "unreachable"],
+        [0, false, "", "unreachable"],
+        [0, false, "", "timeout"],
+        [0, false, "", "refused"],
     ]);
     assert_eq!(result(flow, data).await, wanted);
 }

@@ -1,3 +1,21 @@
 //! Scripts that wait for people, clocks and the world.
 
+mod ask;
+mod ask_limits;
+mod by_hand;
+mod files;
+mod forget;
+mod http;
+mod http_guard;
+mod http_retry;
+mod http_secrets;
+mod opt_out;
+mod replay;
+mod routing;
+mod server;
+mod simulate;
+mod together;
+mod values;
+mod versions;
+mod waiting;
 mod walk;

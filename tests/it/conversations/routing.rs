@@ -1,9 +1,11 @@
 //! Where a person's message goes: triggers that come first, runs that wait, all other triggers. And what
 //! can be done with a message: its file, and word of what became of ours.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::ask::{ADA, ASK, BOB, DOOR, GROUP, HEARD, TWO, asked, heard, messages_of, result, told, writes};
+use super::ask::{ADA, ASK, BOB, DOOR, GROUP, HEARD, TWO, asked, heard, messages_of, result, said, told, writes};
 use super::waiting::{LISTEN, waits};
 use crate::support::engine::{House, flow_in};
 
@@ -53,9 +55,9 @@ async fn a_reply_to_the_second_copy_of_a_question_is_one_to_the_question() {
     let house = House::open(&[DOOR, ASK, LISTEN]).await;
     let listens = waits(&house, json!({ "from": ADA, "text": "^(yes|hello)$" })).await;
     let asks = asked(&house, ADA, "Ok?", json!({ "choices": ["Yes", "No"] })).await;
-    house.pass(std::time::Duration::from_secs(1));
+    house.pass(Duration::from_secs(1));
     told(&house, json!({ "id": "A1", "from": ADA, "text": "hm" })).await;
-    let copy = super::ask::said(&house, &asks, 2).await.remove(1);
+    let copy = said(&house, &asks, 2).await.remove(1);
     told(&house, json!({ "id": "A2", "from": ADA, "text": "yes", "reply_to": copy["provider_id"] })).await;
     assert_eq!(result(&house, &asks).await["choice"], "Yes");
     told(&house, json!({ "id": "A3", "from": ADA, "text": "hello" })).await;
@@ -98,14 +100,14 @@ async fn what_comes_first_takes_the_message_from_everybody_else() {
 async fn each_flow_begins_once_with_what_it_asks_for() {
     let on = |triggers: &str| format!("triggers: [{triggers}]\nrun: event.text\n");
     let flows = [
-        ("any", on("message: {}")),
-        ("ada", on("message: { from: \"+1 541-754-3010\" }")),
-        ("stop", on("message: { text: \"(?i)^stop\" }")),
-        ("second", on("message: { account: second }")),
-        ("all", on("message: { account: second, from: \"15417543010\", text: \"now$\" }")),
+        ("any", on("{ message: {} }")),
+        ("ada", on("{ message: { from: \"+1 541-754-3010\" } }")),
+        ("stop", on("{ message: { text: \"(?i)^stop\" } }")),
+        ("second", on("{ message: { account: second } }")),
+        ("all", on("{ message: { account: second, from: \"15417543010\", text: \"now$\" } }")),
         ("twice", on("{ message: { text: \"^stop\" } }, { message: { from: \"+15417543010\" } }")),
-        ("off", format!("enabled: false\n{}", on("message: {}"))),
-        ("off-first", format!("enabled: false\n{}", on("message: { first: true }"))),
+        ("off", format!("enabled: false\n{}", on("{ message: {} }"))),
+        ("off-first", format!("enabled: false\n{}", on("{ message: { first: true } }"))),
     ];
     let files: Vec<(String, &str)> =
         flows.iter().map(|(name, text)| (format!("flows/{name}.yaml"), text.as_str())).collect();
@@ -135,7 +137,7 @@ async fn a_disabled_flow_hears_nothing_but_what_it_waits_for() {
     let house = House::open(&[("flows/both.yaml", flow)]).await;
     writes(&house, ADA, "go").await;
     let run = house.runs_of("both").await[0]["id"].as_str().unwrap().to_owned();
-    super::ask::said(&house, &run, 1).await;
+    said(&house, &run, 1).await;
     house.write("flows/both.yaml", &format!("enabled: false\n{flow}"));
     house.flows_are("it to be disabled", |flows| flow_in(flows, "both")["enabled"] == false).await;
     writes(&house, ADA, "go again").await;
@@ -162,7 +164,7 @@ async fn what_is_told_again_starts_nothing() {
     let again = asked(&house, ADA, "Sure?", json!({})).await;
     let listens = waits(&house, json!({})).await;
     let house = house.crash().await;
-    house.pass(std::time::Duration::from_secs(6 * 86_400));
+    house.pass(Duration::from_secs(6 * 86_400));
     for event in &events {
         told(&house, event.clone()).await;
     }
@@ -261,10 +263,10 @@ async fn a_script_can_wait_until_its_message_was_read() {
     let house = House::open(&[DOOR, ("flows/tell.yaml", flow)]).await;
     let run = house.trigger("tell", Value::Null).await;
     house.run_is(&run, "waiting").await;
-    let id = super::ask::said(&house, &run, 1).await[0]["provider_id"].clone();
+    let id = said(&house, &run, 1).await[0]["provider_id"].clone();
     let unread = house.trigger("tell", Value::Null).await;
     house.run_is(&unread, "waiting").await;
-    let other = super::ask::said(&house, &unread, 1).await[0]["provider_id"].clone();
+    let other = said(&house, &unread, 1).await[0]["provider_id"].clone();
     told(&house, json!({ "event": "ack", "id": id, "state": "delivered" })).await;
     let house = house.crash().await;
     let waits = house.get(&format!("/runs/{run}")).await;

@@ -41,6 +41,16 @@ async fn is_waiting(house: &House, run: &str) {
     assert_eq!((&run["state"], &run["entries"]), (&json!("waiting"), &json!([])), "{run}");
 }
 
+/// Waits until a run has come to wait for an event behind so many calls.
+async fn waits_behind(house: &House, run: &str, calls: usize) {
+    until("the run to wait for the next event", async || {
+        let run = house.get(&format!("/runs/{run}")).await;
+        let waits = run["waiting_for"]["kind"] == "event" && run["entries"].as_array().unwrap().len() == calls;
+        waits.then_some(())
+    })
+    .await;
+}
+
 /// Waits until a run waits to be tried again.
 async fn retries(house: &House, run: &str) {
     until("the run to be tried again later", async || {
@@ -128,14 +138,10 @@ async fn what_is_emitted_before_a_run_comes_to_wait_is_not_lost_and_comes_once()
     pass(&house, 10).await;
     emits(&house, "n", json!(2), Value::Null).await;
     pass(&house, 40).await;
-    until("the third wait", async || {
-        let run = house.get(&format!("/runs/{run}")).await;
-        let waits = run["waiting_for"]["kind"] == "event" && run["entries"].as_array().unwrap().len() == 3;
-        waits.then_some(())
-    })
-    .await;
+    waits_behind(&house, &run, 3).await;
     let house = house.crash().await;
     emits(&house, "n", json!(3), Value::Null).await;
+    waits_behind(&house, &run, 4).await;
     house.sleep_through(&run).await;
     assert_eq!(result(&house, &run).await, json!([1, 2, 3, null]));
 }
@@ -221,11 +227,7 @@ run: |
     let ready = house.trigger("ready", Value::Null).await;
     house.run_is(&ready, "succeeded").await;
     house.pass(Duration::from_secs(1));
-    until("the first event", async || {
-        let run = house.get(&format!("/runs/{two}")).await;
-        (run["entries"].as_array().unwrap().len() == 1).then_some(())
-    })
-    .await;
+    waits_behind(&house, &two, 1).await;
     // What it emitted before its wait is not emitted again when it is tried again, and what it emits in a
     // turn that throws is not emitted at all.
     house.sleep_through(&bad).await;
@@ -304,7 +306,7 @@ async fn a_started_run_keeps_the_version_that_it_was_started_with() {
     let starter = "run: |\n  flows::start(\"child\", 1);\n";
     let house = House::open(&[("flows/child.yaml", &child("old")), ("flows/starter.yaml", starter)]).await;
     let version = flow_in(&house.get("/flows").await, "child")["version"].clone();
-    let mut runs = Vec::new();
+    let mut runs: Vec<(Value, &str)> = Vec::new();
     for word in ["old", "new"] {
         let starter = house.trigger("starter", Value::Null).await;
         house.run_is(&starter, "succeeded").await;

@@ -1,6 +1,7 @@
 //! Turns by themselves: replay, the latch, and every trap that Rhai lays for them.
 
 mod functions;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -101,7 +101,7 @@ struct Writer {
 /// The script of a seed: up to forty statements.
 pub fn script(seed: u64) -> Script {
     let mut chance = Chance::new(seed);
-    let left = 16 + chance.below(25);
+    let left = 20 + chance.below(21);
     let (names, functions, own) = (Vec::new(), Vec::new(), Vec::new());
     let mut writer = Writer { chance, names, made: 0, left, depth: 0, functions, own };
     let mut module = writer.function("m0");
@@ -170,7 +170,7 @@ impl Writer {
     /// A host call as a statement. What the world may refuse is caught, mostly.
     fn call(&mut self, calls: &'static [&'static str]) -> String {
         let (head, call) = self.way(calls).split_once(' ').expect("a call stands behind what it gives");
-        let caught = head.ends_with('?') && !self.chance.one_in(6);
+        let caught = head.ends_with('?') && !self.chance.one_in(10);
         let gives = Some(head.trim_end_matches('?')).filter(|word| Type::parse(word).is_some());
         let kept = gives.filter(|_| !self.chance.one_in(4));
         let way = match (kept, caught) {

@@ -42,15 +42,6 @@ pub const KINDS: [Kind; 31] = [
     Kind::Fail,
 ];
 
-/// Whether the answer comes from outside, so that all before it is committed first.
-pub fn is_from_outside(kind: Kind) -> bool {
-    use Kind::{Ask, Cancel, FileMove, Http, KvIncrement, Save, SharedIncrement, Sleep, Wait, WaitEvent, WaitMessage};
-    matches!(
-        kind,
-        Ask | Cancel | FileMove | Http | KvIncrement | Save | SharedIncrement | Sleep | Wait | WaitEvent | WaitMessage
-    )
-}
-
 /// Whether it changes a value in the store.
 pub fn is_write(kind: Kind) -> bool {
     matches!(kind, Kind::KvSet | Kind::KvDelete | Kind::SharedSet | Kind::SharedDelete)
