@@ -329,14 +329,17 @@ impl Made<'_> {
                 ..error
             })),
             Ending::Thrown(error) => {
+                let outcome = thrown(run, flow, error, answered, now);
                 // What a turn promised before it threw does not count; what it logged is kept, and the
-                // answer that it began with, which may be why.
+                // answer that it began with, if it was the reason or will not come again.
+                let asked_again =
+                    run.pending.as_ref().is_some_and(|pending| pending.question.asked_again(true).is_some());
+                let answers = answered.is_some() && (asked_again || matches!(outcome, Outcome::Failed(_)));
                 let entries = std::mem::take(&mut commit.entries).into_iter().enumerate();
-                let began = usize::from(answered.is_some());
-                let told = entries.filter(|(place, entry)| *place < began || entry.kind == Kind::Log);
+                let told = entries.filter(|(place, entry)| (answers && *place == 0) || entry.kind == Kind::Log);
                 commit.lost = told.map(|(_, entry)| entry).collect();
                 commit.promises = Promises::default();
-                thrown(run, flow, error, answered, now)
+                outcome
             }
         };
         if let Outcome::Failed(error) = &commit.outcome {

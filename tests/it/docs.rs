@@ -197,6 +197,18 @@ fn the_example_flows_are_good_and_work_on_the_sandbox() {
     binary::said(folder.path(), &["trigger", "hello", "--wait"]);
     binary::said(folder.path(), &["trigger", "morning-reminder", "--wait"]);
     binary::said(folder.path(), &["trigger", "two-day-follow-up", "--event", "event.json"]);
+    let wish = r#"{"trigger":"webhook","body":{"name":"Ada","phone":"+15417543010","what":"a chair","amount":120}}"#;
+    write(folder.path(), "event.json", wish);
+    binary::said(folder.path(), &["trigger", "approval", "--event", "event.json"]);
+    let eventually = |args: &[&str], part: &str| {
+        let begun = std::time::Instant::now();
+        while !binary::said(folder.path(), args).contains(part) {
+            assert!(begun.elapsed().as_secs() < 20, "waited in vain for {part}");
+        }
+    };
+    eventually(&["sandbox", "list"], "a chair");
+    binary::said(folder.path(), &["sandbox", "reply", "+15417543011", "yes!"]);
+    eventually(&["sandbox", "list"], "was approved");
     write(folder.path(), "inbox/people.csv", "name,phone,text\nAda,+15417543010,your parcel is here\n");
     write(folder.path(), "event.json", r#"{"trigger":"watch","path":"inbox/people.csv","name":"people.csv"}"#);
     binary::said(folder.path(), &["trigger", "csv-inbox", "--event", "event.json", "--wait"]);

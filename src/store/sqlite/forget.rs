@@ -105,7 +105,7 @@ pub fn forget(
             forgotten.blobs.push(blob);
         }
     }
-    work.rings.truncate();
+    work.rings.compact();
     Ok(forgotten)
 }
 

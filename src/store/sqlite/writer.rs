@@ -83,7 +83,7 @@ pub struct Rings {
     lanes: Vec<String>,
     run_timer: bool,
     message_timer: bool,
-    truncate: bool,
+    compact: bool,
 }
 
 impl Rings {
@@ -111,9 +111,9 @@ impl Rings {
         self.message_timer = true;
     }
 
-    /// What was deleted is to be gone from the log too.
-    pub fn truncate(&mut self) {
-        self.truncate = true;
+    /// What was deleted is to be gone from the disk too.
+    pub fn compact(&mut self) {
+        self.compact = true;
     }
 
     fn ring(&mut self, signals: &Signals) {
@@ -302,11 +302,11 @@ impl Thread {
             Ok(()) => {
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 self.counters.commands.fetch_add(count, Ordering::Relaxed);
+                if rings.compact {
+                    self.compact();
+                }
                 done.into_iter().for_each(|done| done(Ok(())));
                 rings.ring(&self.signals);
-                if rings.truncate {
-                    let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-                }
             }
             Err(error) => {
                 self.memory.seq = seq;
@@ -314,6 +314,23 @@ impl Thread {
                 let error = error_of(&error);
                 tracing::error!(%error, commands = count, "a group of changes could not be committed");
                 done.into_iter().for_each(|done| done(Err(error.clone())));
+            }
+        }
+    }
+
+    /// Writes the file anew: rows that were deleted or changed leave their bytes in free space, and pages
+    /// that were balanced leave copies. Whoever hands in something meanwhile waits.
+    fn compact(&mut self) {
+        // In memory the copy might not have room.
+        let sql = "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY;";
+        let done = self.connection.execute_batch(sql).and_then(|()| {
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        match done {
+            Ok(0) => {}
+            Ok(_) => tracing::warn!("the log was being read; what was erased may stand in it until the engine stops"),
+            Err(error) => {
+                tracing::error!(%error, "the state file cannot be written anew; what was erased may still stand in its free space");
             }
         }
     }
@@ -339,8 +356,7 @@ pub fn connect(file: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags).map_err(|error| error_of(&error))?;
     let set = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
         PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
-        PRAGMA cache_size = -8192; PRAGMA busy_timeout = 5000;
-        PRAGMA secure_delete = ON;";
+        PRAGMA cache_size = -8192; PRAGMA busy_timeout = 5000;";
     connection.execute_batch(set).map_err(|error| error_of(&error))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
