@@ -140,7 +140,7 @@ impl Entry {
 /// What a read gives: a value, or an error that is thrown at the line.
 pub type Answer = Result<Value, ScriptError>;
 
-/// The answer to [`Read::Snapshot`] as recorded.
+/// The answer to [`Read::Snapshot`](super::question::Read::Snapshot) as recorded.
 pub fn snapshot_answer(snapshot: &Snapshot) -> Value {
     serde_json::json!({ "blob": snapshot.blob, "size": snapshot.size, "file_name": snapshot.file_name })
 }
@@ -246,16 +246,20 @@ pub enum Outcome {
     /// Waits for an answer.
     Waiting(Pending),
     /// Thrown, but another attempt is left.
-    Retrying {
-        /// Why.
-        error: ScriptError,
-        /// When it goes on.
-        at: Timestamp,
-        /// The question that was answered when it was thrown.
-        pending: Option<Pending>,
-        /// Its answer; none when it is to be answered anew.
-        answer: Option<Answer>,
-    },
+    Retrying(Box<Retrying>),
+}
+
+/// A run that threw and is tried again.
+#[derive(Clone, Debug)]
+pub struct Retrying {
+    /// Why it is.
+    pub error: ScriptError,
+    /// When it goes on.
+    pub at: Timestamp,
+    /// The question that was answered when it was thrown.
+    pub pending: Option<Pending>,
+    /// Its answer; none when it is to be answered anew.
+    pub answer: Option<Answer>,
 }
 
 /// All that one turn changes, committed as one transaction.

@@ -21,7 +21,7 @@ use crate::files::Files;
 use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::{Missing, Versions};
-use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, TurnCommit};
+use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
 use crate::model::question::Question;
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
@@ -209,7 +209,7 @@ fn said(commit: &TurnCommit) -> Option<Reply> {
     match &commit.outcome {
         Outcome::Succeeded(value) => Some(Reply::Value(value.clone())),
         Outcome::Failed(error) => Some(Reply::Failed(error.clone())),
-        Outcome::Waiting(_) | Outcome::Retrying { .. } => None,
+        Outcome::Waiting(_) | Outcome::Retrying(_) => None,
     }
 }
 
@@ -366,7 +366,7 @@ fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, answered: Option<bool
         pending.question = again;
         answer = None;
     }
-    Outcome::Retrying { error, at: after(now, delay), pending, answer }
+    Outcome::Retrying(Box::new(Retrying { error, at: after(now, delay), pending, answer }))
 }
 
 fn empty(run: &ReadyRun, now: jiff::Timestamp) -> TurnCommit {

@@ -11,7 +11,7 @@ use super::writer::{Memory, Patterns, Refusal, Work};
 use super::{Read, asking, conversation, events, evidence, first, instant, json, json_or_none, outbox, text, values};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
-use crate::model::journal::{Answer, Entry, Outcome, TurnCommit};
+use crate::model::journal::{Answer, Entry, Outcome, Retrying, TurnCommit};
 use crate::model::run::{NewRun, RunState};
 use crate::store::StoreError;
 use crate::store::rows::{Committed, Origin, ReadyRun, WaitingFor, Woken};
@@ -233,7 +233,8 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<Option<i64
             leaving.keeps_question = true;
             leaving.error = Some(text(error)?);
         }
-        Outcome::Retrying { error, at, pending, answer } => {
+        Outcome::Retrying(retrying) => {
+            let Retrying { error, at, pending, answer } = &**retrying;
             leaving.answer = answer.as_ref().map(text).transpose()?;
             leaving.attempt += 1;
             leaving.wake_at = Some(millis(*at));

@@ -114,7 +114,8 @@ async fn each_flow_begins_once_with_what_it_asks_for() {
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).chain([TWO]).collect();
     let house = House::open(&files).await;
     let names: Vec<&str> = flows.iter().map(|(name, _)| *name).collect();
-    let cases: [(&str, &str, Option<&str>, &str, &[&str]); 6] = [
+    type Case<'a> = (&'a str, &'a str, Option<&'a str>, &'a str, &'a [&'a str]);
+    let cases: [Case<'_>; 6] = [
         ("sandbox", ADA, None, "hi", &["any", "ada", "twice"]),
         ("sandbox", BOB, None, "Stop it", &["any", "stop"]),
         ("sandbox", BOB, None, "don't stop", &["any"]),

@@ -11,7 +11,8 @@ async fn what_people_write_to_twilio() {
     let ear = Ear::open(fake::twilio::DIALECT).await;
     let url = "https://api.twilio.com/2010-04-01/Accounts/AC0123456789abcdef0123456789abcdef/Messages/MM1/Media/ME1";
     let asked = "MM5cc44eecf7dab0d48d4529d0fa4af44d";
-    let cases: [(&str, &[(&str, &str)], Value); 8] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Value);
+    let cases: [Case<'_>; 8] = [
         (
             "1",
             &[("Body", "H\u{e9}llo & \u{1f44b} + 1=2")],
