@@ -121,6 +121,14 @@ pub struct Asked {
     pub remind: Option<i64>,
 }
 
+impl Asked {
+    /// The same question in messages of its own.
+    pub fn again(&self) -> Self {
+        let (message, reminder, repetition) = (self.message.again(), self.reminder.again(), self.repetition.again());
+        Self { message, reminder, repetition, ..self.clone() }
+    }
+}
+
 impl Question {
     /// What a `.wait` waits for; `None` for every other question.
     pub fn goal(&self) -> Option<Goal> {
@@ -158,11 +166,7 @@ impl Question {
                 Some(Self::Http { calls: calls.clone(), all: *all, again: again + u32::from(answered) })
             }
             // A question that did not reach anybody goes out once more.
-            Self::Ask(asked) if !answered => {
-                let Asked { message, reminder, repetition, .. } = **asked;
-                let (message, reminder, repetition) = (message.again(), reminder.again(), repetition.again());
-                Some(Self::Ask(Box::new(Asked { message, reminder, repetition, ..(**asked).clone() })))
-            }
+            Self::Ask(asked) if !answered => Some(Self::Ask(Box::new(asked.again()))),
             _ => None,
         }
     }

@@ -158,8 +158,7 @@ async fn somebody_who_only_looks_does_not_keep_the_engine_from_starting() {
         begun.send(()).unwrap();
         std::thread::sleep(Duration::from_millis(100));
     });
-    let House { folder, clock, engine, .. } = house;
-    engine.abandon().await;
+    let (folder, clock) = house.down().await;
     go.recv().unwrap();
     let house = House::again(folder, clock).await;
     let id = house.trigger("x", Value::Null).await;

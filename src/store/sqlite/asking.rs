@@ -47,7 +47,8 @@ pub fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: 
         }
         Question::Ask(asked) => {
             // How long it waits is counted from when the gateway has the question.
-            conversation::ask(work, turn, asked)?;
+            let question = Question::Ask(Box::new(conversation::ask(work, turn, asked)?));
+            leaving.pending = Some(text(&Pending { question, ..pending.clone() })?);
             ("reply", format!("the answer of {} to: {}", asked.to, asked.text))
         }
         Question::Message { account, from, text: pattern, .. } => {

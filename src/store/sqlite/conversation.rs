@@ -32,17 +32,23 @@ pub fn listen(work: &mut Work<'_>, run: RunId, account: &str, chat: &str, patter
     Ok(())
 }
 
-/// A run asks: at once, or when the question before it in its chat is closed.
-pub fn ask(work: &mut Work<'_>, turn: &TurnCommit, asked: &Asked) -> Read<()> {
+/// A run asks: at once, or when the question before it in its chat is closed. Gives the question as
+/// it is put.
+pub fn ask(work: &mut Work<'_>, turn: &TurnCommit, asked: &Asked) -> Read<Asked> {
+    let mut asked = asked.clone();
+    // A message that is there already would never move again.
+    while work.tx.prepare_cached("SELECT 1 FROM messages WHERE id = ?")?.exists([asked.message.as_bytes()])? {
+        asked = asked.again();
+    }
     let place = work.memory.next_seq();
     let open = !has_open(work, &asked.account, &asked.to)?;
     let sql = "INSERT OR REPLACE INTO listening (run, account, chat, place, asks, open) VALUES (?, ?, ?, ?, 1, ?)";
     let values = params![turn.run.as_bytes(), asked.account, asked.to, place, open];
     work.tx.prepare_cached(sql)?.execute(values)?;
-    match open {
-        true => send_question(work, turn.run, &turn.flow, asked, turn.at),
-        false => Ok(()),
+    if open {
+        send_question(work, turn.run, &turn.flow, &asked, turn.at)?;
     }
+    Ok(asked)
 }
 
 fn has_open(work: &Work<'_>, account: &str, chat: &str) -> Read<bool> {
@@ -57,14 +63,7 @@ fn has_open(work: &Work<'_>, account: &str, chat: &str) -> Read<bool> {
 
 fn send_question(work: &mut Work<'_>, run: RunId, flow: &str, asked: &Asked, now: Timestamp) -> Read<()> {
     say(work, run, flow, asked, asked.message, None, now)?;
-    waits::note(work, &asked.message, run.as_bytes(), ASKED)?;
-    // It may have been refused before anybody could note anything.
-    let sql = "SELECT state FROM messages WHERE id = ?";
-    let state = work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], |row| outbox::state(row, 0))?;
-    match state.is_open() {
-        true => Ok(()),
-        false => question_moved(work, run.as_bytes(), state, now),
-    }
+    waits::note(work, &asked.message, run.as_bytes(), ASKED)
 }
 
 /// Puts the words of a question into the outbox.

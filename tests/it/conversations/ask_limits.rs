@@ -43,8 +43,7 @@ async fn ends_at(house: &House, run: &str) -> Option<Timestamp> {
 
 /// The engine dies, time passes, and it starts again.
 async fn down_for(house: House, span: Duration) -> House {
-    let House { folder, clock, engine, .. } = house;
-    engine.abandon().await;
+    let (folder, clock) = house.down().await;
     clock.advance(span);
     House::again(folder, clock).await
 }

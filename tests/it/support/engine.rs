@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use super::mortal::Coroner;
 use super::{client, folder, until};
 
 /// An engine on a workspace that lives as long as the test.
@@ -22,6 +23,7 @@ pub struct House {
     pub clock: Arc<HandClock>,
     pub engine: Engine,
     client: reqwest::Client,
+    coroner: Coroner,
 }
 
 /// The hour at which tests begin.
@@ -43,15 +45,23 @@ impl House {
 
     /// With a store of the test's own.
     pub async fn with(folder: TempDir, clock: Arc<HandClock>, store: OpenStore) -> Self {
-        let engine = engine(folder.path(), clock.clone(), store).await;
-        Self { folder, clock, engine, client: client() }
+        let coroner = Coroner::default();
+        let engine = engine(folder.path(), clock.clone(), coroner.open(store, None)).await;
+        Self { folder, clock, engine, client: client(), coroner }
     }
 
     /// Stops as a crash would, and starts again on the same folder.
     pub async fn crash(self) -> Self {
-        let Self { folder, clock, engine, .. } = self;
-        engine.abandon().await;
+        let (folder, clock) = self.down().await;
         Self::again(folder, clock).await
+    }
+
+    /// Stops as a crash would; gives what is left.
+    pub async fn down(self) -> (TempDir, Arc<HandClock>) {
+        let Self { folder, clock, engine, coroner, .. } = self;
+        coroner.bury().await;
+        engine.abandon().await;
+        (folder, clock)
     }
 
     /// Posts JSON to a webhook; gives status and answer.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use postrider::app::OpenStore;
@@ -154,16 +155,29 @@ mortal! {
 pub struct Coroner {
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     dead: Arc<AtomicBool>,
+    inner: Arc<Mutex<Option<Arc<dyn Store>>>>,
 }
 
 impl Coroner {
     /// Opens a store that dies so, or never.
     pub fn open(&self, open: OpenStore, death: Option<Death>) -> OpenStore {
-        let Self { calls, dead } = self.clone();
+        let Self { calls, dead, inner: known } = self.clone();
         Box::new(move |signals| {
             let inner = open(signals)?;
+            *known.lock().unwrap() = Some(inner.clone());
             Ok(Arc::new(Mortal { inner, death, calls, dead }) as Arc<dyn Store>)
         })
+    }
+
+    /// Lets it die now: what was handed in before is written, and nothing more. Threads and tasks of an
+    /// engine in this process outlive its crash for a moment, and must not write beside the next one.
+    pub async fn bury(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+        let inner = self.inner.lock().unwrap().take();
+        if let Some(inner) = inner {
+            // Comes back behind all that was handed in; never, from a store that is dead itself.
+            let _ = tokio::time::timeout(Duration::from_millis(50), inner.prune_versions(Vec::new())).await;
+        }
     }
 
     /// Whether it has died.
