@@ -105,7 +105,8 @@ pub fn of(ast: &AST, file: &str) -> Vec<Call> {
 
 fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
     let named = match call.name.as_str() {
-        "send_text" => Some(("text", "text")),
+        // A question is a text too, whatever it may become where there are buttons.
+        "send_text" | "ask" => Some(("text", "text")),
         "send_link" => Some(("link", "url")),
         "send_image" => Some(("image", "source")),
         "send_file" => Some(("file", "source")),

@@ -52,6 +52,11 @@ fn literal_calls_are_compared_with_what_their_account_can_do() {
             r#"send_text("1203@g.us", "hi", #{ account: "official" });"#,
             vec!["official` (twilio): `1203@g.us` is a group, which this gateway cannot address"],
         ),
+        (r#"ask("+15417543010", "Ok?", #{ choices: ["Yes", "No"], account: "official" });"#, vec![]),
+        (
+            r#"ask("1203@g.us", "Ok?", #{ account: "official" });"#,
+            vec!["official` (twilio): `1203@g.us` is a group, which this gateway cannot address"],
+        ),
         (
             r#"send("+15417543010", #{ kind: "poll", question: "?", options: ["a", "b"], account: "official" });"#,
             vec![
