@@ -143,44 +143,45 @@ impl Files {
         }
     }
 
-    /// Gives a file another place. With `again`, it may have been done before.
+    /// Which file is there: the number that the system knows it by, its size and its time of change.
+    ///
+    /// # Errors
+    /// A sentence that names the path and says why it cannot be looked at.
+    pub fn seen(&self, path: &str) -> Result<[i64; 3], String> {
+        let real = self.resolve(path)?;
+        let known = real.metadata().map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+        match known.is_file() {
+            true => Ok(identity(&known)),
+            false => Err(format!("`{path}` is no file")),
+        }
+    }
+
+    /// Gives a file another place. `before` is which file it was when it may have been moved before.
     ///
     /// # Errors
     /// A sentence; nothing that is there is replaced.
-    pub fn shift(&self, from: &str, to: &str, again: bool) -> Result<(), String> {
+    pub fn shift(&self, from: &str, to: &str, before: Option<[i64; 3]>) -> Result<(), String> {
         let target = self.place(to)?;
-        let source = match self.resolve(from) {
-            Ok(source) => source,
-            Err(_) if again && target.exists() => return Ok(()),
-            Err(error) => return Err(error),
+        let source = match (self.resolve(from), before) {
+            (Ok(source), _) => source,
+            (Err(_), Some(before)) if target.metadata().is_ok_and(|there| is_same(identity(&there), before)) => {
+                return Ok(());
+            }
+            (Err(error), _) => return Err(error),
         };
         // What must not be written must not vanish either.
         self.place(from)?;
-        let failed = |error: std::io::Error| format!("`{from}` cannot be moved to `{to}`: {error}");
-        if !source.is_file() {
-            return Err(format!("`{from}` is no file"));
-        }
         if source == target {
             return Err(format!("`{from}` cannot be moved to `{to}`: that is where it is"));
         }
-        match fs::hard_link(&source, &target) {
-            Ok(()) => fs::remove_file(&source).map_err(failed),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let same = || Some(same_file(&source.metadata().ok()?, &target.metadata().ok()?));
-                // The engine died between the two steps.
-                match again && same() == Some(true) {
-                    true => fs::remove_file(&source).map_err(failed),
-                    false => Err(format!("`{from}` cannot be moved: there is a file `{to}` already")),
-                }
-            }
-            // Other file systems: a copy beside, then its name, then the old one goes.
-            Err(_) if !target.exists() => {
-                let bytes = fs::File::open(&source).map_err(failed)?;
-                write_whole(&target, bytes).map_err(failed)?;
-                fs::remove_file(&source).map_err(failed)
-            }
-            Err(error) => Err(failed(error)),
-        }
+        // A copy on another disk had its name already when the engine died, and the old one was to go.
+        let copied =
+            before.is_some_and(|before| target.metadata().is_ok_and(|there| is_same(identity(&there), before)));
+        let done = if copied { fs::remove_file(&source) } else { shifted(&source, &target) };
+        done.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => format!("`{from}` cannot be moved: there is a file `{to}` already"),
+            _ => format!("`{from}` cannot be moved to `{to}`: {error}"),
+        })
     }
 
     /// Writes a file whole, or not at all; one that is there is replaced.
@@ -189,7 +190,7 @@ impl Files {
     /// A sentence.
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
         let target = self.place(path)?;
-        write_whole(&target, bytes).map_err(|error| format!("`{path}` cannot be written: {error}"))
+        write_whole(&target, bytes, None).map_err(|error| format!("`{path}` cannot be written: {error}"))
     }
 
     /// The workspace itself.
@@ -198,18 +199,46 @@ impl Files {
     }
 }
 
-fn same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+fn identity(file: &fs::Metadata) -> [i64; 3] {
     use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
+    let size = i64::try_from(file.size()).unwrap_or(i64::MAX);
+    [file.ino().cast_signed(), size, file.mtime().saturating_mul(1_000).saturating_add(file.mtime_nsec() / 1_000_000)]
+}
+
+/// Whether one is the other, or its copy on another disk, which has a number of its own.
+fn is_same(one: [i64; 3], other: [i64; 3]) -> bool {
+    one[0] == other[0] || one[1..] == other[1..]
+}
+
+/// Moves in one step, and never onto something that is there.
+fn shifted(source: &Path, target: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // Another disk, or one that knows no such step: a copy beside, its name, and the old one goes.
+        Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS) => {
+            if target.symlink_metadata().is_ok() {
+                return Err(std::io::ErrorKind::AlreadyExists.into());
+            }
+            let file = fs::File::open(source)?;
+            let changed = file.metadata()?.modified()?;
+            write_whole(target, file, Some(changed))?;
+            fs::remove_file(source)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Writes beside the target under a hidden name, which nobody watches, and then gives it its own.
-fn write_whole(target: &Path, mut bytes: impl Read) -> std::io::Result<()> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let beside = target.with_file_name(format!(".{name}.{}.part", std::process::id()));
+fn write_whole(target: &Path, mut bytes: impl Read, changed: Option<std::time::SystemTime>) -> std::io::Result<()> {
+    let beside = target.with_file_name(format!(".{}.part", uuid::Uuid::new_v4()));
     let written = (|| {
         let mut file = fs::File::create(&beside)?;
         std::io::copy(&mut bytes, &mut file)?;
+        if let Some(changed) = changed {
+            file.set_modified(changed)?;
+        }
         file.sync_all()?;
         fs::rename(&beside, target)
     })();

@@ -72,12 +72,13 @@ impl RunId {
 impl RunId {
     /// The id of the run that another one begins at a position of its journal, for the call `request`:
     /// the same promise is one run.
-    pub fn promised(now: Timestamp, seed: &[u8; 16], position: u32, request: &str) -> Self {
+    pub fn promised(run_time: Timestamp, seed: &[u8; 16], position: u32, request: &str) -> Self {
         let of = [&position.to_be_bytes(), request.as_bytes()].concat();
         let digest = derived(b"run", seed, &of);
         let mut tail = [0; 10];
         tail.copy_from_slice(&digest[..10]);
-        Self(layout(now, tail))
+        // Not the time at which it begins, which would be another one in another attempt.
+        Self(layout(run_time, tail))
     }
 
     /// The secret bytes of such a run: nobody guesses them who does not know those of the other one.

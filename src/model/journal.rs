@@ -57,6 +57,8 @@ pub enum Kind {
     SharedList,
     /// `http::*`.
     Http,
+    /// Which file `files::move` moves.
+    FileSeen,
     /// `files::move`.
     FileMove,
     /// `event.media.save`.

@@ -46,6 +46,10 @@ pub enum Question {
         from: String,
         /// Where it is to be.
         to: String,
+        /// Which file it is: the number that the system knows it by, its size and its time of change.
+        /// After a crash it tells whether it was moved before.
+        #[serde(default)]
+        seen: Option<[i64; 3]>,
     },
     /// Puts the file of an incoming message below the workspace.
     Save {
@@ -53,6 +57,9 @@ pub enum Question {
         account: String,
         /// Where the gateway has it.
         source: String,
+        /// Its type, as far as it was told.
+        #[serde(default)]
+        mime: Option<String>,
         /// Where it is to be.
         to: String,
     },
@@ -165,6 +172,7 @@ impl Question {
             Self::Http { calls, all, again } => {
                 Some(Self::Http { calls: calls.clone(), all: *all, again: again + u32::from(answered) })
             }
+            Self::Move { .. } | Self::Save { .. } if !answered => Some(self.clone()),
             // A question that did not reach anybody goes out once more.
             Self::Ask(asked) if !answered => Some(Self::Ask(Box::new(asked.again()))),
             _ => None,
@@ -208,6 +216,11 @@ pub enum Read {
     },
     /// The text of a file below the workspace.
     File {
+        /// Relative to the workspace.
+        path: String,
+    },
+    /// Which file is there: what [`Question::Move`] wants to know of it.
+    Seen {
         /// Relative to the workspace.
         path: String,
     },

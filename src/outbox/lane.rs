@@ -175,9 +175,8 @@ impl Lane {
         }
         self.rest_until = None;
         self.let_out(now);
-        if let Some(pause) = self.pause.as_mut().filter(|_| self.view.is_back()) {
-            pause.probe_at = now;
-        }
+        let is_back = self.gate.out() == 0 && self.view.is_back();
+        self.pause.iter_mut().filter(|_| is_back).for_each(|pause| pause.probe_at = now);
         if ready && self.divert(now) {
             return;
         }
@@ -205,7 +204,8 @@ impl Lane {
         }
         self.bucket.take(asked.len());
         self.gate.let_out(asked.len());
-        self.view.show(|view| view.paced_until = self.bucket.next());
+        // What was said of the link before says nothing of how these will end.
+        self.view.show(|view| (view.paced_until, view.back) = (self.bucket.next(), view.back && asked.is_empty()));
         if asked.is_empty() {
             return;
         }

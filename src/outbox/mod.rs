@@ -127,7 +127,7 @@ impl SharedView {
     /// again.
     pub fn link(&self, is_up: bool, state: &str) {
         self.show(|view| {
-            view.back |= is_up;
+            view.back = is_up;
             view.link_down = (!is_up).then(|| state.to_owned());
         });
     }

@@ -10,6 +10,9 @@ use crate::wake::Bell;
 
 /// Runs read ahead for one flow.
 pub const AHEAD: usize = 64;
+/// Runs of one flow whose errands are under way, at most: more stay in the store. Each is a task and
+/// a question in memory.
+const MOST_AWAY: usize = 8_192;
 /// Turns whose commit is awaited, at most.
 const UNCOMMITTED: usize = 512;
 
@@ -32,6 +35,9 @@ struct State {
     /// Runs that were read again, ready for a further turn, before word came that the last one is
     /// on disk: they are to be read once more when it has.
     early: HashMap<RunId, (Arc<str>, i64)>,
+    /// Runs that were through since the reading began that is under way, each with the number that it
+    /// had: what was read may be older.
+    through: HashMap<RunId, i64>,
     uncommitted: usize,
     /// Runs whose errands are under way.
     away: usize,
@@ -53,6 +59,7 @@ struct FlowLine {
     cursor: i64,
     unread: bool,
     on_threads: usize,
+    away: usize,
 }
 
 /// A run that a thread works on.
@@ -109,10 +116,15 @@ impl Board {
         lines.map(|(name, line)| (name.clone(), line.cursor)).collect()
     }
 
+    /// Ready runs are read from now on.
+    pub fn reads(&self) {
+        self.lock().through.clear();
+    }
+
     /// Takes what was read of a flow behind `cursor`. `whole` says that nothing is behind it.
     pub fn fill(&self, flow: &str, cursor: i64, runs: Vec<ReadyRun>, whole: bool) {
         let mut state = self.lock();
-        let State { flows, taken, early, .. } = &mut *state;
+        let State { flows, taken, early, through, .. } = &mut *state;
         let Some(line) = flows.get_mut(flow) else { return };
         if line.cursor < cursor {
             // Rewound meanwhile: this reading is out of date.
@@ -122,6 +134,7 @@ impl Board {
         for run in runs {
             line.cursor = line.cursor.max(run.ready);
             match taken.get(&run.id) {
+                None if through.get(&run.id).is_some_and(|ready| *ready >= run.ready) => {}
                 None => {
                     taken.insert(run.id, Place { ready: run.ready, begun: false });
                     line.ready.push_back(run);
@@ -156,10 +169,14 @@ impl Board {
     }
 
     /// The run's turn is on disk; an errand is under way for it, and it stays away until [`Self::back`].
-    pub fn away(&self, run: RunId) {
+    /// `ready` is the number that it is found by after a crash.
+    pub fn away(&self, run: RunId, flow: &str, ready: i64) {
         let mut state = self.lock();
         if let Some(place) = state.taken.get_mut(&run) {
-            place.begun = false;
+            *place = Place { ready, begun: false };
+        }
+        if let Some(line) = state.flows.get_mut(flow) {
+            line.away += 1;
         }
         state.uncommitted -= 1;
         state.away += 1;
@@ -168,9 +185,12 @@ impl Board {
     }
 
     /// The run's errand is done, and its answer is on disk or not wanted any more.
-    pub fn back(&self, run: RunId) {
+    pub fn back(&self, run: RunId, flow: &str) {
         {
             let mut state = self.lock();
+            if let Some(line) = state.flows.get_mut(flow) {
+                line.away -= 1;
+            }
             state.away -= 1;
             // As if a turn had ended now.
             state.uncommitted += 1;
@@ -202,7 +222,10 @@ impl Board {
     /// A run is through with its turn; `back` says from where it is to be read again.
     fn leave(&self, run: RunId, back: Option<(Arc<str>, i64)>) {
         let mut state = self.lock();
-        state.taken.remove(&run);
+        let place = state.taken.remove(&run);
+        if let (Some(place), None) = (place, &back) {
+            state.through.insert(run, place.ready);
+        }
         state.uncommitted -= 1;
         let back = [back, state.early.remove(&run)];
         let mut hungry = false;
@@ -247,7 +270,7 @@ impl State {
             self.order.push_back(name.clone());
             let Some(line) = self.flows.get_mut(&name) else { continue };
             // The last thread is for the others.
-            if line.on_threads + 1 >= threads.max(2) {
+            if line.on_threads + 1 >= threads.max(2) || line.away >= MOST_AWAY {
                 continue;
             }
             if let Some(run) = line.ready.pop_front() {
@@ -333,6 +356,24 @@ mod tests {
         assert_eq!(board.wanting(), [("a".into(), 7)]);
         board.fill("a", 7, vec![run(1, "a", 8)], true);
         assert_eq!(board.take().unwrap().run.ready, 8);
+    }
+
+    #[test]
+    fn a_reading_that_is_older_than_the_end_of_a_turn_begins_nothing_again() {
+        let board = Board::new(2);
+        board.announce("a");
+        board.reads();
+        board.fill("a", 0, vec![run(1, "a", 7)], true);
+        let taken = board.take().unwrap().off_thread();
+        // The store is read, then the turn's commit is heard of, then the reading arrives.
+        board.reads();
+        board.away(taken.id, "a", 8);
+        board.back(taken.id, "a");
+        board.fill("a", 7, vec![run(1, "a", 8)], true);
+        board.announce("a");
+        board.reads();
+        board.fill("a", 8, vec![run(1, "a", 9)], true);
+        assert_eq!(board.take().unwrap().run.ready, 9, "8 was through");
     }
 
     #[test]

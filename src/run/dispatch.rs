@@ -55,6 +55,7 @@ impl Dispatcher {
             self.board.announce(&flow);
         }
         for (flow, cursor) in self.board.wanting() {
+            self.board.reads();
             let runs = self.store.ready_runs(&flow, cursor, AHEAD).await?;
             let whole = runs.len() < AHEAD;
             self.board.fill(&flow, cursor, runs, whole);

@@ -3,6 +3,7 @@
 //! way that does no harm.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::transport::Download;
 /// Most requests to one server at once, and to all of them. More wait, and their time does not run.
 const OF_ONE: usize = 128;
 const OF_ALL: usize = 512;
-/// Most files of messages that are fetched at once: each is held in memory whole.
+/// Most files of messages that are fetched at once for an account: each is held in memory whole.
 const FILES: usize = 2;
 /// Most bytes of an answer that a script gets.
 const LARGEST: usize = 4 << 20;
@@ -46,7 +47,6 @@ pub struct Errands {
     gateways: Arc<dyn Gateways>,
     by_server: Mutex<HashMap<String, Arc<Semaphore>>>,
     all: Semaphore,
-    files_at_once: Semaphore,
 }
 
 /// An errand.
@@ -61,17 +61,34 @@ pub struct Errand<'a> {
     pub again: bool,
 }
 
+/// How room is waited for.
+#[derive(Clone, Copy)]
+struct Room<'a> {
+    shutdown: &'a Shutdown,
+    /// A call of the same list is under way or done: the others are made too, or its answer would be
+    /// lost.
+    begun: &'a AtomicBool,
+}
+
+impl Room<'_> {
+    /// Waits for room, but not beyond the end. Nobody ever closes it.
+    async fn of<'s>(&self, slots: &'s Semaphore) -> Option<SemaphorePermit<'s>> {
+        tokio::select! {
+            biased;
+            room = slots.acquire() => return room.ok(),
+            () = self.shutdown.draining() => {}
+        }
+        match self.begun.load(Ordering::Relaxed) {
+            true => slots.acquire().await.ok(),
+            false => None,
+        }
+    }
+}
+
 impl Errands {
     /// By these ways.
     pub fn new(fetch: Fetch, files: Files, gateways: Arc<dyn Gateways>) -> Self {
-        Self {
-            fetch,
-            files,
-            gateways,
-            by_server: Mutex::default(),
-            all: Semaphore::new(OF_ALL),
-            files_at_once: Semaphore::new(FILES),
-        }
+        Self { fetch, files, gateways, by_server: Mutex::default(), all: Semaphore::new(OF_ALL) }
     }
 
     /// Runs one. None when the end has come before it began.
@@ -79,31 +96,39 @@ impl Errands {
         match &errand.pending.question {
             Question::Http { calls, all, again } => {
                 let key = |index: usize| idempotency_key(errand.run, errand.pending.position, index, *again);
+                let begun = AtomicBool::new(false);
+                let room = Room { shutdown, begun: &begun };
                 let sent = calls.iter().enumerate();
-                let sent = sent.map(|(index, call)| self.call(call, errand.flow, key(index), shutdown));
+                let sent = sent.map(|(index, call)| self.call(call, errand.flow, key(index), room));
                 let mut answers = joined(sent.collect()).await.into_iter().collect::<Option<Vec<Answer>>>()?;
                 Some(match all {
                     true => Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(failed)).collect()),
                     false => answers.pop().unwrap_or(Ok(Value::Null)),
                 })
             }
-            Question::Move { from, to } => {
-                let (files, from, to, again) = (self.files.clone(), from.clone(), to.clone(), errand.again);
-                Some(aside(move || files.shift(&from, &to, again).map(|()| Value::Null)).await)
+            Question::Move { from, to, seen } => {
+                let (files, from, to) = (self.files.clone(), from.clone(), to.clone());
+                let seen = seen.filter(|_| errand.again);
+                Some(aside(move || files.shift(&from, &to, seen).map(|()| Value::Null)).await)
             }
-            Question::Save { account, source, to } => {
-                let _room = self.room(&self.files_at_once, shutdown).await?;
-                Some(self.save(account, source, to).await)
+            Question::Save { account, source, mime, to } => {
+                let own = self.of(&format!("files of {account}"), FILES);
+                let _room = Room { shutdown, begun: &AtomicBool::new(false) }.of(&own).await?;
+                Some(self.save(account, source, mime.as_deref(), to).await)
             }
             _ => Some(Err(ScriptError::new("panic", "this question is no errand; please report it"))),
         }
     }
 
-    async fn save(&self, account: &str, source: &str, to: &str) -> Answer {
+    async fn save(&self, account: &str, source: &str, mime: Option<&str>, to: &str) -> Answer {
         // What cannot be kept need not be fetched.
         self.files.place(to).map_err(|error| ScriptError::new("file", error))?;
         let broken = |error: String| ScriptError::new("media", format!("save: {error}"));
         let bytes = self.gateways.download(account, source).await.map_err(broken)?;
+        // A proxy's login page comes with a success too.
+        if is_page(&bytes) && mime.is_none_or(|mime| !mime.contains("html")) {
+            return Err(broken("a web page came instead of the file; who answers at the account's `url`?".into()));
+        }
         let (files, to) = (self.files.clone(), to.to_owned());
         aside(move || {
             files.write(&to, &bytes)?;
@@ -112,21 +137,12 @@ impl Errands {
         .await
     }
 
-    /// Waits for room, but not beyond the end.
-    async fn room<'a>(&self, slots: &'a Semaphore, shutdown: &Shutdown) -> Option<SemaphorePermit<'a>> {
-        tokio::select! {
-            biased;
-            // Nobody ever closes it.
-            room = slots.acquire() => room.ok(),
-            () = shutdown.draining() => None,
-        }
-    }
-
-    async fn call(&self, call: &Call, flow: &Flow, key: String, shutdown: &Shutdown) -> Option<Answer> {
+    async fn call(&self, call: &Call, flow: &Flow, key: String, room: Room<'_>) -> Option<Answer> {
         let server = Url::parse(&call.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
-        let own = self.of(&server);
-        let _own = self.room(&own, shutdown).await?;
-        let _all = self.room(&self.all, shutdown).await?;
+        let own = self.of(&server, OF_ONE);
+        let _own = room.of(&own).await?;
+        let _all = room.of(&self.all).await?;
+        room.begun.store(true, Ordering::Relaxed);
         Some(self.called(call, flow, &key).await)
     }
 
@@ -149,13 +165,19 @@ impl Errands {
         })
     }
 
-    fn of(&self, server: &str) -> Arc<Semaphore> {
+    fn of(&self, server: &str, room: usize) -> Arc<Semaphore> {
         let mut known = self.by_server.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() > 1_000 {
             known.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
-        known.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(OF_ONE))).clone()
+        known.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(room))).clone()
     }
+}
+
+fn is_page(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_start();
+    let begins = |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()));
+    begins("<!doctype html") || begins("<html")
 }
 
 /// Work with files, on a thread that may block.

@@ -1,6 +1,7 @@
 //! Runs: accepted at the door, worked on by turns, answered to whoever waits.
 
 mod answer;
+mod away;
 mod board;
 mod by_hand;
 mod dispatch;

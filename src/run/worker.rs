@@ -10,8 +10,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::answer::answer;
+use super::away::{Whose, errand};
 use super::board::{Board, Taken};
-use super::errand::{Errand, Errands};
+use super::errand::Errands;
 use super::failure::follow_up;
 use super::journals::{Journals, Known};
 use super::waiters::{Reply, Waiters};
@@ -35,7 +36,7 @@ use crate::store::{Store, StoreError};
 const STACK: usize = 512 << 20;
 const SMALL_STACK: usize = 16 << 20;
 /// After a failure of the store a run is taken up again then.
-const STORE_REST: Duration = Duration::from_secs(1);
+pub const STORE_REST: Duration = Duration::from_secs(1);
 
 /// What the threads work with.
 pub struct Context {
@@ -116,8 +117,9 @@ fn hand_in(
     let (commit, known) = match work {
         Ok(Worked::Turn(commit, known)) => (Ok(*commit), known),
         Ok(Worked::Errand(pending)) => {
-            board.away(run.id);
-            runtime.spawn(async move { errand(&board, &context, &run, run.ready, &pending, true).await });
+            board.away(run.id, &run.flow, run.ready);
+            let whose = Whose { id: run.id, ready: run.ready, flow: run.flow, version: run.version };
+            runtime.spawn(async move { errand(&board, &context, &whose, &pending, true).await });
             return;
         }
         Err(error) => (Err(error), Known::default()),
@@ -138,8 +140,11 @@ fn hand_in(
                 if let Some(pending) = goes_on {
                     context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
                     if let Some(ready) = ready.filter(|_| pending.question.is_errand()) {
-                        board.away(run.id);
-                        return errand(&board, &context, &run, ready, &pending, false).await;
+                        board.away(run.id, &run.flow, ready);
+                        let whose = Whose { id: run.id, ready, flow: run.flow, version: run.version };
+                        // A task of its own: this one holds the event, which may be large.
+                        tokio::spawn(async move { errand(&board, &context, &whose, &pending, false).await });
+                        return;
                     }
                 }
                 board.done(run.id);
@@ -169,36 +174,6 @@ fn goes_on(commit: &TurnCommit) -> Option<Pending> {
         }
         _ => None,
     }
-}
-
-/// Runs an errand and puts its answer on record, which makes the run ready.
-async fn errand(board: &Board, context: &Context, run: &ReadyRun, ready: i64, pending: &Pending, again: bool) {
-    let errand = async {
-        let flow = match context.versions.get(&run.flow, &run.version).await {
-            Ok(flow) => flow,
-            Err(Missing::Store(error)) => return Err(error),
-            Err(Missing::Broken(error)) => return Ok(Some(Err(error))),
-        };
-        let errand = Errand { run: run.id, flow: &flow, pending, again };
-        Ok(context.errands.run(errand, &context.shutdown).await)
-    };
-    let answer = tokio::select! {
-        answer = errand => answer.transpose(),
-        () = context.shutdown.stopped() => None,
-    };
-    // The end has come before: it is taken up after the next start.
-    let Some(answer) = answer else { return board.back(run.id) };
-    let recorded = match answer {
-        Ok(answer) => context.store.answer_errand(run.id, ready, answer).await.map(|_| ()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = recorded {
-        tracing::error!(flow = %run.flow, run = %run.id, %error, "the answer to a question could not be recorded; it is asked again");
-        context.clock.sleep_until(after(context.clock.now(), STORE_REST)).await;
-        board.back(run.id);
-        return board.reread(&run.flow, ready);
-    }
-    board.back(run.id);
 }
 
 /// What a waiting caller is told once the turn is on disk.

@@ -41,10 +41,14 @@ fn list(ctx: NativeCallContext, path: &str) -> HostResult<Dynamic> {
 fn move_to(ctx: NativeCallContext, from: &str, to: &str) -> HostResult<()> {
     let line = state::line(&ctx);
     state::with(&ctx, |turn| {
+        let seen = turn.read(Kind::FileSeen, line, Read::Seen { path: from.into() })?;
         let request = state::json(&serde_json::json!({ "from": from, "to": to }))?;
         match turn.recall(Kind::FileMove, &request)? {
             Some(_) => Ok(()),
-            None => turn.ask(Kind::FileMove, request, line, Question::Move { from: from.into(), to: to.into() }),
+            None => {
+                let seen = serde_json::from_value(seen).ok();
+                turn.ask(Kind::FileMove, request, line, Question::Move { from: from.into(), to: to.into(), seen })
+            }
         }
     })
 }

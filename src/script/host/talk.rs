@@ -135,7 +135,10 @@ fn save(ctx: &NativeCallContext, media: &Map, path: &str) -> HostResult<Dynamic>
         let request = json(&serde_json::json!({ "account": account, "source": source, "to": path }))?;
         match turn.recall(Kind::Save, &request)? {
             Some(answer) => Ok(to_dynamic(&answer)),
-            None => turn.ask(Kind::Save, request, line, Question::Save { account, source, to: path.to_owned() }),
+            None => {
+                let (mime, to) = (text("mime"), path.to_owned());
+                turn.ask(Kind::Save, request, line, Question::Save { account, source, mime, to })
+            }
         }
     })
 }

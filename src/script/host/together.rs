@@ -78,7 +78,7 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
             return Ok(run.as_str().unwrap_or_default().to_owned());
         }
         let position = turn.next_position();
-        let id = RunId::promised(turn.now, &turn.seed, position, &request);
+        let id = RunId::promised(turn.run_time, &turn.seed, position, &request);
         let event = json(&serde_json::json!({
             "trigger": "flow",
             "at": rfc3339(turn.now),

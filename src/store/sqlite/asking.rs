@@ -41,7 +41,7 @@ pub fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: 
             (leaving.ready, leaving.errand) = (true, true);
             match question {
                 Question::Http { calls, .. } => ("http", shown(calls)),
-                Question::Move { from, to } => ("file", format!("`{from}` to be moved to `{to}`")),
+                Question::Move { from, to, .. } => ("file", format!("`{from}` to be moved to `{to}`")),
                 _ => ("file", "a file of a message to be saved".into()),
             }
         }

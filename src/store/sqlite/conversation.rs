@@ -102,13 +102,15 @@ struct Waiting {
     flow: String,
     asked: Option<Asked>,
     deadline: Option<i64>,
+    /// That is counted from when nobody knew whether the question had gone out.
+    doubtful: bool,
     reminded: bool,
     repeated: bool,
     open: bool,
 }
 
 fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
-    let sql = "SELECT flow, pending, listening.account, deadline, reminded, repeated, open
+    let sql = "SELECT flow, pending, listening.account, deadline, reminded, repeated, open, doubtful
         FROM listening JOIN runs ON id = run WHERE run = ?";
     let row = |row: &Row<'_>| {
         let asked = match read_json::<Pending>(row, 1)?.question {
@@ -123,6 +125,7 @@ fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
             reminded: row.get(4)?,
             repeated: row.get(5)?,
             open: row.get(6)?,
+            doubtful: row.get(7)?,
         })
     };
     work.tx.prepare_cached(sql)?.query_row([run], row).optional()
@@ -134,16 +137,15 @@ pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, 
     let Some(asked) = &found.asked else { return Ok(()) };
     use MessageState::*;
     match state {
-        Scheduled | Queued | Sending => Ok(()),
-        // In doubt it is taken for delivered: it may be answered.
-        Accepted | Sent | Delivered | Read | Unknown if found.deadline.is_some() => Ok(()),
-        Accepted | Sent | Delivered | Read | Unknown => {
-            let deadline = millis(now).saturating_add(asked.timeout);
-            let remind = asked.remind.map(|after| millis(now).saturating_add(after)).filter(|at| *at < deadline);
-            let sql = "UPDATE listening SET deadline = ? WHERE run = ?";
-            work.tx.prepare_cached(sql)?.execute(params![deadline, run])?;
-            wake_at(work, run, remind.unwrap_or(deadline))
-        }
+        Scheduled | Sending => Ok(()),
+        // It goes out once more: time does not run in the outbox.
+        Queued => match found.deadline.is_some() && found.doubtful {
+            true => run_time(work, run, None, false),
+            false => Ok(()),
+        },
+        Accepted | Sent | Delivered | Read | Unknown if found.deadline.is_some() && !found.doubtful => Ok(()),
+        // In doubt it is taken for delivered, for it may be answered; when there is none, time runs anew.
+        Accepted | Sent | Delivered | Read | Unknown => run_time(work, run, Some((asked, now)), state == Unknown),
         Rejected | Dead | Expired | Cancelled => {
             let sql = "SELECT error, attempts FROM messages WHERE id = ?";
             let row = |row: &Row<'_>| Ok((row.get::<_, Option<String>>(0)?, read_json::<Vec<Attempt>>(row, 1)?));
@@ -161,7 +163,16 @@ pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, 
     }
 }
 
-fn wake_at(work: &mut Work<'_>, run: &[u8; 16], at: i64) -> Read<()> {
+/// Time runs from now on, or stands still.
+fn run_time(work: &mut Work<'_>, run: &[u8; 16], from: Option<(&Asked, Timestamp)>, doubtful: bool) -> Read<()> {
+    let deadline = from.map(|(asked, now)| millis(now).saturating_add(asked.timeout));
+    let sql = "UPDATE listening SET deadline = ?, doubtful = ? WHERE run = ?";
+    work.tx.prepare_cached(sql)?.execute(params![deadline, doubtful, run])?;
+    let remind = from.and_then(|(asked, now)| asked.remind.map(|after| millis(now).saturating_add(after)));
+    wake_at(work, run, remind.filter(|at| Some(*at) < deadline).or(deadline))
+}
+
+fn wake_at(work: &mut Work<'_>, run: &[u8; 16], at: Option<i64>) -> Read<()> {
     let sql = "UPDATE runs SET wake_at = ?1, waiting = json_set(waiting, '$.until', ?1) WHERE id = ?2 AND state = 2";
     work.tx.prepare_cached(sql)?.execute(params![at, run])?;
     work.rings.run_timer();
@@ -192,7 +203,7 @@ pub fn time_came(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Ti
             say(work, RunId::from_bytes(*run), &found.flow, asked, asked.reminder, None, now)?;
         }
         work.tx.prepare_cached("UPDATE listening SET reminded = 1 WHERE run = ?")?.execute([run])?;
-        wake_at(work, run, deadline)?;
+        wake_at(work, run, Some(deadline))?;
         return Ok(Time::Reminds);
     }
     close(work, run, now)?;
@@ -310,11 +321,15 @@ fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, n
         answer_run(work, run, &Ok(letter.event.clone()))?;
         return Ok(Some(Heard::Answered(id)));
     };
-    // Nobody answers what has not left yet.
-    let sql = "SELECT state FROM messages WHERE id = ?";
-    let state =
-        work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], |row| outbox::state(row, 0)).optional()?;
-    if !found.open || state.is_none_or(|state| matches!(state, MessageState::Scheduled | MessageState::Queued)) {
+    // Nobody answers what has not left yet. One that waits to go out once more may have.
+    let sql = "SELECT state, attempts FROM messages WHERE id = ?";
+    let row = |row: &Row<'_>| Ok((outbox::state(row, 0)?, read_json::<Vec<Attempt>>(row, 1)?));
+    let question = work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], row).optional()?;
+    let has_left = question.is_some_and(|(state, attempts)| {
+        !matches!(state, MessageState::Scheduled | MessageState::Queued)
+            || attempts.iter().any(|attempt| matches!(attempt.outcome.as_str(), "ambiguous" | "interrupted"))
+    });
+    if !found.open || !has_left {
         return Ok(None);
     }
     // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.

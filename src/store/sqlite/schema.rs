@@ -185,6 +185,7 @@ CREATE TABLE listening (
     open INTEGER NOT NULL,
     pattern TEXT,
     deadline INTEGER,
+    doubtful INTEGER NOT NULL DEFAULT 0,
     reminded INTEGER NOT NULL DEFAULT 0,
     repeated INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
@@ -199,7 +200,7 @@ CREATE TABLE awaiting (
 CREATE INDEX awaiting_name ON awaiting (name, key);
 
 CREATE TABLE emitted (
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
     key TEXT,
     data TEXT NOT NULL,

@@ -142,6 +142,11 @@ pub fn below(base: &Url, source: &str) -> Option<String> {
     let nowhere = Url::parse("http://gateway/").ok()?;
     let address = nowhere.join(source.trim()).ok().filter(|address| matches!(address.scheme(), "http" | "https"))?;
     let path = address.path();
+    // A proxy on the way may read these as what they stand for.
+    let lower = path.to_ascii_lowercase();
+    if ["%2f", "%5c", "%2e"].iter().any(|hidden| lower.contains(hidden)) {
+        return None;
+    }
     let prefix = base.path().trim_end_matches('/');
     let rest = path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let rest = rest.trim_start_matches('/');
@@ -187,9 +192,13 @@ pub async fn bytes(request: RequestBuilder) -> Result<Vec<u8>, String> {
         return Err(format!("the gateway answered {status} when asked for the file{hint}"));
     }
     let mut bytes = Vec::new();
+    let too_large = || format!("the file is larger than {} MiB", LARGEST_FILE >> 20);
+    if response.content_length().is_some_and(|length| length > LARGEST_FILE as u64) {
+        return Err(too_large());
+    }
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if bytes.len() + chunk.len() > LARGEST_FILE {
-            return Err(format!("the file is larger than {} MiB", LARGEST_FILE >> 20));
+            return Err(too_large());
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -118,6 +118,7 @@ impl World {
             }
             Read::Snapshot { path } => json!({ "blob": hex(chance), "size": chance.below(1_000), "file_name": path }),
             Read::File { .. } => format!("name,place\nAda,{place}\nBob,{}\n", chance.below(10)).into(),
+            Read::Seen { .. } => json!([chance.below(1_000), chance.below(1_000), chance.below(1_000)]),
             Read::Exists { .. } => chance.one_in(2).into(),
             Read::List { path } => (0..chance.below(4)).map(|number| format!("{path}/{number}")).collect(),
             Read::Keyed { to, .. } if chance.one_in(3) => {
