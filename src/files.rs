@@ -222,8 +222,8 @@ fn shifted(source: &Path, target: &Path) -> std::io::Result<()> {
                 return Err(std::io::ErrorKind::AlreadyExists.into());
             }
             let file = fs::File::open(source)?;
-            let changed = file.metadata()?.modified()?;
-            write_whole(target, file, Some(changed))?;
+            let like = file.metadata()?;
+            write_whole(target, file, Some(&like))?;
             fs::remove_file(source)
         }
         Err(error) => Err(error.into()),
@@ -231,13 +231,13 @@ fn shifted(source: &Path, target: &Path) -> std::io::Result<()> {
 }
 
 /// Writes beside the target under a hidden name, which nobody watches, and then gives it its own.
-fn write_whole(target: &Path, mut bytes: impl Read, changed: Option<std::time::SystemTime>) -> std::io::Result<()> {
+fn write_whole(target: &Path, mut bytes: impl Read, like: Option<&fs::Metadata>) -> std::io::Result<()> {
     let beside = target.with_file_name(format!(".{}.part", uuid::Uuid::new_v4()));
     let written = (|| {
         let mut file = fs::File::create(&beside)?;
         std::io::copy(&mut bytes, &mut file)?;
-        if let Some(changed) = changed {
-            file.set_modified(changed)?;
+        if let Some(like) = like {
+            file.set_modified(like.modified()?)?;
         }
         file.sync_all()?;
         fs::rename(&beside, target)

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -65,7 +65,7 @@ impl Fetch {
                 }
                 // What opens one door is nobody else's business.
                 if next.origin() != url.origin() {
-                    private.iter().chain([&AUTHORIZATION, &COOKIE]).for_each(|name| {
+                    private.iter().chain([&AUTHORIZATION, &COOKIE, &HOST]).for_each(|name| {
                         headers.remove(name);
                     });
                 }

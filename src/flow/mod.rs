@@ -43,8 +43,8 @@ pub struct Flow {
     pub triggers: Vec<Trigger>,
     /// Constants of the script.
     pub params: Value,
-    /// Secrets that the script may ask for; those that are set.
-    pub secrets: Arc<BTreeMap<String, Secret>>,
+    /// Secrets that the script may ask for. One that was set when the flow was live may not be any more.
+    pub secrets: Arc<BTreeMap<String, Option<Secret>>>,
     /// What happens when the script throws.
     pub retry: Retry,
     /// The flow that hears of a failed run.

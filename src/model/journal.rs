@@ -77,6 +77,8 @@ pub enum Kind {
     FlowStart,
     /// `respond`.
     Respond,
+    /// `hash::hmac_*` with a secret, which may be another one some day.
+    Hmac,
     /// `now`, `today`.
     Now,
     /// `log::*`, `print`.

@@ -1,9 +1,11 @@
 //! What a script may ask the world, and how it is put on record.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::call::Call;
 use super::delivery::Goal;
+use super::journal::Answer;
 use crate::id::MessageId;
 
 /// A host call that needs an answer from outside before the script can go on.
@@ -35,10 +37,10 @@ pub enum Question {
         calls: Vec<Call>,
         /// Whether the script asked for a list (`http::all`), in which each call has its own fate.
         all: bool,
-        /// How often answers came that were thrown away by a retry: those to come are to be other
-        /// ones, and so the requests carry another key.
+        /// How often answers to each came that were thrown away by a retry: those to come are to be
+        /// other ones, and so the request carries another key.
         #[serde(default)]
-        again: u32,
+        again: Vec<u32>,
     },
     /// Gives a file another place below the workspace.
     Move {
@@ -165,20 +167,39 @@ impl Question {
         matches!(self, Self::Ask(_))
     }
 
-    /// The question as it is asked again by a retry. Only the world may answer differently: what
-    /// people said and what the clock showed stays said. None when the answer stays.
-    pub fn asked_again(&self, answered: bool) -> Option<Self> {
+    /// Whether a retry asks it again, whatever came.
+    pub fn is_renewed(&self) -> bool {
+        matches!(self, Self::Http { .. })
+    }
+
+    /// The question as it is asked again by a retry, after an answer that was of no use. Only the world
+    /// may answer differently: what people said and what the clock showed stays said. None when the
+    /// answer stays.
+    pub fn asked_again(&self, answer: &Answer) -> Option<Self> {
         match self {
             Self::Http { calls, all, again } => {
-                Some(Self::Http { calls: calls.clone(), all: *all, again: again + u32::from(answered) })
+                let came = |index: usize| match answer {
+                    Ok(Value::Array(list)) if *all => {
+                        let one = &list[index.min(list.len().saturating_sub(1))];
+                        one["status"] != 0 || one["error"]["kind"] == TOO_LARGE
+                    }
+                    Ok(_) => true,
+                    Err(error) => error.kind == TOO_LARGE,
+                };
+                let before = |index: usize| again.get(index).copied().unwrap_or(0);
+                let again = (0..calls.len()).map(|index| before(index) + u32::from(came(index))).collect();
+                Some(Self::Http { calls: calls.clone(), all: *all, again })
             }
-            Self::Move { .. } | Self::Save { .. } if !answered => Some(self.clone()),
+            Self::Move { .. } | Self::Save { .. } if answer.is_err() => Some(self.clone()),
             // A question that did not reach anybody goes out once more.
-            Self::Ask(asked) if !answered => Some(Self::Ask(Box::new(asked.again()))),
+            Self::Ask(asked) if answer.is_err() => Some(Self::Ask(Box::new(asked.again()))),
             _ => None,
         }
     }
 }
+
+/// The kind of error of an answer that came and was too large to be taken.
+pub const TOO_LARGE: &str = "too_large";
 
 /// A question to our own store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use crate::flow::Flow;
 use crate::id::RunId;
 use crate::model::call::{Call, CallBody, reveal_json};
 use crate::model::journal::{Answer, Pending};
-use crate::model::question::Question;
+use crate::model::question::{Question, TOO_LARGE};
 use crate::model::run::ScriptError;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -28,11 +28,13 @@ use crate::transport::Download;
 
 /// Most requests to one server at once, and to all of them. More wait, and their time does not run.
 const OF_ONE: usize = 128;
-const OF_ALL: usize = 512;
+const OF_ALL: usize = 2_048;
 /// Most files of messages that are fetched at once for an account: each is held in memory whole.
 const FILES: usize = 2;
 /// Most bytes of an answer that a script gets.
 const LARGEST: usize = 4 << 20;
+/// Most bytes of all answers of one list together, shared evenly.
+const LARGEST_LIST: usize = 16 << 20;
 
 /// Where files of incoming messages come from.
 pub trait Gateways: Send + Sync {
@@ -95,11 +97,15 @@ impl Errands {
     pub async fn run(&self, errand: Errand<'_>, shutdown: &Shutdown) -> Option<Answer> {
         match &errand.pending.question {
             Question::Http { calls, all, again } => {
-                let key = |index: usize| idempotency_key(errand.run, errand.pending.position, index, *again);
+                let key = |index: usize| {
+                    let again = again.get(index).copied().unwrap_or(0);
+                    idempotency_key(errand.run, errand.pending.position, index, again)
+                };
                 let begun = AtomicBool::new(false);
                 let room = Room { shutdown, begun: &begun };
+                let most = LARGEST.min(LARGEST_LIST / calls.len().max(1));
                 let sent = calls.iter().enumerate();
-                let sent = sent.map(|(index, call)| self.call(call, errand.flow, key(index), room));
+                let sent = sent.map(|(index, call)| self.call(call, errand.flow, key(index), most, room));
                 let mut answers = joined(sent.collect()).await.into_iter().collect::<Option<Vec<Answer>>>()?;
                 Some(match all {
                     true => Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(failed)).collect()),
@@ -137,20 +143,22 @@ impl Errands {
         .await
     }
 
-    async fn call(&self, call: &Call, flow: &Flow, key: String, room: Room<'_>) -> Option<Answer> {
+    async fn call(&self, call: &Call, flow: &Flow, key: String, most: usize, room: Room<'_>) -> Option<Answer> {
         let server = Url::parse(&call.url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
         let own = self.of(&server, OF_ONE);
         let _own = room.of(&own).await?;
         let _all = room.of(&self.all).await?;
         room.begun.store(true, Ordering::Relaxed);
-        Some(self.called(call, flow, &key).await)
+        Some(self.called(call, flow, &key, most).await)
     }
 
-    async fn called(&self, call: &Call, flow: &Flow, key: &str) -> Answer {
+    async fn called(&self, call: &Call, flow: &Flow, key: &str, most: usize) -> Answer {
         let request = request(call, flow, key)?;
         // Also one that another request told may come back here.
-        let secrets: Vec<&str> = flow.secrets.values().map(Secret::reveal).collect();
-        let bounds = Bounds { time: Duration::from_millis(call.timeout), bytes: LARGEST };
+        let mut secrets: Vec<&str> = flow.secrets.values().flatten().map(Secret::reveal).collect();
+        // One may stand within another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let bounds = Bounds { time: Duration::from_millis(call.timeout), bytes: most };
         let fetched = self.fetch.send(request, bounds).await.map_err(|error| {
             let kind = match &error {
                 FetchError::Refused(_) => "refused",
@@ -159,9 +167,11 @@ impl Errands {
             };
             ScriptError::new(kind, veil(format!("http: {}: {error}", shown(&call.url)), &secrets))
         })?;
-        answer(&fetched, &secrets).ok_or_else(|| {
-            let message = format!("http: {} answered more than {} MiB", shown(&call.url), LARGEST >> 20);
-            ScriptError::new("too_large", message)
+        // What JSON writes with six signs a byte must not burst the journal either.
+        let recorded = answer(&fetched, &secrets).filter(|answer| answer.to_string().len() <= 2 * most + (64 << 10));
+        recorded.ok_or_else(|| {
+            let message = format!("http: {} answered more than {} KiB", shown(&call.url), most >> 10);
+            ScriptError::new(TOO_LARGE, message)
         })
     }
 
@@ -236,7 +246,7 @@ fn idempotency_key(run: RunId, position: u32, index: usize, again: u32) -> Strin
 
 /// The request with its secrets filled in.
 fn request(call: &Call, flow: &Flow, key: &str) -> Result<Request, ScriptError> {
-    let lookup = |name: &str| flow.secrets.get(name).map(|secret| secret.reveal().to_owned());
+    let lookup = |name: &str| Some(flow.secrets.get(name)?.as_ref()?.reveal().to_owned());
     let gone =
         || ScriptError::new("secret", "http: a secret is not set any more; set it in the environment or in .env");
     let invalid = |what: String| ScriptError::new("invalid", format!("http: {what}"));

@@ -24,4 +24,4 @@ pub use journals::Journals;
 pub use simulate::simulate;
 pub use waiters::{Reply, Waiters};
 pub use waker::Waker;
-pub use worker::{Context, start_threads};
+pub use worker::{Context, aside, start_threads};

@@ -17,7 +17,9 @@ pub fn simulate(context: &Context, flow: &Flow, run: RunId, origin: &Origin, jou
     let ground = context.catalog.borrow().ground.clone();
     let now = context.clock.now();
     let (count, journal) = (journal.len(), Arc::new(journal));
-    let output = turn(TurnInput {
+    // What the script would log is no news.
+    let silent = tracing::Dispatch::none();
+    let input = TurnInput {
         program: &flow.program,
         event: &origin.event,
         params: &flow.params,
@@ -37,7 +39,8 @@ pub fn simulate(context: &Context, flow: &Flow, run: RunId, origin: &Origin, jou
         already: Arc::default(),
         limits: ground.limits,
         cpu_left: ground.limits.cpu_turn,
-    });
+    };
+    let output = tracing::dispatcher::with_default(&silent, || turn(input));
     let call =
         |entry: &Entry| json!({ "kind": entry.kind, "line": entry.line, "request": request(entry.request.get()) });
     let (ends, error, next) = match output.ending {

@@ -22,7 +22,7 @@ use crate::files::Files;
 use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::{Missing, Versions};
-use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
+use crate::model::journal::{Answer, Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
 use crate::model::question::Question;
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
@@ -82,6 +82,16 @@ pub fn start_threads(
         start(STACK).or_else(|_| start(SMALL_STACK))?;
     }
     Ok(())
+}
+
+/// Runs a script's turn on a thread of its own, with the room that scripts need. None when it breaks
+/// down.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("aside".into()).stack_size(STACK);
+    // Where address space is rationed there is no simulation.
+    thread.spawn(move || drop(tell.send(work()))).ok()?;
+    told.await.ok()
 }
 
 /// What came of working on a run.
@@ -229,7 +239,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, S
             Some(answer) => answer,
             None => runtime.block_on(answer(context, &flow, &pending.question, now))?,
         };
-        answered = Some(answer.is_ok());
+        answered = Some(answer.clone());
         push(&mut journal, &mut weight, pending.answered(now, answer));
     }
     let ending = loop {
@@ -287,8 +297,8 @@ struct Made<'a> {
     promises: Promises,
     cpu: Duration,
     waited_for: Option<crate::id::MessageId>,
-    /// Whether the question that the turn began with got an answer, and not an error.
-    answered: Option<bool>,
+    /// The answer that the turn began with.
+    answered: Option<Answer>,
     now: jiff::Timestamp,
 }
 
@@ -304,12 +314,12 @@ impl Made<'_> {
                 ..error
             })),
             Ending::Thrown(error) => {
+                let began = answered.is_some();
                 let outcome = thrown(run, flow, error, answered, now);
                 // What a turn promised before it threw does not count; what it logged is kept, and the
                 // answer that it began with, if it was the reason or will not come again.
-                let asked_again =
-                    run.pending.as_ref().is_some_and(|pending| pending.question.asked_again(true).is_some());
-                let answers = answered.is_some() && (asked_again || matches!(outcome, Outcome::Failed(_)));
+                let renewed = run.pending.as_ref().is_some_and(|pending| pending.question.is_renewed());
+                let answers = began && (renewed || matches!(outcome, Outcome::Failed(_)));
                 let entries = std::mem::take(&mut commit.entries).into_iter().enumerate();
                 let told = entries.filter(|(place, entry)| (answers && *place == 0) || entry.kind == Kind::Log);
                 commit.lost = told.map(|(_, entry)| entry).collect();
@@ -326,7 +336,7 @@ impl Made<'_> {
 }
 
 /// Another attempt, if one is left and could help.
-fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, answered: Option<bool>, now: jiff::Timestamp) -> Outcome {
+fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, answered: Option<Answer>, now: jiff::Timestamp) -> Outcome {
     let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version" | "damaged");
     if hopeless || run.attempt >= flow.retry.attempts {
         return Outcome::Failed(error);
@@ -335,8 +345,8 @@ fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, answered: Option<bool
     let delay = flow.retry.delay(run.attempt, chance.rotate_left(run.attempt));
     tracing::warn!(flow = %flow.name, run = %run.id, attempt = run.attempt, "the run threw and is tried again: {error}");
     let (mut pending, mut answer) = (run.pending.clone(), run.answer.clone());
-    if let Some(pending) = &mut pending
-        && let Some(again) = pending.question.asked_again(answered == Some(true))
+    if let (Some(pending), Some(useless)) = (&mut pending, &answered)
+        && let Some(again) = pending.question.asked_again(useless)
     {
         pending.question = again;
         answer = None;

@@ -44,7 +44,7 @@ pub struct State {
     pub(super) account: Option<String>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) zone: TimeZone,
-    pub(super) secrets: Arc<BTreeMap<String, Secret>>,
+    pub(super) secrets: Arc<BTreeMap<String, Option<Secret>>>,
     pub(super) limits: Limits,
     pub(super) watch: Watch,
     pub(super) journal: Arc<Vec<Entry>>,
@@ -144,6 +144,11 @@ impl State {
             Some(error) => Err(rethrown(error)),
             None => Ok(Some(entry.result.clone())),
         }
+    }
+
+    /// Which call the journal has next, if it has one.
+    pub fn next_kind(&self) -> Option<Kind> {
+        self.journal.get(self.position).map(|entry| entry.kind)
     }
 
     /// Whether the call that was just recalled is not in the store yet.

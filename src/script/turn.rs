@@ -62,7 +62,7 @@ pub struct TurnInput<'a> {
     /// The configured accounts.
     pub accounts: Arc<Accounts>,
     /// The secrets that the flow may ask for.
-    pub secrets: Arc<BTreeMap<String, Secret>>,
+    pub secrets: Arc<BTreeMap<String, Option<Secret>>>,
     /// The run.
     pub run: RunId,
     /// When the run was accepted.

@@ -135,18 +135,19 @@ fn json(node: &Node, environment: &Environment, findings: &mut Findings) -> Valu
 }
 
 /// The secrets that the script may ask for. One that is not set is a finding now, not at night.
-pub fn secrets(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> BTreeMap<String, Secret> {
+pub fn secrets(
+    node: Option<&Node>,
+    environment: &Environment,
+    findings: &mut Findings,
+) -> BTreeMap<String, Option<Secret>> {
     let mut secrets = BTreeMap::new();
     for item in node.and_then(|node| node.list("secrets", findings)).unwrap_or_default() {
         let Some(name) = item.text("secrets", findings) else { continue };
-        match environment.get(name) {
-            Some(value) => {
-                secrets.insert(name.to_owned(), Secret::new(value));
-            }
-            None => {
-                findings.at(item, format!("secret `{name}` is not set")).hint("set it in the environment or in .env")
-            }
+        let value = environment.get(name).map(Secret::new);
+        if value.is_none() {
+            findings.at(item, format!("secret `{name}` is not set")).hint("set it in the environment or in .env");
         }
+        secrets.insert(name.to_owned(), value);
     }
     secrets
 }

@@ -14,7 +14,7 @@ use crate::http::error::{Refused, answer};
 use crate::id::{RunId, random_bytes};
 use crate::model::recipient::Recipient;
 use crate::model::run::{NewRun, RunState};
-use crate::run::{Reply, simulate};
+use crate::run::{Reply, aside, simulate};
 use crate::store::rows::{Origin, RunDecided};
 
 fn conflict(message: impl Into<String>) -> Refused {
@@ -141,8 +141,8 @@ pub async fn simulated(State(house): State<Arc<House>>, Path(id): Path<String>) 
     let flow = live(&house, &origin.flow)?;
     let (journal, _) = house.store.journal_after(id, 0).await?;
     let context = house.context.clone();
-    let said = tokio::task::spawn_blocking(move || simulate(&context, &flow, id, &origin, journal)).await;
-    let said = said.map_err(|error| Refused::busy(format!("the simulation broke down: {error}")))?;
+    let said = aside(move || simulate(&context, &flow, id, &origin, journal)).await;
+    let said = said.ok_or_else(|| Refused::busy("the simulation broke down; the log says why"))?;
     Ok(answer(StatusCode::OK, &said))
 }
 

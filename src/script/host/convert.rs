@@ -6,6 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use rhai::{Array, Blob, Dynamic, Map, Module, NativeCallContext};
 use sha2::{Digest, Sha256};
 
+use crate::model::journal::Kind;
 use crate::script::error::{HostResult, at, thrown};
 use crate::script::secret_text::SecretText;
 use crate::script::state;
@@ -94,12 +95,24 @@ fn hmac_sha256(key: &[u8], text: &str) -> HostResult<String> {
 }
 
 fn hmac_with_secret(ctx: NativeCallContext, key: SecretText, text: &str) -> HostResult<String> {
+    let line = state::line(&ctx);
     state::with(&ctx, |turn| {
-        let secrets = &turn.secrets;
-        match key.0.reveal(&|name| secrets.get(name).map(|secret| secret.reveal().to_owned())) {
-            Some(key) => hmac_sha256(key.as_bytes(), text),
-            None => Err(thrown("secret", format!("{} is not set in the environment or .env", key.0.by_name()))),
+        let request = state::json(&serde_json::json!({ "key": key.0, "text": text }))?;
+        // Journals of earlier versions go on without.
+        let is_recorded = turn.next_kind().is_none_or(|kind| kind == Kind::Hmac);
+        if is_recorded && let Some(known) = turn.recall(Kind::Hmac, &request)? {
+            return Ok(known.as_str().unwrap_or_default().to_owned());
         }
+        let secrets = &turn.secrets;
+        let Some(revealed) = key.0.reveal(&|name| Some(secrets.get(name)?.as_ref()?.reveal().to_owned())) else {
+            let message = format!("{} is not set in the environment or .env", key.0.by_name());
+            return Err(thrown("secret", message));
+        };
+        let mac = hmac_sha256(revealed.as_bytes(), text)?;
+        if is_recorded {
+            turn.record(Kind::Hmac, request, line, mac.clone().into())?;
+        }
+        Ok(mac)
     })
 }
 

@@ -161,7 +161,7 @@ fn one(ctx: &NativeCallContext, function: &'static str, wanted: Wanted) -> HostR
                 None => Ok(answer(&recorded)),
             },
             None => {
-                let question = Question::Http { calls: vec![wanted.call], all: false, again: 0 };
+                let question = Question::Http { calls: vec![wanted.call], all: false, again: Vec::new() };
                 turn.ask(Kind::Http, request, line, question)
             }
         }
@@ -197,7 +197,7 @@ fn all(ctx: &NativeCallContext, items: Array) -> HostResult<Array> {
         let request = text(&calls.iter().map(|wanted| &wanted.call).collect::<Vec<_>>())?;
         let Some(recorded) = turn.recall(Kind::Http, &request)? else {
             let calls = calls.into_iter().map(|wanted| wanted.call).collect();
-            return turn.ask(Kind::Http, request, line, Question::Http { calls, all: true, again: 0 });
+            return turn.ask(Kind::Http, request, line, Question::Http { calls, all: true, again: Vec::new() });
         };
         let recorded = recorded.as_array().cloned().unwrap_or_default();
         let answers = calls.iter().zip(recorded).map(|(wanted, mut recorded)| {

@@ -148,7 +148,8 @@ fn content(turn: &mut State, line: u32, kind: &str, options: &Options<'_>) -> Ho
                 link(function, "thumbnail", thumbnail)?;
             }
             let track = options.flag("track")?.filter(|track| *track);
-            if track.is_some() && !turn.accounts.public {
+            // What was promised already stays promised.
+            if track.is_some() && !turn.accounts.public && turn.next_kind().is_none() {
                 let why = "people must reach Postrider for that; set `public_url` in postrider.yaml";
                 return Err(options.invalid("track", why));
             }

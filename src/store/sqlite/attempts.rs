@@ -39,6 +39,8 @@ pub fn note_parts(
     mut cut: Vec<Degraded>,
     now: Timestamp,
 ) -> Read<()> {
+    // An ack of an earlier part may have come meanwhile.
+    let parts = &outbox::acked(work, id, parts.to_vec())?;
     let sql = "UPDATE messages SET parts = ? WHERE id = ? RETURNING account";
     let values = params![text(&parts)?, id.as_bytes()];
     let account: Option<String> = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;

@@ -3,22 +3,19 @@
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
-use serde_json::{Value, json};
 
 use super::people::OPTED_OUT;
 use super::runs::answer_run;
 use super::writer::Work;
 use super::{Read, json as read_json, outbox, people, waits};
-use crate::clock::{from_millis, millis, rfc3339};
+use crate::clock::millis;
 use crate::id::{MessageId, RunId};
-use crate::model::conversation::chosen;
-use crate::model::delivery::{Attempt, MessageState, Step};
-use crate::model::journal::{Answer, Pending, TurnCommit};
+use crate::model::delivery::{Attempt, MessageState};
+use crate::model::journal::{Pending, TurnCommit};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::question::{Asked, Question};
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
-use crate::store::rows::Letter;
 
 /// The goal under which a question's message is waited for.
 pub const ASKED: &str = "asked";
@@ -67,7 +64,7 @@ fn send_question(work: &mut Work<'_>, run: RunId, flow: &str, asked: &Asked, now
 }
 
 /// Puts the words of a question into the outbox.
-fn say(
+pub fn say(
     work: &mut Work<'_>,
     run: RunId,
     flow: &str,
@@ -98,18 +95,18 @@ fn say(
 }
 
 /// A waiting run as it stands in the store.
-struct Waiting {
-    flow: String,
-    asked: Option<Asked>,
-    deadline: Option<i64>,
+pub struct Waiting {
+    pub flow: String,
+    pub asked: Option<Asked>,
+    pub deadline: Option<i64>,
     /// That is counted from when nobody knew whether the question had gone out.
-    doubtful: bool,
-    reminded: bool,
-    repeated: bool,
-    open: bool,
+    pub doubtful: bool,
+    pub reminded: bool,
+    pub repeated: bool,
+    pub open: bool,
 }
 
-fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
+pub fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
     let sql = "SELECT flow, pending, listening.account, deadline, reminded, repeated, open, doubtful
         FROM listening JOIN runs ON id = run WHERE run = ?";
     let row = |row: &Row<'_>| {
@@ -157,7 +154,7 @@ pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, 
                 _ => "undeliverable",
             };
             let error = ScriptError::new(kind, format!("ask: the question could not be delivered: {why}"));
-            close(work, run, now)?;
+            close(work, run, false, now)?;
             answer_run(work, run, &Err(error))
         }
     }
@@ -206,27 +203,26 @@ pub fn time_came(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Ti
         wake_at(work, run, Some(deadline))?;
         return Ok(Time::Reminds);
     }
-    close(work, run, now)?;
+    close(work, run, false, now)?;
     Ok(Time::IsOut)
 }
 
-/// A run waits for no message any more; the next question in its chat goes out.
-pub fn close(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<()> {
+/// A run waits for no message any more; the next question in its chat goes out. A question that was
+/// answered has arrived, whatever was known of it.
+pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp) -> Read<()> {
     let sql = "DELETE FROM listening WHERE run = ? RETURNING account, chat, asks AND open";
     let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?));
     let Some((account, chat, was_open)) = work.tx.prepare_cached(sql)?.query_row([run], row).optional()? else {
         return Ok(());
     };
     work.tx.prepare_cached("DELETE FROM waits WHERE run = ? AND goal = 'asked'")?.execute([run])?;
-    // What was still to be said about it need not be said any more.
-    let sql = "SELECT id FROM messages WHERE run = ? AND state IN (0, 1)";
     if was_open && let Some(Question::Ask(asked)) = question(work, run)? {
-        let unsent: Vec<[u8; 16]> =
-            work.tx.prepare_cached(sql)?.query_map([run], |row| row.get(0))?.collect::<Read<_>>()?;
-        for id in unsent.into_iter().map(MessageId::from_bytes) {
-            if [asked.message, asked.reminder, asked.repetition].contains(&id) {
-                outbox::step(work, id, Step::Cancel, now)?;
-            }
+        if answered {
+            outbox::infer(work, asked.message, "the person answered", now)?;
+        }
+        // What was still to be said about it need not be said any more.
+        for id in [asked.message, asked.reminder, asked.repetition] {
+            outbox::recall(work, id, now)?;
         }
     }
     if was_open && !has_open(work, &account, &chat)? { open_next(work, &account, &chat, now) } else { Ok(()) }
@@ -260,131 +256,22 @@ fn open_next(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> 
     }
 }
 
-/// What a waiting run makes of a message.
-pub enum Heard {
-    /// It was what the run waited for.
-    Answered(RunId),
-    /// It made no sense; the question was put once more.
-    Repeated(RunId),
-}
-
-/// Gives a message to the run that waits for it: to the one whose question is quoted, else to the
-/// oldest.
-pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
-    let mut candidates: Vec<([u8; 16], i64)> = Vec::new();
-    let chats = people::names(work.tx, account, &letter.written.chat.to_string())?;
-    let senders = people::names(work.tx, account, &letter.written.from.to_string())?;
-    let beside = senders.iter().filter(|name| !chats.contains(name)).map(String::as_str);
-    // Whoever waits for a person hears that person in groups too; a question is answered where it
-    // was asked.
-    let sql = "SELECT run, place, pattern FROM listening WHERE chat = ?1 AND account = ?2 AND open = 1 AND asks <= ?3";
-    let said = letter.written.text.as_deref().unwrap_or_default();
-    let here = chats.iter().map(|chat| (chat.as_str(), true)).chain([("", false)]);
-    for (chat, asks) in here.chain(beside.map(|name| (name, false))) {
-        for account in [account, ""] {
-            let mut find = work.tx.prepare_cached(sql)?;
-            let mut rows = find.query(params![chat, account, asks])?;
-            while let Some(row) = rows.next()? {
-                let pattern = row.get_ref(2)?.as_str_or_null()?;
-                if pattern.is_none_or(|pattern| work.memory.patterns.finds(pattern, said)) {
-                    candidates.push((row.get(0)?, row.get(1)?));
-                }
-            }
-        }
-    }
-    candidates.sort_by_key(|(_, place)| *place);
-    if let Some(quoted) = letter.written.reply_to.as_deref() {
-        let sql =
-            "SELECT run FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
-        let run: Option<Option<[u8; 16]>> =
-            work.tx.prepare_cached(sql)?.query_row([account, quoted], |row| row.get(0)).optional()?;
-        if let Some(place) = candidates.iter().position(|(id, _)| run.flatten() == Some(*id)) {
-            let quoted = candidates.remove(place);
-            candidates.insert(0, quoted);
-        }
-    }
-    for (run, _) in candidates {
-        let Some(found) = waiting(work, &run)? else { continue };
-        match take(work, &run, &found, letter, now)? {
-            None => {}
-            heard => return Ok(heard),
-        }
-    }
-    Ok(None)
-}
-
-fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
-    let id = RunId::from_bytes(*run);
-    let said = letter.written.text.as_deref().unwrap_or_default();
-    let Some(asked) = &found.asked else {
-        close(work, run, now)?;
-        answer_run(work, run, &Ok(letter.event.clone()))?;
-        return Ok(Some(Heard::Answered(id)));
-    };
-    // Nobody answers what has not left yet. One that waits to go out once more may have.
-    let sql = "SELECT state, attempts FROM messages WHERE id = ?";
-    let row = |row: &Row<'_>| Ok((outbox::state(row, 0)?, read_json::<Vec<Attempt>>(row, 1)?));
-    let question = work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], row).optional()?;
-    let has_left = question.is_some_and(|(state, attempts)| {
-        !matches!(state, MessageState::Scheduled | MessageState::Queued)
-            || attempts.iter().any(|attempt| matches!(attempt.outcome.as_str(), "ambiguous" | "interrupted"))
-    });
-    if !found.open || !has_left {
-        return Ok(None);
-    }
-    // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.
-    if letter.written.kind == "other" && said.is_empty() {
-        return Ok(None);
-    }
-    let choice = chosen(&asked.choices, said);
-    if choice.is_none() && !asked.choices.is_empty() {
-        if found.repeated {
-            return Ok(None);
-        }
-        work.tx.prepare_cached("UPDATE listening SET repeated = 1 WHERE run = ?")?.execute([run])?;
-        let quoted = Some(letter.written.message_id.clone());
-        say(work, id, &found.flow, asked, asked.repetition, quoted, now)?;
-        return Ok(Some(Heard::Repeated(id)));
-    }
-    let mut answer = json!({
-        "text": said,
-        "choice": choice,
-        "from": letter.event["from"],
-        "at": rfc3339(from_millis(millis(now))),
-    });
-    if letter.event["media"] != Value::Null {
-        answer["media"] = letter.event["media"].clone();
-    }
-    close(work, run, now)?;
-    answer_run(work, run, &Ok(answer))?;
-    Ok(Some(Heard::Answered(id)))
-}
-
-/// A person wants to hear no more: whoever has asked them something gets to know.
-pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Timestamp) -> Read<()> {
-    let sql = "SELECT run FROM listening WHERE chat = ? AND account = ? AND asks = 1";
-    for name in names {
-        let runs: Vec<[u8; 16]> =
-            work.tx.prepare_cached(sql)?.query_map([name.as_str(), account], |row| row.get(0))?.collect::<Read<_>>()?;
-        for run in runs {
-            let sentence = "ask: the person wants to get no more messages from this account";
-            let answer: Answer = Err(ScriptError::new(OPTED_OUT, sentence));
-            work.tx.prepare_cached("UPDATE listening SET open = 0 WHERE run = ?")?.execute([run])?;
-            close(work, &run, now)?;
-            answer_run(work, &run, &answer)?;
-        }
-    }
-    Ok(())
-}
-
-/// A message went to another account. If it is a question, its answer is waited for there; and the
-/// questions that wait for that go the same way.
+/// A message went to another account. If it is a question, a reminder or a repetition, its answer is
+/// waited for there too; and the questions that wait for that go the same way.
 pub fn divert(work: &Work<'_>, message: MessageId, from: &str, to: &str) -> Read<()> {
-    let sql = "UPDATE listening SET account = ?1 WHERE asks = 1 AND account = ?2 AND run IN
-        (SELECT run FROM waits WHERE message = ?3 AND goal = 'asked') RETURNING chat";
-    let values = params![to, from, message.as_bytes()];
-    let chat: Option<String> = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
-    let Some(chat) = chat else { return Ok(()) };
+    let sql = "SELECT listening.run, chat FROM listening JOIN messages ON messages.run = listening.run
+        WHERE messages.id = ? AND listening.account = ? AND asks = 1 AND open = 1";
+    let row = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?));
+    let found = work.tx.prepare_cached(sql)?.query_row(params![message.as_bytes(), from], row).optional()?;
+    let Some((run, chat)) = found else { return Ok(()) };
+    let Some(Question::Ask(asked)) = question(work, &run)? else { return Ok(()) };
+    if ![asked.message, asked.reminder, asked.repetition].contains(&message) {
+        return Ok(());
+    }
+    // Where it was asked before it may be answered still.
+    let before = (asked.message != message).then_some(from);
+    let sql = "UPDATE listening SET account = ?, before = coalesce(?, before) WHERE run = ?";
+    work.tx.prepare_cached(sql)?.execute(params![to, before, run])?;
     let sql = "UPDATE listening SET account = ? WHERE chat = ? AND account = ? AND asks = 1 AND open = 0";
     for name in people::names(work.tx, from, &chat)? {
         work.tx.prepare_cached(sql)?.execute([to, &name, from])?;

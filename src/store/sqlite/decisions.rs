@@ -1,4 +1,5 @@
-//! What people decide about runs: taken back, tried again, and what a replay may not send twice.
+//! What people decide about runs and messages: taken back, tried again, and what a replay may not send
+//! twice.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -8,11 +9,11 @@ use super::writer::{Refusal, Work};
 use super::{Read, conversation, events, json, json_or_none, outbox, text};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{MessageState, Step};
+use crate::model::delivery::{MessageState, Part, Step};
 use crate::model::journal::{Answer, Entry, Kind, Pending};
 use crate::model::message::{Body, Promised};
 use crate::model::run::RunState;
-use crate::store::rows::RunDecided;
+use crate::store::rows::{Decided, Decision, RunDecided};
 
 fn state(work: &Work<'_>, run: RunId) -> Read<Option<RunState>> {
     let sql = "SELECT state FROM runs WHERE id = ?";
@@ -26,7 +27,7 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
     if before.is_over() {
         return Ok(RunDecided::NotIn(before));
     }
-    conversation::close(work, run.as_bytes(), now)?;
+    conversation::close(work, run.as_bytes(), false, now)?;
     events::forget(work, run.as_bytes())?;
     work.tx.prepare_cached("DELETE FROM waits WHERE run = ?")?.execute([run.as_bytes()])?;
     if before == RunState::Queued {
@@ -35,12 +36,12 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
     let sql = "UPDATE runs SET state = ?, ready = NULL, wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL,
         finished_at = ? WHERE id = ?";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), run.as_bytes()])?;
-    let sql = "SELECT id, body FROM messages WHERE run = ? AND state IN (0, 1)";
+    let sql = "SELECT id, body FROM messages WHERE run = ? AND state IN (0, 1, 2)";
     let row = |row: &Row<'_>| Ok((MessageId::from_bytes(row.get(0)?), json::<Body>(row, 1)?));
     let unsent = work.tx.prepare_cached(sql)?.query_map([run.as_bytes()], row)?.collect::<Read<Vec<_>>>()?;
     for (id, body) in unsent {
         if !body.options.keep {
-            outbox::step(work, id, Step::Cancel, now)?;
+            outbox::recall(work, id, now)?;
         }
     }
     Ok(RunDecided::Done)
@@ -59,8 +60,8 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Result<RunDecided, Refusal> {
     };
     let (mut pending, mut answer, flow) = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row)?;
     cut_fail(work, run)?;
-    if let Some(pending) = &mut pending
-        && let Some(again) = pending.question.asked_again(answer.as_ref().is_some_and(Result::is_ok))
+    if let (Some(pending), Some(useless)) = (&mut pending, &answer)
+        && let Some(again) = pending.question.asked_again(useless)
     {
         pending.question = again;
         answer = None;
@@ -114,4 +115,31 @@ pub fn promised(connection: &Connection, root: RunId, but: RunId) -> Read<Vec<Pr
         matches!(state, MessageState::Rejected | MessageState::Dead | MessageState::Expired | MessageState::Cancelled)
     };
     Ok(all.into_iter().filter(|(_, state)| !lost(*state)).map(|(promised, _)| promised).collect())
+}
+
+/// A person's decision about a message.
+pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Timestamp) -> Read<Decided> {
+    let (step, anew) = match decision {
+        Decision::Cancel => (Step::Cancel, false),
+        Decision::Retry => (Step::Retry, true),
+        Decision::ReleaseAsSent => (Step::Vouch, false),
+        Decision::ReleaseAndResend => (Step::Resend, true),
+    };
+    let mut change = outbox::Change { anew, ..outbox::Change::default() };
+    let mut step = step;
+    if step == Step::Vouch {
+        let sql = "SELECT parts FROM messages WHERE id = ?";
+        let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none(row, 0)).optional()?;
+        let parts: Vec<Part> = found.flatten().unwrap_or_default();
+        change.parts = parts.into_iter().map(Part::vouched).collect();
+        // What never touched the wire is still to be sent.
+        if change.parts.iter().any(|part| !part.is_out()) {
+            step = Step::Resend;
+        }
+    }
+    Ok(match outbox::apply(work, id, step, now, change)? {
+        None => Decided::Missing,
+        Some(Ok(state)) => Decided::Now(state),
+        Some(Err(state)) => Decided::NotIn(state),
+    })
 }

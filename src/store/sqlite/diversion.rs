@@ -30,7 +30,9 @@ pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<Vec<Mess
         let mut rows = find.query([&diversion.from])?;
         while let Some(row) = rows.next()? {
             let to: String = row.get(1)?;
-            let stays = stays(row, &to, diversion)? || people::opted_out(connection, &diversion.from, &to)?.is_some();
+            let stays = stays(row, &to, diversion)?
+                || people::opted_out(connection, &diversion.from, &to)?.is_some()
+                || people::opted_out(connection, &diversion.to, &to)?.is_some();
             let (place, kept) = of.entry(to).or_insert_with(|| {
                 groups.push(Vec::new());
                 (groups.len() - 1, false)

@@ -108,6 +108,10 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
     Ok(())
 }
 
+fn is_open(work: &Work<'_>, id: MessageId) -> Read<bool> {
+    work.tx.prepare_cached("SELECT 1 FROM messages WHERE id = ? AND state <= 2")?.exists([id.as_bytes()])
+}
+
 fn is_in_doubt(work: &Work<'_>, account: &str, id: MessageId) -> Read<bool> {
     let sql = "SELECT 1 FROM messages WHERE id = ? AND account = ? AND state = 7 AND parts IS NULL";
     work.tx.prepare_cached(sql)?.exists(params![id.as_bytes(), account])
@@ -134,6 +138,8 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
         };
     }
     let step = match (&fate.error, whole) {
+        // While its other parts are under way, the attempt's end will tell.
+        (Some(_), _) if !parts.is_empty() && is_open(work, id)? => return Ok(()),
         (Some(_), _) => Step::Refuse,
         (None, Some(state)) => Step::Reached(state),
         (None, None) => return Ok(()),

@@ -150,7 +150,7 @@ fn forget_names(work: &Work<'_>, names: &[String]) -> Read<()> {
 
 /// Says whether the run was under way.
 fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) -> Read<bool> {
-    conversation::close(work, run, now)?;
+    conversation::close(work, run, false, now)?;
     events::forget(work, run)?;
     let sql = "SELECT state FROM runs WHERE id = ?";
     let state: i64 = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;

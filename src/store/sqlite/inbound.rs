@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::conversation::{self, Heard};
+use super::hearing::{self, Heard};
 use super::writer::{Refusal, Work};
 use super::{Read, attempts, evidence, outbox, people, runs, text};
 use crate::clock::millis;
@@ -24,13 +24,6 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// Takes in what one request told; gives what became of each person's message.
 pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refusal> {
-    let begins = |received: &Received| match received {
-        Received::Letter(letter) => !letter.first.is_empty() || !letter.others.is_empty(),
-        Received::Told(_) => false,
-    };
-    if inbound.told.iter().any(begins) {
-        runs::door(work)?;
-    }
     let mut fates = Vec::new();
     let mut wrote: Vec<(Recipient, Timestamp)> = Vec::new();
     for received in &inbound.told {
@@ -93,7 +86,7 @@ fn note_reaction(work: &Work<'_>, inbound: &Inbound, reaction: &Reaction) -> Rea
     Ok(())
 }
 
-fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Fate> {
+fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
     let (account, written) = (&inbound.account, &letter.written);
     if !note(work, inbound, &written.event_id, &written.from, &text(&letter.event)?)? {
         return Ok(Fate::Known);
@@ -104,7 +97,7 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Fate> {
     Ok(fate)
 }
 
-fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Fate> {
+fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
     let account = &inbound.account;
     let opted = match &inbound.opt_out {
         Some(rule) => opt(work, inbound, letter, rule)?,
@@ -117,7 +110,7 @@ fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Fate> 
     if opted {
         return Ok(Fate::Opted);
     }
-    match conversation::hear(work, account, letter, inbound.now)? {
+    match hearing::hear(work, account, letter, inbound.now)? {
         Some(Heard::Answered(run)) => return Ok(Fate::Answered(run)),
         Some(Heard::Repeated(run)) => return Ok(Fate::Repeated(run)),
         None => {}
@@ -128,7 +121,8 @@ fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Fate> 
     }
 }
 
-fn begin(work: &mut Work<'_>, begun: &[crate::model::run::NewRun]) -> Read<Fate> {
+fn begin(work: &mut Work<'_>, begun: &[crate::model::run::NewRun]) -> Result<Fate, Refusal> {
+    runs::door(work)?;
     for run in begun {
         runs::insert(work, run)?;
     }
@@ -148,7 +142,7 @@ fn opt(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter, rule: &OptOut) -
         let reply = rule.reply.as_ref().map(|text| (MessageId::new(now), text));
         let is_new = people::opt_out(work, account, &who, reply.as_ref().map(|(id, _)| id), now)?;
         let names = people::names(work.tx, account, &who)?;
-        conversation::refuse_all(work, account, &names, now)?;
+        hearing::refuse_all(work, account, &names, now)?;
         if let Some((id, text)) = reply.filter(|_| is_new) {
             let body = Body { content: Content::Text { text: text.clone() }, options: SendOptions::default() };
             let message = NewMessage {

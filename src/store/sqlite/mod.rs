@@ -10,6 +10,7 @@ mod events;
 mod evidence;
 mod flows;
 mod forget;
+mod hearing;
 mod inbound;
 mod outbox;
 mod people;
@@ -196,7 +197,7 @@ impl Store for SqliteStore {
     }
 
     fn answer_errand(&self, id: RunId, ready: i64, answer: Answer) -> Reply<bool> {
-        self.writer.submit(move |work| runs::answer_errand(work, id, ready, &answer))
+        self.writer.submit_guarded(move |work| runs::answer_errand(work, id, ready, &answer))
     }
 
     fn cancel_run(&self, id: RunId, now: Timestamp) -> Reply<RunDecided> {
@@ -320,7 +321,7 @@ impl Store for SqliteStore {
     }
 
     fn decide(&self, id: MessageId, decision: Decision, now: Timestamp) -> Reply<Decided> {
-        self.writer.submit_guarded(move |work| Ok(outbox::decide(work, id, decision, now)?))
+        self.writer.submit_guarded(move |work| Ok(decisions::decide(work, id, decision, now)?))
     }
 
     fn runs(&self, filter: RunFilter) -> Reply<Vec<RunRecord>> {

@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::attempts::{OPEN, PREPARING};
 use super::writer::Work;
 use super::{Read, evidence, instant, json, json_or_none, people, text, waits};
-use crate::clock::{after, from_millis, millis};
+use crate::clock::{after, from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
 use crate::model::message::NewMessage;
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Decided, Decision, DueMessage, MessageRef, Moved, ResendPolicy, Settlement, Verdict};
+use crate::store::rows::{DueMessage, MessageRef, Moved, ResendPolicy, Settlement, Verdict};
 
 /// Most messages that one command moves by the clock: the rest follows at once in the next.
 const MOVES: i64 = 500;
@@ -118,6 +118,25 @@ struct Standing {
 /// Applies one step that changes nothing else.
 pub fn step(work: &mut Work<'_>, id: MessageId, step: Step, now: Timestamp) -> Read<()> {
     apply(work, id, step, now, Change::default())?;
+    Ok(())
+}
+
+/// What is not sent is taken back; what is on the wire, or may have been, is not tried again.
+pub fn recall(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
+    step(work, id, Step::Cancel, now)?;
+    let sql = "UPDATE messages SET expires_at = ? WHERE id = ? AND state IN (2, 7)";
+    work.tx.prepare_cached(sql)?.execute(params![millis(now), id.as_bytes()])?;
+    Ok(())
+}
+
+/// A message of which nobody knew whether it went out did: something shows it.
+pub fn infer(work: &mut Work<'_>, id: MessageId, from: &str, now: Timestamp) -> Read<()> {
+    let sql = "SELECT 1 FROM messages WHERE id = ? AND state = 7";
+    if work.tx.prepare_cached(sql)?.exists([id.as_bytes()])? {
+        let action = format!("inferred at {}: {from}", rfc3339(now));
+        let degraded = vec![Degraded { field: "delivery".into(), action }];
+        apply(work, id, Step::Reached(MessageState::Sent), now, Change { degraded, ..Change::default() })?;
+    }
     Ok(())
 }
 
@@ -238,7 +257,9 @@ pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
             (Step::GiveUp, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
         }
     };
-    let change = Change { parts: acked(work, settlement.id, settlement.parts)?, ..change };
+    let parts = acked(work, settlement.id, settlement.parts)?;
+    let failed = parts.iter().find(|part| part.state == MessageState::Rejected).and_then(|part| part.error.clone());
+    let change = Change { parts, ..change };
     let (id, at) = (settlement.id, settlement.at);
     let outcome = apply(work, id, step, at, change)?;
     if !posted.is_empty() || recipient.is_some() {
@@ -246,12 +267,16 @@ pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
     }
     match outcome {
         Some(Ok(MessageState::Unknown)) => evidence::seek(work, id, at),
+        // A part may have failed while another one was under way.
+        Some(Ok(MessageState::Accepted | MessageState::Sent)) if failed.is_some() => {
+            apply(work, id, Step::Refuse, at, Change { error: failed, ..Change::default() }).map(|_| ())
+        }
         _ => Ok(()),
     }
 }
 
 /// Parts as an attempt left them, with the acks that came for some of them while it was under way.
-fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<Part>> {
+pub fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<Part>> {
     if parts.is_empty() {
         return Ok(parts);
     }
@@ -259,8 +284,9 @@ fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<Part>
     let known = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none::<Vec<Part>>(row, 0));
     for known in known.optional()?.flatten().unwrap_or_default() {
         let same = parts.iter_mut().find(|part| part.provider_id.is_some() && part.provider_id == known.provider_id);
-        if let Some(part) = same.filter(|part| part.state.after(Step::Reached(known.state)).is_some()) {
-            part.state = known.state;
+        let step = if known.state == MessageState::Rejected { Step::Refuse } else { Step::Reached(known.state) };
+        if let Some(part) = same.filter(|part| part.state.after(step) == Some(known.state)) {
+            (part.state, part.error) = (known.state, known.error);
         }
     }
     Ok(parts)
@@ -294,33 +320,6 @@ fn learn(
 pub fn cancel(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool> {
     let outcome = apply(work, id, Step::Cancel, now, Change::default())?;
     Ok(outcome.is_some_and(|outcome| outcome.is_ok()))
-}
-
-/// A person's decision.
-pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Timestamp) -> Read<Decided> {
-    let (step, anew) = match decision {
-        Decision::Cancel => (Step::Cancel, false),
-        Decision::Retry => (Step::Retry, true),
-        Decision::ReleaseAsSent => (Step::Vouch, false),
-        Decision::ReleaseAndResend => (Step::Resend, true),
-    };
-    let mut change = Change { anew, ..Change::default() };
-    let mut step = step;
-    if step == Step::Vouch {
-        let sql = "SELECT parts FROM messages WHERE id = ?";
-        let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none(row, 0)).optional()?;
-        let parts: Vec<Part> = found.flatten().unwrap_or_default();
-        change.parts = parts.into_iter().map(Part::vouched).collect();
-        // What never touched the wire is still to be sent.
-        if change.parts.iter().any(|part| !part.is_out()) {
-            step = Step::Resend;
-        }
-    }
-    Ok(match apply(work, id, step, now, change)? {
-        None => Decided::Missing,
-        Some(Ok(state)) => Decided::Now(state),
-        Some(Err(state)) => Decided::NotIn(state),
-    })
 }
 
 /// Attempts that were open when the engine died: nobody knows how they ended.
@@ -368,15 +367,16 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
     ];
     for policy in resend {
         let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
-        let sql =
-            "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ? ORDER BY changed_at LIMIT ?";
-        let unknown = ids(work, sql, params![policy.account, at - wait, MOVES])?;
+        let sql = "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ?
+                AND (expires_at IS NULL OR expires_at > ?) ORDER BY changed_at LIMIT ?";
+        let unknown = ids(work, sql, params![policy.account, at - wait, at, MOVES])?;
         for id in &unknown {
             apply(work, *id, Step::Resend, now, Change::default())?;
         }
         count += unknown.len();
-        let sql = "SELECT min(changed_at) FROM messages WHERE state = 7 AND account = ?";
-        next.push(earliest(work, sql, [&policy.account])?.map(|oldest| oldest.saturating_add(wait)));
+        let sql = "SELECT min(changed_at) FROM messages WHERE state = 7 AND account = ?
+            AND (expires_at IS NULL OR expires_at > ?)";
+        next.push(earliest(work, sql, params![policy.account, at])?.map(|oldest| oldest.saturating_add(wait)));
     }
     Ok(Moved { count: count as u64, next: next.into_iter().flatten().min().map(from_millis) })
 }

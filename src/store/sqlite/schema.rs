@@ -179,6 +179,7 @@ CREATE INDEX runs_family ON runs (root) WHERE root IS NOT NULL;
 CREATE TABLE listening (
     run BLOB PRIMARY KEY,
     account TEXT NOT NULL,
+    before TEXT,
     chat TEXT NOT NULL,
     place INTEGER NOT NULL,
     asks INTEGER NOT NULL,

@@ -322,8 +322,8 @@ impl Thread {
     /// that were balanced leave copies. Whoever hands in something meanwhile waits.
     fn compact(&mut self) {
         // In memory the copy might not have room.
-        let sql = "PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY;";
-        let done = self.connection.execute_batch(sql).and_then(|()| {
+        let done = self.connection.execute_batch("PRAGMA temp_store = FILE; VACUUM;");
+        let done = self.connection.execute_batch("PRAGMA temp_store = MEMORY;").and(done).and_then(|()| {
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
         });
         match done {

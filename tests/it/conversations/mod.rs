@@ -9,6 +9,8 @@ mod http;
 mod http_guard;
 mod http_retry;
 mod http_secrets;
+mod once_wrong;
+mod once_wrong_too;
 mod opt_out;
 mod replay;
 mod routing;

@@ -160,8 +160,11 @@ async fn an_engine_that_dies_while_a_file_is_fetched_has_sent_nothing() {
     // Without an ending the picture is fetched first; this one trickles.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let slow = listener.local_addr().unwrap();
-    let settings =
-        format!("http: {{ allow: [\"{slow}\", \"{}\"] }}\n{}", desk.media, desk.fake.settings("pace: unlimited"));
+    let settings = format!(
+        "public_url: https://hooks.example.com\nhttp: {{ allow: [\"{slow}\", \"{}\"] }}\n{}",
+        desk.media,
+        desk.fake.settings("pace: unlimited\n")
+    );
     desk.house.write("postrider.yaml", &settings);
     let _held = until("the new settings", async || {
         let asked = json!({ "kind": "image", "to": "+15417543010", "source": format!("http://{slow}/picture") });

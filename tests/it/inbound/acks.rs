@@ -1,10 +1,12 @@
 //! How far a message of ours is: states climb by what gateways tell, and never fall back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::said::{self, GROUP, gowa, gowa_receipt, waha};
+use super::said::{self, GROUP, PHONE, gowa, gowa_receipt, waha};
 use super::{ECHO, Ear, text_of};
-use crate::gateways::fake::{self, Dialect};
+use crate::gateways::fake::{self, Dialect, Mood};
 use crate::support::until;
 
 /// The gateway's id of a message that is out.
@@ -183,4 +185,28 @@ async fn parts_have_acks_of_their_own() {
     tell(&ear, &caption, "read").await;
     become_of_parts(["read", "read"]).await;
     ear.becomes(&message, "read").await;
+}
+
+/// An ack of one part may come while another one is under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_are_under_way_do_not_undo_acks_of_others() {
+    let ear = Ear::open(fake::gowa::DIALECT).await;
+    let contacts = json!([{ "name": "Ada", "phone": "+15417543011" }, { "name": "Bob", "phone": "+15417543012" }]);
+    ear.fake.is(Mood::Slow(Duration::from_millis(400)));
+    let asked = json!({ "kind": "contact", "to": PHONE, "contacts": contacts });
+    let id = ear.house.post("/messages", asked).await["message"].as_str().unwrap().to_owned();
+    let part = async |place: usize| {
+        until("a part's id", async || {
+            let message = ear.message(&id).await;
+            message["parts"][place]["provider_id"].as_str().map(str::to_owned)
+        })
+        .await
+    };
+    let first = part(0).await;
+    assert_eq!(ear.tell(&gowa_receipt(&[&first], "delivered")).await, 200);
+    let second = part(1).await;
+    let message = ear.message(&id).await;
+    assert_eq!(message["parts"][0]["state"], "delivered", "{message}");
+    assert_eq!(ear.tell(&gowa_receipt(&[&second], "delivered")).await, 200);
+    ear.becomes(&message, "delivered").await;
 }

@@ -182,6 +182,11 @@ impl House {
         fates
     }
 
+    /// The time as gateways write it.
+    pub fn clock_text(&self) -> String {
+        self.clock.now().to_string()
+    }
+
     /// Moves the clock.
     pub fn pass(&self, span: Duration) {
         self.clock.advance(span);

@@ -85,7 +85,7 @@ impl Run {
             account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             accounts: Arc::new(accounts),
-            secrets: Arc::new(BTreeMap::from([("KEY".to_owned(), Secret::new("hidden"))])),
+            secrets: Arc::new(BTreeMap::from([("KEY".to_owned(), Some(Secret::new("hidden")))])),
             run: RunId::from_bytes([7; 16]),
             run_time: start(),
             seed: [9; 16],

@@ -1,0 +1,148 @@
+//! What runs that wait make of what a person writes.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+use serde_json::{Value, json as value};
+
+use super::conversation::{Waiting, close, say, waiting};
+use super::people::OPTED_OUT;
+use super::runs::answer_run;
+use super::writer::Work;
+use super::{Read, json, json_or_none, outbox, people};
+use crate::clock::{from_millis, millis, rfc3339};
+use crate::id::{MessageId, RunId};
+use crate::model::conversation::chosen;
+use crate::model::delivery::{Attempt, MessageState, Part};
+use crate::model::journal::Answer;
+use crate::model::run::ScriptError;
+use crate::store::rows::Letter;
+
+/// How far a gateway's clock may be behind ours, in milliseconds.
+const CLOCKS: i64 = 300_000;
+
+/// What a waiting run makes of a message.
+pub enum Heard {
+    /// It was what the run waited for.
+    Answered(RunId),
+    /// It made no sense; the question was put once more.
+    Repeated(RunId),
+}
+
+/// Gives a message to the run that waits for it: to the one whose question is quoted, else to the
+/// oldest.
+pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
+    let mut candidates: Vec<([u8; 16], i64)> = Vec::new();
+    let chats = people::names(work.tx, account, &letter.written.chat.to_string())?;
+    let senders = people::names(work.tx, account, &letter.written.from.to_string())?;
+    let beside = senders.iter().filter(|name| !chats.contains(name)).map(String::as_str);
+    // Whoever waits for a person hears that person in groups too; a question is answered where it
+    // was asked.
+    let sql = "SELECT run, place, pattern FROM listening WHERE chat = ?1 AND (account = ?2 OR before = ?2) AND open = 1 AND asks <= ?3";
+    let said = letter.written.text.as_deref().unwrap_or_default();
+    let here = chats.iter().map(|chat| (chat.as_str(), true)).chain([("", false)]);
+    for (chat, asks) in here.chain(beside.map(|name| (name, false))) {
+        for account in [account, ""] {
+            let mut find = work.tx.prepare_cached(sql)?;
+            let mut rows = find.query(params![chat, account, asks])?;
+            while let Some(row) = rows.next()? {
+                let pattern = row.get_ref(2)?.as_str_or_null()?;
+                if pattern.is_none_or(|pattern| work.memory.patterns.finds(pattern, said)) {
+                    candidates.push((row.get(0)?, row.get(1)?));
+                }
+            }
+        }
+    }
+    candidates.sort_by_key(|(_, place)| *place);
+    if let Some(quoted) = letter.written.reply_to.as_deref() {
+        let sql =
+            "SELECT run FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
+        let run: Option<Option<[u8; 16]>> =
+            work.tx.prepare_cached(sql)?.query_row([account, quoted], |row| row.get(0)).optional()?;
+        if let Some(place) = candidates.iter().position(|(id, _)| run.flatten() == Some(*id)) {
+            let quoted = candidates.remove(place);
+            candidates.insert(0, quoted);
+        }
+    }
+    for (run, _) in candidates {
+        let Some(found) = waiting(work, &run)? else { continue };
+        match take(work, &run, &found, letter, now)? {
+            None => {}
+            heard => return Ok(heard),
+        }
+    }
+    Ok(None)
+}
+
+fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
+    let id = RunId::from_bytes(*run);
+    let said = letter.written.text.as_deref().unwrap_or_default();
+    let Some(asked) = &found.asked else {
+        close(work, run, true, now)?;
+        answer_run(work, run, &Ok(letter.event.clone()))?;
+        return Ok(Some(Heard::Answered(id)));
+    };
+    if !found.open || !can_mean(work, asked.message, letter)? {
+        return Ok(None);
+    }
+    // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.
+    if letter.written.kind == "other" && said.is_empty() {
+        return Ok(None);
+    }
+    let choice = chosen(&asked.choices, said);
+    if choice.is_none() && !asked.choices.is_empty() {
+        if found.repeated {
+            return Ok(None);
+        }
+        work.tx.prepare_cached("UPDATE listening SET repeated = 1 WHERE run = ?")?.execute([run])?;
+        let quoted = Some(letter.written.message_id.clone());
+        say(work, id, &found.flow, asked, asked.repetition, quoted, now)?;
+        return Ok(Some(Heard::Repeated(id)));
+    }
+    let mut answer = value!({
+        "text": said,
+        "choice": choice,
+        "from": letter.event["from"],
+        "at": rfc3339(from_millis(millis(now))),
+    });
+    if letter.event["media"] != Value::Null {
+        answer["media"] = letter.event["media"].clone();
+    }
+    close(work, run, true, now)?;
+    answer_run(work, run, &Ok(answer))?;
+    Ok(Some(Heard::Answered(id)))
+}
+
+/// Whether a message can be the answer to a question: nobody answers what has not left yet (one that
+/// waits to go out once more may have), nor what was asked long after they wrote.
+fn can_mean(work: &Work<'_>, question: MessageId, letter: &Letter) -> Read<bool> {
+    let sql = "SELECT state, attempts, parts FROM messages WHERE id = ?";
+    let row = |row: &Row<'_>| {
+        let parts: Vec<Part> = json_or_none(row, 2)?.unwrap_or_default();
+        Ok((outbox::state(row, 0)?, json::<Vec<Attempt>>(row, 1)?, parts))
+    };
+    let found = work.tx.prepare_cached(sql)?.query_row([question.as_bytes()], row).optional()?;
+    let Some((state, attempts, parts)) = found else { return Ok(false) };
+    let doubtful = |attempt: &Attempt| matches!(attempt.outcome.as_str(), "ambiguous" | "interrupted");
+    let has_left = !matches!(state, MessageState::Scheduled | MessageState::Queued)
+        || attempts.iter().any(doubtful)
+        || parts.iter().any(|part| part.is_out() || part.is_in_doubt());
+    let asked_at = attempts.first().map_or(i64::MIN, |attempt| attempt.at);
+    Ok(has_left && millis(letter.written.at).saturating_add(CLOCKS) >= asked_at)
+}
+
+/// A person wants to hear no more: whoever has asked them something gets to know.
+pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Timestamp) -> Read<()> {
+    let sql = "SELECT run FROM listening WHERE chat = ? AND account = ? AND asks = 1";
+    for name in names {
+        let runs: Vec<[u8; 16]> =
+            work.tx.prepare_cached(sql)?.query_map([name.as_str(), account], |row| row.get(0))?.collect::<Read<_>>()?;
+        for run in runs {
+            let sentence = "ask: the person wants to get no more messages from this account";
+            let answer: Answer = Err(ScriptError::new(OPTED_OUT, sentence));
+            work.tx.prepare_cached("UPDATE listening SET open = 0 WHERE run = ?")?.execute([run])?;
+            close(work, &run, false, now)?;
+            answer_run(work, &run, &answer)?;
+        }
+    }
+    Ok(())
+}
