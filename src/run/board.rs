@@ -322,6 +322,7 @@ mod tests {
             answer: None,
             root: None,
             cuts: 0,
+            damaged: None,
         }
     }
 

@@ -110,6 +110,13 @@ fn take_turns(board: &Arc<Board>, context: &Arc<Context>, runtime: &Handle) {
             let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
             Ok(broken(&taken.run, context.clock.now(), error))
         });
+        let work = work.or_else(|error| match error {
+            StoreError::Damaged(what) => {
+                let error = format!("what the state file holds of this run cannot be read: {what}");
+                Ok(broken(&taken.run, context.clock.now(), ScriptError::new("damaged", error)))
+            }
+            error => Err(error),
+        });
         hand_in(board, context, runtime, taken, work);
     }
 }
@@ -201,6 +208,9 @@ fn said(commit: &TurnCommit) -> Option<Reply> {
 /// One run's next turn, up to where the outside world is needed.
 fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, StoreError> {
     let now = context.clock.now();
+    if let Some(what) = &run.damaged {
+        return Err(StoreError::Damaged(what.clone()));
+    }
     if let Some(pending) = run.errand() {
         return Ok(Worked::Errand(pending.clone()));
     }

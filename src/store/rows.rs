@@ -70,6 +70,8 @@ pub struct ReadyRun {
     pub root: Option<RunId>,
     /// How often its journal was cut.
     pub cuts: i64,
+    /// Why its question or its answer cannot be read, if the file is damaged there.
+    pub damaged: Option<String>,
 }
 
 impl ReadyRun {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::people::OPTED_OUT;
-use super::runs::answer_run;
+use super::runs::{answer_run, make_ready};
 use super::writer::Work;
 use super::{Read, json as read_json, outbox, people, waits};
 use crate::clock::millis;
@@ -106,16 +106,18 @@ pub struct Waiting {
     pub open: bool,
 }
 
-pub fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
+/// What a run waits for, if it can be read. One that cannot is made ready, and its turn says so.
+pub fn waiting(work: &mut Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
     let sql = "SELECT flow, pending, listening.account, deadline, reminded, repeated, open, doubtful
         FROM listening JOIN runs ON id = run WHERE run = ?";
     let row = |row: &Row<'_>| {
-        let asked = match read_json::<Pending>(row, 1)?.question {
+        let Ok(pending) = read_json::<Pending>(row, 1) else { return Ok(None) };
+        let asked = match pending.question {
             // By now it may be asked through another account.
             Question::Ask(asked) => Some(Asked { account: row.get(2)?, ..*asked }),
             _ => None,
         };
-        Ok(Waiting {
+        Ok(Some(Waiting {
             flow: row.get(0)?,
             asked,
             deadline: row.get(3)?,
@@ -123,9 +125,13 @@ pub fn waiting(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
             repeated: row.get(5)?,
             open: row.get(6)?,
             doubtful: row.get(7)?,
-        })
+        }))
     };
-    work.tx.prepare_cached(sql)?.query_row([run], row).optional()
+    let found = work.tx.prepare_cached(sql)?.query_row([run], row).optional()?;
+    if found.as_ref().is_some_and(Option::is_none) {
+        make_ready(work, run)?;
+    }
+    Ok(found.flatten())
 }
 
 /// The message of a question has come to another state: from when the gateway has it, time runs.
@@ -230,8 +236,9 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp
 
 fn question(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Question>> {
     let sql = "SELECT pending FROM runs WHERE id = ? AND pending IS NOT NULL";
-    let found = work.tx.prepare_cached(sql)?.query_row([run], |row| read_json::<Pending>(row, 0)).optional()?;
-    Ok(found.map(|pending| pending.question))
+    let row = |row: &Row<'_>| Ok(read_json::<Pending>(row, 0).ok());
+    let found = work.tx.prepare_cached(sql)?.query_row([run], row).optional()?;
+    Ok(found.flatten().map(|pending| pending.question))
 }
 
 fn open_next(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> Read<()> {

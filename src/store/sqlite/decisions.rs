@@ -55,7 +55,9 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Result<RunDecided, Refusal> {
     }
     let sql = "SELECT pending, answer, flow FROM runs WHERE id = ?";
     let row = |row: &Row<'_>| {
-        let (pending, answer) = (json_or_none::<Pending>(row, 0)?, json_or_none::<Answer>(row, 1)?);
+        // What cannot be read is asked anew.
+        let asked = json_or_none::<Pending>(row, 0).and_then(|pending| Ok((pending, json_or_none::<Answer>(row, 1)?)));
+        let (pending, answer) = asked.unwrap_or_default();
         Ok((pending, answer, row.get::<_, String>(2)?))
     };
     let (mut pending, mut answer, flow) = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row)?;

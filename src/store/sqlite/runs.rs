@@ -96,6 +96,10 @@ pub fn ready(connection: &Connection, flow: &str, after: i64, limit: usize) -> R
         FROM runs WHERE flow = ? AND ready > ? ORDER BY ready LIMIT ?";
     let mut find = connection.prepare_cached(sql)?;
     let row = |row: &Row<'_>| {
+        // One run that cannot be read does not hold up the others of its flow.
+        let asked = json_or_none(row, 9).and_then(|pending| Ok((pending, json_or_none(row, 10)?)));
+        let damaged = asked.as_ref().err().map(ToString::to_string);
+        let (pending, answer) = asked.unwrap_or_default();
         Ok(ReadyRun {
             id: RunId::from_bytes(row.get(0)?),
             flow: flow.to_owned(),
@@ -107,10 +111,11 @@ pub fn ready(connection: &Connection, flow: &str, after: i64, limit: usize) -> R
             base: instant(row, 6)?,
             attempt: row.get(7)?,
             cpu: Duration::from_micros(row.get::<_, i64>(8)?.unsigned_abs()),
-            pending: json_or_none(row, 9)?,
-            answer: json_or_none(row, 10)?,
+            pending,
+            answer,
             root: row.get::<_, Option<[u8; 16]>>(11)?.map(RunId::from_bytes),
             cuts: row.get(12)?,
+            damaged,
         })
     };
     find.query_map(params![flow, after, limit as i64], row)?.collect()
@@ -189,6 +194,10 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
             let part = append(work, &turn, entries, live)?;
             last = live.then_some(part).or(last);
         }
+    }
+    // One that cannot be read was made ready while it still waited for a person.
+    if matches!(&turn.outcome, Outcome::Failed(error) if error.kind == "damaged") {
+        conversation::close(work, id, false, turn.at)?;
     }
     let ready = leave(work, &turn, begun)?;
     if let Some(next) = &turn.follow_up {

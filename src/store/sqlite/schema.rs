@@ -319,6 +319,9 @@ fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
 /// What a failure of SQLite means for us.
 pub fn error_of(error: &Error) -> StoreError {
     let text = error.to_string();
+    if matches!(error, Error::FromSqlConversionFailure(..)) {
+        return StoreError::Damaged(text);
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
             StoreError::NoRoom(text)

@@ -3,6 +3,7 @@
 mod ask;
 mod ask_limits;
 mod by_hand;
+mod damaged;
 mod files;
 mod forget;
 mod http;
