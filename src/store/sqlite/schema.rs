@@ -272,6 +272,8 @@ CREATE TABLE forgotten (
     counts TEXT NOT NULL
 );
 
+CREATE INDEX kv_expiring ON kv (expires_at) WHERE expires_at IS NOT NULL;
+
 ALTER TABLE phones ADD COLUMN incoming INTEGER NOT NULL DEFAULT 0;
 ",
 ];

@@ -1,6 +1,8 @@
 //! The values of flows and of the workspace. Those of the workspace stand under the flow without a
 //! name.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Number, Value};
@@ -10,6 +12,9 @@ use super::{Read, json, text};
 use crate::clock::millis;
 use crate::model::journal::{Answer, TurnCommit};
 use crate::model::run::ScriptError;
+
+/// For how long a value that has expired is kept, so that a clock that is put right does no harm.
+const EXPIRED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// A value that has not expired.
 pub fn get(connection: &Connection, flow: &str, key: &str, now: Timestamp) -> Read<Option<Value>> {
@@ -29,7 +34,12 @@ pub fn write(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
     for write in &turn.promises.kv {
         let flow = scope(turn, write.shared);
         match &write.value {
-            Some(value) => set(work, flow, &write.key, value, write.expires_at)?,
+            Some(value) => {
+                set(work, flow, &write.key, value, write.expires_at)?;
+                if write.expires_at.is_some() {
+                    drop_expired(work, turn.at)?;
+                }
+            }
             None => {
                 let sql = "DELETE FROM kv WHERE flow = ? AND key = ?";
                 work.tx.prepare_cached(sql)?.execute(params![flow, write.key])?;
@@ -47,6 +57,14 @@ fn set(work: &Work<'_>, flow: &str, key: &str, value: &Value, expires_at: Option
     let sql = "INSERT INTO kv (flow, key, value, expires_at) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
     work.tx.prepare_cached(sql)?.execute(params![flow, key, text(value)?, expires_at])?;
+    Ok(())
+}
+
+/// Nobody can see them any more. Whoever sets values that expire removes more of them than are set.
+fn drop_expired(work: &Work<'_>, now: Timestamp) -> Read<()> {
+    let sql = "DELETE FROM kv WHERE (flow, key) IN (SELECT flow, key FROM kv WHERE expires_at < ? LIMIT 100)";
+    let before = millis(now).saturating_sub(i64::try_from(EXPIRED_FOR.as_millis()).unwrap_or(i64::MAX));
+    work.tx.prepare_cached(sql)?.execute([before])?;
     Ok(())
 }
 

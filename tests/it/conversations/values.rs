@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::support::engine::House;
@@ -251,4 +252,28 @@ run: |
     house.post(&format!("/runs/{id}/retry"), json!({})).await;
     assert_eq!(house.run_is(&id, "failed").await["attempt"], 4);
     assert_eq!(result(&house, "f", json!("look")).await, json!([1, 2, 1, null]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_have_expired_do_not_fill_the_file() {
+    let set = "run: |\n  for n in 0..event.data { SPACE::set(`${n}/${now()}`, n, \"1h\"); }\n";
+    let keep = "run: |\n  SPACE::set(\"kept\", 1);\n  SPACE::set(\"longer\", 1, \"30d\");\n";
+    for ((space, set), (_, keep)) in both(set).into_iter().zip(both(keep)) {
+        let house = House::open(&[("flows/set.yaml", &set), ("flows/keep.yaml", &keep)]).await;
+        let count = || {
+            let file = house.folder.path().join(".postrider/state.db");
+            let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+            connection.busy_timeout(Duration::from_secs(5)).unwrap();
+            connection.query_row("SELECT count(*) FROM kv", [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        result(&house, "keep", Value::Null).await;
+        result(&house, "set", json!(250)).await;
+        assert_eq!(count(), 252, "{space}");
+        house.pass(Duration::from_secs(2 * 3600));
+        result(&house, "set", json!(1)).await;
+        assert_eq!(count(), 253, "{space}: the clock may yet be put right");
+        house.pass(Duration::from_secs(26 * 3600));
+        result(&house, "set", json!(3)).await;
+        assert_eq!(count(), 5, "{space}");
+    }
 }
