@@ -96,15 +96,6 @@ async fn fails(dialect: Dialect) {
     ear.stays(&message, "delivered").await;
 }
 
-macro_rules! each {
-    ($($test:ident: $what:ident $name:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $test() {
-            $what(fake::$name::DIALECT).await;
-        }
-    )*};
-}
-
 each! {
     acks_of_gowa: climbs gowa;
     acks_of_waha: climbs waha;

@@ -122,23 +122,14 @@ async fn goes_on(ear: &Ear) {
     ear.house.get("/messages?limit=1000").await;
 }
 
-macro_rules! each {
-    ($($test:ident: $name:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $test() {
-            survives_strange_values(fake::$name::DIALECT).await;
-        }
-    )*};
-}
-
 each! {
-    strange_values_of_gowa: gowa;
-    strange_values_of_wapim: wapim;
-    strange_values_of_wawp: wawp;
-    strange_values_of_waha: waha;
-    strange_values_of_meta: meta;
-    strange_values_of_evolution: evolution;
-    strange_values_of_twilio: twilio;
+    strange_values_of_gowa: survives_strange_values gowa;
+    strange_values_of_wapim: survives_strange_values wapim;
+    strange_values_of_wawp: survives_strange_values wawp;
+    strange_values_of_waha: survives_strange_values waha;
+    strange_values_of_meta: survives_strange_values meta;
+    strange_values_of_evolution: survives_strange_values evolution;
+    strange_values_of_twilio: survives_strange_values twilio;
 }
 
 /// Bodies that are strange as a whole.

@@ -167,15 +167,6 @@ async fn waits_for_a_new_word(dialect: Dialect) {
     ear.becomes(&message, "accepted").await;
 }
 
-macro_rules! each {
-    ($($test:ident: $what:ident $name:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $test() {
-            $what(fake::$name::DIALECT).await;
-        }
-    )*};
-}
-
 each! {
     the_link_of_waha: shows_its_link waha;
     the_link_of_wawp: shows_its_link wawp;

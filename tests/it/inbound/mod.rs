@@ -1,6 +1,16 @@
 //! What gateways post to us, over real HTTP: who is believed, what scripts see of it, and how far it
 //! brings messages of ours. Written from what gateways document, without a look at what reads it.
 
+/// A test for each gateway: its name, what is tested, and the gateway's fake.
+macro_rules! each {
+    ($($test:ident: $what:ident $name:ident;)*) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            $what(fake::$name::DIALECT).await;
+        }
+    )*};
+}
+
 mod acks;
 mod aliases;
 mod choices;

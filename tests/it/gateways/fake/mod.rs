@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
 use serde_json::Value;
@@ -124,14 +124,7 @@ impl Fake {
 }
 
 async fn answer(State(fake): State<Fake>, request: Request) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let got = Got {
-        method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().map(str::to_owned),
-        headers: head.headers,
-        body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
-    };
+    let got = Got::read(request).await;
     fake.got.lock().unwrap().push(got.clone());
     let mood = fake.mood.lock().unwrap().clone();
     if let Some(next) = fake.next.lock().unwrap().take() {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use axum::body::to_bytes;
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 
@@ -37,6 +39,18 @@ impl Part {
 }
 
 impl Got {
+    /// All of it.
+    pub async fn read(request: Request) -> Self {
+        let (head, body) = request.into_parts();
+        Self {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
+        }
+    }
+
     /// A header that is there once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::Response;
 use base64::Engine as _;
@@ -268,14 +268,7 @@ impl Server {
 }
 
 async fn answer(State(server): State<Server>, request: Request) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let got = Got {
-        method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().map(str::to_owned),
-        headers: head.headers,
-        body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
-    };
+    let got = Got::read(request).await;
     let before = {
         let mut all = server.got.lock().unwrap();
         all.push(got.clone());
