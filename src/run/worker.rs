@@ -111,8 +111,9 @@ fn take_turns(board: &Arc<Board>, context: &Arc<Context>, runtime: &Handle) {
             Ok(broken(&taken.run, context.clock.now(), error))
         });
         let work = work.or_else(|error| match error {
-            StoreError::Damaged(what) => {
-                let error = format!("what the state file holds of this run cannot be read: {what}");
+            // Waiting would not mend it. A file that is damaged as a whole is another matter: that run stays.
+            StoreError::Unreadable(what) => {
+                let error = format!("a row of the state file that this run needs cannot be read: {what}");
                 Ok(broken(&taken.run, context.clock.now(), ScriptError::new("damaged", error)))
             }
             error => Err(error),
@@ -209,7 +210,7 @@ fn said(commit: &TurnCommit) -> Option<Reply> {
 fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, StoreError> {
     let now = context.clock.now();
     if let Some(what) = &run.damaged {
-        return Err(StoreError::Damaged(what.clone()));
+        return Err(StoreError::Unreadable(format!("{what}; `postrider runs retry` asks its last question anew")));
     }
     if let Some(pending) = run.errand() {
         return Ok(Worked::Errand(pending.clone()));

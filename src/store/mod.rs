@@ -38,6 +38,9 @@ pub enum StoreError {
     /// The file is not whole.
     #[error("the state file is damaged: {0}; stop, keep a copy of it, and start from your last backup")]
     Damaged(String),
+    /// The file is whole, but what one row holds is not what was written.
+    #[error("a row of the state file cannot be read: {0}")]
+    Unreadable(String),
     /// The file is of a later version of Postrider.
     #[error("the state file has format {found}, this Postrider knows up to {known}; use the newer version again")]
     Newer {

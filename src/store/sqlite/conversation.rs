@@ -106,8 +106,8 @@ pub struct Waiting {
     pub open: bool,
 }
 
-/// What a run waits for, if it can be read. One that cannot is made ready, and its turn says so.
-pub fn waiting(work: &mut Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
+/// What a run waits for, if it can be read. One that cannot waits no longer: its next turn says why.
+pub fn waiting(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Option<Waiting>> {
     let sql = "SELECT flow, pending, listening.account, deadline, reminded, repeated, open, doubtful
         FROM listening JOIN runs ON id = run WHERE run = ?";
     let row = |row: &Row<'_>| {
@@ -129,6 +129,7 @@ pub fn waiting(work: &mut Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
     };
     let found = work.tx.prepare_cached(sql)?.query_row([run], row).optional()?;
     if found.as_ref().is_some_and(Option::is_none) {
+        close(work, run, false, now)?;
         make_ready(work, run)?;
     }
     Ok(found.flatten())
@@ -136,7 +137,7 @@ pub fn waiting(work: &mut Work<'_>, run: &[u8; 16]) -> Read<Option<Waiting>> {
 
 /// The message of a question has come to another state: from when the gateway has it, time runs.
 pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, now: Timestamp) -> Read<()> {
-    let Some(found) = waiting(work, run)? else { return Ok(()) };
+    let Some(found) = waiting(work, run, now)? else { return Ok(()) };
     let Some(asked) = &found.asked else { return Ok(()) };
     use MessageState::*;
     match state {
@@ -201,7 +202,7 @@ pub fn time_came(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Ti
         return Ok(Time::Else);
     };
     if let Some(deadline) = deadline.filter(|deadline| asks && *deadline > millis(now)) {
-        let Some(found) = waiting(work, run)? else { return Ok(Time::Else) };
+        let Some(found) = waiting(work, run, now)? else { return Ok(Time::Else) };
         if let Some(asked) = found.asked.as_ref().filter(|_| !found.reminded) {
             say(work, RunId::from_bytes(*run), &found.flow, asked, asked.reminder, None, now)?;
         }
@@ -256,7 +257,7 @@ fn open_next(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> 
     }
     let Some((run, _)) = next else { return Ok(()) };
     work.tx.prepare_cached("UPDATE listening SET open = 1 WHERE run = ?")?.execute([run])?;
-    let Some(found) = waiting(work, &run)? else { return Ok(()) };
+    let Some(found) = waiting(work, &run, now)? else { return Ok(()) };
     match &found.asked {
         Some(asked) => send_question(work, RunId::from_bytes(run), &found.flow, asked, now),
         None => Ok(()),

@@ -64,7 +64,7 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
         }
     }
     for (run, _) in candidates {
-        let Some(found) = waiting(work, &run)? else { continue };
+        let Some(found) = waiting(work, &run, now)? else { continue };
         match take(work, &run, &found, letter, now)? {
             None => {}
             heard => return Ok(heard),

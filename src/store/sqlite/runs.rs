@@ -195,10 +195,6 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
             last = live.then_some(part).or(last);
         }
     }
-    // One that cannot be read was made ready while it still waited for a person.
-    if matches!(&turn.outcome, Outcome::Failed(error) if error.kind == "damaged") {
-        conversation::close(work, id, false, turn.at)?;
-    }
     let ready = leave(work, &turn, begun)?;
     if let Some(next) = &turn.follow_up {
         insert(work, next)?;

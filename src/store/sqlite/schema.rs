@@ -322,7 +322,7 @@ fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
 pub fn error_of(error: &Error) -> StoreError {
     let text = error.to_string();
     if matches!(error, Error::FromSqlConversionFailure(..)) {
-        return StoreError::Damaged(text);
+        return StoreError::Unreadable(text);
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {

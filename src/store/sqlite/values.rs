@@ -34,17 +34,16 @@ pub fn write(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
     for write in &turn.promises.kv {
         let flow = scope(turn, write.shared);
         match &write.value {
-            Some(value) => {
-                set(work, flow, &write.key, value, write.expires_at)?;
-                if write.expires_at.is_some() {
-                    drop_expired(work, turn.at)?;
-                }
-            }
+            Some(value) => set(work, flow, &write.key, value, write.expires_at)?,
             None => {
                 let sql = "DELETE FROM kv WHERE flow = ? AND key = ?";
                 work.tx.prepare_cached(sql)?.execute(params![flow, write.key])?;
             }
         }
+    }
+    let expiring = turn.promises.kv.iter().filter(|write| write.expires_at.is_some()).count();
+    if expiring > 0 {
+        drop_expired(work, turn.at, expiring + 100)?;
     }
     Ok(())
 }
@@ -60,11 +59,11 @@ fn set(work: &Work<'_>, flow: &str, key: &str, value: &Value, expires_at: Option
     Ok(())
 }
 
-/// Nobody can see them any more. Whoever sets values that expire removes more of them than are set.
-fn drop_expired(work: &Work<'_>, now: Timestamp) -> Read<()> {
-    let sql = "DELETE FROM kv WHERE (flow, key) IN (SELECT flow, key FROM kv WHERE expires_at < ? LIMIT 100)";
+/// Nobody can see them any more. A turn that sets values that expire removes more of them than it sets.
+fn drop_expired(work: &Work<'_>, now: Timestamp, most: usize) -> Read<()> {
+    let sql = "DELETE FROM kv WHERE (flow, key) IN (SELECT flow, key FROM kv WHERE expires_at < ? LIMIT ?)";
     let before = millis(now).saturating_sub(i64::try_from(EXPIRED_FOR.as_millis()).unwrap_or(i64::MAX));
-    work.tx.prepare_cached(sql)?.execute([before])?;
+    work.tx.prepare_cached(sql)?.execute(params![before, most as i64])?;
     Ok(())
 }
 

@@ -199,6 +199,7 @@ pub fn twilio(id: &str, more: &[(&str, &str)]) -> Value {
 pub fn twilio_status(id: &str, word: &str, more: &[(&str, &str)]) -> Value {
     let base = [
         ("ChannelPrefix", "whatsapp"),
+        // Twilio hides the last digits itself.
         ("ChannelToAddress", "+1541754XXXX"),
         ("SmsSid", id),
         ("SmsStatus", word),
