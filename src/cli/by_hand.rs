@@ -52,7 +52,7 @@ fn show(answer: &Value) {
     let (entries, replayed) = (&answer["entries"], &answer["replayed"]);
     let differs = &answer["differs"];
     if differs.is_null() {
-        say(format_args!("the same as far as it goes: all {entries} recorded calls are made again"));
+        say(format_args!("the same as far as it goes: {replayed} of {entries} recorded calls are made again"));
     } else {
         say(format_args!("differs after {replayed} of {entries} recorded calls, at #{}", differs["position"]));
         let recorded = &differs["recorded"];

@@ -139,7 +139,9 @@ fn show_run(run: &Value) {
         // Whole: the end of it is where the remedy stands.
         let error = &run["error"];
         let message = error["message"].as_str().unwrap_or_default();
-        say(format_args!("{:12} {message} at {}:{}", "error", cell(&error["script"]), cell(&error["line"])));
+        let place = ["script", "line", "column"].map(|part| &error[part]);
+        let place: Vec<String> = place.into_iter().filter(|part| !part.is_null()).map(cell).collect();
+        say(format_args!("{:12} {message} at {}", "error", place.join(":")));
     }
     say(format_args!("{:12} {}", "event", shortened(&event_gist(&run["event"]), 400)));
     if !run["waiting_for"].is_null() {
@@ -151,6 +153,9 @@ fn show_run(run: &Value) {
     say(format_args!("\nTIMELINE"));
     let row = |entry: &Value| {
         let mut row = cells(entry, &["position", "at", "line", "kind", "request"]);
+        // Of a turn that threw, what is kept is for reading only.
+        let undone = if entry["lost"] == true { " undone" } else { "" };
+        row.insert(1, format!("{}{undone}", cell(&entry["attempt"])));
         row.push(match &entry["error"] {
             Value::Null => cell(&entry["result"]),
             error => {
@@ -160,7 +165,7 @@ fn show_run(run: &Value) {
         row
     };
     let list: Vec<Vec<String>> = rows(run, "entries").map(row).collect();
-    table(&["#", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
+    table(&["#", "ATTEMPT", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
     say(format_args!("\nMESSAGES"));
     show_messages(run);
 }

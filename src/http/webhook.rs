@@ -185,11 +185,16 @@ fn read_body<'a>(headers: &HeaderMap, text: &'a str) -> Result<Content<'a>, Refu
         return read_json(text).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")));
     }
     let looks_like_json = text.trim_start().starts_with(['{', '[']);
-    if (kind.is_empty() || form)
-        && looks_like_json
-        && let Ok(content) = read_json(text)
-    {
-        return Ok(content);
+    if (kind.is_empty() || form) && looks_like_json {
+        match read_json(text) {
+            Ok(content) => return Ok(content),
+            // In a form these characters are written another way.
+            Err(error) if form => {
+                return Err(Refused::bad(format!("the body is no JSON: {error}"))
+                    .hint("a body that is no JSON needs its content type, such as `text/plain`"));
+            }
+            Err(_) => {}
+        }
     }
     Ok(if form { Content::Form(pairs(text)) } else { Content::Text(text) })
 }

@@ -81,7 +81,7 @@ impl Fit<'_> {
         self.link(content)?;
         // A question asks the same in words; whoever asked reckons with answers in words.
         if let Content::Question { text: asked, choices } = content
-            && self.capabilities.kind("question").is_none()
+            && (choices.is_empty() || self.capabilities.kind("question").is_none())
         {
             *content = text(numbered(asked, choices));
             self.kind = "text";

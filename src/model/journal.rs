@@ -167,6 +167,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Whether it is the same question in the same place.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.position, self.kind, self.digest) == (other.position, other.kind, other.digest)
+    }
+
     /// The entry, now that the answer is there.
     pub fn answered(self, at: Timestamp, answer: Answer) -> Entry {
         let (result, error) = match answer {

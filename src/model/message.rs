@@ -84,11 +84,11 @@ pub enum Content {
         /// How many of them a person may choose.
         max_answers: u32,
     },
-    /// A question of `ask` with the answers to choose from; natively a poll, or buttons.
+    /// A question of `ask`; with answers to choose from natively a poll, or buttons.
     Question {
         /// What is asked.
         text: String,
-        /// All different.
+        /// All different; none means that any answer will do.
         choices: Vec<String>,
     },
     /// A mark on a message that was received or sent before.

@@ -166,12 +166,7 @@ fn normal(digits: &str) -> Option<String> {
 /// neither begins with the country's trunk prefix nor could be rewritten. Parsing proper walks
 /// several regular expressions, which is most of the cost of a short message.
 fn needs_no_parsing(digits: &str) -> bool {
-    let country = (1..=3).find_map(|length| {
-        let code: u16 = digits.get(..length)?.parse().ok()?;
-        let countries = phonenumber::metadata::DATABASE.by_code(&code)?;
-        Some((*countries.first()?, &digits[length..]))
-    });
-    country.is_some_and(|(country, rest)| {
+    split(digits).is_some_and(|(country, rest)| {
         let rewritten = country.national_prefix_transform_rule().is_some();
         // A trunk prefix that is a plain text can be compared; a pattern has to be parsed.
         let trunk = country.national_prefix_for_parsing().is_some_and(|pattern| {
@@ -183,9 +178,66 @@ fn needs_no_parsing(digits: &str) -> bool {
     })
 }
 
+/// The country that international digits begin with, and the rest.
+fn split(digits: &str) -> Option<(&'static phonenumber::Metadata, &str)> {
+    (1..=3).find_map(|length| {
+        let code: u16 = digits.get(..length)?.parse().ok()?;
+        let countries = phonenumber::metadata::DATABASE.by_code(&code)?;
+        Some((*countries.first()?, &digits[length..]))
+    })
+}
+
+/// A pattern that finds a recipient in a text, as whole words. A phone (canonical, such as
+/// `+15417543010`) it finds in every writing that people use: with and without its country, a `0` before
+/// the rest, and with whatever may stand between the digits.
+pub fn pattern(recipient: &str) -> String {
+    let digits = recipient.strip_prefix('+').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let written = match digits.map(|digits| (digits, split(digits))) {
+        None => regex::escape(recipient),
+        Some((digits, None)) => spaced(digits),
+        Some((digits, Some((_, rest)))) => {
+            let country = spaced(&digits[..digits.len() - rest.len()]);
+            format!("(?:(?:00{BETWEEN})?{country}{BETWEEN})?0?{BETWEEN}{}", spaced(rest))
+        }
+    };
+    format!(r"(?:^|[^\p{{Alphabetic}}\p{{N}}])(?:{written})(?:$|[^\p{{Alphabetic}}\p{{N}}])")
+}
+
+/// What may stand between two digits of a phone: brackets, dashes, dots, spaces, and the marks of
+/// direction that a copied number brings along.
+const BETWEEN: &str = r"[\s().\-/\u{2010}-\u{2015}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}]*";
+
+fn spaced(digits: &str) -> String {
+    digits.chars().map(String::from).collect::<Vec<_>>().join(BETWEEN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phone_is_found_in_every_writing_and_nobody_else() {
+        let finds = |recipient: &str, text: &str| regex::Regex::new(&pattern(recipient)).unwrap().is_match(text);
+        for text in [
+            "+1 541-754-3010",
+            r#"{"to":15417543010}"#,
+            "001 (541) 754.3010",
+            "call (541) 754 3010 now",
+            "541\u{a0}754\u{2011}3010",
+            "\u{202a}+1 541 754 3010\u{202c}",
+            "15417543010@c.us",
+        ] {
+            assert!(finds("+15417543010", text), "{text}");
+        }
+        for text in ["0151 23456789", "+49 (0) 151 / 23 45 67 89", "49151-23456789"] {
+            assert!(finds("+4915123456789", text), "{text}");
+        }
+        for text in ["154175430101", "915417543010", "+15417543011", "x5417543010"] {
+            assert!(!finds("+15417543010", text), "{text}");
+        }
+        assert!(finds("77512345678901@lid", r#"["77512345678901@lid"]"#));
+        assert!(!finds("77512345678901@lid", "177512345678901@lid") && !finds("a.b", "a-b"));
+    }
 
     #[test]
     fn usual_writings_mean_one_phone() {

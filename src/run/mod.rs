@@ -21,7 +21,7 @@ pub use dispatch::Dispatcher;
 pub use errand::{Errands, Gateways};
 pub use intake::Intake;
 pub use journals::Journals;
-pub use simulate::simulate;
+pub use simulate::{answered, simulate};
 pub use waiters::{Reply, Waiters};
 pub use waker::Waker;
 pub use worker::{Context, aside, start_threads};

@@ -4,16 +4,43 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::answer::answer;
 use super::worker::Context;
+use crate::clock::millis;
 use crate::flow::Flow;
 use crate::id::RunId;
-use crate::model::journal::Entry;
+use crate::model::journal::{Answer, Entry, Pending};
 use crate::script::{Ending, TurnInput, turn};
+use crate::store::StoreError;
 use crate::store::rows::Origin;
 
+/// The answer to a run's last question, which no turn has used: the run waits for its turn, or the turn
+/// threw. None when the question stands open.
+///
+/// # Errors
+/// As the store fails.
+pub async fn answered(context: &Context, flow: &Flow, origin: &Origin) -> Result<Option<Answer>, StoreError> {
+    let Some(pending) = &origin.pending else { return Ok(None) };
+    let now = context.clock.now();
+    let is_over = pending.question.until().is_some_and(|until| until <= millis(now));
+    match &origin.answer {
+        Some(answer) => Ok(Some(answer.clone())),
+        None if origin.is_open && !is_over => Ok(None),
+        None => answer(context, flow, &pending.question, now).await.map(Some),
+    }
+}
+
 /// Runs the script of `flow` over a run's journal, and says where it first differs, or what it would do
-/// behind the journal's end. Nothing is changed, nothing is sent.
-pub fn simulate(context: &Context, flow: &Flow, run: RunId, origin: &Origin, journal: Vec<Entry>) -> Value {
+/// behind the journal's end. `open` is the question that the run waits for the answer to: it is to be
+/// asked in the same way. Nothing is changed, nothing is sent.
+pub fn simulate(
+    context: &Context,
+    flow: &Flow,
+    run: RunId,
+    origin: &Origin,
+    journal: Vec<Entry>,
+    open: Option<Pending>,
+) -> Value {
     let ground = context.catalog.borrow().ground.clone();
     let now = context.clock.now();
     let (count, journal) = (journal.len(), Arc::new(journal));
@@ -43,12 +70,14 @@ pub fn simulate(context: &Context, flow: &Flow, run: RunId, origin: &Origin, jou
     let output = tracing::dispatcher::with_default(&silent, || turn(input));
     let call =
         |entry: &Entry| json!({ "kind": entry.kind, "line": entry.line, "request": request(entry.request.get()) });
+    let asks = |pending: &Pending| json!({ "kind": pending.kind, "line": pending.line, "request": request(pending.request.get()) });
+    let asked_now = match &output.ending {
+        Ending::Waiting(pending) => Some(pending.clone()),
+        _ => None,
+    };
     let (ends, error, next) = match output.ending {
         _ if output.differs.is_some() => ("differs", None, None),
-        Ending::Waiting(pending) => {
-            let asks = json!({ "kind": pending.kind, "line": pending.line, "request": request(pending.request.get()) });
-            ("waits", None, Some(asks))
-        }
+        Ending::Waiting(pending) => ("waits", None, Some(asks(&pending))),
         Ending::Done(_) => ("succeeds", None, None),
         Ending::Failed(error) => ("fails", Some(error), None),
         Ending::Thrown(error) => ("throws", Some(error), None),
@@ -62,7 +91,11 @@ pub fn simulate(context: &Context, flow: &Flow, run: RunId, origin: &Origin, jou
             "now": { "kind": differs.kind, "request": request(&differs.request) },
         })),
         (None, Some(entry)) => Some(json!({ "position": entry.position, "recorded": call(entry), "now": null })),
-        (None, None) => None,
+        (None, None) => open.filter(|open| !asked_now.as_ref().is_some_and(|now| open.is_same(now))).map(|open| {
+            // What comes in its place: another call, another question, or the end.
+            let now = output.entries.first().map(call).or(asked_now.as_ref().map(asks));
+            json!({ "position": open.position, "recorded": asks(&open), "now": now })
+        }),
     };
     json!({
         "run": run,

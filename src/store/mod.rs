@@ -20,7 +20,7 @@ use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
 use crate::wake::{Bell, Bells};
 use rows::{
-    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
+    ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
     Inbound, KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger,
     OccurrenceFilter, OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord,
     Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
@@ -179,8 +179,8 @@ pub trait Store: Send + Sync + 'static {
     fn runs(&self, filter: RunFilter) -> Reply<Vec<RunRecord>>;
     /// One run.
     fn run(&self, id: RunId) -> Reply<Option<RunRecord>>;
-    /// A run's journal, and the log lines of attempts that were thrown away.
-    fn journal(&self, id: RunId) -> Reply<Vec<Entry>>;
+    /// A run's journal, and what is kept of turns that were thrown away.
+    fn journal(&self, id: RunId) -> Reply<Vec<Called>>;
     /// Messages, newest first.
     fn messages(&self, filter: MessageFilter) -> Reply<Vec<MessageRecord>>;
     /// One message.

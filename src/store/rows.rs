@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
-use crate::model::journal::{Answer, Pending};
+use crate::model::journal::{Answer, Entry, Pending};
 use crate::model::message::Body;
 use crate::model::run::{RunState, ScriptError};
 
@@ -101,6 +101,23 @@ pub struct Origin {
     pub base: Option<Timestamp>,
     /// The run that it repeats.
     pub root: Option<RunId>,
+    /// Whether it waits for the answer to its last question, unless that is there.
+    pub is_open: bool,
+    /// Its last question, until a turn has used the answer.
+    pub pending: Option<Pending>,
+    /// What was answered, where that is kept.
+    pub answer: Option<Answer>,
+}
+
+/// An entry as it is shown to people.
+#[derive(Clone, Debug)]
+pub struct Called {
+    /// What was called.
+    pub entry: Entry,
+    /// In which attempt of the run, from 1.
+    pub attempt: u32,
+    /// Its turn was thrown away: it is kept for reading only.
+    pub lost: bool,
 }
 
 /// What became of a turn that was handed in.

@@ -115,6 +115,9 @@ impl Transport for Twilio {
     }
 }
 
+/// The field of a status callback's address in which our own id of the message stands.
+pub(super) const OURS: &str = "message";
+
 fn prepare(message: Outgoing, options: TwilioOptions) -> Result<Vec<(String, String)>, SendError> {
     let mut form: Vec<(String, String)> = Vec::new();
     let mut field = |name: &str, value: String| form.push((name.into(), value));
@@ -124,7 +127,8 @@ fn prepare(message: Outgoing, options: TwilioOptions) -> Result<Vec<(String, Str
         Sender::Service(id) => field("MessagingServiceSid", id),
     }
     if let Some(callback) = options.callback {
-        field("StatusCallback", callback.reveal().to_owned());
+        // Twilio says it back, whether its answer came through or not.
+        field("StatusCallback", format!("{}?{OURS}={}", callback.reveal(), message.id));
     }
     let kind = message.body.content.kind();
     match message.body.content {

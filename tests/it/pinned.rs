@@ -31,6 +31,7 @@ run: |
     .await;
     let first = house.trigger("in", Value::Null).await;
     house.run_is(&first, "waiting").await;
+    house.messages_are(1, "delivered").await;
     // Everything that it was read against changes; then the engine starts anew, with nothing in memory.
     house.write("postrider.yaml", "timezone: America/New_York\n");
     house.write(".env", "PHONE=+15417543099\n");

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postrider::clock::after;
 use postrider::id::{MessageId, RunId};
 use postrider::model::delivery::MessageState;
-use postrider::model::journal::{Digest, Kind, KvWrite, Outcome, Pending, Promises, TurnCommit};
+use postrider::model::journal::{Digest, Emitted, Kind, KvWrite, Outcome, Pending, Promises, TurnCommit};
 use postrider::model::message::{Body, Content, NewMessage, SendOptions};
 use postrider::model::question::Question;
 use postrider::model::recipient::Recipient;
@@ -148,7 +148,7 @@ async fn a_turn_is_committed_whole() {
         assert_eq!(store.kv_get("flow", "k", at(10)).await.unwrap(), None);
         assert_eq!(store.kv_get("other", "k", at(9)).await.unwrap(), None);
         assert_eq!(store.due_messages("main", 0, 10).await.unwrap().len(), 1);
-        assert_eq!(store.journal(run(1).id).await.unwrap()[0].result, json!("said"));
+        assert_eq!(store.journal(run(1).id).await.unwrap()[0].entry.result, json!("said"));
     };
     look(&store).await;
     drop(store);
@@ -296,4 +296,34 @@ async fn lists_are_filtered_and_paged() {
     assert_eq!(store.messages(to).await.unwrap().len(), 1);
     let queued = MessageFilter { state: Some(MessageState::Queued), limit: 2, ..MessageFilter::default() };
     assert_eq!(store.messages(queued).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_event_is_for_all_who_were_accepted_before_it_by_the_order_and_not_by_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let wait = || {
+        let (name, key) = ("paid".to_owned(), None);
+        Outcome::Waiting(pending(Question::Event { name, key, after: 0, got: Vec::new(), until: None }))
+    };
+    let emits = |number: u8| {
+        let mut turn = turn(number, Outcome::Succeeded(Value::Null));
+        let (position, mark, name, key) = (0, Digest::of("paid"), "paid".into(), None);
+        turn.promises.events = vec![Emitted { position, mark, name, key, data: json!(number) }];
+        turn
+    };
+    let answer = async |number: u8| {
+        let ready = store.ready_runs("flow", 0, 10).await.unwrap();
+        ready.iter().find(|ready| ready.id == run(number).id).and_then(|ready| ready.answer.clone())
+    };
+    store.intake(run(1)).await.unwrap();
+    // Accepted while the emitter's turn, which began before, goes on; or before the clock was set back.
+    store.intake(NewRun { at: at(3_600), ..run(2) }).await.unwrap();
+    commit(&store, emits(1)).await;
+    commit(&store, turn(2, wait())).await;
+    assert_eq!(answer(2).await.unwrap().unwrap()["data"], 1);
+    // Accepted after it, by a clock that was set back.
+    store.intake(NewRun { at: at(-3_600), ..run(3) }).await.unwrap();
+    commit(&store, turn(3, wait())).await;
+    assert_eq!(answer(3).await, None);
 }

@@ -14,7 +14,7 @@ use crate::http::error::{Refused, answer};
 use crate::id::{RunId, random_bytes};
 use crate::model::recipient::Recipient;
 use crate::model::run::{NewRun, RunState};
-use crate::run::{Reply, aside, simulate};
+use crate::run::{Reply, answered, aside, simulate};
 use crate::store::rows::{Origin, RunDecided};
 
 fn conflict(message: impl Into<String>) -> Refused {
@@ -139,9 +139,16 @@ pub async fn simulated(State(house): State<Arc<House>>, Path(id): Path<String>) 
     let origin = house.store.origin(id).await?.ok_or_else(|| Refused::missing(format!("there is no run {id}")))?;
     remembered(&origin)?;
     let flow = live(&house, &origin.flow)?;
-    let (journal, _) = house.store.journal_after(id, 0).await?;
+    let (mut journal, _) = house.store.journal_after(id, 0).await?;
+    let mut open = None;
+    if let Some(pending) = origin.pending.clone() {
+        match answered(&house.context, &flow, &origin).await? {
+            Some(answer) => journal.push(pending.answered(house.clock.now(), answer)),
+            None => open = Some(pending),
+        }
+    }
     let context = house.context.clone();
-    let said = aside(move || simulate(&context, &flow, id, &origin, journal)).await;
+    let said = aside(move || simulate(&context, &flow, id, &origin, journal, open)).await;
     let said = said.ok_or_else(|| Refused::busy("the simulation broke down; the log says why"))?;
     Ok(answer(StatusCode::OK, &said))
 }

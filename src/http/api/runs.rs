@@ -11,9 +11,8 @@ use crate::clock::from_millis;
 use crate::http::House;
 use crate::http::error::{Refused, answer};
 use crate::id::RunId;
-use crate::model::journal::Entry;
 use crate::model::run::RunState;
-use crate::store::rows::{MessageFilter, RunFilter, RunRecord};
+use crate::store::rows::{Called, MessageFilter, RunFilter, RunRecord};
 
 pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::read(query.as_deref(), &["flow", "state", "since", "limit", "after"])?;
@@ -90,7 +89,8 @@ fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-fn entry(entry: &Entry) -> Value {
+fn entry(called: &Called) -> Value {
+    let entry = &called.entry;
     let request: Value = serde_json::from_str(entry.request.get()).unwrap_or(Value::Null);
     json!({
         "position": entry.position,
@@ -100,5 +100,7 @@ fn entry(entry: &Entry) -> Value {
         "request": request,
         "result": entry.result,
         "error": entry.error,
+        "attempt": called.attempt,
+        "lost": called.lost,
     })
 }

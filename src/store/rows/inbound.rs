@@ -108,3 +108,14 @@ pub struct Forgotten {
     /// Copies of files that nobody needs any more.
     pub blobs: Vec<String>,
 }
+
+impl Forgotten {
+    /// Adds what was found later.
+    pub fn add(&mut self, later: Self) {
+        self.erased.messages += later.erased.messages;
+        self.erased.events += later.erased.events;
+        self.erased.runs += later.erased.runs;
+        self.ended.extend(later.ended);
+        self.blobs.extend(later.blobs);
+    }
+}

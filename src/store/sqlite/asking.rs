@@ -47,9 +47,11 @@ pub fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: 
         }
         Question::Ask(asked) => {
             // How long it waits is counted from when the gateway has the question.
-            let question = Question::Ask(Box::new(conversation::ask(work, turn, asked)?));
+            let (asked, open) = conversation::ask(work, turn, asked)?;
+            let detail = conversation::detail(&asked, open);
+            let question = Question::Ask(Box::new(asked));
             leaving.pending = Some(text(&Pending { question, ..pending.clone() })?);
-            ("reply", format!("the answer of {} to: {}", asked.to, asked.text))
+            ("reply", detail)
         }
         Question::Message { account, from, text: pattern, .. } => {
             let (account, chat) = (account.as_deref().unwrap_or_default(), from.as_deref().unwrap_or_default());

@@ -2,7 +2,7 @@
 //! goes out when it is closed.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::people::OPTED_OUT;
 use super::runs::{answer_run, make_ready};
@@ -30,28 +30,39 @@ pub fn listen(work: &mut Work<'_>, run: RunId, account: &str, chat: &str, patter
 }
 
 /// A run asks: at once, or when the question before it in its chat is closed. Gives the question as
-/// it is put.
-pub fn ask(work: &mut Work<'_>, turn: &TurnCommit, asked: &Asked) -> Read<Asked> {
+/// it is put, and whether it is out.
+pub fn ask(work: &mut Work<'_>, turn: &TurnCommit, asked: &Asked) -> Read<(Asked, bool)> {
     let mut asked = asked.clone();
     // A message that is there already would never move again.
     while work.tx.prepare_cached("SELECT 1 FROM messages WHERE id = ?")?.exists([asked.message.as_bytes()])? {
         asked = asked.again();
     }
     let place = work.memory.next_seq();
-    let open = !has_open(work, &asked.account, &asked.to)?;
+    let open = !has_open(work.tx, &asked.account, &asked.to, None)?;
     let sql = "INSERT OR REPLACE INTO listening (run, account, chat, place, asks, open) VALUES (?, ?, ?, ?, 1, ?)";
     let values = params![turn.run.as_bytes(), asked.account, asked.to, place, open];
     work.tx.prepare_cached(sql)?.execute(values)?;
     if open {
         send_question(work, turn.run, &turn.flow, &asked, turn.at)?;
     }
-    Ok(asked)
+    Ok((asked, open))
 }
 
-fn has_open(work: &Work<'_>, account: &str, chat: &str) -> Read<bool> {
-    let sql = "SELECT 1 FROM listening WHERE chat = ? AND account = ? AND asks = 1 AND open = 1";
-    for name in people::names(work.tx, account, chat)? {
-        if work.tx.prepare_cached(sql)?.exists([&name, account])? {
+/// What the run waits for, as people are told.
+pub fn detail(asked: &Asked, open: bool) -> String {
+    match open {
+        true => format!("the answer of {} to: {}", asked.to, asked.text),
+        false => format!("the end of another question to {}, before it asks: {}", asked.to, asked.text),
+    }
+}
+
+/// Whether a question is open in a chat, but for the one of the run `but`. One that went out by another
+/// account keeps its place also in the chat in which it was asked.
+pub fn has_open(connection: &Connection, account: &str, chat: &str, but: Option<&[u8; 16]>) -> Read<bool> {
+    let sql = "SELECT 1 FROM listening JOIN runs ON id = run WHERE chat = ?1 AND asks = 1 AND open = 1
+        AND (account = ?2 OR json_extract(pending, '$.question.account') = ?2) AND run IS NOT ?3";
+    for name in people::names(connection, account, chat)? {
+        if connection.prepare_cached(sql)?.exists(params![name, account, but])? {
             return Ok(true);
         }
     }
@@ -73,11 +84,7 @@ pub fn say(
     reply_to: Option<String>,
     now: Timestamp,
 ) -> Read<()> {
-    let text = asked.text.clone();
-    let content = match asked.choices.is_empty() {
-        true => Content::Text { text },
-        false => Content::Question { text, choices: asked.choices.clone() },
-    };
+    let content = Content::Question { text: asked.text.clone(), choices: asked.choices.clone() };
     // The recipient was checked when the script asked.
     let Ok(to) = Recipient::from_canonical(&asked.to) else { return Ok(()) };
     let message = NewMessage {
@@ -223,7 +230,11 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp
         return Ok(());
     };
     work.tx.prepare_cached("DELETE FROM waits WHERE run = ? AND goal = 'asked'")?.execute([run])?;
+    let mut accounts = vec![account];
     if was_open && let Some(Question::Ask(asked)) = question(work, run)? {
+        if !accounts.contains(&asked.account) {
+            accounts.push(asked.account.clone());
+        }
         if answered {
             outbox::infer(work, asked.message, "the person answered", now)?;
         }
@@ -232,7 +243,12 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp
             outbox::recall(work, id, now)?;
         }
     }
-    if was_open && !has_open(work, &account, &chat)? { open_next(work, &account, &chat, now) } else { Ok(()) }
+    for account in accounts.iter().filter(|_| was_open) {
+        if !has_open(work.tx, account, &chat, None)? {
+            open_next(work, account, &chat, now)?;
+        }
+    }
+    Ok(())
 }
 
 fn question(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Question>> {
@@ -258,10 +274,10 @@ fn open_next(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> 
     let Some((run, _)) = next else { return Ok(()) };
     work.tx.prepare_cached("UPDATE listening SET open = 1 WHERE run = ?")?.execute([run])?;
     let Some(found) = waiting(work, &run, now)? else { return Ok(()) };
-    match &found.asked {
-        Some(asked) => send_question(work, RunId::from_bytes(run), &found.flow, asked, now),
-        None => Ok(()),
-    }
+    let Some(asked) = &found.asked else { return Ok(()) };
+    let sql = "UPDATE runs SET waiting = json_set(waiting, '$.detail', ?) WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![detail(asked, true), run])?;
+    send_question(work, RunId::from_bytes(run), &found.flow, asked, now)
 }
 
 /// A message went to another account. If it is a question, a reminder or a repetition, its answer is

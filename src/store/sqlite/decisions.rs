@@ -36,15 +36,22 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
     let sql = "UPDATE runs SET state = ?, ready = NULL, wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL,
         finished_at = ? WHERE id = ?";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), run.as_bytes()])?;
-    let sql = "SELECT id, body FROM messages WHERE run = ? AND state IN (0, 1, 2)";
+    recall_unsent(work, run.as_bytes(), now)?;
+    Ok(RunDecided::Done)
+}
+
+/// Takes back what a run promised and has not sent, but for what is to be kept; what may be sent already
+/// is not sent again.
+pub fn recall_unsent(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<()> {
+    let sql = "SELECT id, body FROM messages WHERE run = ? AND state IN (0, 1, 2, 7)";
     let row = |row: &Row<'_>| Ok((MessageId::from_bytes(row.get(0)?), json::<Body>(row, 1)?));
-    let unsent = work.tx.prepare_cached(sql)?.query_map([run.as_bytes()], row)?.collect::<Read<Vec<_>>>()?;
+    let unsent = work.tx.prepare_cached(sql)?.query_map([run], row)?.collect::<Read<Vec<_>>>()?;
     for (id, body) in unsent {
         if !body.options.keep {
             outbox::recall(work, id, now)?;
         }
     }
-    Ok(RunDecided::Done)
+    Ok(())
 }
 
 /// Lets a failed run go on from the last answer that came from outside.

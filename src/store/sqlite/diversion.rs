@@ -1,6 +1,6 @@
 //! Messages that leave an account for another one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -21,16 +21,16 @@ pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<Vec<Mess
     let mut of: HashMap<String, (usize, bool)> = HashMap::new();
     let mut groups: Vec<Vec<MessageId>> = Vec::new();
     for sql in [
-        "SELECT id, recipient, body, state, parts FROM messages
+        "SELECT id, recipient, body, state, parts, run FROM messages
             WHERE account = ? AND seq IS NOT NULL AND state IN (1, 2) ORDER BY seq",
-        "SELECT id, recipient, body, state, parts FROM messages
+        "SELECT id, recipient, body, state, parts, run FROM messages
             WHERE state = 0 AND account = ? ORDER BY due_at",
     ] {
         let mut find = connection.prepare(sql)?;
         let mut rows = find.query([&diversion.from])?;
         while let Some(row) = rows.next()? {
             let to: String = row.get(1)?;
-            let stays = stays(row, &to, diversion)?
+            let stays = stays(connection, row, &to, diversion)?
                 || people::opted_out(connection, &diversion.from, &to)?.is_some()
                 || people::opted_out(connection, &diversion.to, &to)?.is_some();
             let (place, kept) = of.entry(to).or_insert_with(|| {
@@ -50,7 +50,7 @@ pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<Vec<Mess
     Ok(groups)
 }
 
-fn stays(row: &Row<'_>, to: &str, diversion: &Diversion) -> Read<bool> {
+fn stays(connection: &Connection, row: &Row<'_>, to: &str, diversion: &Diversion) -> Read<bool> {
     let body: Body = json(row, 2)?;
     let parts: Vec<Part> = json_or_none(row, 4)?.unwrap_or_default();
     let reached = Recipient::from_canonical(to).is_ok_and(|to| diversion.capabilities.addresses(&to).is_ok());
@@ -59,27 +59,48 @@ fn stays(row: &Row<'_>, to: &str, diversion: &Diversion) -> Read<bool> {
         || parts.iter().any(|part| part.is_out() || part.is_in_doubt())
         || matches!(body.content, Content::Reaction { .. } | Content::Template { .. })
         || !body.options.extra.is_empty();
-    if bound || !reached {
+    if bound || !reached || comes_between(connection, &body, row.get(5)?, to, diversion)? {
         return Ok(true);
     }
     let policy = body.options.on_unsupported.unwrap_or(diversion.on_unsupported);
     Ok(diversion.capabilities.adapt(body, policy, diversion.hosted).is_err())
 }
 
+/// Whether it asks something where another question is open: it waits until that is closed.
+fn comes_between(
+    connection: &Connection,
+    body: &Body,
+    run: Option<[u8; 16]>,
+    to: &str,
+    diversion: &Diversion,
+) -> Read<bool> {
+    match (&body.content, run) {
+        (Content::Question { .. }, Some(run)) => conversation::has_open(connection, &diversion.to, to, Some(&run)),
+        _ => Ok(false),
+    }
+}
+
 /// Moves messages that are still there to the other account. Their tries begin anew there.
 pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now: Timestamp) -> Read<u64> {
     let mut moved = 0;
+    let mut kept: HashSet<String> = HashSet::new();
     for id in ids {
-        let sql =
-            "SELECT body, state, degraded, attempts FROM messages WHERE id = ? AND account = ? AND state IN (0, 1)";
+        let sql = "SELECT body, state, degraded, attempts, recipient, run FROM messages
+            WHERE id = ? AND account = ? AND state IN (0, 1)";
         let row = |row: &Row<'_>| {
             let degraded: Vec<Degraded> = json_or_none(row, 2)?.unwrap_or_default();
-            Ok((json::<Body>(row, 0)?, state(row, 1)?, degraded, json::<Vec<Attempt>>(row, 3)?))
+            let (to, run) = (row.get::<_, String>(4)?, row.get::<_, Option<[u8; 16]>>(5)?);
+            Ok((json::<Body>(row, 0)?, state(row, 1)?, degraded, json::<Vec<Attempt>>(row, 3)?, to, run))
         };
         let mut find = work.tx.prepare_cached(sql)?;
         let found = find.query_row(params![id.as_bytes(), diversion.from], row).optional()?;
         drop(find);
-        let Some((mut body, state, mut degraded, mut attempts)) = found else { continue };
+        let Some((mut body, state, mut degraded, mut attempts, to, run)) = found else { continue };
+        // A question may have been put there since the plan was made. What comes behind it stays too.
+        if kept.contains(&to) || comes_between(work.tx, &body, run, &to, diversion)? {
+            kept.insert(to);
+            continue;
+        }
         for attempt in &mut attempts {
             attempt.account.get_or_insert_with(|| diversion.from.clone());
         }

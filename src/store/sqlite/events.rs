@@ -72,7 +72,8 @@ fn find(
     (after, got): (i64, &[i64]),
 ) -> Read<Option<Value>> {
     let sql = "SELECT number, data FROM emitted WHERE name = ?1 AND number > ?2 AND (?3 IS NULL OR key IS ?3)
-        AND run <> ?4 AND number NOT IN (SELECT value FROM json_each(?5)) AND at >= (SELECT created_at FROM runs WHERE id = ?4) ORDER BY number LIMIT 1";
+        AND run <> ?4 AND number NOT IN (SELECT value FROM json_each(?5))
+        AND number > (SELECT heard_from FROM runs WHERE id = ?4) ORDER BY number LIMIT 1";
     let row = |row: &rusqlite::Row<'_>| Ok(answer(row.get(0)?, row.get_ref(1)?.as_str()?));
     tx.prepare_cached(sql)?.query_row(params![name, after, key, run, text(&got)?], row).optional()
 }

@@ -30,14 +30,18 @@ fn since(now: Timestamp) -> i64 {
 struct Early {
     reached: Option<MessageState>,
     error: Option<String>,
+    /// Our own id of the message, where the gateway said it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ours: Option<MessageId>,
 }
 
 impl Early {
-    fn of(fate: &Fate) -> Self {
-        match fate {
-            Fate::Reached(state) => Self { reached: Some(*state), error: None },
-            Fate::Failed { error, .. } => Self { reached: None, error: Some(error.clone()) },
-        }
+    fn of(ack: &Ack) -> Self {
+        let (reached, error) = match &ack.fate {
+            Fate::Reached(state) => (Some(*state), None),
+            Fate::Failed { error, .. } => (None, Some(error.clone())),
+        };
+        Self { reached, error, ours: ack.ours }
     }
 
     /// The one of two that says more: a failure, or the state that is further.
@@ -82,17 +86,16 @@ fn message_of(work: &Work<'_>, account: &str, provider_id: &str) -> Read<Option<
 /// How far a message of ours is.
 pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
     let (account, now) = (&inbound.account, inbound.now);
-    let fate = Early::of(&ack.fate);
+    let fate = Early::of(ack);
     if let Some(id) = message_of(work, account, &ack.message_id)? {
         return reach(work, id, &ack.message_id, fate, now);
     }
     // Of a message in doubt that is named by our own id, the gateway's is learnt by that.
     if let Some(id) = ack.ours
-        && is_in_doubt(work, account, id)?
+        && let Some(doubtful) = doubtful(work, id)?
+        && doubtful.account == *account
     {
-        let change = Change { provider_id: Some(ack.message_id.clone()), ..Change::default() };
-        apply(work, id, Step::Reached(MessageState::Sent), now, change)?;
-        post(work, account, &ack.message_id, id, now)?;
+        went_out(work, doubtful, &ack.message_id, None, now)?;
         return reach(work, id, &ack.message_id, fate, now);
     }
     let sql = "SELECT fate FROM early WHERE account = ? AND provider_id = ?";
@@ -112,9 +115,73 @@ fn is_open(work: &Work<'_>, id: MessageId) -> Read<bool> {
     work.tx.prepare_cached("SELECT 1 FROM messages WHERE id = ? AND state <= 2")?.exists([id.as_bytes()])
 }
 
-fn is_in_doubt(work: &Work<'_>, account: &str, id: MessageId) -> Read<bool> {
-    let sql = "SELECT 1 FROM messages WHERE id = ? AND account = ? AND state = 7 AND parts IS NULL";
-    work.tx.prepare_cached(sql)?.exists(params![id.as_bytes(), account])
+/// A message of which nobody knows whether it went out.
+struct Doubtful {
+    id: MessageId,
+    account: String,
+    to: String,
+    content: Content,
+    parts: Vec<Part>,
+    attempts: Vec<Attempt>,
+}
+
+const DOUBTFUL: &str = "SELECT id, account, recipient, body, parts, attempts FROM messages WHERE state = 7";
+
+impl Doubtful {
+    fn of(row: &Row<'_>) -> Read<Self> {
+        Ok(Self {
+            id: MessageId::from_bytes(row.get(0)?),
+            account: row.get(1)?,
+            to: row.get(2)?,
+            content: json(row, 3)?,
+            parts: json_or_none(row, 4)?.unwrap_or_default(),
+            attempts: json(row, 5)?,
+        })
+    }
+
+    /// What nobody knows whether it went out: the message, or the first such part of it.
+    fn content(&self) -> &Content {
+        self.parts.iter().find(|part| part.is_in_doubt()).map_or(&self.content, |part| &part.body.content)
+    }
+}
+
+fn doubtful(work: &Work<'_>, id: MessageId) -> Read<Option<Doubtful>> {
+    let sql = format!("{DOUBTFUL} AND id = ?");
+    work.tx.prepare_cached(&sql)?.query_row([id.as_bytes()], Doubtful::of).optional()
+}
+
+/// What nobody knew whether it went out did. When that was a part, the others may have to follow.
+fn went_out(
+    work: &mut Work<'_>,
+    doubtful: Doubtful,
+    provider_id: &str,
+    inferred: Option<Degraded>,
+    now: Timestamp,
+) -> Read<()> {
+    let Doubtful { id, account, mut parts, .. } = doubtful;
+    let mut change = Change { degraded: inferred.into_iter().collect(), ..Change::default() };
+    let mut step = Step::Reached(MessageState::Sent);
+    match parts.iter_mut().find(|part| part.is_in_doubt()) {
+        None => change.provider_id = Some(provider_id.to_owned()),
+        Some(part) => {
+            (part.state, part.error) = (MessageState::Sent, None);
+            part.provider_id = Some(provider_id.to_owned());
+            change.provider_id = part.main.then(|| provider_id.to_owned());
+            if parts.iter().any(Part::is_in_doubt) {
+                let sql = "UPDATE messages SET parts = ?, provider_id = coalesce(?, provider_id) WHERE id = ?";
+                work.tx.prepare_cached(sql)?.execute(params![text(&parts)?, change.provider_id, id.as_bytes()])?;
+                return post(work, &account, provider_id, id, now);
+            }
+            // The message is as far as the last of its parts.
+            step = match parts.iter().all(Part::is_out) {
+                true => Step::Reached(parts.iter().map(|part| part.state).min().unwrap_or(MessageState::Sent)),
+                false => Step::Resend,
+            };
+            change.parts = parts;
+        }
+    }
+    apply(work, id, step, now, change)?;
+    post(work, &account, provider_id, id, now)
 }
 
 fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now: Timestamp) -> Read<()> {
@@ -156,19 +223,15 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         return Ok(());
     }
     let kept = Kept { chat: echo.chat.to_string(), kind: echo.kind.to_owned(), text: echo.text.clone() };
-    let sql = "SELECT id, recipient, body FROM messages WHERE state = 7 AND account = ? AND parts IS NULL
-        ORDER BY changed_at, id LIMIT 1000";
+    let sql = format!("{DOUBTFUL} AND account = ? ORDER BY changed_at, id LIMIT 1000");
     let unknown = {
-        let mut find = work.tx.prepare_cached(sql)?;
-        let row = |row: &Row<'_>| {
-            Ok((MessageId::from_bytes(row.get(0)?), row.get::<_, String>(1)?, json::<Content>(row, 2)?))
-        };
-        find.query_map([account], row)?.collect::<Read<Vec<_>>>()?
+        let mut find = work.tx.prepare_cached(&sql)?;
+        find.query_map([account], Doubtful::of)?.collect::<Read<Vec<_>>>()?
     };
     let names = people::names(work.tx, account, &kept.chat)?;
-    let fits = |(_, to, content): &&(MessageId, String, Content)| names.contains(to) && shows(content, &kept);
-    if let Some((id, ..)) = unknown.iter().find(fits) {
-        return infer(work, *id, account, &echo.message_id, inbound.now);
+    let fits = |one: &Doubtful| names.contains(&one.to) && shows(one.content(), &kept);
+    if let Some(one) = unknown.into_iter().find(fits) {
+        return went_out(work, one, &echo.message_id, Some(inferred(inbound.now)), inbound.now);
     }
     let sql = "INSERT INTO early (account, provider_id, at, echo) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET echo = excluded.echo";
@@ -177,42 +240,37 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
     Ok(())
 }
 
-/// Nobody knows whether a message went out: perhaps it has come back already.
+/// Nobody knows whether a message went out: perhaps that was told before.
 pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     if !work.memory.early {
         return Ok(());
     }
-    let sql = "SELECT account, recipient, body, attempts, parts IS NULL FROM messages WHERE id = ? AND state = 7";
-    let row = |row: &Row<'_>| {
-        let (account, to): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok((account, to, json::<Content>(row, 2)?, json::<Vec<Attempt>>(row, 3)?, row.get::<_, bool>(4)?))
-    };
-    let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()?;
-    let Some((account, to, content, attempts, true)) = found else { return Ok(()) };
-    let since = attempts.last().map_or(0, |attempt| attempt.at).max(since(now));
+    let Some(found) = doubtful(work, id)? else { return Ok(()) };
+    let sql = "SELECT provider_id FROM early WHERE account = ? AND json_extract(fate, '$.ours') = ? AND at >= ?
+        ORDER BY at LIMIT 1";
+    let values = params![found.account, id.to_string(), since(now)];
+    let acked: Option<String> = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+    if let Some(provider_id) = acked {
+        return went_out(work, found, &provider_id, None, now);
+    }
+    let since = found.attempts.last().map_or(0, |attempt| attempt.at).max(since(now));
     let sql = "SELECT provider_id, echo FROM early WHERE account = ? AND echo IS NOT NULL AND at >= ? ORDER BY at";
     let echoes = {
         let mut find = work.tx.prepare_cached(sql)?;
         let rows =
-            find.query_map(params![account, since], |row| Ok((row.get::<_, String>(0)?, json::<Kept>(row, 1)?)))?;
+            find.query_map(params![found.account, since], |row| Ok((row.get::<_, String>(0)?, json::<Kept>(row, 1)?)))?;
         rows.collect::<Read<Vec<_>>>()?
     };
-    let names = people::names(work.tx, &account, &to)?;
-    match echoes.iter().find(|(_, kept)| names.contains(&kept.chat) && shows(&content, kept)) {
-        Some((provider_id, _)) => infer(work, id, &account, provider_id, now),
+    let names = people::names(work.tx, &found.account, &found.to)?;
+    match echoes.iter().find(|(_, kept)| names.contains(&kept.chat) && shows(found.content(), kept)) {
+        Some((provider_id, _)) => went_out(work, found, provider_id, Some(inferred(now)), now),
         None => Ok(()),
     }
 }
 
-fn infer(work: &mut Work<'_>, id: MessageId, account: &str, provider_id: &str, now: Timestamp) -> Read<()> {
+fn inferred(now: Timestamp) -> Degraded {
     let action = format!("inferred at {} from our own message that came back", rfc3339(now));
-    let change = Change {
-        provider_id: Some(provider_id.to_owned()),
-        degraded: vec![Degraded { field: "delivery".into(), action }],
-        ..Change::default()
-    };
-    apply(work, id, Step::Reached(MessageState::Sent), now, change)?;
-    post(work, account, provider_id, id, now)
+    Degraded { field: "delivery".into(), action }
 }
 
 /// Whether a message of ours looks like that when it comes back.
@@ -220,6 +278,7 @@ fn shows(content: &Content, echo: &Kept) -> bool {
     let said = echo.text.as_deref().unwrap_or_default().trim();
     match content {
         Content::Text { text } => echo.kind == "text" && text.trim() == said,
+        Content::Question { text, choices } if choices.is_empty() => echo.kind == "text" && text.trim() == said,
         // The gateway may have put caption and address together in its own way.
         Content::Link { url, caption, .. } => {
             echo.kind == "text"

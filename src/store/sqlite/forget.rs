@@ -3,81 +3,108 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use regex::Regex;
 use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use super::runs::number;
 use super::writer::{Refusal, Work};
-use super::{Read, conversation, events, json as read_json, json_or_none, people, text};
+use super::{Read, conversation, decisions, events, json as read_json, json_or_none, people, text};
 use crate::clock::{millis, rfc3339};
 use crate::id::RunId;
 use crate::model::delivery::Part;
 use crate::model::message::{Body, Source};
+use crate::model::recipient;
 use crate::model::run::RunState;
 use crate::store::rows::Forgotten;
 
-/// Runs that know of a person: those that wrote or listened to them, those that heard of them, and all
-/// whose event or journal names them. To be looked for beside the writer, for it looks at everything.
-pub fn known_by(connection: &Connection, who: &str) -> Read<Vec<[u8; 16]>> {
+/// What knows of a person.
+#[derive(Default)]
+pub struct Known {
+    /// Runs that wrote or listened to them, that heard of them, and all whose event or journal names them.
+    pub runs: BTreeSet<[u8; 16]>,
+    /// Messages to others that name them.
+    pub messages: BTreeSet<[u8; 16]>,
+    /// What others wrote that names them: the accounts that it came to, and its ids there.
+    pub events: BTreeSet<(String, String)>,
+}
+
+impl Known {
+    /// Whether nothing does.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.messages.is_empty() && self.events.is_empty()
+    }
+}
+
+/// Looks for all that knows of a person. To be done beside the writer, for it looks at everything.
+pub fn known_by(connection: &Connection, who: &str) -> Read<Known> {
     let names = all_names(connection, who)?;
-    let mut runs: BTreeSet<[u8; 16]> = BTreeSet::new();
+    let mut known = Known::default();
     for name in &names {
         for sql in [
             "SELECT DISTINCT run FROM messages WHERE recipient = ? AND run IS NOT NULL",
             "SELECT run FROM listening WHERE chat = ?",
         ] {
             let mut find = connection.prepare_cached(sql)?;
-            runs.extend(find.query_map([name], |row| row.get::<_, [u8; 16]>(0))?.collect::<Read<Vec<_>>>()?);
-        }
-        // A phone is written with or without its plus.
-        let written = name.strip_prefix('+').unwrap_or(name);
-        for sql in [
-            "SELECT id, event || coalesce(result, '') || coalesce(pending, '') || coalesce(answer, '') || coalesce(error, '')
-                FROM runs WHERE instr(event, ?1) OR instr(coalesce(result, ''), ?1) OR instr(coalesce(pending, ''), ?1)
-                OR instr(coalesce(answer, ''), ?1) OR instr(coalesce(error, ''), ?1)",
-            "SELECT run, entries FROM journal WHERE instr(entries, ?1)",
-        ] {
-            let mut find = connection.prepare(sql)?;
-            let mut rows = find.query([written])?;
-            while let Some(row) = rows.next()? {
-                if names_them(row.get_ref(1)?.as_str()?, written) {
-                    runs.insert(row.get(0)?);
-                }
-            }
+            known.runs.extend(find.query_map([name], |row| row.get::<_, [u8; 16]>(0))?.collect::<Read<Vec<_>>>()?);
         }
     }
-    Ok(runs.into_iter().collect())
-}
-
-/// Whether an address stands in a text, and not only as a part of a longer one.
-fn names_them(text: &str, name: &str) -> bool {
-    let part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    text.match_indices(name)
-        .any(|(at, _)| !part(text[..at].chars().next_back()) && !part(text[at + name.len()..].chars().next()))
+    let patterns = names.iter().map(|name| recipient::pattern(name)).collect::<Vec<_>>().join("|");
+    let names_them = Regex::new(&patterns).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let all = |sql: &str, found: &mut dyn FnMut(&Row<'_>) -> Read<()>| -> Read<()> {
+        let mut find = connection.prepare(sql)?;
+        let mut rows = find.query([])?;
+        while let Some(row) = rows.next()? {
+            if names_them.is_match(row.get_ref(0)?.as_str()?) {
+                found(row)?;
+            }
+        }
+        Ok(())
+    };
+    for sql in [
+        "SELECT event || coalesce(result, '') || coalesce(pending, '') || coalesce(answer, '') || coalesce(error, ''), id
+            FROM runs",
+        "SELECT entries, run FROM journal",
+    ] {
+        all(sql, &mut |row| {
+            known.runs.insert(row.get(1)?);
+            Ok(())
+        })?;
+    }
+    all("SELECT body || coalesce(parts, ''), id FROM messages", &mut |row| {
+        known.messages.insert(row.get(1)?);
+        Ok(())
+    })?;
+    all("SELECT event, account, id FROM incoming", &mut |row| {
+        known.events.insert((row.get(1)?, row.get(2)?));
+        Ok(())
+    })?;
+    Ok(known)
 }
 
 /// Erases everything that is kept of a person, whatever address it stands under, and the runs that
 /// know of them. Those that are under way end: their journals cannot be replayed without the words.
 /// That the person wants to hear no more, if so, stays: it is what keeps others from writing again.
-pub fn forget(
-    work: &mut Work<'_>,
-    who: &str,
-    runs: &[[u8; 16]],
-    mark: &str,
-    now: Timestamp,
-) -> Result<Forgotten, Refusal> {
+pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Timestamp) -> Result<Forgotten, Refusal> {
     let names = all_names(work.tx, who)?;
     let mut blobs = BTreeSet::new();
     let mut forgotten = Forgotten::default();
-    for run in runs {
+    for run in &known.runs {
         if erase_run(work, run, mark, now)? {
             forgotten.ended.push(RunId::from_bytes(*run));
         }
     }
     let erased = &mut forgotten.erased;
-    erased.runs = runs.len() as u64;
+    erased.runs = known.runs.len() as u64;
+    for id in &known.messages {
+        erased.messages += erase_messages(work, "id = ?", id, &mut blobs)?;
+    }
+    for (account, id) in &known.events {
+        let sql = "DELETE FROM incoming WHERE account = ? AND id = ?";
+        erased.events += work.tx.prepare_cached(sql)?.execute([account, id])? as u64;
+    }
     for name in &names {
-        erased.messages += erase_messages(work, name, &mut blobs)?;
+        erased.messages += erase_messages(work, "recipient = ?", name, &mut blobs)?;
         let phones = "DELETE FROM phones WHERE recipient = ?1 RETURNING body";
         let bodies = work
             .tx
@@ -154,6 +181,11 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
     events::forget(work, run)?;
     let sql = "SELECT state FROM runs WHERE id = ?";
     let state: i64 = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;
+    let is_open = state <= number(RunState::Waiting);
+    if is_open {
+        // As with every run that is taken back.
+        decisions::recall_unsent(work, run, now)?;
+    }
     if state == number(RunState::Queued) {
         work.memory.backlog = work.memory.backlog.saturating_sub(1);
     }
@@ -169,16 +201,21 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
         error = iif(error IS NULL, NULL, json_object('kind', json_extract(error, '$.kind'), 'message', 'forgotten'))
         WHERE id = ?4";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), event, run])?;
-    Ok(state <= number(RunState::Waiting))
+    Ok(is_open)
 }
 
-fn erase_messages(work: &Work<'_>, name: &str, blobs: &mut BTreeSet<String>) -> Read<u64> {
-    let sql = "SELECT id, account, provider_id, body, parts FROM messages WHERE recipient = ?";
+fn erase_messages(
+    work: &Work<'_>,
+    which: &str,
+    value: impl rusqlite::ToSql,
+    blobs: &mut BTreeSet<String>,
+) -> Read<u64> {
+    let sql = &format!("SELECT id, account, provider_id, body, parts FROM messages WHERE {which}");
     type Found = ([u8; 16], String, Option<String>, Body, Option<Vec<Part>>);
     let row = |row: &Row<'_>| -> Read<Found> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, read_json(row, 3)?, json_or_none(row, 4)?))
     };
-    let found = work.tx.prepare_cached(sql)?.query_map([name], row)?.collect::<Read<Vec<_>>>()?;
+    let found = work.tx.prepare_cached(sql)?.query_map([value], row)?.collect::<Read<Vec<_>>>()?;
     for (id, account, provider_id, body, parts) in &found {
         let parts = parts.as_deref().unwrap_or_default();
         let own = parts.iter().filter_map(|part| part.provider_id.as_ref()).chain(provider_id);

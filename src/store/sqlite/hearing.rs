@@ -1,5 +1,7 @@
 //! What runs that wait make of what a person writes.
 
+use std::collections::{HashMap, VecDeque};
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Value, json as value};
@@ -17,8 +19,35 @@ use crate::model::journal::Answer;
 use crate::model::run::ScriptError;
 use crate::store::rows::Letter;
 
-/// How far a gateway's clock may be behind ours, in milliseconds.
-const CLOCKS: i64 = 300_000;
+/// How far the clocks of gateways are behind ours, as the last messages of each account show: the least
+/// time that one took from being written to being here is the clock's, what others took besides is the
+/// way's. Answers are told from what was written before the question by that.
+#[derive(Default)]
+pub struct Clocks(HashMap<String, VecDeque<i64>>);
+
+impl Clocks {
+    /// How many messages show it: a clock that is set anew is known after as many.
+    const LAST: usize = 16;
+    /// More than that is no clock, in milliseconds.
+    const MOST: i64 = 300_000;
+    /// Gateways tell whole seconds.
+    const GRAIN: i64 = 1_000;
+
+    /// A message that was written at `at` by the gateway's clock is here.
+    pub fn note(&mut self, account: &str, at: Timestamp, now: Timestamp) {
+        let last = self.0.entry(account.to_owned()).or_default();
+        last.push_back(millis(now).saturating_sub(millis(at)));
+        if last.len() > Self::LAST {
+            last.pop_front();
+        }
+    }
+
+    /// How far an account's clock may be behind, in milliseconds.
+    fn behind(&self, account: &str) -> i64 {
+        let least = self.0.get(account).and_then(|last| last.iter().min()).copied().unwrap_or(Self::MOST);
+        least.clamp(0, Self::MOST) + Self::GRAIN
+    }
+}
 
 /// What a waiting run makes of a message.
 pub enum Heard {
@@ -53,19 +82,14 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
         }
     }
     candidates.sort_by_key(|(_, place)| *place);
-    if let Some(quoted) = letter.written.reply_to.as_deref() {
-        let sql =
-            "SELECT run FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
-        let run: Option<Option<[u8; 16]>> =
-            work.tx.prepare_cached(sql)?.query_row([account, quoted], |row| row.get(0)).optional()?;
-        if let Some(place) = candidates.iter().position(|(id, _)| run.flatten() == Some(*id)) {
-            let quoted = candidates.remove(place);
-            candidates.insert(0, quoted);
-        }
+    let quoted = quoted(work, account, letter)?;
+    if let Some(place) = candidates.iter().position(|(id, _)| quoted.as_ref().is_some_and(|q| q.run == Some(*id))) {
+        let quoted = candidates.remove(place);
+        candidates.insert(0, quoted);
     }
     for (run, _) in candidates {
         let Some(found) = waiting(work, &run, now)? else { continue };
-        match take(work, &run, &found, letter, now)? {
+        match take(work, account, &run, &found, (letter, quoted.as_ref()), now)? {
             None => {}
             heard => return Ok(heard),
         }
@@ -73,7 +97,31 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
     Ok(None)
 }
 
-fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
+/// The message of ours that somebody quotes, or whose buttons they press.
+struct Quoted {
+    message: MessageId,
+    run: Option<[u8; 16]>,
+    /// The words of the question, if it is one.
+    asks: Option<String>,
+}
+
+fn quoted(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Option<Quoted>> {
+    let Some(id) = letter.written.reply_to.as_deref() else { return Ok(None) };
+    let sql = "SELECT id, run, iif(json_extract(body, '$.kind') = 'question', json_extract(body, '$.text'), NULL)
+        FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
+    let row =
+        |row: &Row<'_>| Ok(Quoted { message: MessageId::from_bytes(row.get(0)?), run: row.get(1)?, asks: row.get(2)? });
+    work.tx.prepare_cached(sql)?.query_row([account, id], row).optional()
+}
+
+fn take(
+    work: &mut Work<'_>,
+    account: &str,
+    run: &[u8; 16],
+    found: &Waiting,
+    (letter, quoted): (&Letter, Option<&Quoted>),
+    now: Timestamp,
+) -> Read<Option<Heard>> {
     let id = RunId::from_bytes(*run);
     let said = letter.written.text.as_deref().unwrap_or_default();
     let Some(asked) = &found.asked else {
@@ -81,7 +129,14 @@ fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, n
         answer_run(work, run, &Ok(letter.event.clone()))?;
         return Ok(Some(Heard::Answered(id)));
     };
-    if !found.open || !can_mean(work, asked.message, letter)? {
+    // A "yes" to another question, which is closed by now, is no "yes" to this one.
+    let another = quoted.is_some_and(|quoted| {
+        // A run that is tried again may have put the same question before.
+        let same = quoted.run == Some(*run) && quoted.asks.as_ref() == Some(&asked.text);
+        let own = [asked.message, asked.reminder, asked.repetition].contains(&quoted.message);
+        quoted.asks.is_some() && !own && !same
+    });
+    if another || !found.open || !can_mean(work, account, asked.message, letter)? {
         return Ok(None);
     }
     // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.
@@ -114,7 +169,7 @@ fn take(work: &mut Work<'_>, run: &[u8; 16], found: &Waiting, letter: &Letter, n
 
 /// Whether a message can be the answer to a question: nobody answers what has not left yet (one that
 /// waits to go out once more may have), nor what was asked long after they wrote.
-fn can_mean(work: &Work<'_>, question: MessageId, letter: &Letter) -> Read<bool> {
+fn can_mean(work: &Work<'_>, account: &str, question: MessageId, letter: &Letter) -> Read<bool> {
     let sql = "SELECT state, attempts, parts FROM messages WHERE id = ?";
     let row = |row: &Row<'_>| {
         let parts: Vec<Part> = json_or_none(row, 2)?.unwrap_or_default();
@@ -127,7 +182,8 @@ fn can_mean(work: &Work<'_>, question: MessageId, letter: &Letter) -> Read<bool>
         || attempts.iter().any(doubtful)
         || parts.iter().any(|part| part.is_out() || part.is_in_doubt());
     let asked_at = attempts.first().map_or(i64::MIN, |attempt| attempt.at);
-    Ok(has_left && millis(letter.written.at).saturating_add(CLOCKS) >= asked_at)
+    let written_at = millis(letter.written.at).saturating_add(work.memory.clocks.behind(account));
+    Ok(has_left && written_at >= asked_at)
 }
 
 /// A person wants to hear no more: whoever has asked them something gets to know.

@@ -2,6 +2,7 @@
 
 mod asking;
 mod attempts;
+mod checkpoint;
 mod columns;
 mod conversation;
 mod decisions;
@@ -31,7 +32,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use serde_json::Value;
 
 use super::rows::{
-    ArmedRow, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
+    ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
     Inbound, KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger,
     OccurrenceFilter, OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord,
     Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
@@ -43,6 +44,7 @@ use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::{Answer, Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
+use checkpoint::Checkpoints;
 use columns::{first, instant, json, json_or_none, text};
 use schema::error_of;
 use writer::Writer;
@@ -57,6 +59,10 @@ struct Readers {
     file: PathBuf,
     idle: Mutex<Vec<Connection>>,
 }
+
+/// How often it is looked for what knows of a person who is to be forgotten: what begins during the first
+/// look is found by the second.
+const LOOKS: usize = 3;
 
 /// What a read may fail with: SQLite, or a row that does not read as what it should be.
 type Read<T> = rusqlite::Result<T>;
@@ -79,7 +85,7 @@ impl SqliteStore {
         restrict(file)?;
         schema::migrate(&mut connection)?;
         let memory = runs::memory(&connection, most_backlog).map_err(|error| error_of(&error))?;
-        let writer = Writer::start(connection, memory, signals)?;
+        let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;
         Ok(Self { writer, readers: Arc::new(Readers { file: file.into(), idle: Mutex::default() }) })
     }
 
@@ -91,15 +97,21 @@ impl SqliteStore {
 
     /// Reads on a thread that may block: for lists, which may look at many rows.
     fn aside<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> Read<T> + Send + 'static) -> Reply<T> {
-        let readers = self.readers.clone();
-        Box::pin(async move {
-            let result = tokio::task::spawn_blocking(move || readers.with(read)).await;
-            result.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
-        })
+        self.readers.clone().aside(read)
     }
 }
 
 impl Readers {
+    fn aside<T: Send + 'static>(
+        self: Arc<Self>,
+        read: impl FnOnce(&Connection) -> Read<T> + Send + 'static,
+    ) -> Reply<T> {
+        Box::pin(async move {
+            let result = tokio::task::spawn_blocking(move || self.with(read)).await;
+            result.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
+        })
+    }
+
     fn with<T>(&self, read: impl FnOnce(&Connection) -> Read<T>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
@@ -290,13 +302,24 @@ impl Store for SqliteStore {
 
     fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten> {
         let (who, mark, writer) = (who.to_owned(), mark.to_owned(), self.writer.clone());
-        let known = self.aside({
-            let who = who.clone();
-            move |connection| forget::known_by(connection, &who)
-        });
+        let look = {
+            let (who, readers) = (who.clone(), self.readers.clone());
+            move || {
+                let who = who.clone();
+                readers.clone().aside(move |connection| forget::known_by(connection, &who))
+            }
+        };
         Box::pin(async move {
-            let runs = known.await?;
-            writer.submit_guarded(move |work| forget::forget(work, &who, &runs, &mark, now)).await
+            let mut all = Forgotten::default();
+            for round in 0..LOOKS {
+                let known = look().await?;
+                if round > 0 && known.is_empty() {
+                    break;
+                }
+                let (who, mark) = (who.clone(), mark.clone());
+                all.add(writer.submit_guarded(move |work| forget::forget(work, &who, &known, &mark, now)).await?);
+            }
+            Ok(all)
         })
     }
 
@@ -332,7 +355,7 @@ impl Store for SqliteStore {
         self.at_once(|connection| reading::run(connection, id))
     }
 
-    fn journal(&self, id: RunId) -> Reply<Vec<Entry>> {
+    fn journal(&self, id: RunId) -> Reply<Vec<Called>> {
         self.aside(move |connection| reading::journal(connection, id))
     }
 

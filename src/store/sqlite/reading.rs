@@ -10,7 +10,7 @@ use crate::clock::{from_millis, millis};
 use crate::id::{MessageId, RunId};
 use crate::model::journal::Entry;
 use crate::model::run::RunState;
-use crate::store::rows::{MessageFilter, MessageRecord, PhoneMessage, RunFilter, RunRecord};
+use crate::store::rows::{Called, MessageFilter, MessageRecord, PhoneMessage, RunFilter, RunRecord};
 
 /// Conditions of a query, with their values.
 #[derive(Default)]
@@ -92,10 +92,16 @@ pub fn run(connection: &Connection, id: RunId) -> Read<Option<RunRecord>> {
     connection.prepare_cached(&format!("{RUN} WHERE id = ?"))?.query_row([id.as_bytes()], run_row).optional()
 }
 
-pub fn journal(connection: &Connection, id: RunId) -> Read<Vec<Entry>> {
-    let mut find = connection.prepare_cached("SELECT entries FROM journal WHERE run = ? ORDER BY part")?;
-    let parts = find.query_map([id.as_bytes()], |row| json::<Vec<Entry>>(row, 0))?;
-    Ok(parts.collect::<Read<Vec<_>>>()?.into_iter().flatten().collect())
+pub fn journal(connection: &Connection, id: RunId) -> Read<Vec<Called>> {
+    let sql = "SELECT entries, attempt, live FROM journal WHERE run = ? ORDER BY part";
+    let mut find = connection.prepare_cached(sql)?;
+    let row = |row: &Row<'_>| Ok((json::<Vec<Entry>>(row, 0)?, row.get(1)?, row.get::<_, bool>(2)?));
+    let mut all = Vec::new();
+    for part in find.query_map([id.as_bytes()], row)? {
+        let (entries, attempt, live) = part?;
+        all.extend(entries.into_iter().map(|entry| Called { entry, attempt, lost: !live }));
+    }
+    Ok(all)
 }
 
 const MESSAGE: &str = "SELECT id, run, flow, account, recipient, body, state, attempts, provider_id, degraded, error,

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::conversation::Time;
+use super::hearing::Clocks;
 use super::writer::{Memory, Patterns, Refusal, Work};
 use super::{Read, asking, conversation, events, evidence, first, instant, json, json_or_none, outbox, text, values};
 use crate::clock::{from_millis, millis, rfc3339};
@@ -36,6 +37,7 @@ pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
         opted_out,
         early: evidence::any_early(connection)?,
         patterns: Patterns::default(),
+        clocks: Clocks::default(),
         swept: 0,
     })
 }
@@ -57,8 +59,8 @@ pub fn door(work: &Work<'_>) -> Result<(), Refusal> {
 
 /// Puts a run in without asking.
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
-    let sql = "INSERT OR IGNORE INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root)
-        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?)";
+    let sql = "INSERT OR IGNORE INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root, heard_from)
+        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, coalesce((SELECT max(number) FROM emitted), 0))";
     let ready = work.memory.next_seq();
     let inserted = work.tx.prepare_cached(sql)?.execute(params![
         run.id.as_bytes(),
@@ -123,7 +125,8 @@ pub fn ready(connection: &Connection, flow: &str, after: i64, limit: usize) -> R
 
 /// Where a run comes from.
 pub fn origin(connection: &Connection, run: RunId) -> Read<Option<Origin>> {
-    let sql = "SELECT flow, version, trigger, event, seed, created_at, base_at, root FROM runs WHERE id = ?";
+    let sql = "SELECT flow, version, trigger, event, seed, created_at, base_at, root, state, pending, answer
+        FROM runs WHERE id = ?";
     let row = |row: &Row<'_>| {
         Ok(Origin {
             flow: row.get(0)?,
@@ -134,6 +137,10 @@ pub fn origin(connection: &Connection, run: RunId) -> Read<Option<Origin>> {
             created_at: from_millis(row.get(5)?),
             base: instant(row, 6)?,
             root: row.get::<_, Option<[u8; 16]>>(7)?.map(RunId::from_bytes),
+            is_open: row.get::<_, i64>(8)? == number(RunState::Waiting),
+            // What cannot be read is asked anew.
+            pending: json_or_none(row, 9).unwrap_or_default(),
+            answer: json_or_none(row, 10).unwrap_or_default(),
         })
     };
     connection.prepare_cached(sql)?.query_row([run.as_bytes()], row).optional()

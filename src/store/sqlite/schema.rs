@@ -173,6 +173,8 @@ CREATE TABLE acquaintances (
 ALTER TABLE runs ADD COLUMN answer TEXT;
 ALTER TABLE runs ADD COLUMN root BLOB;
 ALTER TABLE runs ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
+-- The last event that was emitted before the run was accepted.
+ALTER TABLE runs ADD COLUMN heard_from INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX runs_family ON runs (root) WHERE root IS NOT NULL;
 
 -- Runs that wait for what a person writes: for an answer (asks), or for any message.

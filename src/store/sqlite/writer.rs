@@ -11,15 +11,14 @@ use regex::Regex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::checkpoint::Checkpoints;
+use super::hearing::Clocks;
 use super::schema::error_of;
 use crate::store::{Reply, Signals, StoreError};
 use crate::wake::Bell;
 
 /// Most commands in one transaction; more would only make the first ones wait.
 const GROUP: usize = 512;
-
-/// Frames in the write-ahead log after which it is copied into the file (4 KiB each).
-const CHECKPOINT_AT: i64 = 2_000;
 
 /// What a command works with.
 pub struct Work<'a> {
@@ -44,6 +43,8 @@ pub struct Memory {
     pub early: bool,
     /// Patterns that runs wait for a message by.
     pub patterns: Patterns,
+    /// How far the clocks of gateways are behind ours.
+    pub clocks: Clocks,
     /// When what is too old was last looked for, in milliseconds since 1970.
     pub swept: i64,
 }
@@ -152,13 +153,18 @@ pub struct Counters {
 
 impl Writer {
     /// Starts the thread that owns `connection`.
-    pub fn start(connection: Connection, memory: Memory, signals: Signals) -> Result<Self, StoreError> {
+    pub fn start(
+        connection: Connection,
+        checkpoints: Checkpoints,
+        memory: Memory,
+        signals: Signals,
+    ) -> Result<Self, StoreError> {
         let (commands, inbox) = std::sync::mpsc::channel();
         let counters = Arc::new(Counters::default());
         let counted = counters.clone();
         std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || Thread { connection, memory, signals, counters: counted }.run(&inbox))
+            .spawn(move || Thread { connection, checkpoints, memory, signals, counters: counted }.run(&inbox))
             .map_err(|error| StoreError::Other(error.to_string()))?;
         Ok(Self { commands, counters })
     }
@@ -257,6 +263,7 @@ impl From<StoreError> for Refusal {
 
 struct Thread {
     connection: Connection,
+    checkpoints: Checkpoints,
     memory: Memory,
     signals: Signals,
     counters: Arc<Counters>,
@@ -272,8 +279,9 @@ impl Thread {
                 group.push(next);
             }
             self.commit(group);
-            self.checkpoint();
+            self.checkpoints.between(&self.connection, self.counters.commits.load(Ordering::Relaxed));
         }
+        drop(self.checkpoints);
         // The last door is closed: leave a file without a log behind.
         let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
@@ -334,24 +342,11 @@ impl Thread {
             }
         }
     }
-
-    /// Copies the log into the file. The writer does it itself, between two groups, so that the
-    /// log is always copied whole and begins anew; readers hold it for one statement at most.
-    fn checkpoint(&mut self) {
-        let frames = self.counters.commits.load(Ordering::Relaxed) % 16;
-        if frames != 0 {
-            return;
-        }
-        let log: Result<i64, _> = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1));
-        if log.is_ok_and(|frames| frames >= CHECKPOINT_AT) {
-            let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        }
-    }
 }
 
-/// Opens the writing connection.
+/// Opens a connection that may write.
 pub fn connect(file: &Path) -> Result<Connection, StoreError> {
-    // Only the writer's thread ever uses it, so SQLite needs no locks of its own.
+    // One thread alone uses such a connection, so SQLite needs no locks of its own.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(|error| error_of(&error))?;
     let set = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;

@@ -15,12 +15,13 @@ use sha1::Sha1;
 use url::Url;
 
 use super::{bytes, one_person, person, signed};
+use crate::id::MessageId;
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Fate, InboundMedia, Told, Written};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 use crate::transport::answer::{readable, shortened};
-use crate::transport::twilio::{Sender, TwilioOptions, classify};
+use crate::transport::twilio::{OURS, Sender, TwilioOptions, classify};
 use crate::transport::wire::Wire;
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -45,7 +46,9 @@ pub fn read(options: &TwilioOptions, incoming: &Incoming<'_>) -> Result<Heard, N
         None => incoming.proven(None, |_| false)?,
     }
     let fields = if incoming.is_get { pairs(incoming.query.as_bytes()) } else { body };
-    Ok(Heard::Told(told(options, &Form(fields.into_iter().collect()), incoming.now)))
+    let asked: HashMap<String, String> = pairs(incoming.query.as_bytes()).into_iter().collect();
+    let ours = asked.get(OURS).and_then(|id| id.parse().ok());
+    Ok(Heard::Told(told(options, &Form(fields.into_iter().collect()), ours, incoming.now)))
 }
 
 fn is_signed(token: &Secret, url: &str, pairs: &[(String, String)], given: &str) -> bool {
@@ -88,14 +91,14 @@ pub fn address(text: &str) -> Option<Recipient> {
     text.trim().strip_prefix("whatsapp:").and_then(person)
 }
 
-fn told(options: &TwilioOptions, form: &Form, now: Timestamp) -> Vec<Told> {
+fn told(options: &TwilioOptions, form: &Form, ours: Option<MessageId>, now: Timestamp) -> Vec<Told> {
     let mut told = Vec::new();
     let status = form.get("MessageStatus").filter(|status| !matches!(*status, "received" | "receiving"));
-    let ours = if status.is_some() { "From" } else { "To" };
+    let own = if status.is_some() { "From" } else { "To" };
     let message_id = form.text(&["MessageSid", "SmsMessageSid", "SmsSid"]);
-    let Some(message_id) = message_id.filter(|_| is_own(options, form, ours)) else { return told };
+    let Some(message_id) = message_id.filter(|_| is_own(options, form, own)) else { return told };
     if let Some(status) = status {
-        told.extend(fate(status, form).map(|fate| Told::Ack(Ack { message_id, fate, ours: None })));
+        told.extend(fate(status, form).map(|fate| Told::Ack(Ack { message_id, fate, ours })));
         return told;
     }
     // WhatsApp's own form of the number is another in some countries.

@@ -219,7 +219,7 @@ fn vote(payload: &Value, bare: bool, now: Timestamp) -> Option<Vec<Told>> {
     }
     told.push(Told::Written(Box::new(Written {
         // An engine gives every vote on a poll the poll's id.
-        event_id: format!("vote:{id}:{}", vote["timestamp"]),
+        event_id: format!("vote:{id}:{}:{}", from.as_ref()?, vote["timestamp"]),
         message_id: id,
         at: moment(&vote["timestamp"], now),
         chat,

@@ -300,3 +300,63 @@ async fn what_is_forgotten_cannot_be_done_again() {
     says(&house, ADA, "because").await;
     assert_eq!(house.runs_of("echo").await.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_found_however_the_phone_is_written() {
+    let keep = ("flows/keep.yaml", "run: sleep(\"1d\")\n");
+    let house = House::open(&[keep]).await;
+    let mut hers = Vec::new();
+    let texts = ["+1 541-754-3010", "001 (541) 754 3010", "call (541) 754.3010 please", "15417543010"];
+    for text in texts.map(|text| json!({ "note": text })).into_iter().chain([json!({ "to": 15_417_543_010_i64 })]) {
+        hers.push(house.trigger("keep", text).await);
+    }
+    let mut others = Vec::new();
+    for text in ["+1 541-754-3011", "order 9-15417543010-1", "254175430100"] {
+        others.push(house.trigger("keep", json!({ "note": text })).await);
+    }
+    for run in hers.iter().chain(&others) {
+        house.run_is(run, "waiting").await;
+    }
+    let answer = house.post("/forget", json!({ "recipient": ADA })).await;
+    for run in &hers {
+        let shown = house.get(&format!("/runs/{run}")).await;
+        assert_eq!(shown["state"], "cancelled", "{shown}");
+        assert!(!shown.to_string().contains("3010"), "{shown}");
+    }
+    // An order's number that looks like her phone is rather forgotten too.
+    house.run_is(&others[0], "waiting").await;
+    house.run_is(&others[2], "waiting").await;
+    assert_eq!(answer["runs"], 6, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_were_to_hear_of_the_person_goes_too() {
+    let flow = r#"run: |
+  let how = event.data.sleep;
+  send_text("+15417543011", event.data.tell, #{ at: "30d" });
+  send_text("+15417543011", "A customer waits", #{ at: "30d" });
+  send_text("+15417543010", "We will call you");
+  sleep(how);
+"#;
+    let house = House::open(&[("flows/f.yaml", flow)]).await;
+    let tell = "Call Ada at +1 541 754 3010";
+    let over = house.trigger("f", json!({ "sleep": "1ms", "tell": tell })).await;
+    house.sleep_through(&over).await;
+    house.run_is(&over, "succeeded").await;
+    let live = house.trigger("f", json!({ "sleep": "1h", "tell": tell })).await;
+    house.run_is(&live, "waiting").await;
+    house.messages_are(2, "delivered").await;
+    house.post("/forget", json!({ "recipient": ADA })).await;
+    // The run that was over has promised Bob something; the other one is taken back with all of it.
+    let states: Vec<_> = house.get("/messages").await["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| (message["body"]["text"].clone(), message["state"].clone()))
+        .collect();
+    let told = json!("A customer waits");
+    assert_eq!(states, [(told.clone(), json!("cancelled")), (told, json!("scheduled"))]);
+    leaves_the_disk(&house, "754 3010").await;
+    house.pass(MONTH);
+    house.messages_are(1, "delivered").await;
+}

@@ -22,3 +22,4 @@ mod values;
 mod versions;
 mod waiting;
 mod walk;
+mod which;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::ask::result;
 use super::by_hand::ADA;
 use crate::support::engine::House;
+use crate::support::gateway::{self, Gateway};
 use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,4 +142,37 @@ async fn a_simulation_has_as_much_room_as_a_turn() {
     })
     .await;
     assert_eq!(said["differs"]["now"], Value::Null, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_doubt_is_not_sent_again_for_a_run_that_was_taken_back() {
+    let gateway = Gateway::with(|_, _| gateway::Say::Vanish).await;
+    let flow = "run: |\n  send_text(\"+15417543010\", \"once\", #{ account: \"main\" });\n  sleep(\"1d\");\n";
+    let settings = gateway.settings("pace: unlimited, on_unknown: resend, unknown_after: 10m");
+    let house = House::open(&[("flows/f.yaml", flow), ("postrider.yaml", &settings)]).await;
+    let run = house.trigger("f", Value::Null).await;
+    house.messages_are(1, "unknown").await;
+    gateway.now_says(|_, _| gateway::Say::Yes);
+    assert_eq!(house.post(&format!("/runs/{run}/cancel"), json!({})).await["state"], "cancelled");
+    house.pass(Duration::from_secs(3_600));
+    house.post("/messages", json!({ "to": "+15417543011", "text": "beside", "account": "main" })).await;
+    until("the message beside", async || (gateway.texts().last()? == "beside").then_some(())).await;
+    assert_eq!(gateway.texts(), ["once", "beside"]);
+    assert_eq!(house.messages_are(1, "unknown").await[0]["body"]["text"], "once", "a person may still decide");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_tells_attempts_apart() {
+    let flow = "retry: { attempts: 2, first: 1s, max: 1s }\nrun: |\n  log::info(\"before\");\n  if kv::get(\"calm\") == () { throw \"not yet\"; }\n";
+    let house = House::open(&[("flows/f.yaml", flow), ("flows/calm.yaml", "run: 1\n")]).await;
+    let run = house.trigger("f", Value::Null).await;
+    until("another attempt", async || {
+        house.pass(Duration::from_secs(1));
+        (house.get(&format!("/runs/{run}")).await["state"] == "failed").then_some(())
+    })
+    .await;
+    let run = house.get(&format!("/runs/{run}")).await;
+    let entries: Vec<_> = run["entries"].as_array().unwrap().iter().collect();
+    let seen: Vec<_> = entries.iter().map(|entry| (entry["attempt"].as_i64().unwrap(), &entry["lost"])).collect();
+    assert_eq!(seen, [(1, &json!(true)), (2, &json!(true))], "{run}");
 }

@@ -96,6 +96,41 @@ async fn the_first_difference_is_shown_with_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_question_that_stands_open_is_looked_at_too() {
+    let flow = "run: |\n  let said = ask(\"+15417543010\", \"Pay 100?\");\n  if said.text == \"no\" { throw \"no\"; }\n  sleep(\"1h\");\n  if said.text == \"later\" { throw \"late\"; }\n";
+    let house = House::open(&[("flows/f.yaml", flow)]).await;
+    let run = begun(&house, "", "waiting").await;
+    assert_eq!(simulated(&house, &run).await["differs"], Value::Null);
+    for (edited, kind) in [
+        (flow.replace("100", "900"), json!("ask")),
+        (flow.replace("  let said", "  send_text(\"+15417543010\", \"hi\");\n  let said"), json!("send")),
+        ("run: 1\n".to_owned(), Value::Null),
+    ] {
+        edit(&house, "f", &edited).await;
+        let answer = simulated(&house, &run).await;
+        let differs = &answer["differs"];
+        assert_eq!((&differs["position"], &differs["recorded"]["kind"]), (&json!(0), &json!("ask")), "{answer}");
+        assert_eq!((&differs["now"]["kind"], &answer["replayed"]), (&kind, &json!(0)), "{answer}");
+    }
+    // Answered, it belongs to what was recorded, also when the turn that got the answer threw.
+    edit(&house, "f", flow).await;
+    house.post("/sandbox/messages", json!({ "from": "+15417543010", "text": "no" })).await;
+    house.run_is(&run, "failed").await;
+    edit(&house, "f", &flow.replace("throw \"no\"", "return \"fine\"")).await;
+    let answer = simulated(&house, &run).await;
+    assert_eq!((&answer["entries"], &answer["replayed"], &answer["ends"]), (&json!(1), &json!(1), &json!("succeeds")));
+    // The same for a time that is over.
+    edit(&house, "f", flow).await;
+    let late = begun(&house, "", "waiting").await;
+    house.post("/sandbox/messages", json!({ "from": "+15417543010", "text": "later" })).await;
+    house.sleep_through(&late).await;
+    house.run_is(&late, "failed").await;
+    edit(&house, "f", &flow.replace("throw \"late\"", "return \"fine\"")).await;
+    let answer = simulated(&house, &late).await;
+    assert_eq!((&answer["entries"], &answer["ends"]), (&json!(2), &json!("succeeds")), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_ends_earlier_leaves_something_out() {
     let house = House::open(&[("flows/f.yaml", FLOW)]).await;
     let run = begun(&house, "", "succeeded").await;

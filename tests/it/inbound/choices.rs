@@ -87,6 +87,35 @@ async fn waha_has_polls_and_hears_votes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_votes_of_one_moment_are_two() {
+    let choices = flow(&json!(["Yes", "No"])).replace("+15417543010", said::GROUP);
+    let heard = ("flows/echo.yaml", "triggers:\n  - message: {}\nrun: event\n");
+    let ear = Ear::with(GOWS, &[("flows/ask.yaml", &choices), heard]).await;
+    let (run, _, id) = asked(&ear).await;
+    let poll = json!({ "id": id, "to": said::GROUP, "from": "me", "fromMe": true });
+    // An engine that gives every vote the poll's id.
+    for person in ["15417543010@c.us", "15417543011@c.us"] {
+        let vote = json!({ "id": id, "to": said::GROUP, "from": said::GROUP, "participant": person, "fromMe": false,
+            "selectedOptions": ["No"], "timestamp": 1_795_158_000_123_i64 });
+        let event = said::waha("waha", "poll.vote", json!({ "vote": vote, "poll": poll }));
+        for _ in 0..2 {
+            assert_eq!(ear.tell(&event).await, 200);
+        }
+    }
+    let run = ear.house.run_is(&run, "succeeded").await;
+    assert_eq!(run["result"]["from"], PHONE, "{run}");
+    // The other's vote is told to the triggers, once.
+    let others = until("the other's vote", async || {
+        let runs = ear.house.runs_of("echo").await;
+        (!runs.is_empty()).then_some(runs)
+    })
+    .await;
+    let [other] = others.as_slice() else { panic!("{others:?}") };
+    let other = ear.house.run_is(text_of(other, "id"), "succeeded").await;
+    assert_eq!(other["result"]["from"], "+15417543011");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_them_gets_numbers() {
     let choices = flow(&json!(["Yes", "No"]));
     let ear = Ear::with(fake::gowa::DIALECT, &[("flows/ask.yaml", &choices)]).await;
@@ -96,4 +125,25 @@ async fn a_gateway_without_them_gets_numbers() {
     assert_eq!(message["degraded"], json!([]), "words are what was asked for: {message}");
     assert_eq!(ear.tell(&said::gowa_message("A1", json!({ "body": "2" }))).await, 200);
     answered(&ear, &run, "No").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_button_that_is_pressed_twice_answers_one_question() {
+    let ear = Ear::with(fake::meta::DIALECT, &[("flows/ask.yaml", &flow(&json!(["Yes", "No"])))]).await;
+    let (small, _, first) = asked(&ear).await;
+    let large = ear.house.trigger("ask", Value::Null).await;
+    ear.house.run_is(&large, "waiting").await;
+    assert_eq!(ear.tell(&pressed("wamid.P1", "button_reply", &first, "Yes")).await, 200);
+    answered(&ear, &small, "Yes").await;
+    until("the second question", async || ear.fake.take().pop()).await;
+    let second = until("the second question to be out", async || {
+        let messages = ear.house.get(&format!("/messages?run={large}")).await;
+        messages["messages"][0]["provider_id"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert_eq!(ear.tell(&pressed("wamid.P2", "button_reply", &first, "Yes")).await, 200);
+    ear.house.run_is(&large, "waiting").await;
+    assert!(ear.fake.take().is_empty(), "nothing is asked once more");
+    assert_eq!(ear.tell(&pressed("wamid.P3", "button_reply", &second, "No")).await, 200);
+    answered(&ear, &large, "No").await;
 }

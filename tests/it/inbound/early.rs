@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
-use super::{Ear, said, text_of};
+use super::said::{self, PHONE};
+use super::{Ear, PUBLIC, TOKEN, text_of};
 use crate::gateways::fake::{self, Dialect, Mood};
 use crate::support::until;
 
@@ -109,4 +110,67 @@ async fn an_ack_may_come_while_the_answer_is_on_its_way() {
         tell(&ear, text_of(&answer["results"], "message_id"), &["delivered"]).await;
     });
     ear.becomes(&message, "delivered").await;
+}
+
+/// Where a gateway is told to say how far a message is, and what it says of the one that it just got.
+async fn status_of(ear: &Ear, word: &str) -> (String, Vec<u8>) {
+    let request = until("the request", async || ear.fake.take().pop()).await;
+    match ear.gateway() {
+        "meta" => {
+            let ours = request.json().unwrap()["biz_opaque_callback_data"].clone();
+            let entry = said::with(said::meta_status("wamid.QUICK", word), json!({ "biz_opaque_callback_data": ours }));
+            let event = said::meta(json!({ "statuses": [entry] }));
+            (format!("/gateways/main/{TOKEN}"), event.to_string().into_bytes())
+        }
+        "twilio" => {
+            let form = request.form().unwrap();
+            let (_, callback) = form.iter().find(|(name, _)| name == "StatusCallback").unwrap();
+            let event = said::twilio_status("SMQUICK", word, &[]);
+            (callback.strip_prefix(PUBLIC).unwrap().to_owned(), said::encoded(&said::fields(&event)))
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// The status names our own id, and comes before the attempt is known to have failed or not.
+async fn overtakes_a_silence(dialect: Dialect) {
+    for dies in [false, true] {
+        let ear = Ear::open(dialect).await;
+        // Takes it, and never says so.
+        ear.fake.is(Mood::Hangs(Duration::from_millis(if dies { 20_000 } else { 500 })));
+        let answer = ear.house.post("/messages", json!({ "to": PHONE, "text": "Hi" })).await;
+        let (path, status) = status_of(&ear, "delivered").await;
+        assert_eq!(ear.post(&path, status.clone()).await, 200);
+        let ear = if dies { ear.crash().await } else { ear };
+        let message = ear.becomes(&json!({ "id": answer["message"] }), "delivered").await;
+        assert!(text_of(&message, "provider_id").ends_with("QUICK"), "{message}");
+        assert!(ear.fake.take().is_empty(), "it is not sent again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_of_meta_overtakes_a_silence() {
+    overtakes_a_silence(fake::meta::DIALECT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_of_twilio_overtakes_a_silence() {
+    overtakes_a_silence(fake::twilio::DIALECT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_which_nobody_knew_is_settled_by_its_status() {
+    let ear = Ear::open(fake::meta::DIALECT).await;
+    ear.fake.is(Mood::Hangs(Duration::from_millis(300)));
+    ear.fake.then(Mood::Strict);
+    let text = "long ".repeat(1_500);
+    let message = ear.write(&text).await;
+    assert_eq!(message["state"], "unknown", "{message}");
+    assert_eq!(message["parts"].as_array().unwrap().len(), 2, "{message}");
+    let (path, status) = status_of(&ear, "delivered").await;
+    assert_eq!(ear.post(&path, status).await, 200);
+    let settled = ear.becomes(&message, "accepted").await;
+    assert_eq!(settled["parts"][0]["state"], "delivered", "{settled}");
+    assert_eq!(settled["parts"][0]["provider_id"], "wamid.QUICK", "{settled}");
+    assert!(ear.fake.take().is_empty(), "nothing is sent again");
 }

@@ -127,7 +127,7 @@ mortal! {
         decide(id: MessageId, decision: Decision, now: Timestamp) -> Decided;
         runs(filter: RunFilter) -> Vec<RunRecord>;
         run(id: RunId) -> Option<RunRecord>;
-        journal(id: RunId) -> Vec<Entry>;
+        journal(id: RunId) -> Vec<Called>;
         messages(filter: MessageFilter) -> Vec<MessageRecord>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
