@@ -12,6 +12,7 @@ mod webhook;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -66,6 +67,8 @@ pub async fn serve(house: Arc<House>, public: TcpListener, private: TcpListener)
     let side = |listener: TcpListener, router: Router| {
         let (draining, stopped) = (shutdown.clone(), shutdown.clone());
         async move {
+            // An answer is not held back for more to come. Where that cannot be said, it comes a little later.
+            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
             let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
             let served =
                 axum::serve(listener, service).with_graceful_shutdown(async move { draining.draining().await });

@@ -229,9 +229,9 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp
     let Some((account, chat, was_open)) = work.tx.prepare_cached(sql)?.query_row([run], row).optional()? else {
         return Ok(());
     };
-    work.tx.prepare_cached("DELETE FROM waits WHERE run = ? AND goal = 'asked'")?.execute([run])?;
     let mut accounts = vec![account];
     if was_open && let Some(Question::Ask(asked)) = question(work, run)? {
+        waits::forget(work, asked.message, run)?;
         if !accounts.contains(&asked.account) {
             accounts.push(asked.account.clone());
         }
@@ -251,7 +251,8 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp
     Ok(())
 }
 
-fn question(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Question>> {
+/// What a run waits for, if it can be read.
+pub fn question(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<Question>> {
     let sql = "SELECT pending FROM runs WHERE id = ? AND pending IS NOT NULL";
     let row = |row: &Row<'_>| Ok(read_json::<Pending>(row, 0).ok());
     let found = work.tx.prepare_cached(sql)?.query_row([run], row).optional()?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::runs::number;
 use super::writer::{Refusal, Work};
-use super::{Read, conversation, events, json, json_or_none, outbox, text};
+use super::{Read, conversation, events, json, json_or_none, outbox, text, waits};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{MessageState, Part, Step};
@@ -29,7 +29,7 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
     }
     conversation::close(work, run.as_bytes(), false, now)?;
     events::forget(work, run.as_bytes())?;
-    work.tx.prepare_cached("DELETE FROM waits WHERE run = ?")?.execute([run.as_bytes()])?;
+    waits::forget_of(work, run.as_bytes())?;
     if before == RunState::Queued {
         work.memory.backlog = work.memory.backlog.saturating_sub(1);
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::runs::number;
 use super::writer::{Refusal, Work};
-use super::{Read, conversation, decisions, events, json as read_json, json_or_none, people, text};
+use super::{Read, conversation, decisions, events, json as read_json, json_or_none, people, text, waits};
 use crate::clock::{millis, rfc3339};
 use crate::id::RunId;
 use crate::model::delivery::Part;
@@ -179,6 +179,7 @@ fn forget_names(work: &Work<'_>, names: &[String]) -> Read<()> {
 fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) -> Read<bool> {
     conversation::close(work, run, false, now)?;
     events::forget(work, run)?;
+    waits::forget_of(work, run)?;
     let sql = "SELECT state FROM runs WHERE id = ?";
     let state: i64 = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;
     let is_open = state <= number(RunState::Waiting);
@@ -189,9 +190,7 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
     if state == number(RunState::Queued) {
         work.memory.backlog = work.memory.backlog.saturating_sub(1);
     }
-    for sql in
-        ["DELETE FROM journal WHERE run = ?", "DELETE FROM waits WHERE run = ?", "DELETE FROM emitted WHERE run = ?"]
-    {
+    for sql in ["DELETE FROM journal WHERE run = ?", "DELETE FROM emitted WHERE run = ?"] {
         work.tx.prepare_cached(sql)?.execute([run])?;
     }
     let event = text(&json!({ "forgotten": mark, "at": rfc3339(now) }))?;

@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::conversation::Time;
 use super::hearing::Clocks;
 use super::writer::{Memory, Patterns, Refusal, Work};
-use super::{Read, asking, conversation, events, evidence, first, instant, json, json_or_none, outbox, text, values};
+use super::{
+    Read, asking, conversation, events, evidence, first, instant, json, json_or_none, outbox, text, values, waits,
+};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
 use crate::model::journal::{Answer, Entry, Outcome, Retrying, TurnCommit};
@@ -191,8 +193,7 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
         insert(work, run)?;
     }
     if let Some(message) = turn.waited_for {
-        let sql = "DELETE FROM waits WHERE message = ? AND run = ?";
-        work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), id])?;
+        waits::forget(work, message, id)?;
     }
     let begun = !turn.entries.is_empty();
     let mut last = None;

@@ -11,6 +11,7 @@ use super::{Read, conversation::ASKED};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Goal, MessageState};
+use crate::model::question::Question;
 
 /// Notes that a run waits for a message; says whether the wait is over already.
 pub fn wait_for(work: &mut Work<'_>, run: RunId, message: MessageId, goal: &str) -> Read<bool> {
@@ -57,7 +58,17 @@ pub fn moved(work: &mut Work<'_>, message: MessageId, state: MessageState, now: 
     Ok(())
 }
 
-fn forget(work: &Work<'_>, message: MessageId, run: &[u8; 16]) -> Read<()> {
+/// A run that is taken back waits for no message any more.
+pub fn forget_of(work: &Work<'_>, run: &[u8; 16]) -> Read<()> {
+    match conversation::question(work, run)? {
+        Some(Question::Delivery { message, .. }) => forget(work, message, run),
+        // What it asked goes with the conversation.
+        _ => Ok(()),
+    }
+}
+
+/// A run does not wait for a message any more.
+pub fn forget(work: &Work<'_>, message: MessageId, run: &[u8; 16]) -> Read<()> {
     let sql = "DELETE FROM waits WHERE message = ? AND run = ?";
     work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), run])?;
     Ok(())
