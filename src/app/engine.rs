@@ -246,8 +246,14 @@ impl Engine {
 
     /// Stops as a crash would: nothing is finished, nothing is said.
     pub async fn abandon(mut self) {
-        self.board.close();
         self.services.shutdown().await;
+    }
+}
+
+/// The threads for turns end with their engine, whatever its end.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.board.close();
     }
 }
 

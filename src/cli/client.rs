@@ -33,6 +33,9 @@ impl Place {
 
     fn call(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let not_running = "Postrider is not running on this workspace; start it with `postrider run`";
+        if !self.root.is_dir() {
+            return Err(format!("there is no folder {}", self.root.display()).into());
+        }
         let address = read_address(&self.root).ok_or_else(|| not_running.to_owned())?;
         let token = read_token(&self.root).ok_or("the token in .postrider/admin-token cannot be read".to_owned())?;
         let runtime =

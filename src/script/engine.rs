@@ -1,5 +1,6 @@
 //! The Rhai engine: shared packages, our functions on top, and what a turn adds to them.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use rhai::packages::{Package, StandardPackage};
@@ -18,6 +19,8 @@ struct Kit {
     global: Shared<RhaiModule>,
     spaces: Vec<(&'static str, Shared<RhaiModule>)>,
     names: Vec<String>,
+    /// How many values each of them takes.
+    counts: HashSet<(String, usize)>,
 }
 
 fn kit() -> &'static Kit {
@@ -35,27 +38,35 @@ fn kit() -> &'static Kit {
             space.set_id(*name);
             space.build_index();
         }
-        let mut names: Vec<String> = Vec::new();
-        for module in [&*standard, &global] {
-            names.extend(module.gen_fn_signatures_with_mapper(|kind| kind.into()).map(|signature| name_in(&signature)));
-        }
-        names.retain(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let signed = |module: &RhaiModule| -> Vec<(String, usize)> {
+            module
+                .gen_fn_signatures_with_mapper(|kind| kind.into())
+                .map(|signature| name_and_count(&signature))
+                .collect()
+        };
+        let mut counts: HashSet<(String, usize)> = [&*standard, &global].into_iter().flat_map(signed).collect();
+        counts.retain(|(name, _)| name.starts_with(|c: char| c.is_ascii_alphabetic()));
         for (space, module) in &spaces {
-            names.extend(
-                module
-                    .gen_fn_signatures_with_mapper(|kind| kind.into())
-                    .map(|signature| format!("{space}::{}", name_in(&signature))),
-            );
+            counts.extend(signed(module).into_iter().map(|(name, count)| (format!("{space}::{name}"), count)));
         }
+        let mut names: Vec<String> = counts.iter().map(|(name, _)| name.clone()).collect();
         names.sort();
         names.dedup();
         let spaces = spaces.into_iter().map(|(name, module)| (name, module.into())).collect();
-        Kit { standard, global: global.into(), spaces, names }
+        Kit { standard, global: global.into(), spaces, names, counts }
     })
 }
 
-fn name_in(signature: &str) -> String {
-    signature.split('(').next().unwrap_or(signature).trim().to_owned()
+/// `send_text(_: Dynamic, _: &str) -> message` is `send_text` with two values.
+fn name_and_count(signature: &str) -> (String, usize) {
+    let (name, rest) = signature.split_once('(').unwrap_or((signature, ""));
+    let values = rest.split(')').next().unwrap_or_default();
+    (name.trim().to_owned(), values.split(',').filter(|value| !value.trim().is_empty()).count())
+}
+
+/// Whether a function may be called with so many values.
+pub fn takes(name: &str, count: usize) -> bool {
+    kit().counts.contains(&(name.to_owned(), count))
 }
 
 /// The names of all functions that a script may call, those in a namespace with it.

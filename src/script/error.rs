@@ -3,6 +3,7 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
+use super::usage;
 use crate::model::run::ScriptError;
 
 /// What a host function returns.
@@ -189,7 +190,10 @@ fn unknown_function(signature: &str, known: &[String]) -> String {
     }
     if known.iter().any(|known| known == name) {
         let types = plain_types(signature);
-        return format!("`{name}` takes other values than `{types}`; see the script reference");
+        return match usage::of(name) {
+            Some(call) => format!("`{name}` takes other values than `{types}`: write `{call}`"),
+            None => format!("`{name}` takes other values than `{types}`; see the script reference"),
+        };
     }
     match crate::units::nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("there is no function `{name}`; did you mean `{near}`?"),

@@ -14,6 +14,7 @@ mod secret_text;
 mod state;
 pub mod time;
 mod turn;
+mod usage;
 mod value;
 
 pub use calls::Call;

@@ -7,7 +7,7 @@ use rhai::{AST, ASTNode, Engine, Expr, ParseError, Position, Scope, Shared, Stmt
 
 use super::calls::{self, Call};
 use super::engine::{self, Caught};
-use super::error;
+use super::{error, usage};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
 
@@ -255,16 +255,26 @@ fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
                     // Modules are checked where they are compiled; what nobody imported is ours, or nothing.
                     Some(space) => known_space(space) || !imported.contains(space),
                 };
-                if ours && names.binary_search(&full).is_err() && !RHAI_WORDS.contains(&name) {
-                    let (line, column) = line_column(*at);
+                if !ours || RHAI_WORDS.contains(&name) {
+                    return true;
+                }
+                let (line, column) = line_column(*at);
+                let count = call.args.len();
+                if names.binary_search(&full).is_err() {
                     let mut finding = Diagnostic::error(file, line, column, format!("there is no function `{full}`"));
-                    if let Some(near) = crate::units::nearest(
-                        &full,
-                        names.iter().map(String::as_str).chain(own.iter().map(String::as_str)),
-                    ) {
+                    let all = names.iter().map(String::as_str).chain(own.iter().map(String::as_str));
+                    if let Some(near) = crate::units::nearest(&full, all) {
                         finding = finding.with_hint(format!("did you mean `{near}`?"));
                     }
                     seen.findings.push(finding);
+                } else if !engine::takes(&full, count) {
+                    let values = if count == 1 { "one value".to_owned() } else { format!("{count} values") };
+                    let what = format!("`{full}` cannot be called with {values}");
+                    let finding = Diagnostic::error(file, line, column, what);
+                    seen.findings.push(match usage::of(&full) {
+                        Some(call) => finding.with_hint(format!("write `{call}`")),
+                        None => finding,
+                    });
                 }
             }
             _ => {}

@@ -174,6 +174,46 @@ fn flows_that_collide_are_named_and_the_others_are_fine() {
 }
 
 #[test]
+fn calls_with_too_few_or_too_many_values_are_found() {
+    let script = r#"
+send_text("+15417543010");
+emit();
+kv::get();
+shared::set("a");
+files::read("a", "b");
+sleep();
+// These are fine.
+fn emit() { 1 }
+"#;
+    let rest = r#"
+send_text("+15417543010", "a");
+send_text("+15417543010", "a", #{ at: "1h" });
+"+15417543010".send_text("a");
+wait_for_message();
+fn ask(a) { a }
+ask(1);
+[1, 2].map(|x| x + 1).len();
+print("a");
+type_of(1);
+"#;
+    let own = script.replace("fn emit() { 1 }\n", "");
+    let found = |script: &str| findings(&[("flows/a.yaml", "script: a.rhai\n"), ("scripts/a.rhai", script)]);
+    assert_eq!(found(script).len(), 5, "{:?}", found(script));
+    assert_eq!(
+        found(&own),
+        [
+            "scripts/a.rhai:2:1 `send_text` cannot be called with one value (write `send_text(to, text [, options])`)",
+            "scripts/a.rhai:3:1 `emit` cannot be called with 0 values (write `emit(name [, data [, key]])`)",
+            "scripts/a.rhai:4:5 `kv::get` cannot be called with 0 values (write `kv::get(key)`)",
+            "scripts/a.rhai:5:9 `shared::set` cannot be called with one value (write `shared::set(key, value [, life])`)",
+            "scripts/a.rhai:6:8 `files::read` cannot be called with 2 values (write `files::read(path)`)",
+            "scripts/a.rhai:7:1 `sleep` cannot be called with 0 values (write `sleep(duration)`)",
+        ]
+    );
+    assert_eq!(found(rest), [] as [&str; 0]);
+}
+
+#[test]
 fn the_report_for_people_shows_the_line() {
     let folder = folder(&[("flows/a.yaml", "run: |\n  send_txt(\"a\", \"b\");\n")]);
     let output = binary::run(folder.path(), &["check"]);

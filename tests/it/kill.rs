@@ -14,6 +14,8 @@ use crate::support::{client, folder, until};
 
 const FLOW: &str = "triggers:\n  - webhook: /in\nrun: |\n  send_text(event.body.to, event.body.text)\n";
 const KILLS: usize = 20;
+/// How long an answer may take; whose engine is killed may never get one.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Posts over a few connections until told to stop; keeps what was accepted.
 async fn load(target: Arc<std::sync::Mutex<std::net::SocketAddr>>, stop: Arc<AtomicBool>) -> Vec<String> {
@@ -29,7 +31,8 @@ async fn load(target: Arc<std::sync::Mutex<std::net::SocketAddr>>, stop: Arc<Ato
                 let text = format!("message {count}");
                 let body = json!({ "to": format!("+1541{:07}", count % 977), "text": text });
                 let url = format!("http://{}/hooks/in", target.lock().unwrap());
-                let request = client.post(url).header("content-type", "application/json").body(body.to_string());
+                let request = client.post(url).header("content-type", "application/json").timeout(LONGEST);
+                let request = request.body(body.to_string());
                 match request.send().await {
                     Ok(response) if response.status() == 202 => accepted.push(text),
                     // Nobody is there, or was there for long enough.
@@ -70,7 +73,8 @@ async fn through_kills(policy: &str) -> (Gateway, Vec<String>, Vec<Value>, Vec<V
         let mut after = String::new();
         loop {
             let url = format!("http://{}/api/v1/{what}?limit=1000&state={state}&after={after}", process.admin);
-            let text = client.get(url).bearer_auth(&token).send().await.unwrap().text().await.unwrap();
+            let request = client.get(url).bearer_auth(&token).timeout(LONGEST);
+            let text = request.send().await.unwrap().text().await.unwrap();
             let page: Value = serde_json::from_str(&text).unwrap();
             all.extend(page[what].as_array().unwrap().iter().cloned());
             match page["next"].as_str() {

@@ -55,7 +55,11 @@ pub async fn reply(State(house): State<Arc<House>>, body: Bytes) -> Answer {
         None => sandboxes.next().filter(|_| sandboxes.next().is_none()),
     };
     let Some((account, view)) = found else {
-        return Err(Refused::bad("which sandbox? name an account with `transport: sandbox` by `account`"));
+        let message = match text("account") {
+            Some(name) => format!("`{name}` is no account with `transport: sandbox`"),
+            None => "which sandbox? name an account with `transport: sandbox` by `account`".to_owned(),
+        };
+        return Err(Refused::bad(message));
     };
     let (id, now) = (MessageId::new(house.clock.now()), house.clock.now());
     let (content, media) = match text("media") {

@@ -66,9 +66,11 @@ fn goal(word: &str) -> HostResult<Goal> {
 
 /// `wait("30s")` or `wait("delivered")`: a state's name is never a duration.
 fn wait_one(ctx: NativeCallContext, message: &mut Message, what: Dynamic) -> HostResult<Dynamic> {
-    let word = what.as_immutable_string_ref().ok().and_then(|word| Goal::parse(&word));
-    match word.filter(|goal| *goal != Goal::Settled) {
+    let word = what.as_immutable_string_ref().map(|word| word.to_string()).unwrap_or_default();
+    match Goal::parse(&word).filter(|goal| *goal != Goal::Settled) {
         Some(goal) => wait(ctx, message, goal, None),
+        // Who writes a word means a state.
+        None if word.starts_with(char::is_alphabetic) => goal(&word).and_then(|goal| wait(ctx, message, goal, None)),
         None => wait(ctx, message, Goal::Settled, Some(what)),
     }
 }

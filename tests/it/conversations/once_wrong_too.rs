@@ -176,3 +176,19 @@ async fn the_timeline_tells_attempts_apart() {
     let seen: Vec<_> = entries.iter().map(|entry| (entry["attempt"].as_i64().unwrap(), &entry["lost"])).collect();
     assert_eq!(seen, [(1, &json!(true)), (2, &json!(true))], "{run}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_value_is_answered_with_how_it_is_done() {
+    let house = House::open(&[
+        ("flows/ask.yaml", "run: ask(\"+15417543010\", \"Ok?\", [1])\n"),
+        ("flows/wait.yaml", "run: send_text(\"+15417543010\", \"a\").wait(\"seen\")\n"),
+    ])
+    .await;
+    for (flow, wanted) in [
+        ("ask", "`ask` takes other values than `ask (string, string, array)`: write `ask(to, question [, options])`"),
+        ("wait", "wait: `seen` is none of `accepted`, `sent`, `delivered`, `read`, `clicked`"),
+    ] {
+        let run = house.trigger(flow, Value::Null).await;
+        assert_eq!(house.run_is(&run, "failed").await["error"]["message"], wanted);
+    }
+}
