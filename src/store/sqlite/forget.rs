@@ -23,7 +23,7 @@ use crate::store::rows::Forgotten;
 pub struct Known {
     /// Runs that wrote or listened to them, that heard of them, and all whose event or journal names them.
     pub runs: BTreeSet<[u8; 16]>,
-    /// Messages to others that name them.
+    /// Messages to others that name them, also on the sandbox's phones.
     pub messages: BTreeSet<[u8; 16]>,
     /// What others wrote that names them: the accounts that it came to, and its ids there.
     pub events: BTreeSet<(String, String)>,
@@ -71,10 +71,12 @@ pub fn known_by(connection: &Connection, who: &str) -> Read<Known> {
             Ok(())
         })?;
     }
-    all("SELECT body || coalesce(parts, ''), id FROM messages", &mut |row| {
-        known.messages.insert(row.get(1)?);
-        Ok(())
-    })?;
+    for sql in ["SELECT body || coalesce(parts, ''), id FROM messages", "SELECT body, id FROM phones"] {
+        all(sql, &mut |row| {
+            known.messages.insert(row.get(1)?);
+            Ok(())
+        })?;
+    }
     all("SELECT event, account, id FROM incoming", &mut |row| {
         known.events.insert((row.get(1)?, row.get(2)?));
         Ok(())
@@ -98,21 +100,11 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
     erased.runs = known.runs.len() as u64;
     for id in &known.messages {
         erased.messages += erase_messages(work, "id = ?", id, &mut blobs)?;
-    }
-    for (account, id) in &known.events {
-        let sql = "DELETE FROM incoming WHERE account = ? AND id = ?";
-        erased.events += work.tx.prepare_cached(sql)?.execute([account, id])? as u64;
+        erased.messages += erase_phones(work, "id = ?", id, &mut blobs)?;
     }
     for name in &names {
         erased.messages += erase_messages(work, "recipient = ?", name, &mut blobs)?;
-        let phones = "DELETE FROM phones WHERE recipient = ?1 RETURNING body";
-        let bodies = work
-            .tx
-            .prepare_cached(phones)?
-            .query_map([name], |row| read_json::<Body>(row, 0))?
-            .collect::<Read<Vec<_>>>()?;
-        erased.messages += bodies.len() as u64;
-        bodies.iter().for_each(|body| blobs.extend(blob(body)));
+        erased.messages += erase_phones(work, "recipient = ?", name, &mut blobs)?;
         let events = "DELETE FROM incoming WHERE sender = ?1 OR json_extract(event, '$.chat') = ?1";
         erased.events += work.tx.prepare_cached(events)?.execute([name])? as u64;
         for table in ["heard", "acquaintances"] {
@@ -120,6 +112,11 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
         }
         let early = "DELETE FROM early WHERE json_extract(echo, '$.chat') = ?";
         work.tx.prepare_cached(early)?.execute([name])?;
+    }
+    for (account, id) in &known.events {
+        // What others wrote: that it came stays known, so that it is not taken in once more.
+        let sql = "UPDATE incoming SET event = '{}' WHERE account = ? AND id = ?";
+        erased.events += work.tx.prepare_cached(sql)?.execute([account, id])? as u64;
     }
     forget_names(work, &names)?;
     let sql = "INSERT INTO forgotten (at, mark, counts) VALUES (?, ?, ?)";
@@ -201,6 +198,15 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
         WHERE id = ?4";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), event, run])?;
     Ok(is_open)
+}
+
+/// What the sandbox's phones have of it.
+fn erase_phones(work: &Work<'_>, which: &str, value: impl rusqlite::ToSql, blobs: &mut BTreeSet<String>) -> Read<u64> {
+    let sql = format!("DELETE FROM phones WHERE {which} RETURNING body");
+    let mut erase = work.tx.prepare_cached(&sql)?;
+    let bodies = erase.query_map([value], |row| read_json::<Body>(row, 0))?.collect::<Read<Vec<_>>>()?;
+    blobs.extend(bodies.iter().filter_map(blob));
+    Ok(bodies.len() as u64)
 }
 
 fn erase_messages(
