@@ -57,7 +57,9 @@ impl Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Backlog(_) | StoreError::NoRoom(_) | StoreError::Closed => Self::busy(error.to_string()),
+            StoreError::Backlog(_) | StoreError::NoRoom(_) | StoreError::Busy | StoreError::Closed => {
+                Self::busy(error.to_string())
+            }
             other => {
                 tracing::error!(error = %other, "the store failed");
                 Self::busy("the store failed; the log says why")

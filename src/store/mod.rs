@@ -55,6 +55,9 @@ pub enum StoreError {
     /// Too many runs wait for their first turn.
     #[error("{0} runs wait for their first turn already (`limits.backlog`)")]
     Backlog(u64),
+    /// Another program holds the file.
+    #[error("the state file is held by another program, such as a backup; try again when that has ended")]
+    Busy,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

@@ -15,6 +15,7 @@ mod hearing;
 mod inbound;
 mod outbox;
 mod people;
+mod readers;
 mod reading;
 mod runs;
 mod schema;
@@ -24,11 +25,11 @@ mod waits;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::rows::{
@@ -46,6 +47,7 @@ use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
 use checkpoint::Checkpoints;
 use columns::{first, instant, json, json_or_none, text};
+use readers::{Readers, read_only};
 use schema::error_of;
 use writer::Writer;
 
@@ -53,11 +55,6 @@ use writer::Writer;
 pub struct SqliteStore {
     writer: Writer,
     readers: Arc<Readers>,
-}
-
-struct Readers {
-    file: PathBuf,
-    idle: Mutex<Vec<Connection>>,
 }
 
 /// How often it is looked for what knows of a person who is to be forgotten: what begins during the first
@@ -72,7 +69,7 @@ impl SqliteStore {
     /// `most_backlog` is how many runs may wait for their first turn.
     ///
     /// # Errors
-    /// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Damaged`] or
+    /// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Damaged`], [`StoreError::Busy`] or
     /// [`StoreError::NoRoom`]; the file is then as it was.
     pub fn open(file: &Path, most_backlog: u64, signals: Signals) -> Result<Self, StoreError> {
         // A file that is not ours is looked at by a reader first: opening it for writing would
@@ -86,7 +83,7 @@ impl SqliteStore {
         schema::migrate(&mut connection)?;
         let memory = runs::memory(&connection, most_backlog).map_err(|error| error_of(&error))?;
         let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;
-        Ok(Self { writer, readers: Arc::new(Readers { file: file.into(), idle: Mutex::default() }) })
+        Ok(Self { writer, readers: Arc::new(Readers::new(file)) })
     }
 
     /// Reads at once, on the calling thread: for questions that touch few rows by an index.
@@ -99,40 +96,6 @@ impl SqliteStore {
     fn aside<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> Read<T> + Send + 'static) -> Reply<T> {
         self.readers.clone().aside(read)
     }
-}
-
-impl Readers {
-    fn aside<T: Send + 'static>(
-        self: Arc<Self>,
-        read: impl FnOnce(&Connection) -> Read<T> + Send + 'static,
-    ) -> Reply<T> {
-        Box::pin(async move {
-            let result = tokio::task::spawn_blocking(move || self.with(read)).await;
-            result.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
-        })
-    }
-
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> Read<T>) -> Result<T, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => read_only(&self.file)?,
-        };
-        let result = read(&connection).map_err(|error| error_of(&error));
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < 4 {
-            idle.push(connection);
-        }
-        result
-    }
-}
-
-fn read_only(file: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags).map_err(|error| error_of(&error))?;
-    let set = "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;";
-    connection.execute_batch(set).map_err(|error| error_of(&error))?;
-    Ok(connection)
 }
 
 /// The file holds what people wrote to each other: it is its owner's alone.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 use regex::Regex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -19,6 +20,9 @@ use crate::wake::Bell;
 
 /// Most commands in one transaction; more would only make the first ones wait.
 const GROUP: usize = 512;
+
+/// How long it is waited for another program to let go of the file.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a command works with.
 pub struct Work<'a> {
@@ -349,9 +353,11 @@ pub fn connect(file: &Path) -> Result<Connection, StoreError> {
     // One thread alone uses such a connection, so SQLite needs no locks of its own.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags).map_err(|error| error_of(&error))?;
+    // Others (a backup, an engine that is just closing it) may hold the file for a moment.
+    connection.busy_timeout(PATIENCE).map_err(|error| error_of(&error))?;
     let set = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
         PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
-        PRAGMA cache_size = -8192; PRAGMA busy_timeout = 5000;";
+        PRAGMA cache_size = -8192;";
     connection.execute_batch(set).map_err(|error| error_of(&error))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

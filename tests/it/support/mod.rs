@@ -27,15 +27,17 @@ pub fn write(folder: &Path, path: &str, text: &str) {
     std::fs::write(file, text).unwrap();
 }
 
-/// Looks again and again until `look` finds something; gives up after a time that only a defect
-/// can need.
+/// A time that only a defect can need, also on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until `look` finds something; gives up after [`PATIENCE`].
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
