@@ -153,7 +153,7 @@ impl Catalog {
         set
     }
 
-    /// Warns of calls that ask for what their account's gateway has not.
+    /// Warns of calls that ask for what their account's gateway has not, and of those that cannot go well.
     fn look_at_calls(&mut self) {
         let accounts = &self.ground.accounts;
         let mut found: Vec<Diagnostic> = Vec::new();
@@ -164,6 +164,11 @@ impl Catalog {
                     if call.file == flow.file || !found.contains(&finding) {
                         found.push(finding);
                     }
+                }
+            }
+            for doubt in flow.program.doubts() {
+                if !found.contains(doubt) {
+                    found.push(doubt.clone());
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! What gateways tell us: what people wrote, how far our messages are, and how the link to WhatsApp
 //! stands.
 
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -70,9 +73,38 @@ pub struct Ack {
     /// The gateway's id of the message.
     pub message_id: String,
     /// Our own id of it, where the gateway says it back.
-    pub ours: Option<MessageId>,
+    pub ours: Option<OwnId>,
     /// What became of it.
     pub fate: Fate,
+}
+
+/// Our own id of what one request sent, as gateways are given it to say it back: `01a1f7c1-...`, for a later
+/// part of a message `01a1f7c1-....1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnId {
+    /// The message.
+    pub message: MessageId,
+    /// Which of its parts, from 0.
+    pub part: u32,
+}
+
+impl fmt::Display for OwnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            0 => write!(f, "{}", self.message),
+            part => write!(f, "{}.{part}", self.message),
+        }
+    }
+}
+
+impl FromStr for OwnId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (message, part) = text.split_once('.').unwrap_or((text, "0"));
+        let part = part.parse().map_err(|_| format!("`{text}` names no part of a message"))?;
+        Ok(Self { message: message.parse()?, part })
+    }
 }
 
 /// What became of a message of ours.

@@ -131,6 +131,20 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Whether a message puts this question: its own, or one that it took the place of.
+    pub fn is_put_by(&self, message: MessageId) -> bool {
+        /// How often a run may have put it before, and is still understood.
+        const TRIES: usize = 32;
+        let mut id = message;
+        for _ in 0..TRIES {
+            if [self.message, self.reminder, self.repetition].contains(&id) {
+                return true;
+            }
+            id = id.again();
+        }
+        false
+    }
+
     /// The same question in messages of its own.
     pub fn again(&self) -> Self {
         let (message, reminder, repetition) = (self.message.again(), self.reminder.again(), self.repetition.again());

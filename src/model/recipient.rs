@@ -188,23 +188,38 @@ fn split(digits: &str) -> Option<(&'static phonenumber::Metadata, &str)> {
 }
 
 /// A pattern that finds a recipient in a text, as whole words. A phone (canonical, such as
-/// `+15417543010`) it finds in every writing that people use: with and without its country, a `0` before
-/// the rest, and with whatever may stand between the digits.
+/// `+15417543010`) it finds as people write phones: with its country, or with the prefix that stands for
+/// the own country, whatever stands between the digits; and without either, where the digits are enough
+/// to be nothing else.
 pub fn pattern(recipient: &str) -> String {
     let digits = recipient.strip_prefix('+').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
     let written = match digits.map(|digits| (digits, split(digits))) {
         None => regex::escape(recipient),
         Some((digits, None)) => spaced(digits),
-        Some((digits, Some((_, rest)))) => {
-            let country = spaced(&digits[..digits.len() - rest.len()]);
-            format!("(?:(?:00{BETWEEN})?{country}{BETWEEN})?0?{BETWEEN}{}", spaced(rest))
-        }
+        Some((digits, Some((country, rest)))) => writings(digits, rest, country.national_prefix()).join("|"),
     };
-    format!(r"(?:^|[^\p{{Alphabetic}}\p{{N}}])(?:{written})(?:$|[^\p{{Alphabetic}}\p{{N}}])")
+    format!(r"(?:^|%2[Bb]|[^\p{{Alphabetic}}\p{{N}}])(?:{written})(?:$|[^\p{{Alphabetic}}\p{{N}}])")
+}
+
+fn writings(digits: &str, rest: &str, own_country: Option<&str>) -> Vec<String> {
+    let code = spaced(&digits[..digits.len() - rest.len()]);
+    // So few digits may be an amount, or a day.
+    let abroad = if digits.len() < 10 { r"(?:\+|00|%2[Bb])" } else { r"(?:\+|00|%2[Bb])?" };
+    let mut all = vec![format!("{abroad}{BETWEEN}{code}{BETWEEN}0?{BETWEEN}{}", spaced(rest))];
+    if let Some(own_country) = own_country.filter(|prefix| prefix.len() + rest.len() >= 9) {
+        all.push(format!("{own_country}{BETWEEN}{}", spaced(rest)));
+    }
+    if rest.len() >= 9 {
+        all.push(rest.to_owned());
+        // Neither a day nor an hour begins with three digits.
+        all.push(format!("{}{SEPARATOR}+{}", &rest[..3], spaced(&rest[3..])));
+    }
+    all
 }
 
 /// What may stand between two digits of a phone: brackets, dashes, dots, spaces, and the marks of
 /// direction that a copied number brings along.
+const SEPARATOR: &str = r"[\s().\-/\u{2010}-\u{2015}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}]";
 const BETWEEN: &str = r"[\s().\-/\u{2010}-\u{2015}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}]*";
 
 fn spaced(digits: &str) -> String {
@@ -229,11 +244,30 @@ mod tests {
         ] {
             assert!(finds("+15417543010", text), "{text}");
         }
-        for text in ["0151 23456789", "+49 (0) 151 / 23 45 67 89", "49151-23456789"] {
-            assert!(finds("+4915123456789", text), "{text}");
+        for (phone, text) in [
+            ("+15417543010", "to=%2B15417543010"),
+            ("+4915123456789", "0151 23456789"),
+            ("+4915123456789", "+49 (0) 151 / 23 45 67 89"),
+            ("+4915123456789", "49151-23456789"),
+            ("+79123456789", "8 (912) 345-67-89"),
+            ("+4520260731", "+45 20 26 07 31"),
+            ("+4520260731", "4520260731"),
+            ("+34612345678", "612 345 678"),
+        ] {
+            assert!(finds(phone, text), "{phone} {text}");
         }
-        for text in ["154175430101", "915417543010", "+15417543011", "x5417543010"] {
-            assert!(!finds("+15417543010", text), "{text}");
+        for (phone, text) in [
+            ("+15417543010", "154175430101"),
+            ("+15417543010", "915417543010"),
+            ("+15417543010", "+15417543011"),
+            ("+15417543010", "x5417543010"),
+            ("+4520260731", "2026-07-31"),
+            ("+4520260731", "20260731"),
+            ("+12026073110", "2026-07-31 10:15"),
+            ("+13107202612", "31.07.2026 12:15"),
+            ("+6834012", r#"{"amount":4012,"id":6834012}"#),
+        ] {
+            assert!(!finds(phone, text), "{phone} {text}");
         }
         assert!(finds("77512345678901@lid", r#"["77512345678901@lid"]"#));
         assert!(!finds("77512345678901@lid", "177512345678901@lid") && !finds("a.b", "a-b"));

@@ -25,6 +25,7 @@ pub struct Program {
     texts: BTreeMap<String, Arc<str>>,
     indent: u32,
     calls: Vec<Call>,
+    doubts: Vec<Diagnostic>,
 }
 
 /// The flow's own script.
@@ -45,8 +46,14 @@ impl Program {
     /// All findings: syntax, unknown functions, imports that are not literal, modules that are
     /// missing or import each other in a circle.
     pub fn compile(main: Main<'_>, load: &dyn Fn(&str) -> Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
-        let mut build =
-            Build { load, findings: Vec::new(), modules: Modules::new(), open: Vec::new(), calls: Vec::new() };
+        let mut build = Build {
+            load,
+            findings: Vec::new(),
+            doubts: Vec::new(),
+            modules: Modules::new(),
+            open: Vec::new(),
+            calls: Vec::new(),
+        };
         let mut texts = BTreeMap::from([(main.file.to_owned(), Arc::from(main.text))]);
         let mut caught = HashSet::new();
         let ast = build.file(main.file, main.text, &mut texts, &mut caught);
@@ -55,8 +62,10 @@ impl Program {
                 let (file, indent) = (main.file.to_owned(), main.indent);
                 let own = build.calls.iter_mut().filter(|call| call.file == file);
                 own.for_each(|call| call.column += indent);
-                let (caught, calls) = (Arc::new(caught), build.calls);
-                Ok(Self { ast, main: file, caught, modules: build.modules, texts, indent, calls })
+                let own = build.doubts.iter_mut().filter(|doubt| doubt.file == file);
+                own.for_each(|doubt| doubt.column += indent);
+                let (caught, calls, doubts) = (Arc::new(caught), build.calls, build.doubts);
+                Ok(Self { ast, main: file, caught, modules: build.modules, texts, indent, calls, doubts })
             }
             _ => {
                 for finding in build.findings.iter_mut().filter(|finding| finding.file == main.file) {
@@ -75,6 +84,11 @@ impl Program {
     /// The calls that send, as far as the text tells what they ask for.
     pub fn calls(&self) -> &[Call] {
         &self.calls
+    }
+
+    /// Warnings: what would be an error, should a run come there.
+    pub fn doubts(&self) -> &[Diagnostic] {
+        &self.doubts
     }
 
     /// Adds the line itself to an error that has a place.
@@ -120,6 +134,7 @@ impl rhai::ModuleResolver for Resolver {
 struct Build<'a> {
     load: &'a dyn Fn(&str) -> Option<Arc<str>>,
     findings: Vec<Diagnostic>,
+    doubts: Vec<Diagnostic>,
     modules: Modules,
     open: Vec<String>,
     calls: Vec<Call>,
@@ -145,6 +160,7 @@ impl Build<'_> {
         self.calls.extend(calls::of(&ast, file));
         let seen = look(&ast, file, caught);
         self.findings.extend(seen.findings);
+        self.doubts.extend(seen.doubts);
         for (name, at) in seen.imports {
             self.import(&name, file, at, texts, caught);
         }
@@ -209,11 +225,12 @@ impl Build<'_> {
 struct Seen {
     imports: Vec<(String, Position)>,
     findings: Vec<Diagnostic>,
+    doubts: Vec<Diagnostic>,
 }
 
 /// Walks a script for what can be said before it runs.
 fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
-    let mut seen = Seen { imports: Vec::new(), findings: Vec::new() };
+    let mut seen = Seen { imports: Vec::new(), findings: Vec::new(), doubts: Vec::new() };
     let own: HashSet<String> = ast.iter_functions().map(|function| function.name.to_string()).collect();
     let names = engine::names();
     let known_space = |space: &str| names.iter().any(|known| known.starts_with(&format!("{space}::")));
@@ -267,11 +284,12 @@ fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
                         finding = finding.with_hint(format!("did you mean `{near}`?"));
                     }
                     seen.findings.push(finding);
-                } else if !engine::takes(&full, count) {
+                } else if !engine::takes(&full, count) && !space.is_some_and(|space| imported.contains(space)) {
+                    // A warning: a text that was good before is not refused for a branch that is never taken.
                     let values = if count == 1 { "one value".to_owned() } else { format!("{count} values") };
                     let what = format!("`{full}` cannot be called with {values}");
-                    let finding = Diagnostic::error(file, line, column, what);
-                    seen.findings.push(match usage::of(&full) {
+                    let finding = Diagnostic::warning(file, line, column, what);
+                    seen.doubts.push(match usage::of(&full) {
                         Some(call) => finding.with_hint(format!("write `{call}`")),
                         None => finding,
                     });

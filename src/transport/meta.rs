@@ -213,7 +213,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
         }
     }
     // Comes back with each status of the message.
-    call.fields.insert("biz_opaque_callback_data".into(), message.id.to_string().into());
+    call.fields.insert("biz_opaque_callback_data".into(), message.own_id().to_string().into());
     let options = message.body.options;
     if let Some(id) = options.reply_to {
         call.fields.insert("context".into(), json!({ "message_id": id }));

@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::id::MessageId;
 use crate::model::capability::Capabilities;
 use crate::model::delivery::{Receipt, SendError};
-use crate::model::inbound::Told;
+use crate::model::inbound::{OwnId, Told};
 use crate::model::message::Body;
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
@@ -47,6 +47,13 @@ pub struct Outgoing {
     pub strict: bool,
     /// Its file, in a way that the gateway takes.
     pub file: Option<Attached>,
+}
+
+impl Outgoing {
+    /// What gateways are given to say back.
+    pub fn own_id(&self) -> OwnId {
+        OwnId { message: self.id, part: self.part }
+    }
 }
 
 /// A file on its way to a gateway.

@@ -128,7 +128,7 @@ fn prepare(message: Outgoing, options: TwilioOptions) -> Result<Vec<(String, Str
     }
     if let Some(callback) = options.callback {
         // Twilio says it back, whether its answer came through or not.
-        field("StatusCallback", format!("{}?{OURS}={}", callback.reveal(), message.id));
+        field("StatusCallback", format!("{}?{OURS}={}", callback.reveal(), message.own_id()));
     }
     let kind = message.body.content.kind();
     match message.body.content {

@@ -195,9 +195,13 @@ ask(1);
 [1, 2].map(|x| x + 1).len();
 print("a");
 type_of(1);
+import "own" as log;
+log::info(1, 2);
 "#;
     let own = script.replace("fn emit() { 1 }\n", "");
-    let found = |script: &str| findings(&[("flows/a.yaml", "script: a.rhai\n"), ("scripts/a.rhai", script)]);
+    let module = ("scripts/own.rhai", "fn info(a, b) { a + b }\n");
+    let found = |script: &str| findings(&[("flows/a.yaml", "script: a.rhai\n"), ("scripts/a.rhai", script), module]);
+    // What is called `emit` here is the script's own.
     assert_eq!(found(script).len(), 5, "{:?}", found(script));
     assert_eq!(
         found(&own),

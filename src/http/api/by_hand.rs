@@ -12,6 +12,7 @@ use crate::flow::Flow;
 use crate::http::House;
 use crate::http::error::{Refused, answer};
 use crate::id::{RunId, random_bytes};
+use crate::model::journal::Pending;
 use crate::model::recipient::Recipient;
 use crate::model::run::{NewRun, RunState};
 use crate::run::{Reply, answered, aside, simulate};
@@ -141,7 +142,9 @@ pub async fn simulated(State(house): State<Arc<House>>, Path(id): Path<String>) 
     let flow = live(&house, &origin.flow)?;
     let (mut journal, _) = house.store.journal_after(id, 0).await?;
     let mut open = None;
-    if let Some(pending) = origin.pending.clone() {
+    // The turn of a `fail` is on record, though its last question is kept for another try.
+    let used = |pending: &Pending| journal.iter().any(|entry| entry.position == pending.position);
+    if let Some(pending) = origin.pending.clone().filter(|pending| !used(pending)) {
         match answered(&house.context, &flow, &origin).await? {
             Some(answer) => journal.push(pending.answered(house.clock.now(), answer)),
             None => open = Some(pending),

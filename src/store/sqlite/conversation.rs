@@ -60,7 +60,8 @@ pub fn detail(asked: &Asked, open: bool) -> String {
 /// account keeps its place also in the chat in which it was asked.
 pub fn has_open(connection: &Connection, account: &str, chat: &str, but: Option<&[u8; 16]>) -> Read<bool> {
     let sql = "SELECT 1 FROM listening JOIN runs ON id = run WHERE chat = ?1 AND asks = 1 AND open = 1
-        AND (account = ?2 OR json_extract(pending, '$.question.account') = ?2) AND run IS NOT ?3";
+        AND (account = ?2 OR iif(json_valid(pending), json_extract(pending, '$.question.account'), '') = ?2)
+        AND run IS NOT ?3";
     for name in people::names(connection, account, chat)? {
         if connection.prepare_cached(sql)?.exists(params![name, account, but])? {
             return Ok(true);
@@ -143,9 +144,15 @@ pub fn waiting(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Opti
 }
 
 /// The message of a question has come to another state: from when the gateway has it, time runs.
-pub fn question_moved(work: &mut Work<'_>, run: &[u8; 16], state: MessageState, now: Timestamp) -> Read<()> {
+pub fn question_moved(
+    work: &mut Work<'_>,
+    run: &[u8; 16],
+    message: MessageId,
+    state: MessageState,
+    now: Timestamp,
+) -> Read<()> {
     let Some(found) = waiting(work, run, now)? else { return Ok(()) };
-    let Some(asked) = &found.asked else { return Ok(()) };
+    let Some(asked) = found.asked.as_ref().filter(|asked| asked.message == message) else { return Ok(()) };
     use MessageState::*;
     match state {
         Scheduled | Sending => Ok(()),
@@ -230,25 +237,28 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp
         return Ok(());
     };
     let mut accounts = vec![account];
-    if was_open && let Some(Question::Ask(asked)) = question(work, run)? {
+    if let Some(Question::Ask(asked)) = question(work, run)? {
         waits::forget(work, asked.message, run)?;
         if !accounts.contains(&asked.account) {
             accounts.push(asked.account.clone());
         }
-        if answered {
+        if was_open && answered {
             outbox::infer(work, asked.message, "the person answered", now)?;
         }
         // What was still to be said about it need not be said any more.
-        for id in [asked.message, asked.reminder, asked.repetition] {
+        for id in [asked.message, asked.reminder, asked.repetition].into_iter().filter(|_| was_open) {
             outbox::recall(work, id, now)?;
         }
     }
     for account in accounts.iter().filter(|_| was_open) {
-        if !has_open(work.tx, account, &chat, None)? {
-            open_next(work, account, &chat, now)?;
-        }
+        let_next_out(work, account, &chat, now)?;
     }
     Ok(())
+}
+
+/// Lets the next question of a chat out, unless one is open in it.
+pub fn let_next_out(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> Read<()> {
+    if has_open(work.tx, account, chat, None)? { Ok(()) } else { open_next(work, account, chat, now) }
 }
 
 /// What a run waits for, if it can be read.

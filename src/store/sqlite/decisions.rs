@@ -134,6 +134,10 @@ pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Times
         Decision::ReleaseAsSent => (Step::Vouch, false),
         Decision::ReleaseAndResend => (Step::Resend, true),
     };
+    if anew {
+        let sql = "UPDATE messages SET expires_at = NULL WHERE id = ? AND expires_at = ?";
+        work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), outbox::RECALLED])?;
+    }
     let mut change = outbox::Change { anew, ..outbox::Change::default() };
     let mut step = step;
     if step == Step::Vouch {

@@ -71,9 +71,9 @@ fn find(
     key: Option<&str>,
     (after, got): (i64, &[i64]),
 ) -> Read<Option<Value>> {
-    let sql = "SELECT number, data FROM emitted WHERE name = ?1 AND number > ?2 AND (?3 IS NULL OR key IS ?3)
-        AND run <> ?4 AND number NOT IN (SELECT value FROM json_each(?5))
-        AND number > (SELECT heard_from FROM runs WHERE id = ?4) ORDER BY number LIMIT 1";
+    let sql = "SELECT number, data FROM emitted WHERE name = ?1
+        AND number > max(?2, (SELECT heard_from FROM runs WHERE id = ?4)) AND (?3 IS NULL OR key IS ?3)
+        AND run <> ?4 AND number NOT IN (SELECT value FROM json_each(?5)) ORDER BY number LIMIT 1";
     let row = |row: &rusqlite::Row<'_>| Ok(answer(row.get(0)?, row.get_ref(1)?.as_str()?));
     tx.prepare_cached(sql)?.query_row(params![name, after, key, run, text(&got)?], row).optional()
 }

@@ -13,7 +13,7 @@ use super::{Read, json, json_or_none, people, text};
 use crate::clock::{millis, rfc3339};
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
-use crate::model::inbound::{Ack, Echo, Fate};
+use crate::model::inbound::{Ack, Echo, Fate, OwnId};
 use crate::model::message::Content;
 use crate::store::rows::Inbound;
 
@@ -32,7 +32,7 @@ struct Early {
     error: Option<String>,
     /// Our own id of the message, where the gateway said it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ours: Option<MessageId>,
+    ours: Option<OwnId>,
 }
 
 impl Early {
@@ -91,12 +91,13 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
         return reach(work, id, &ack.message_id, fate, now);
     }
     // Of a message in doubt that is named by our own id, the gateway's is learnt by that.
-    if let Some(id) = ack.ours
-        && let Some(doubtful) = doubtful(work, id)?
+    if let Some(ours) = ack.ours
+        && let Some(doubtful) = doubtful(work, ours.message)?
         && doubtful.account == *account
+        && let Some(which) = doubtful.which(|place, _| place == ours.part as usize)
     {
-        went_out(work, doubtful, &ack.message_id, None, now)?;
-        return reach(work, id, &ack.message_id, fate, now);
+        went_out(work, doubtful, which, &ack.message_id, None, now)?;
+        return reach(work, ours.message, &ack.message_id, fate, now);
     }
     let sql = "SELECT fate FROM early WHERE account = ? AND provider_id = ?";
     let found = work.tx.prepare_cached(sql)?.query_row([account, &ack.message_id], |row| json_or_none::<Early>(row, 0));
@@ -139,9 +140,14 @@ impl Doubtful {
         })
     }
 
-    /// What nobody knows whether it went out: the message, or the first such part of it.
-    fn content(&self) -> &Content {
-        self.parts.iter().find(|part| part.is_in_doubt()).map_or(&self.content, |part| &part.body.content)
+    /// What of it something shows to have gone out, of that of which nobody knows: the place of a part, 0
+    /// for the whole message.
+    fn which(&self, shown: impl Fn(usize, &Content) -> bool) -> Option<usize> {
+        if self.parts.is_empty() {
+            return shown(0, &self.content).then_some(0);
+        }
+        let mut parts = self.parts.iter().enumerate();
+        parts.find(|(place, part)| part.is_in_doubt() && shown(*place, &part.body.content)).map(|(place, _)| place)
     }
 }
 
@@ -154,6 +160,7 @@ fn doubtful(work: &Work<'_>, id: MessageId) -> Read<Option<Doubtful>> {
 fn went_out(
     work: &mut Work<'_>,
     doubtful: Doubtful,
+    which: usize,
     provider_id: &str,
     inferred: Option<Degraded>,
     now: Timestamp,
@@ -161,7 +168,7 @@ fn went_out(
     let Doubtful { id, account, mut parts, .. } = doubtful;
     let mut change = Change { degraded: inferred.into_iter().collect(), ..Change::default() };
     let mut step = Step::Reached(MessageState::Sent);
-    match parts.iter_mut().find(|part| part.is_in_doubt()) {
+    match parts.get_mut(which) {
         None => change.provider_id = Some(provider_id.to_owned()),
         Some(part) => {
             (part.state, part.error) = (MessageState::Sent, None);
@@ -229,9 +236,10 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         find.query_map([account], Doubtful::of)?.collect::<Read<Vec<_>>>()?
     };
     let names = people::names(work.tx, account, &kept.chat)?;
-    let fits = |one: &Doubtful| names.contains(&one.to) && shows(one.content(), &kept);
-    if let Some(one) = unknown.into_iter().find(fits) {
-        return went_out(work, one, &echo.message_id, Some(inferred(inbound.now)), inbound.now);
+    let mut found = unknown.into_iter().filter(|one| names.contains(&one.to));
+    let fits = |one: Doubtful| one.which(|_, content| shows(content, &kept)).map(|which| (one, which));
+    if let Some((one, which)) = found.find_map(fits) {
+        return went_out(work, one, which, &echo.message_id, Some(inferred(inbound.now)), inbound.now);
     }
     let sql = "INSERT INTO early (account, provider_id, at, echo) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET echo = excluded.echo";
@@ -246,13 +254,21 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
         return Ok(());
     }
     let Some(found) = doubtful(work, id)? else { return Ok(()) };
-    let sql = "SELECT provider_id FROM early WHERE account = ? AND json_extract(fate, '$.ours') = ? AND at >= ?
-        ORDER BY at LIMIT 1";
-    let values = params![found.account, id.to_string(), since(now)];
-    let acked: Option<String> = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
-    if let Some(provider_id) = acked {
-        return went_out(work, found, &provider_id, None, now);
+    let sql = "SELECT provider_id, json_extract(fate, '$.ours.part') FROM early
+        WHERE account = ? AND json_extract(fate, '$.ours.message') = ? AND at >= ? ORDER BY at";
+    let acked: Vec<(String, u32)> = {
+        let mut find = work.tx.prepare_cached(sql)?;
+        let values = params![found.account, id.to_string(), since(now)];
+        find.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Read<_>>()?
+    };
+    for (provider_id, part) in &acked {
+        if let Some(still) = doubtful(work, id)?
+            && let Some(which) = still.which(|place, _| place == *part as usize)
+        {
+            went_out(work, still, which, provider_id, None, now)?;
+        }
     }
+    let Some(found) = doubtful(work, id)? else { return Ok(()) };
     let since = found.attempts.last().map_or(0, |attempt| attempt.at).max(since(now));
     let sql = "SELECT provider_id, echo FROM early WHERE account = ? AND echo IS NOT NULL AND at >= ? ORDER BY at";
     let echoes = {
@@ -262,10 +278,12 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
         rows.collect::<Read<Vec<_>>>()?
     };
     let names = people::names(work.tx, &found.account, &found.to)?;
-    match echoes.iter().find(|(_, kept)| names.contains(&kept.chat) && shows(found.content(), kept)) {
-        Some((provider_id, _)) => went_out(work, found, provider_id, Some(inferred(now)), now),
-        None => Ok(()),
+    for (provider_id, kept) in echoes.iter().filter(|(_, kept)| names.contains(&kept.chat)) {
+        if let Some(which) = found.which(|_, content| shows(content, kept)) {
+            return went_out(work, found, which, provider_id, Some(inferred(now)), now);
+        }
     }
+    Ok(())
 }
 
 fn inferred(now: Timestamp) -> Degraded {

@@ -1,5 +1,6 @@
 //! Erases a person: messages, events, and the journals in which they stand.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -55,7 +56,7 @@ pub fn known_by(connection: &Connection, who: &str) -> Read<Known> {
         let mut find = connection.prepare(sql)?;
         let mut rows = find.query([])?;
         while let Some(row) = rows.next()? {
-            if names_them.is_match(row.get_ref(0)?.as_str()?) {
+            if stands_in(&names_them, row.get_ref(0)?.as_str()?) {
                 found(row)?;
             }
         }
@@ -82,6 +83,42 @@ pub fn known_by(connection: &Connection, who: &str) -> Read<Known> {
         Ok(())
     })?;
     Ok(known)
+}
+
+/// Whether a pattern finds something in the texts of some JSON, and in those of JSON that stands in them.
+fn stands_in(pattern: &Regex, json: &str) -> bool {
+    /// How deep texts of JSON may stand in one another.
+    const DEPTH: usize = 3;
+    let mut text = Cow::Borrowed(json);
+    for _ in 0..DEPTH {
+        if pattern.is_match(&text) {
+            return true;
+        }
+        if !text.contains('\\') {
+            return false;
+        }
+        text = Cow::Owned(unescaped(&text));
+    }
+    pattern.is_match(&text)
+}
+
+/// A text whose characters stand as themselves, not as JSON writes them.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c == '\\').then(|| rest.next()).flatten() {
+            None => plain.push(c),
+            Some('n' | 'r' | 't' | 'b' | 'f') => plain.push(' '),
+            Some('u') => {
+                let digits: String = rest.by_ref().take(4).collect();
+                // Half a character outside the basic plane is no part of a phone.
+                plain.extend(u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32));
+            }
+            Some(other) => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// Erases everything that is kept of a person, whatever address it stands under, and the runs that

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Value, json as value};
 
-use super::conversation::{Waiting, close, say, waiting};
+use super::conversation::{Waiting, close, let_next_out, question, say, waiting};
 use super::people::OPTED_OUT;
 use super::runs::answer_run;
 use super::writer::Work;
@@ -16,6 +16,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
 use crate::model::delivery::{Attempt, MessageState, Part};
 use crate::model::journal::Answer;
+use crate::model::question::Question;
 use crate::model::run::ScriptError;
 use crate::store::rows::Letter;
 
@@ -27,7 +28,7 @@ pub struct Clocks(HashMap<String, VecDeque<i64>>);
 
 impl Clocks {
     /// How many messages show it: a clock that is set anew is known after as many.
-    const LAST: usize = 16;
+    const LAST: usize = 4;
     /// More than that is no clock, in milliseconds.
     const MOST: i64 = 300_000;
     /// Gateways tell whole seconds.
@@ -101,13 +102,12 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
 struct Quoted {
     message: MessageId,
     run: Option<[u8; 16]>,
-    /// The words of the question, if it is one.
-    asks: Option<String>,
+    asks: bool,
 }
 
 fn quoted(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Option<Quoted>> {
     let Some(id) = letter.written.reply_to.as_deref() else { return Ok(None) };
-    let sql = "SELECT id, run, iif(json_extract(body, '$.kind') = 'question', json_extract(body, '$.text'), NULL)
+    let sql = "SELECT id, run, iif(json_valid(body), json_extract(body, '$.kind'), '') = 'question'
         FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
     let row =
         |row: &Row<'_>| Ok(Quoted { message: MessageId::from_bytes(row.get(0)?), run: row.get(1)?, asks: row.get(2)? });
@@ -129,14 +129,13 @@ fn take(
         answer_run(work, run, &Ok(letter.event.clone()))?;
         return Ok(Some(Heard::Answered(id)));
     };
+    let means = quoted.map(|quoted| asked.is_put_by(quoted.message));
     // A "yes" to another question, which is closed by now, is no "yes" to this one.
-    let another = quoted.is_some_and(|quoted| {
-        // A run that is tried again may have put the same question before.
-        let same = quoted.run == Some(*run) && quoted.asks.as_ref() == Some(&asked.text);
-        let own = [asked.message, asked.reminder, asked.repetition].contains(&quoted.message);
-        quoted.asks.is_some() && !own && !same
-    });
-    if another || !found.open || !can_mean(work, account, asked.message, letter)? {
+    if !found.open || (means == Some(false) && quoted.is_some_and(|quoted| quoted.asks)) {
+        return Ok(None);
+    }
+    // Who says which question is meant needs no clock.
+    if means != Some(true) && !can_mean(work, account, asked.message, letter)? {
         return Ok(None);
     }
     // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.
@@ -189,16 +188,24 @@ fn can_mean(work: &Work<'_>, account: &str, question: MessageId, letter: &Letter
 /// A person wants to hear no more: whoever has asked them something gets to know.
 pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Timestamp) -> Read<()> {
     let sql = "SELECT run FROM listening WHERE chat = ? AND account = ? AND asks = 1";
+    let mut elsewhere: Vec<(String, String)> = Vec::new();
     for name in names {
         let runs: Vec<[u8; 16]> =
             work.tx.prepare_cached(sql)?.query_map([name.as_str(), account], |row| row.get(0))?.collect::<Read<_>>()?;
         for run in runs {
+            if let Some(Question::Ask(asked)) = question(work, &run)? {
+                elsewhere.push((asked.account, asked.to));
+            }
             let sentence = "ask: the person wants to get no more messages from this account";
             let answer: Answer = Err(ScriptError::new(OPTED_OUT, sentence));
             work.tx.prepare_cached("UPDATE listening SET open = 0 WHERE run = ?")?.execute([run])?;
             close(work, &run, false, now)?;
             answer_run(work, &run, &answer)?;
         }
+    }
+    // What was asked by another account, and went out by this one, has kept others waiting there.
+    for (asked_by, chat) in elsewhere.iter().filter(|(asked_by, _)| asked_by != account) {
+        let_next_out(work, asked_by, chat, now)?;
     }
     Ok(())
 }

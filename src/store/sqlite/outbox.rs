@@ -121,11 +121,15 @@ pub fn step(work: &mut Work<'_>, id: MessageId, step: Step, now: Timestamp) -> R
     Ok(())
 }
 
+/// Stands where the end of a message's time stands, when it was taken back while nobody knew whether it had
+/// gone out: so it is not tried again, unless a person says so.
+pub const RECALLED: i64 = 0;
+
 /// What is not sent is taken back; what is on the wire, or may have been, is not tried again.
 pub fn recall(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     step(work, id, Step::Cancel, now)?;
     let sql = "UPDATE messages SET expires_at = ? WHERE id = ? AND state IN (2, 7)";
-    work.tx.prepare_cached(sql)?.execute(params![millis(now), id.as_bytes()])?;
+    work.tx.prepare_cached(sql)?.execute(params![RECALLED, id.as_bytes()])?;
     Ok(())
 }
 

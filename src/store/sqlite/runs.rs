@@ -188,10 +188,11 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
         outbox::insert(work, message, turn.at)?;
     }
     values::write(work, &turn)?;
-    events::emit(work, &turn)?;
+    // What a turn begins hears what it emits.
     for run in &turn.promises.runs {
         insert(work, run)?;
     }
+    events::emit(work, &turn)?;
     if let Some(message) = turn.waited_for {
         waits::forget(work, message, id)?;
     }

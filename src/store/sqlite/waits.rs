@@ -49,7 +49,7 @@ pub fn moved(work: &mut Work<'_>, message: MessageId, state: MessageState, now: 
         .collect::<Read<_>>()?;
     for (run, goal) in waits {
         if goal == ASKED {
-            conversation::question_moved(work, &run, state, now)?;
+            conversation::question_moved(work, &run, message, state, now)?;
         } else if state.answers(Goal::parse(&goal).unwrap_or(Goal::Settled)) {
             make_ready(work, &run)?;
             forget(work, message, &run)?;

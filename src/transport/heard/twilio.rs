@@ -15,9 +15,8 @@ use sha1::Sha1;
 use url::Url;
 
 use super::{bytes, one_person, person, signed};
-use crate::id::MessageId;
 use crate::model::delivery::{ErrorClass, MessageState};
-use crate::model::inbound::{Ack, Fate, InboundMedia, Told, Written};
+use crate::model::inbound::{Ack, Fate, InboundMedia, OwnId, Told, Written};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 use crate::transport::answer::{readable, shortened};
@@ -91,7 +90,7 @@ pub fn address(text: &str) -> Option<Recipient> {
     text.trim().strip_prefix("whatsapp:").and_then(person)
 }
 
-fn told(options: &TwilioOptions, form: &Form, ours: Option<MessageId>, now: Timestamp) -> Vec<Told> {
+fn told(options: &TwilioOptions, form: &Form, ours: Option<OwnId>, now: Timestamp) -> Vec<Told> {
     let mut told = Vec::new();
     let status = form.get("MessageStatus").filter(|status| !matches!(*status, "received" | "receiving"));
     let own = if status.is_some() { "From" } else { "To" };

@@ -49,6 +49,19 @@ async fn a_run_whose_question_cannot_be_read_stops_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_account_may_ask_that_person_meanwhile() {
+    let flow = "run: |\n  ask(event.data.to, \"Ok?\", #{ account: event.data.account })\n";
+    let house = House::open(&[("flows/by.yaml", flow), super::ask::TWO]).await;
+    let bad = house.trigger("by", json!({ "to": ADA, "account": "sandbox" })).await;
+    said(&house, &bad, 1).await;
+    let house = spoil(house, PENDING, &bad).await;
+    let good = house.trigger("by", json!({ "to": ADA, "account": "second" })).await;
+    said(&house, &good, 1).await;
+    house.post("/sandbox/messages", json!({ "account": "second", "from": ADA, "text": "yes" })).await;
+    assert_eq!(result(&house, &good).await["text"], "yes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_who_was_asked_by_it_can_be_asked_by_others() {
     let house = House::open(&[ASK, NAP, HEARD]).await;
     let bad = asked(&house, ADA, "One?", json!({ "choices": ["a", "b"], "timeout": "1h" })).await;

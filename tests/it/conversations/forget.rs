@@ -306,12 +306,19 @@ async fn a_person_is_found_however_the_phone_is_written() {
     let keep = ("flows/keep.yaml", "run: sleep(\"1d\")\n");
     let house = House::open(&[keep]).await;
     let mut hers = Vec::new();
-    let texts = ["+1 541-754-3010", "001 (541) 754 3010", "call (541) 754.3010 please", "15417543010"];
+    let texts = [
+        "+1 541-754-3010",
+        "001 (541) 754 3010",
+        "call (541) 754.3010 please",
+        "15417543010",
+        "call me:\n15417543010",
+        r#"{"phone":"541\u00a0754\/3010","note":"1\n2"}"#,
+    ];
     for text in texts.map(|text| json!({ "note": text })).into_iter().chain([json!({ "to": 15_417_543_010_i64 })]) {
         hers.push(house.trigger("keep", text).await);
     }
     let mut others = Vec::new();
-    for text in ["+1 541-754-3011", "order 9-15417543010-1", "254175430100"] {
+    for text in ["+1 541-754-3011", "order 9-15417543010-1", "254175430100", "2026-11-20 10:15"] {
         others.push(house.trigger("keep", json!({ "note": text })).await);
     }
     for run in hers.iter().chain(&others) {
@@ -324,9 +331,10 @@ async fn a_person_is_found_however_the_phone_is_written() {
         assert!(!shown.to_string().contains("3010"), "{shown}");
     }
     // An order's number that looks like her phone is rather forgotten too.
-    house.run_is(&others[0], "waiting").await;
-    house.run_is(&others[2], "waiting").await;
-    assert_eq!(answer["runs"], 6, "{answer}");
+    for other in [&others[0], &others[2], &others[3]] {
+        house.run_is(other, "waiting").await;
+    }
+    assert_eq!(answer["runs"], 8, "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,7 +158,13 @@ async fn a_message_in_doubt_is_not_sent_again_for_a_run_that_was_taken_back() {
     house.post("/messages", json!({ "to": "+15417543011", "text": "beside", "account": "main" })).await;
     until("the message beside", async || (gateway.texts().last()? == "beside").then_some(())).await;
     assert_eq!(gateway.texts(), ["once", "beside"]);
-    assert_eq!(house.messages_are(1, "unknown").await[0]["body"]["text"], "once", "a person may still decide");
+    let doubtful = house.messages_are(1, "unknown").await.remove(0);
+    assert_eq!(doubtful["body"]["text"], "once");
+    // A person may still decide otherwise.
+    let id = doubtful["id"].as_str().unwrap();
+    house.post(&format!("/messages/{id}/release"), json!({ "as": "resend" })).await;
+    until("it to go out", async || (gateway.texts().last()? == "once").then_some(())).await;
+    house.messages_are(2, "sent").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,4 +197,33 @@ async fn a_wrong_value_is_answered_with_how_it_is_done() {
         let run = house.trigger(flow, Value::Null).await;
         assert_eq!(house.run_is(&run, "failed").await["error"]["message"], wanted);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_hears_what_is_emitted_by_the_turn_that_starts_it() {
+    let starter = ("flows/f.yaml", "run: |\n  flows::start(\"child\");\n  emit(\"go\", 42);\n");
+    let child = ("flows/child.yaml", "run: |\n  wait_for_event(\"go\", #{ timeout: \"1h\" })\n");
+    let house = House::open(&[starter, child]).await;
+    house.trigger("f", Value::Null).await;
+    let run = until("the child", async || house.runs_of("child").await.pop()).await;
+    assert_eq!(house.run_is(run["id"].as_str().unwrap(), "succeeded").await["result"], 42);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_an_earlier_question_does_not_end_a_later_one() {
+    let flow = r#"run: |
+  try { ask("+15417543010", "Ada?"); } catch (e) { if e.kind != "opted_out" { throw e; } }
+  ask("+15417543011", "Bob?").text
+"#;
+    let settings =
+        "accounts:\n  sandbox: { transport: sandbox, inbound_token: abcdefgh1234, opt_out: { words: [stop] } }\n";
+    let house = House::open(&[("flows/f.yaml", flow), ("postrider.yaml", settings)]).await;
+    let run = house.trigger("f", Value::Null).await;
+    let ada = super::ask::said(&house, &run, 1).await.remove(0);
+    super::ask::writes(&house, ADA, "stop").await;
+    super::ask::said(&house, &run, 2).await;
+    let told = json!({ "event": "ack", "id": ada["provider_id"], "state": "failed", "error": "blocked" });
+    super::ask::told(&house, told).await;
+    super::ask::writes(&house, super::ask::BOB, "yes").await;
+    assert_eq!(result(&house, &run).await, "yes");
 }

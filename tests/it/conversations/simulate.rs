@@ -131,6 +131,18 @@ async fn the_question_that_stands_open_is_looked_at_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fail_behind_a_wait_is_the_same_again() {
+    let flow = "run: |\n  sleep(\"1h\");\n  log::info(\"late\");\n  fail(\"no\");\n";
+    let house = House::open(&[("flows/f.yaml", flow)]).await;
+    let run = begun(&house, "", "waiting").await;
+    house.sleep_through(&run).await;
+    house.run_is(&run, "failed").await;
+    let answer = simulated(&house, &run).await;
+    assert_eq!((&answer["differs"], &answer["ends"]), (&Value::Null, &json!("fails")), "{answer}");
+    assert_eq!(answer["replayed"], answer["entries"], "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_ends_earlier_leaves_something_out() {
     let house = House::open(&[("flows/f.yaml", FLOW)]).await;
     let run = begun(&house, "", "succeeded").await;

@@ -153,3 +153,56 @@ async fn a_question_goes_no_way_on_which_another_one_is_open() {
     house.post("/sandbox/messages", json!({ "account": "other", "from": ADA, "text": "here" })).await;
     assert_eq!(result(&house, &here).await["text"], "here");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_button_says_nothing_about_the_same_question_asked_anew() {
+    let flow = "run: |\n  let all = [];\n  for n in 0..2 { all.push(ask(\"+15417543010\", \"Pay?\", #{ choices: [\"Yes\", \"No\"] }).choice); }\n  all\n";
+    let house = House::open(&[DOOR, ("flows/f.yaml", flow), HEARD]).await;
+    let run = house.trigger("f", Value::Null).await;
+    said(&house, &run, 1).await;
+    let first = id_of(&house, &run).await;
+    told(&house, json!({ "id": "A1", "from": ADA, "text": "Yes", "reply_to": first })).await;
+    until("the second question", async || (messages_of(&house, &run).await.len() == 2).then_some(())).await;
+    said(&house, &run, 2).await;
+    told(&house, json!({ "id": "A2", "from": ADA, "text": "Yes", "reply_to": first })).await;
+    assert_eq!(heard(&house, "heard").await, ["Yes"]);
+    told(&house, json!({ "id": "A3", "from": ADA, "text": "No" })).await;
+    assert_eq!(result(&house, &run).await, json!(["Yes", "No"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_to_the_question_itself_needs_no_clock() {
+    let house = House::open(&[DOOR, ASK, HEARD]).await;
+    let now = house.clock.now();
+    told(&house, json!({ "id": "A0", "from": ADA, "text": "hello", "at": now.to_string() })).await;
+    let run = asked(&house, ADA, "Ok?", json!({})).await;
+    let (id, long_ago) = (id_of(&house, &run).await, now - Duration::from_secs(30));
+    told(&house, json!({ "id": "A1", "from": ADA, "text": "no quote", "at": long_ago.to_string() })).await;
+    house.run_is(&run, "waiting").await;
+    told(&house, json!({ "id": "A2", "from": ADA, "text": "yes", "at": long_ago.to_string(), "reply_to": id })).await;
+    assert_eq!(result(&house, &run).await["text"], "yes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_no_more_on_the_other_way_leaves_the_chat_to_the_next_question() {
+    let gateway = Gateway::with(|_, _| Say::No(401, "AUTHENTICATION_ERROR", None)).await;
+    let settings = format!(
+        "default_account: main\naccounts:\n  main: {{ transport: gowa, url: \"http://{}\", pace: unlimited, \
+         fallback: other }}\n  other: {{ transport: sandbox, opt_out: {{ words: [stop] }} }}\n",
+        gateway.address
+    );
+    let house = House::open(&[("postrider.yaml", &settings), ASK, NAP]).await;
+    let first = asks(&house, ADA, "One?", json!({})).await;
+    arrives(&house, &first).await;
+    let second = asks(&house, ADA, "Two?", json!({})).await;
+    house.post("/sandbox/messages", json!({ "account": "other", "from": ADA, "text": "stop" })).await;
+    assert_eq!(house.run_is(&first, "failed").await["error"]["kind"], "opted_out");
+    // It goes out by the account that it was asked by, as soon as that can send.
+    gateway.now_says(|_, _| Say::Yes);
+    until("the second question", async || {
+        house.pass(Duration::from_secs(30));
+        let message = messages_of(&house, &second).await.pop()?;
+        (message["account"] == "main" && message["state"] == "sent").then_some(())
+    })
+    .await;
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::said::{self, PHONE};
 use super::{Ear, PUBLIC, TOKEN, text_of};
-use crate::gateways::fake::{self, Dialect, Mood};
+use crate::gateways::fake::{self, Dialect, Got, Mood};
 use crate::support::until;
 
 /// The gateway's answer with this id.
@@ -115,17 +115,25 @@ async fn an_ack_may_come_while_the_answer_is_on_its_way() {
 /// Where a gateway is told to say how far a message is, and what it says of the one that it just got.
 async fn status_of(ear: &Ear, word: &str) -> (String, Vec<u8>) {
     let request = until("the request", async || ear.fake.take().pop()).await;
+    status_for(ear, &request, word, "QUICK")
+}
+
+/// The same for a request, with the gateway's id for it.
+fn status_for(ear: &Ear, request: &Got, word: &str, id: &str) -> (String, Vec<u8>) {
     match ear.gateway() {
         "meta" => {
             let ours = request.json().unwrap()["biz_opaque_callback_data"].clone();
-            let entry = said::with(said::meta_status("wamid.QUICK", word), json!({ "biz_opaque_callback_data": ours }));
+            let entry = said::with(
+                said::meta_status(&format!("wamid.{id}"), word),
+                json!({ "biz_opaque_callback_data": ours }),
+            );
             let event = said::meta(json!({ "statuses": [entry] }));
             (format!("/gateways/main/{TOKEN}"), event.to_string().into_bytes())
         }
         "twilio" => {
             let form = request.form().unwrap();
             let (_, callback) = form.iter().find(|(name, _)| name == "StatusCallback").unwrap();
-            let event = said::twilio_status("SMQUICK", word, &[]);
+            let event = said::twilio_status(&format!("SM{id}"), word, &[]);
             (callback.strip_prefix(PUBLIC).unwrap().to_owned(), said::encoded(&said::fields(&event)))
         }
         other => panic!("{other}"),
@@ -159,18 +167,25 @@ async fn a_status_of_twilio_overtakes_a_silence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_which_nobody_knew_is_settled_by_its_status() {
+async fn parts_of_which_nobody_knew_are_settled_by_their_own_statuses() {
     let ear = Ear::open(fake::meta::DIALECT).await;
-    ear.fake.is(Mood::Hangs(Duration::from_millis(300)));
-    ear.fake.then(Mood::Strict);
-    let text = "long ".repeat(1_500);
-    let message = ear.write(&text).await;
+    ear.fake.is(Mood::Hangs(Duration::from_millis(200)));
+    let message = ear.write(&"long ".repeat(1_500)).await;
     assert_eq!(message["state"], "unknown", "{message}");
-    assert_eq!(message["parts"].as_array().unwrap().len(), 2, "{message}");
-    let (path, status) = status_of(&ear, "delivered").await;
+    let parts = ear.fake.take();
+    assert_eq!(parts.len(), 2);
+    let states = |message: &Value| {
+        let parts = message["parts"].as_array().unwrap();
+        parts.iter().map(|part| (part["state"].clone(), part["provider_id"].clone())).collect::<Vec<_>>()
+    };
+    let (path, status) = status_for(&ear, &parts[1], "read", "SECOND");
     assert_eq!(ear.post(&path, status).await, 200);
-    let settled = ear.becomes(&message, "accepted").await;
-    assert_eq!(settled["parts"][0]["state"], "delivered", "{settled}");
-    assert_eq!(settled["parts"][0]["provider_id"], "wamid.QUICK", "{settled}");
+    let half = ear.stays(&message, "unknown").await;
+    let second = (json!("read"), json!("wamid.SECOND"));
+    assert_eq!(states(&half), [(json!("unknown"), Value::Null), second.clone()], "{half}");
+    let (path, status) = status_for(&ear, &parts[0], "delivered", "FIRST");
+    assert_eq!(ear.post(&path, status).await, 200);
+    let whole = ear.becomes(&message, "delivered").await;
+    assert_eq!(states(&whole), [(json!("delivered"), json!("wamid.FIRST")), second], "{whole}");
     assert!(ear.fake.take().is_empty(), "nothing is sent again");
 }
