@@ -327,24 +327,3 @@ async fn an_event_is_for_all_who_were_accepted_before_it_by_the_order_and_not_by
     commit(&store, turn(3, wait())).await;
     assert_eq!(answer(3).await, None);
 }
-
-#[test]
-fn a_file_that_another_program_holds_is_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(open(&folder));
-    let file = folder.path().join("state.db");
-    let other = rusqlite::Connection::open(&file).unwrap();
-    // Nobody else gets in, not even to look.
-    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;").unwrap();
-    let (begun, begins) = std::sync::mpsc::channel::<()>();
-    let opening = std::thread::spawn(move || {
-        begun.send(()).unwrap();
-        SqliteStore::open(&file, 3, Signals::default()).map(drop)
-    });
-    begins.recv().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(!opening.is_finished());
-    other.execute_batch("COMMIT").unwrap();
-    drop(other);
-    opening.join().unwrap().unwrap();
-}
