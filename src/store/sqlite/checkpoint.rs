@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use super::schema::error_of;
+use super::writer::connect;
 use crate::store::StoreError;
 
 /// Frames in the log after which it is copied (4 KiB each).
@@ -31,7 +31,7 @@ impl Checkpoints {
     /// # Errors
     /// Those of opening `file` once more.
     pub fn start(file: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(file).map_err(|error| error_of(&error))?;
+        let connection = connect(file)?;
         let (begin, wanted) = sync_channel::<()>(1);
         let (done, copied) = sync_channel(1);
         let thread = std::thread::Builder::new()
