@@ -162,26 +162,34 @@ impl Files {
     /// A sentence; nothing that is there is replaced.
     pub fn shift(&self, from: &str, to: &str, before: Option<[i64; 3]>) -> Result<(), String> {
         let target = self.place(to)?;
-        let source = match (self.resolve(from), before) {
-            (Ok(source), _) => source,
-            (Err(_), Some(before)) if target.metadata().is_ok_and(|there| is_same(identity(&there), before)) => {
-                return Ok(());
-            }
-            (Err(error), _) => return Err(error),
+        let arrived = before.map_or(Arrived::Not, |before| Arrived::of(&target, before));
+        let source = match self.resolve(from) {
+            Ok(source) => source,
+            Err(_) if arrived != Arrived::Not => return Ok(()),
+            Err(error) => return Err(error),
         };
         // What must not be written must not vanish either.
         self.place(from)?;
         if source == target {
             return Err(format!("`{from}` cannot be moved to `{to}`: that is where it is"));
         }
-        // A copy on another disk had its name already when the engine died, and the old one was to go.
-        let copied =
-            before.is_some_and(|before| target.metadata().is_ok_and(|there| is_same(identity(&there), before)));
-        let done = if copied { fs::remove_file(&source) } else { shifted(&source, &target) };
-        done.map_err(|error| match error.kind() {
+        let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => format!("`{from}` cannot be moved: there is a file `{to}` already"),
             _ => format!("`{from}` cannot be moved to `{to}`: {error}"),
-        })
+        };
+        let done = match before.filter(|_| arrived != Arrived::Not) {
+            // It had its new name already when the engine died, and the old one was to go.
+            Some(before) if source.metadata().is_ok_and(|left| identity(&left) == before) => {
+                match arrived == Arrived::Itself || is_copy(&source, &target).map_err(failed)? {
+                    true => fs::remove_file(&source),
+                    false => shifted(&source, &target),
+                }
+            }
+            // It was gone, and another file has come since.
+            Some(_) => Ok(()),
+            None => shifted(&source, &target),
+        };
+        done.and_then(|()| synced(&target)).and_then(|()| synced(&source)).map_err(failed)
     }
 
     /// Writes a file whole, or not at all; one that is there is replaced.
@@ -205,9 +213,47 @@ fn identity(file: &fs::Metadata) -> [i64; 3] {
     [file.ino().cast_signed(), size, file.mtime().saturating_mul(1_000).saturating_add(file.mtime_nsec() / 1_000_000)]
 }
 
-/// Whether one is the other, or its copy on another disk, which has a number of its own.
-fn is_same(one: [i64; 3], other: [i64; 3]) -> bool {
-    one[0] == other[0] || one[1..] == other[1..]
+/// Whether a file that was to be moved is where it was to go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrived {
+    /// Nothing is there, or another file.
+    Not,
+    /// It is there itself.
+    Itself,
+    /// A file is there that may be its copy on another disk, which has a number of its own.
+    Copied,
+}
+
+impl Arrived {
+    fn of(target: &Path, before: [i64; 3]) -> Self {
+        match target.metadata().map(|there| identity(&there)) {
+            Ok(there) if there == before => Self::Itself,
+            Ok(there) if there[1..] == before[1..] => Self::Copied,
+            _ => Self::Not,
+        }
+    }
+}
+
+/// Whether the target is what a move to another disk leaves behind before the source goes. Two files may
+/// be of one size and one age; what is deleted stands there to the last byte.
+fn is_copy(source: &Path, target: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (mut source, mut target) = (fs::File::open(source)?, fs::File::open(target)?);
+    if source.metadata()?.dev() == target.metadata()?.dev() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let read = source.read(&mut one)?;
+        if read == 0 {
+            return Ok(target.read(&mut other)? == 0);
+        }
+        match target.read_exact(&mut other[..read]) {
+            Ok(()) if one[..read] == other[..read] => {}
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => return Ok(false),
+        }
+    }
 }
 
 /// Moves in one step, and never onto something that is there.
@@ -215,19 +261,30 @@ fn shifted(source: &Path, target: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        // Another disk, or one that knows no such step: a copy beside, its name, and the old one goes.
-        Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS) => {
+        Ok(()) => return Ok(()),
+        // Another disk, or one that knows no such step.
+        Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match fs::hard_link(source, target) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) => {}
+        // A copy beside, its name, and the old one goes.
+        Err(_) => {
             if target.symlink_metadata().is_ok() {
                 return Err(std::io::ErrorKind::AlreadyExists.into());
             }
             let file = fs::File::open(source)?;
             let like = file.metadata()?;
             write_whole(target, file, Some(&like))?;
-            fs::remove_file(source)
         }
-        Err(error) => Err(error.into()),
     }
+    fs::remove_file(source)
+}
+
+/// What a folder lists is on disk only when the folder is.
+fn synced(file: &Path) -> std::io::Result<()> {
+    file.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 /// Writes beside the target under a hidden name, which nobody watches, and then gives it its own.
@@ -240,7 +297,8 @@ fn write_whole(target: &Path, mut bytes: impl Read, like: Option<&fs::Metadata>)
             file.set_modified(like.modified()?)?;
         }
         file.sync_all()?;
-        fs::rename(&beside, target)
+        fs::rename(&beside, target)?;
+        synced(target)
     })();
     written.inspect_err(|_| {
         let _ = fs::remove_file(&beside);

@@ -37,6 +37,8 @@ async fn each_ends_with_its_error_and_the_engine_goes_on() {
         .collect();
     let mut files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     files.push(("flows/good.yaml", "triggers:\n  - webhook: { path: /good, respond: result }\nrun: 42\n"));
+    // Whoever hoards comes to this limit long before the one of time, also where the machine is busy.
+    files.push(("postrider.yaml", "limits: { memory: 16MiB }\n"));
     files.push(("flows/broken.yaml", "triggers:\n\t- webhook: /broken\n"));
     let folder = folder(&files);
     let process = Process::start(folder.path());

@@ -81,11 +81,14 @@ async fn touched_is_not_changed_and_changed_is() {
     assert!(seen(&house, 3).await.contains(&"modified inbox/a.csv 4".to_owned()));
     // Gone, and another one of the same name and content later: that is a new file.
     house.remove("inbox/a.csv");
-    let gone = async || house.pass(SETTLE);
-    for _ in 0..5 {
-        gone().await;
-        tokio::time::sleep(Duration::from_millis(60)).await;
-    }
+    let store = house.engine.store();
+    let trigger = &store.armed().await.unwrap()[0].key;
+    until("its absence to be on record", async || {
+        house.pass(SETTLE);
+        let ledger = store.ledger(trigger).await.unwrap();
+        ledger.iter().any(|row| row.path == "inbox/a.csv" && row.gone_at.is_some()).then_some(())
+    })
+    .await;
     house.write("inbox/a.csv", "two!");
     assert!(seen(&house, 4).await.contains(&"created inbox/a.csv 4".to_owned()));
     // Only what the pattern means.

@@ -185,6 +185,11 @@ run: |
   files::move("files/b.txt", "done/a.txt");
 "#;
     let house = House::open(&[("flows/f.yaml", flow), ("files/a.txt", "a"), ("files/b.txt", "b")]).await;
+    // Of one size and one age, as files are that a program wrote together: still not the same.
+    for name in ["files/a.txt", "files/b.txt"] {
+        let file = std::fs::File::options().write(true).open(house.folder.path().join(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_860_908)).unwrap();
+    }
     let id = house.trigger("f", Value::Null).await;
     house.sleep_through(&id).await;
     let run = house.run_is(&id, "failed").await;
@@ -264,6 +269,17 @@ async fn a_crash_loses_no_file_and_replaces_none() {
     let root = house.folder.path();
     let left = ["files/a.txt", "done/a.txt"].map(|path| read(root, path));
     assert_eq!(left, [Some("a".into()), Some("another".into())]);
+    // It was moved, and the next one has come under its old name.
+    let death = Death { step: "commit_turn", nth: 1, after: true };
+    let (house, said) = moved_through(death, ("files/a.txt", "done/a.txt"), |root| {
+        renamed(root);
+        std::fs::write(root.join("files/a.txt"), "the next one").unwrap();
+    })
+    .await;
+    assert_eq!(said, json!(["moved"]));
+    let root = house.folder.path();
+    let left = ["files/a.txt", "done/a.txt"].map(|path| read(root, path));
+    assert_eq!(left, [Some("the next one".into()), Some("a".into())]);
     // A file that is to be moved onto itself is in its own way, before a crash and after it.
     for to in ["files/a.txt", "./files/a.txt"] {
         for (step, after) in [("commit_turn", true), ("answer_errand", false)] {

@@ -114,6 +114,8 @@ async fn the_question_that_stands_open_is_looked_at_too() {
     }
     // Answered, it belongs to what was recorded, also when the turn that got the answer threw.
     edit(&house, "f", flow).await;
+    // Nobody answers what has not gone out.
+    house.messages_are(1, "delivered").await;
     house.post("/sandbox/messages", json!({ "from": "+15417543010", "text": "no" })).await;
     house.run_is(&run, "failed").await;
     edit(&house, "f", &flow.replace("throw \"no\"", "return \"fine\"")).await;
@@ -122,6 +124,7 @@ async fn the_question_that_stands_open_is_looked_at_too() {
     // The same for a time that is over.
     edit(&house, "f", flow).await;
     let late = begun(&house, "", "waiting").await;
+    house.messages_are(2, "delivered").await;
     house.post("/sandbox/messages", json!({ "from": "+15417543010", "text": "later" })).await;
     house.sleep_through(&late).await;
     house.run_is(&late, "failed").await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use postrider::clock::Clock;
 use serde_json::{Value, json};
 
 use super::fake::{self, Fake, Mood};
@@ -82,7 +83,12 @@ async fn a_phone_that_is_away_is_given_ten_minutes_and_then_the_lane_comes_back_
     // Probes come ever more seldom; each is one request, and nothing moves before its time.
     for _ in 0..118 {
         house.pass(Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        until("the next probe to be set", async || {
+            let accounts = house.get("/accounts").await;
+            let at: jiff::Timestamp = accounts["accounts"][0]["probe_at"].as_str()?.parse().unwrap();
+            (at > house.clock.now()).then_some(())
+        })
+        .await;
     }
     assert!(other.take().is_empty());
     assert!((3..=12).contains(&main.take().len()));
@@ -116,11 +122,12 @@ async fn what_the_other_account_cannot_send_stays_with_its_recipients_others() {
     let beside = send(&house, json!({ "to": ADA, "text": "beside" })).await;
     let free = send(&house, json!({ "to": BOB, "text": "free" })).await;
     // One after the other the probes fail for want of credentials, until Bob's may go.
-    for _ in 0..10 {
+    until("Bob's", async || {
         house.pass(Duration::from_secs(30));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    message(&house, &free, "Bob's", |message| message["account"] == "other" && out(message)).await;
+        let message = house.get(&format!("/messages/{free}")).await;
+        (message["account"] == "other" && out(&message)).then_some(())
+    })
+    .await;
     for id in [&channel, &raw, &beside] {
         // A probe may be under way.
         let message = message(&house, id, "it to stay", |message| message["state"] == "queued").await;

@@ -166,7 +166,15 @@ async fn chance_spreads_messages_and_sends_them_one_by_one() {
         let count = gateway.got().len();
         at.resize(count, postrider::clock::Clock::now(&*house.clock));
         house.pass(Duration::from_millis(250));
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        until("the lane to have looked", async || {
+            let answer = house.get("/messages?limit=1000").await;
+            let rests = |message: &Value| match message["state"].as_str() {
+                Some("queued") => message["why"].as_str().is_some_and(|why| why.contains("may send again at")),
+                state => state == Some("sent"),
+            };
+            answer["messages"].as_array().unwrap().iter().all(rests).then_some(())
+        })
+        .await;
     }
     let took = at[19].duration_since(begun).as_secs_f64();
     // 19 waits of 0 to 10 s by chance: about 95 s.

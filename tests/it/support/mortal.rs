@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, RwLock};
 
 use jiff::Timestamp;
 use postrider::app::OpenStore;
@@ -30,10 +29,13 @@ struct Mortal {
     death: Option<Death>,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     dead: Arc<AtomicBool>,
+    /// Nobody is between the question whether it lives and the handing in when it is buried.
+    gate: Arc<RwLock<()>>,
 }
 
 impl Mortal {
     fn step<T: Send + 'static>(&self, step: &'static str, call: impl FnOnce() -> Reply<T>) -> Reply<T> {
+        let _gate = self.gate.read().unwrap();
         let nth = {
             let mut calls = self.calls.lock().unwrap();
             let count = calls.entry(step).or_default();
@@ -80,6 +82,7 @@ macro_rules! mortal {
                 self.step(stringify!($step), || self.inner.$step($($name),*))
             })*
             $(fn $look(&self, $($lname: $lkind),*) -> Reply<$lout> {
+                let _gate = self.gate.read().unwrap();
                 if self.dead.load(Ordering::SeqCst) {
                     return Box::pin(std::future::pending());
                 }
@@ -87,6 +90,10 @@ macro_rules! mortal {
             })*
             fn traffic(&self) -> Traffic {
                 self.inner.traffic()
+            }
+            /// Also of the dead: it is how their burial is known to be over.
+            fn prune_versions(&self, unused: Vec<String>) -> Reply<u64> {
+                self.inner.prune_versions(unused)
             }
         }
     };
@@ -139,7 +146,6 @@ mortal! {
         cancel_run(id: RunId, now: Timestamp) -> RunDecided;
         retry_run(id: RunId) -> RunDecided;
         unused_versions() -> Vec<String>;
-        prune_versions(unused: Vec<String>) -> u64;
         origin(id: RunId) -> Option<Origin>;
         names(account: &str, who: &str) -> Vec<String>;
         forget(who: &str, mark: &str, now: Timestamp) -> Forgotten;
@@ -155,28 +161,32 @@ mortal! {
 pub struct Coroner {
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     dead: Arc<AtomicBool>,
+    gate: Arc<RwLock<()>>,
     inner: Arc<Mutex<Option<Arc<dyn Store>>>>,
 }
 
 impl Coroner {
     /// Opens a store that dies so, or never.
     pub fn open(&self, open: OpenStore, death: Option<Death>) -> OpenStore {
-        let Self { calls, dead, inner: known } = self.clone();
+        let Self { calls, dead, gate, inner: known } = self.clone();
         Box::new(move |signals| {
             let inner = open(signals)?;
             *known.lock().unwrap() = Some(inner.clone());
-            Ok(Arc::new(Mortal { inner, death, calls, dead }) as Arc<dyn Store>)
+            Ok(Arc::new(Mortal { inner, death, calls, dead, gate }) as Arc<dyn Store>)
         })
     }
 
     /// Lets it die now: what was handed in before is written, and nothing more. Threads and tasks of an
     /// engine in this process outlive its crash for a moment, and must not write beside the next one.
     pub async fn bury(&self) {
-        self.dead.store(true, Ordering::SeqCst);
+        {
+            let _gate = self.gate.write().unwrap();
+            self.dead.store(true, Ordering::SeqCst);
+        }
         let inner = self.inner.lock().unwrap().take();
         if let Some(inner) = inner {
-            // Comes back behind all that was handed in; never, from a store that is dead itself.
-            let _ = tokio::time::timeout(Duration::from_millis(50), inner.prune_versions(Vec::new())).await;
+            // Comes back behind all that was handed in.
+            inner.prune_versions(Vec::new()).await.unwrap();
         }
     }
 
