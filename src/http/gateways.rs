@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 
 use super::House;
+use super::body::whole;
 use super::error::Refused;
 use crate::inbound::Letterbox;
 use crate::model::inbound::Told;
@@ -44,8 +45,7 @@ async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) ->
     }
     let (path, by_token) = behind_token(account, suffix)?;
     let (head, body) = request.into_parts();
-    let too_large = |_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body has more than 4 MiB");
-    let body = to_bytes(body, LARGEST).await.map_err(too_large)?;
+    let body = whole(body, LARGEST).await?;
     let url = account.public_url.as_ref().map(|base| {
         let asked = head.uri.path_and_query().map_or("/", |asked| asked.as_str());
         format!("{}{asked}", base.as_str().trim_end_matches('/'))
@@ -67,8 +67,10 @@ async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) ->
         Ok(Heard::Challenge(text)) => Ok(text.into_response()),
         Ok(Heard::Told(told)) => {
             take(&house, account, view, told).await?;
-            // Twilio wants an empty body, or it sends what stands there; the others do not look.
-            Ok(StatusCode::OK.into_response())
+            Ok(match account.transport.thanks() {
+                "" => StatusCode::OK.into_response(),
+                xml => ([(header::CONTENT_TYPE, "text/xml")], xml).into_response(),
+            })
         }
         Err(NotHeard::Unverifiable) => {
             let message = format!("account `{name}` has nothing to verify events by");

@@ -1,6 +1,7 @@
 //! HTTP: the public side, which the world may reach, and the private side for its owner.
 
 mod api;
+mod body;
 mod error;
 mod gateways;
 mod hosted;

@@ -16,6 +16,7 @@ pub fn router(house: Arc<House>) -> Router {
     Router::new()
         .route("/hooks/{*path}", any(webhook))
         .route("/gateways/{account}", any(incoming))
+        .route("/gateways/{account}/", any(incoming))
         .route("/gateways/{account}/{*suffix}", any(incoming_below))
         .route("/media/{token}", get(media))
         .route("/l/{token}", get(link))

@@ -6,16 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::House;
+use super::body::whole;
 use super::error::{Refused, answer};
 use super::verify::verify;
 use crate::clock::after;
@@ -65,7 +65,10 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
     };
     let webhook = &route.webhook;
     let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
-    let raw = whole(body, limit).await?;
+    let raw = whole(body, limit).await.map_err(|refused| match refused.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => refused.hint("raise `limits.body` in postrider.yaml"),
+        _ => refused,
+    })?;
     if let Some(rule) = &webhook.verify {
         verify(rule, &head.headers, &raw).map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why))?;
     }
@@ -157,18 +160,6 @@ fn said(run: RunId, reply: Reply) -> Response<Body> {
             }
             response
         }
-    }
-}
-
-async fn whole(body: Body, limit: usize) -> Result<Bytes, Refused> {
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let message = format!("the body is larger than {limit} bytes");
-            Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
-                .hint("raise `limits.body` in postrider.yaml"))
-        }
-        Err(_) => Err(Refused::bad("the body broke off")),
     }
 }
 

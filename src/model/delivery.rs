@@ -116,16 +116,17 @@ impl MessageState {
         matches!(self, Self::Scheduled | Self::Queued | Self::Sending)
     }
 
-    /// Whether a wait for `goal` is over: reached, or never to be reached.
+    /// Whether a wait for `goal` is over: reached, or never to be reached without a person's word.
     pub fn answers(self, goal: Goal) -> bool {
-        if matches!(self, Self::Rejected | Self::Dead | Self::Expired | Self::Cancelled) {
-            return true;
-        }
+        use MessageState::*;
+        let is_out = matches!(self, Accepted | Sent | Delivered | Read);
         match goal {
+            _ if matches!(self, Rejected | Dead | Expired | Cancelled) => true,
             Goal::Settled => !self.is_open(),
-            Goal::State(wanted) => {
-                self >= wanted && matches!(self, Self::Accepted | Self::Sent | Self::Delivered | Self::Read)
-            }
+            Goal::State(wanted) if wanted <= Sending => self >= wanted,
+            Goal::State(wanted) if wanted <= Read => is_out && self >= wanted,
+            Goal::State(Rejected) => matches!(self, Delivered | Read),
+            Goal::State(wanted) => is_out || self == wanted,
             // No state tells; the store looks at the clicks.
             Goal::Clicked => false,
         }
@@ -160,7 +161,7 @@ impl MessageState {
 pub enum Goal {
     /// Anything but scheduled, queued, sending.
     Settled,
-    /// `accepted`, `sent`, `delivered` or `read`.
+    /// That state, or one that comes after it.
     State(MessageState),
     /// A person followed its tracked link.
     Clicked,
@@ -181,8 +182,7 @@ impl Goal {
         match name {
             "settled" => Some(Self::Settled),
             "clicked" => Some(Self::Clicked),
-            "accepted" | "sent" | "delivered" | "read" => MessageState::parse(name).map(Self::State),
-            _ => None,
+            _ => MessageState::parse(name).map(Self::State),
         }
     }
 }
@@ -333,8 +333,7 @@ impl Part {
     /// As a person's word that it went out leaves it.
     pub fn vouched(mut self) -> Self {
         if self.is_in_doubt() {
-            self.state = MessageState::Sent;
-            self.error = None;
+            (self.state, self.error) = (MessageState::Sent, None);
         }
         self
     }
@@ -368,12 +367,14 @@ pub struct SendError {
     pub message: String,
     /// It would have befallen every message of the account: the gateway is not there.
     pub of_account: bool,
+    /// By what id the message will be known if it did go out, where we choose that ourselves.
+    pub provider_id: Option<String>,
 }
 
 impl SendError {
     /// An error of `class` that says `message`.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), of_account: false }
+        Self { class, message: message.into(), of_account: false, provider_id: None }
     }
 }
 

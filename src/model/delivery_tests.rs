@@ -45,4 +45,10 @@ fn waits_end_when_reached_or_hopeless() {
     assert!(!Queued.answers(Goal::Settled) && Unknown.answers(Goal::Settled));
     assert!(!Unknown.answers(Goal::State(Delivered)) && Dead.answers(Goal::State(Delivered)));
     assert!(Read.answers(Goal::State(Delivered)) && !Sent.answers(Goal::State(Delivered)));
+    assert!(Sending.answers(Goal::State(Queued)) && !Scheduled.answers(Goal::State(Queued)));
+    assert!(Unknown.answers(Goal::State(Sending)) && Unknown.answers(Goal::State(Unknown)));
+    assert!(Sent.answers(Goal::State(Unknown)) && !Sending.answers(Goal::State(Unknown)));
+    // It may be refused after all, until it has arrived.
+    assert!(!Sent.answers(Goal::State(Rejected)) && Delivered.answers(Goal::State(Rejected)));
+    assert!(Rejected.answers(Goal::State(Rejected)) && Sent.answers(Goal::State(Dead)));
 }

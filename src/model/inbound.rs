@@ -74,6 +74,8 @@ pub struct Ack {
     pub message_id: String,
     /// Our own id of it, where the gateway says it back.
     pub ours: Option<OwnId>,
+    /// The chat that it stands in, where that is told: perhaps by another address than we sent it to.
+    pub chat: Option<Recipient>,
     /// What became of it.
     pub fate: Fate,
 }

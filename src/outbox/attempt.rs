@@ -206,6 +206,7 @@ impl Attempt {
                 }
                 Err(error) => {
                     known[place].error = Some(error.message.clone());
+                    known[place].provider_id.clone_from(&error.provider_id);
                     known[place].state = match error.class.remedy() {
                         Remedy::Doubt => MessageState::Unknown,
                         Remedy::Refuse => MessageState::Rejected,

@@ -98,6 +98,11 @@ pub trait Transport: Send + Sync {
     /// [`NotHeard`].
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard>;
 
+    /// What a gateway is answered that was heard; XML, if it is not empty.
+    fn thanks(&self) -> &'static str {
+        ""
+    }
+
     /// Gets a file that came with a message, by its
     /// [`InboundMedia::source`](crate::model::inbound::InboundMedia::source).
     fn download(&self, source: &str) -> Download;

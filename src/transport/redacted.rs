@@ -70,7 +70,10 @@ impl Transport for Redacted {
             let clean = |text: &str, most: usize| clean(&written, text, most);
             match sending.await {
                 Ok(mut receipt) => {
-                    receipt.provider_id = receipt.provider_id.map(|id| clean(&readable(&id), LONGEST_ID));
+                    // A short one may stand in an id by chance, and what is told of the id would go astray.
+                    let long: Vec<String> = written.iter().filter(|way| way.len() >= 12).cloned().collect();
+                    let clean = |id: String| self::clean(&long, &readable(&id), LONGEST_ID);
+                    receipt.provider_id = receipt.provider_id.map(clean);
                     Ok(receipt)
                 }
                 Err(error) => Err(SendError { message: clean(&error.message, LONGEST_ERROR), ..error }),
@@ -80,6 +83,10 @@ impl Transport for Redacted {
 
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
         self.inner.receive(incoming)
+    }
+
+    fn thanks(&self) -> &'static str {
+        self.inner.thanks()
     }
 
     fn download(&self, source: &str) -> Download {

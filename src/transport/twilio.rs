@@ -109,6 +109,11 @@ impl Transport for Twilio {
         heard::twilio::read(&self.options, incoming)
     }
 
+    /// It would send what else stands there to the person.
+    fn thanks(&self) -> &'static str {
+        "<Response/>"
+    }
+
     fn download(&self, source: &str) -> Download {
         let (wire, client, base) = (self.wire.clone(), self.client.clone(), self.options.url.clone());
         Box::pin(heard::twilio::download(wire, client, base, heard::twilio::path(&self.account, source)))

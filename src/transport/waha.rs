@@ -163,7 +163,11 @@ impl Transport for Waha {
                 call.fields.insert("file".into(), file.into());
             }
             let reaction = call.path == "api/reaction";
-            let mut receipt = read(&exchange(wire.json(call.method, call.path, call.fields)).await?, reaction)?;
+            let own = call.fields.get("id").and_then(Value::as_str).map(str::to_owned);
+            let answer = exchange(wire.json(call.method, call.path, call.fields)).await;
+            let read = answer.and_then(|answer| read(&answer, reaction));
+            // Should nobody know whether it went out, what is told of its id shows it.
+            let mut receipt = read.map_err(|error| SendError { provider_id: own, ..error })?;
             if engine.is_client() {
                 receipt.provider_id = receipt.provider_id.map(|id| heard::short(&id).to_owned());
             }

@@ -205,7 +205,7 @@ async fn attempts_are_opened_once_and_settled_once() {
         Verdict::Reached { state: MessageState::Sent, provider_id: Some("P".into()), chat: None, degraded: Vec::new() };
     let first = settle(1, sent.clone()).await;
     assert_eq!((first.state, first.provider_id.as_deref()), (MessageState::Sent, Some("P")));
-    let late = settle(1, Verdict::Doubt { error: "late".into() }).await;
+    let late = settle(1, Verdict::Doubt { error: "late".into(), provider_id: None }).await;
     assert_eq!(late.state, MessageState::Sent, "what is settled stays settled");
     let again = Verdict::TryAgain { error: ("upstream".into(), "no".into()), due_at: at(30), counts: true };
     let second = settle(2, again).await;

@@ -3,7 +3,7 @@
 use rhai::{Dynamic, Module, NativeCallContext};
 
 use super::send::Message;
-use crate::model::delivery::Goal;
+use crate::model::delivery::{Goal, MessageState};
 use crate::model::journal::Kind;
 use crate::model::question::Question;
 use crate::script::error::{HostResult, thrown};
@@ -60,7 +60,8 @@ fn wait(ctx: NativeCallContext, message: &Message, goal: Goal, timeout: Option<D
 
 fn goal(word: &str) -> HostResult<Goal> {
     Goal::parse(word).filter(|goal| *goal != Goal::Settled).ok_or_else(|| {
-        thrown("invalid", format!("wait: `{word}` is none of `accepted`, `sent`, `delivered`, `read`, `clicked`"))
+        let states = MessageState::ALL.map(|state| format!("`{}`", state.name())).join(", ");
+        thrown("invalid", format!("wait: `{word}` is none of {states}, `clicked`"))
     })
 }
 

@@ -147,6 +147,8 @@ pub enum Verdict {
     Doubt {
         /// What was seen.
         error: String,
+        /// By what id it will be known if it did go out.
+        provider_id: Option<String>,
     },
     /// The gateway says never.
     Refuse {

@@ -25,7 +25,9 @@ pub fn emit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
             continue;
         }
         let number = work.tx.last_insert_rowid();
-        let sql = "SELECT run FROM awaiting WHERE name = ? AND (key IS NULL OR key IS ?)";
+        // Two looks, for one with an OR in it would go through all who wait for the name.
+        let sql = "SELECT run FROM awaiting WHERE name = ?1 AND key IS NULL
+            UNION ALL SELECT run FROM awaiting WHERE name = ?1 AND key = ?2";
         let runs: Vec<[u8; 16]> =
             work.tx.prepare_cached(sql)?.query_map(params![name, key], |row| row.get(0))?.collect::<Read<_>>()?;
         for run in runs {
@@ -71,11 +73,20 @@ fn find(
     key: Option<&str>,
     (after, got): (i64, &[i64]),
 ) -> Read<Option<Value>> {
-    let sql = "SELECT number, data FROM emitted WHERE name = ?1
-        AND number > max(?2, (SELECT heard_from FROM runs WHERE id = ?4)) AND (?3 IS NULL OR key IS ?3)
-        AND run <> ?4 AND number NOT IN (SELECT value FROM json_each(?5)) ORDER BY number LIMIT 1";
+    let keyed = if key.is_some() { "AND key = ?5" } else { "" };
+    let sql = format!(
+        "SELECT number, data FROM emitted WHERE name = ?1 {keyed}
+        AND number > max(?2, (SELECT heard_from FROM runs WHERE id = ?3))
+        AND run <> ?3 AND number NOT IN (SELECT value FROM json_each(?4)) ORDER BY number LIMIT 1"
+    );
     let row = |row: &rusqlite::Row<'_>| Ok(answer(row.get(0)?, row.get_ref(1)?.as_str()?));
-    tx.prepare_cached(sql)?.query_row(params![name, after, key, run, text(&got)?], row).optional()
+    let mut find = tx.prepare_cached(&sql)?;
+    let got = text(&got)?;
+    match key {
+        Some(key) => find.query_row(params![name, after, run, got, key], row),
+        None => find.query_row(params![name, after, run, got], row),
+    }
+    .optional()
 }
 
 /// A run waits for no event any more; says whether it did.

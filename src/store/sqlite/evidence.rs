@@ -15,6 +15,7 @@ use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
 use crate::model::inbound::{Ack, Echo, Fate, OwnId};
 use crate::model::message::Content;
+use crate::model::recipient::Recipient;
 use crate::store::rows::Inbound;
 
 /// How long what came too early is kept.
@@ -33,6 +34,9 @@ struct Early {
     /// Our own id of the message, where the gateway said it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ours: Option<OwnId>,
+    /// The chat, as the gateway named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chat: Option<Recipient>,
 }
 
 impl Early {
@@ -41,14 +45,16 @@ impl Early {
             Fate::Reached(state) => (Some(*state), None),
             Fate::Failed { error, .. } => (None, Some(error.clone())),
         };
-        Self { reached, error, ours: ack.ours }
+        Self { reached, error, ours: ack.ours, chat: ack.chat.clone() }
     }
 
-    /// The one of two that says more: a failure, or the state that is further.
-    fn or(self, other: Self) -> Self {
-        match self.error.is_some() || (other.error.is_none() && self.reached >= other.reached) {
+    /// What two of them that came one after the other leave a message with, as if it had been known.
+    fn then(self, next: Self) -> Self {
+        let failed = self.error.is_some();
+        let arrived = self.reached >= Some(MessageState::Delivered);
+        match failed || (arrived && next.error.is_some()) || (next.error.is_none() && self.reached >= next.reached) {
             true => self,
-            false => other,
+            false => next,
         }
     }
 }
@@ -64,7 +70,9 @@ struct Kept {
 /// The gateway's id of a message, or of a part of it, is known now: what was told of it before is
 /// applied.
 pub fn post(work: &mut Work<'_>, account: &str, provider_id: &str, id: MessageId, now: Timestamp) -> Read<()> {
-    let sql = "INSERT OR IGNORE INTO posted (account, provider_id, message) VALUES (?, ?, ?)";
+    // Should it have been inferred to be another one's, this one is certain.
+    let sql = "INSERT INTO posted (account, provider_id, message) VALUES (?, ?, ?)
+        ON CONFLICT DO UPDATE SET message = excluded.message";
     work.tx.prepare_cached(sql)?.execute(params![account, provider_id, id.as_bytes()])?;
     if !work.memory.early {
         return Ok(());
@@ -96,13 +104,14 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
         && doubtful.account == *account
         && let Some(which) = doubtful.which(|place, _| place == ours.part as usize)
     {
-        went_out(work, doubtful, which, &ack.message_id, None, now)?;
+        let reached = fate.reached.unwrap_or(MessageState::Sent);
+        went_out(work, doubtful, (which, reached), &ack.message_id, None, now)?;
         return reach(work, ours.message, &ack.message_id, fate, now);
     }
     let sql = "SELECT fate FROM early WHERE account = ? AND provider_id = ?";
     let found = work.tx.prepare_cached(sql)?.query_row([account, &ack.message_id], |row| json_or_none::<Early>(row, 0));
     let fate = match found.optional()?.flatten() {
-        Some(before) => fate.or(before),
+        Some(before) => before.then(fate),
         None => fate,
     };
     let sql = "INSERT INTO early (account, provider_id, at, fate) VALUES (?, ?, ?, ?)
@@ -126,7 +135,7 @@ struct Doubtful {
     attempts: Vec<Attempt>,
 }
 
-const DOUBTFUL: &str = "SELECT id, account, recipient, body, parts, attempts FROM messages WHERE state = 7";
+const COLUMNS: &str = "SELECT id, account, recipient, body, parts, attempts FROM messages";
 
 impl Doubtful {
     fn of(row: &Row<'_>) -> Read<Self> {
@@ -152,7 +161,7 @@ impl Doubtful {
 }
 
 fn doubtful(work: &Work<'_>, id: MessageId) -> Read<Option<Doubtful>> {
-    let sql = format!("{DOUBTFUL} AND id = ?");
+    let sql = format!("{COLUMNS} WHERE id = ? AND state = 7");
     work.tx.prepare_cached(&sql)?.query_row([id.as_bytes()], Doubtful::of).optional()
 }
 
@@ -160,18 +169,18 @@ fn doubtful(work: &Work<'_>, id: MessageId) -> Read<Option<Doubtful>> {
 fn went_out(
     work: &mut Work<'_>,
     doubtful: Doubtful,
-    which: usize,
+    (which, reached): (usize, MessageState),
     provider_id: &str,
     inferred: Option<Degraded>,
     now: Timestamp,
 ) -> Read<()> {
     let Doubtful { id, account, mut parts, .. } = doubtful;
     let mut change = Change { degraded: inferred.into_iter().collect(), ..Change::default() };
-    let mut step = Step::Reached(MessageState::Sent);
+    let mut step = Step::Reached(reached);
     match parts.get_mut(which) {
         None => change.provider_id = Some(provider_id.to_owned()),
         Some(part) => {
-            (part.state, part.error) = (MessageState::Sent, None);
+            (part.state, part.error) = (reached, None);
             part.provider_id = Some(provider_id.to_owned());
             change.provider_id = part.main.then(|| provider_id.to_owned());
             if parts.iter().any(Part::is_in_doubt) {
@@ -192,9 +201,15 @@ fn went_out(
 }
 
 fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now: Timestamp) -> Read<()> {
-    let sql = "SELECT parts FROM messages WHERE id = ?";
-    let parts = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none::<Vec<Part>>(row, 0));
-    let mut parts = parts.optional()?.flatten().unwrap_or_default();
+    let sql = "SELECT parts, account, recipient FROM messages WHERE id = ?";
+    let row = |row: &Row<'_>| Ok((json_or_none::<Vec<Part>>(row, 0)?, row.get::<_, String>(1)?, row.get(2)?));
+    let found: Option<(Option<Vec<Part>>, String, String)> =
+        work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()?;
+    let Some((parts, account, to)) = found else { return Ok(()) };
+    if let Some(chat) = &fate.chat {
+        learn(work, &account, &to, chat)?;
+    }
+    let mut parts = parts.unwrap_or_default();
     let mut whole = fate.reached;
     if !parts.is_empty() {
         for part in parts.iter_mut().filter(|part| part.provider_id.as_deref() == Some(provider_id)) {
@@ -223,23 +238,36 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
     Ok(())
 }
 
+/// A message of ours to one address stands in the chat of another: they lead to one person.
+pub fn learn(work: &Work<'_>, account: &str, to: &str, chat: &Recipient) -> Read<()> {
+    let is_person = |address: &Recipient| !matches!(address, Recipient::Group(_) | Recipient::Newsletter(_));
+    let known = chat.to_string();
+    match known != to && is_person(chat) && Recipient::from_canonical(to).is_ok_and(|to| is_person(&to)) {
+        true => people::same(work, account, to, &known),
+        false => Ok(()),
+    }
+}
+
 /// A message of our own number came back: it settles one of which nobody knew whether it went out.
 pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
     let account = &inbound.account;
-    if echo.by_hand || message_of(work, account, &echo.message_id)?.is_some() {
+    if echo.by_hand {
         return Ok(());
     }
+    if let Some(id) = message_of(work, account, &echo.message_id)? {
+        // That it came back shows that WhatsApp has it, and by which address.
+        let (reached, chat) = (Some(MessageState::Sent), Some(echo.chat.clone()));
+        return reach(work, id, &echo.message_id, Early { reached, error: None, ours: None, chat }, inbound.now);
+    }
     let kept = Kept { chat: echo.chat.to_string(), kind: echo.kind.to_owned(), text: echo.text.clone() };
-    let sql = format!("{DOUBTFUL} AND account = ? ORDER BY changed_at, id LIMIT 1000");
-    let unknown = {
-        let mut find = work.tx.prepare_cached(&sql)?;
-        find.query_map([account], Doubtful::of)?.collect::<Read<Vec<_>>>()?
-    };
     let names = people::names(work.tx, account, &kept.chat)?;
-    let mut found = unknown.into_iter().filter(|one| names.contains(&one.to));
-    let fits = |one: Doubtful| one.which(|_, content| shows(content, &kept)).map(|which| (one, which));
-    if let Some((one, which)) = found.find_map(fits) {
-        return went_out(work, one, which, &echo.message_id, Some(inferred(inbound.now)), inbound.now);
+    let found = looking_like(work, account, &names, &kept, " AND state = 7 ORDER BY changed_at, id")?;
+    // While one that looks like that is on the wire, its answer will tell whose it is, or the doubt about it.
+    if let Some((one, which)) = found
+        && looking_like(work, account, &names, &kept, " AND seq IS NOT NULL AND state = 2")?.is_none()
+    {
+        let (which, inferred) = ((which, MessageState::Sent), Some(inferred(inbound.now)));
+        return went_out(work, one, which, &echo.message_id, inferred, inbound.now);
     }
     let sql = "INSERT INTO early (account, provider_id, at, echo) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET echo = excluded.echo";
@@ -248,24 +276,47 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
     Ok(())
 }
 
+/// The first message to one of these addresses that something of it shows, with the place of the part.
+fn looking_like(
+    work: &Work<'_>,
+    account: &str,
+    names: &[String],
+    kept: &Kept,
+    which: &str,
+) -> Read<Option<(Doubtful, usize)>> {
+    let sql = format!("{COLUMNS} WHERE account = ? AND recipient = ?{which}");
+    for name in names {
+        let mut find = work.tx.prepare_cached(&sql)?;
+        for found in find.query_map([account, name], Doubtful::of)? {
+            let found = found?;
+            if let Some(place) = found.which(|_, content| shows(content, kept)) {
+                return Ok(Some((found, place)));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Nobody knows whether a message went out: perhaps that was told before.
 pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     if !work.memory.early {
         return Ok(());
     }
     let Some(found) = doubtful(work, id)? else { return Ok(()) };
-    let sql = "SELECT provider_id, json_extract(fate, '$.ours.part') FROM early
+    let sql = "SELECT provider_id, fate FROM early
         WHERE account = ? AND json_extract(fate, '$.ours.message') = ? AND at >= ? ORDER BY at";
-    let acked: Vec<(String, u32)> = {
+    let acked: Vec<(String, Early)> = {
         let mut find = work.tx.prepare_cached(sql)?;
         let values = params![found.account, id.to_string(), since(now)];
-        find.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Read<_>>()?
+        find.query_map(values, |row| Ok((row.get(0)?, json(row, 1)?)))?.collect::<Read<_>>()?
     };
-    for (provider_id, part) in &acked {
+    for (provider_id, fate) in &acked {
+        let part = fate.ours.map_or(0, |ours| ours.part as usize);
         if let Some(still) = doubtful(work, id)?
-            && let Some(which) = still.which(|place, _| place == *part as usize)
+            && let Some(which) = still.which(|place, _| place == part)
         {
-            went_out(work, still, which, provider_id, None, now)?;
+            let reached = fate.reached.unwrap_or(MessageState::Sent);
+            went_out(work, still, (which, reached), provider_id, None, now)?;
         }
     }
     let Some(found) = doubtful(work, id)? else { return Ok(()) };
@@ -280,7 +331,7 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     let names = people::names(work.tx, &found.account, &found.to)?;
     for (provider_id, kept) in echoes.iter().filter(|(_, kept)| names.contains(&kept.chat)) {
         if let Some(which) = found.which(|_, content| shows(content, kept)) {
-            return went_out(work, found, which, provider_id, Some(inferred(now)), now);
+            return went_out(work, found, (which, MessageState::Sent), provider_id, Some(inferred(now)), now);
         }
     }
     Ok(())

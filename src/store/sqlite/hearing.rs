@@ -10,7 +10,7 @@ use super::conversation::{Waiting, close, let_next_out, question, say, waiting};
 use super::people::OPTED_OUT;
 use super::runs::answer_run;
 use super::writer::Work;
-use super::{Read, json, json_or_none, outbox, people};
+use super::{Read, evidence, json, json_or_none, outbox, people};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
@@ -61,6 +61,11 @@ pub enum Heard {
 /// Gives a message to the run that waits for it: to the one whose question is quoted, else to the
 /// oldest.
 pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
+    let quoted = quoted(work, account, letter)?;
+    // Whoever answers a message of ours stands in the chat that it was sent to, by whatever address.
+    if let Some(quoted) = &quoted {
+        evidence::learn(work, account, &quoted.to, &letter.written.chat)?;
+    }
     let mut candidates: Vec<([u8; 16], i64)> = Vec::new();
     let chats = people::names(work.tx, account, &letter.written.chat.to_string())?;
     let senders = people::names(work.tx, account, &letter.written.from.to_string())?;
@@ -83,7 +88,6 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
         }
     }
     candidates.sort_by_key(|(_, place)| *place);
-    let quoted = quoted(work, account, letter)?;
     if let Some(place) = candidates.iter().position(|(id, _)| quoted.as_ref().is_some_and(|q| q.run == Some(*id))) {
         let quoted = candidates.remove(place);
         candidates.insert(0, quoted);
@@ -102,15 +106,17 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
 struct Quoted {
     message: MessageId,
     run: Option<[u8; 16]>,
+    to: String,
     asks: bool,
 }
 
 fn quoted(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Option<Quoted>> {
     let Some(id) = letter.written.reply_to.as_deref() else { return Ok(None) };
-    let sql = "SELECT id, run, iif(json_valid(body), json_extract(body, '$.kind'), '') = 'question'
+    let sql = "SELECT id, run, recipient, iif(json_valid(body), json_extract(body, '$.kind'), '') = 'question'
         FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
-    let row =
-        |row: &Row<'_>| Ok(Quoted { message: MessageId::from_bytes(row.get(0)?), run: row.get(1)?, asks: row.get(2)? });
+    let row = |row: &Row<'_>| {
+        Ok(Quoted { message: MessageId::from_bytes(row.get(0)?), run: row.get(1)?, to: row.get(2)?, asks: row.get(3)? })
+    };
     work.tx.prepare_cached(sql)?.query_row([account, id], row).optional()
 }
 
@@ -155,7 +161,7 @@ fn take(
     let mut answer = value!({
         "text": said,
         "choice": choice,
-        "from": letter.event["from"],
+        "from": writer(work, account, letter)?,
         "at": rfc3339(from_millis(millis(now))),
     });
     if letter.event["media"] != Value::Null {
@@ -164,6 +170,16 @@ fn take(
     close(work, run, true, now)?;
     answer_run(work, run, &Ok(answer))?;
     Ok(Some(Heard::Answered(id)))
+}
+
+/// Who wrote, by the phone where that is known by now.
+fn writer(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Value> {
+    let known = letter.event["from"].clone();
+    if known.as_str().is_some_and(|known| known.starts_with('+')) {
+        return Ok(known);
+    }
+    let mut names = people::names(work.tx, account, &letter.written.from.to_string())?.into_iter();
+    Ok(names.find(|name| name.starts_with('+')).map_or(known, Value::String))
 }
 
 /// Whether a message can be the answer to a question: nobody answers what has not left yet (one that

@@ -13,7 +13,6 @@ use crate::id::MessageId;
 use crate::model::conversation::says;
 use crate::model::inbound::{Reaction, Told};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
-use crate::model::policy::OptOut;
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Fate, Inbound, Letter, Received};
 
@@ -103,10 +102,7 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate,
 
 fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
     let account = &inbound.account;
-    let opted = match &inbound.opt_out {
-        Some(rule) => opt(work, inbound, letter, rule)?,
-        None => false,
-    };
+    let opted = opt(work, inbound, letter)?;
     if !letter.first.is_empty() {
         return begin(work, &letter.first);
     }
@@ -134,7 +130,11 @@ fn begin(work: &mut Work<'_>, begun: &[crate::model::run::NewRun]) -> Result<Fat
 }
 
 /// Whether the message says that its writer wants to hear no more, or wants to again.
-fn opt(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter, rule: &OptOut) -> Read<bool> {
+fn opt(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<bool> {
+    // Whoever wanted no more may want it again although the settings do not ask any more.
+    if inbound.opt_out.is_none() && !work.memory.opted_out {
+        return Ok(false);
+    }
     let (account, now) = (&inbound.account, inbound.now);
     let said = letter.written.text.as_deref().unwrap_or_default();
     let who = letter.written.from.to_string();
@@ -142,7 +142,7 @@ fn opt(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter, rule: &OptOut) -
     if matches!(letter.written.chat, Recipient::Group(_) | Recipient::Newsletter(_)) {
         return Ok(false);
     }
-    if says(&rule.words, said) {
+    if let Some(rule) = inbound.opt_out.as_ref().filter(|rule| says(&rule.words, said)) {
         let reply = rule.reply.as_ref().map(|text| (MessageId::new(now), text));
         let is_new = people::opt_out(work, account, &who, reply.as_ref().map(|(id, _)| id), now)?;
         let names = people::names(work.tx, account, &who)?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::attempts::{OPEN, PREPARING};
 use super::writer::Work;
-use super::{Read, evidence, instant, json, json_or_none, people, text, waits};
+use super::{Read, evidence, instant, json, json_or_none, text, waits};
 use crate::clock::{after, from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
@@ -250,9 +250,11 @@ pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
             let due_at = Some(millis(due_at));
             (Step::TryAgain, Change { outcome: Some(class), error: Some(error), due_at, counts, ..Change::default() })
         }
-        Verdict::Doubt { error } => {
+        Verdict::Doubt { error, provider_id } => {
+            posted.extend(provider_id.clone());
             let outcome = Some("ambiguous".to_owned());
-            (Step::Doubt, Change { outcome, error: Some(error), counts: true, ..Change::default() })
+            let change = Change { outcome, error: Some(error), counts: true, provider_id, ..Change::default() };
+            (Step::Doubt, change)
         }
         Verdict::Refuse { error: (class, error) } => {
             (Step::Refuse, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
@@ -309,10 +311,8 @@ fn learn(
     let Some((account, to)) = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()? else {
         return Ok(());
     };
-    if let Some(chat) = recipient.map(|chat| chat.to_string())
-        && chat != to
-    {
-        people::same(work, &account, &to, &chat)?;
+    if let Some(chat) = recipient {
+        evidence::learn(work, &account, &to, &chat)?;
     }
     for provider_id in posted {
         evidence::post(work, &account, provider_id, id, now)?;

@@ -177,6 +177,9 @@ ALTER TABLE runs ADD COLUMN cuts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN heard_from INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX runs_family ON runs (root) WHERE root IS NOT NULL;
 
+-- To whom a message of which nobody knows whether it went out was to go.
+CREATE INDEX messages_doubtful ON messages (account, recipient) WHERE state = 7;
+
 -- Runs that wait for what a person writes: for an answer (asks), or for any message.
 CREATE TABLE listening (
     run BLOB PRIMARY KEY,
@@ -193,6 +196,8 @@ CREATE TABLE listening (
     repeated INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX listening_chat ON listening (chat, account, place);
+-- Many may wait for the end of the one question that is open.
+CREATE INDEX listening_open ON listening (chat, account, asks) WHERE open = 1;
 
 -- Runs that wait for what another one emits.
 CREATE TABLE awaiting (
@@ -215,6 +220,7 @@ CREATE TABLE emitted (
 -- A run that is tried again and takes another way may emit something else in the same place.
 CREATE UNIQUE INDEX emitted_once ON emitted (run, position, mark);
 CREATE INDEX emitted_name ON emitted (name, number);
+CREATE INDEX emitted_key ON emitted (name, key, number) WHERE key IS NOT NULL;
 CREATE INDEX emitted_at ON emitted (at);
 
 -- Addresses that lead to one person or chat have one name.

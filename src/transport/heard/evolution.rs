@@ -115,7 +115,12 @@ fn echoed(data: &Value, is_told_by_whatsapp: bool) -> Option<Told> {
 }
 
 fn acknowledged(data: &Value) -> Option<Told> {
+    // What we have read ourselves is told too.
+    if data["fromMe"] == false || data["key"]["fromMe"] == false {
+        return None;
+    }
     let message_id = first_text([&data["keyId"], &data["key"]["id"], &data["id"]])?;
+    let chat = [&data["remoteJid"], &data["key"]["remoteJid"]].into_iter().find_map(person_in);
     let fate = match text(&data["status"])?.to_ascii_uppercase().as_str() {
         "SERVER_ACK" | "SENT" => Fate::Reached(MessageState::Sent),
         "DELIVERY_ACK" | "DELIVERED" => Fate::Reached(MessageState::Delivered),
@@ -123,7 +128,7 @@ fn acknowledged(data: &Value) -> Option<Told> {
         "ERROR" | "FAILED" => ack(-1)?,
         _ => return None,
     };
-    Some(Told::Ack(Ack { message_id, fate, ours: None }))
+    Some(Told::Ack(Ack { message_id, fate, ours: None, chat }))
 }
 
 /// What a message says, or which mark it puts on another.
@@ -344,7 +349,7 @@ mod tests {
         let marked = told("messages.upsert", &message("A", &json!({}), &mark));
         assert!(matches!(&marked[..], [Told::Reaction(mark)] if mark.message_id == "B" && mark.emoji == "👍"));
         let update = |status: &str| told("messages.update", &json!([{ "keyId": "A", "status": status }]));
-        let ack = |fate| [Told::Ack(Ack { message_id: "A".into(), fate, ours: None })];
+        let ack = |fate| [Told::Ack(Ack { message_id: "A".into(), fate, ours: None, chat: None })];
         assert_eq!(update("DELIVERY_ACK"), ack(Fate::Reached(MessageState::Delivered)));
         assert!(matches!(&update("ERROR")[..], [Told::Ack(Ack { fate: Fate::Failed { .. }, .. })]));
         assert!(update("DELETED").is_empty());

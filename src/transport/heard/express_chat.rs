@@ -55,7 +55,7 @@ fn report(item: &Value) -> Option<Ack> {
         "failed" => meta::failed("express-chat", error),
         _ => return None,
     };
-    Some(Ack { message_id: id(item)?, fate, ours: None })
+    Some(Ack { message_id: id(item)?, fate, ours: None, chat: None })
 }
 
 fn message(told: &mut Vec<Told>, item: &Value, now: Timestamp) {
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn reports_are_acks() {
         let report = |status: &str| told(&json!({ "messageId": "M1", "status": status, "errors": [{ "code": 470 }] }));
-        let ack = |fate| [Told::Ack(Ack { message_id: "M1".into(), fate, ours: None })];
+        let ack = |fate| [Told::Ack(Ack { message_id: "M1".into(), fate, ours: None, chat: None })];
         assert_eq!(report("Delivered"), ack(Fate::Reached(MessageState::Delivered)));
         let error = "express-chat reported a failure 470".to_owned();
         assert_eq!(report("failed"), ack(Fate::Failed { class: ErrorClass::WindowClosed, error }));

@@ -194,8 +194,11 @@ fn acks(payload: &Value) -> Vec<Told> {
     let mut told = Vec::new();
     // Whoever has read it is often named twice.
     one_person(&mut told, [person_in(&payload["from"]), person_in(&payload["from_lid"])]);
+    let chat = person_in(&payload["chat_id"]);
     let ids = payload["ids"].as_array().into_iter().flatten().filter_map(text);
-    told.extend(ids.map(|message_id| Told::Ack(Ack { message_id, fate: Fate::Reached(reached), ours: None })));
+    let fate = Fate::Reached(reached);
+    let ack = |message_id| Told::Ack(Ack { message_id, fate: fate.clone(), ours: None, chat: chat.clone() });
+    told.extend(ids.map(ack));
     told
 }
 
@@ -319,7 +322,7 @@ mod tests {
             told(None, &json!({ "event": "message.ack", "payload": payload }))
         };
         let read =
-            |id: &str| Told::Ack(Ack { message_id: id.into(), fate: Fate::Reached(MessageState::Read), ours: None });
+            |id: &str| Told::Ack(Ack { message_id: id.into(), fate: Fate::Reached(MessageState::Read), ours: None, chat: None });
         assert_eq!(ack("played"), [read("A"), read("B")]);
         assert_eq!(ack("sender"), []);
         let marked =

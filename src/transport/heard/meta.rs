@@ -185,7 +185,7 @@ fn acknowledged(told: &mut Vec<Told>, contacts: &[Contact], status: &Value) {
     who(told, contacts, [&status["recipient_id"], &status["recipient_user_id"], &status["recipient_parent_user_id"]]);
     // We send our own id along.
     let ours = text(&status["biz_opaque_callback_data"]).and_then(|id| id.parse().ok());
-    told.push(Told::Ack(Ack { message_id, fate, ours }));
+    told.push(Told::Ack(Ack { message_id, fate, ours, chat: None }));
 }
 
 /// A failure as Meta words it, and as its resellers pass it on.
@@ -327,7 +327,7 @@ mod tests {
             json!({ "statuses": [{ "id": "wamid.1", "status": word, "errors": [more],
                 "recipient_id": "15417543010", "recipient_user_id": "US.1349" }] })
         };
-        let ack = |fate| Told::Ack(Ack { message_id: "wamid.1".into(), fate, ours: None });
+        let ack = |fate| Told::Ack(Ack { message_id: "wamid.1".into(), fate, ours: None, chat: None });
         let read = ack(Fate::Reached(MessageState::Read));
         assert_eq!(told(&status("played", Value::Null)), [Told::Same(phone(), bsuid()), read]);
         let error = json!({ "code": 131_047, "title": "Re-engagement message", "message": "Re-engagement message" });

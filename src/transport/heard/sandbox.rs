@@ -52,7 +52,7 @@ fn event(item: &Value, incoming: &Incoming<'_>, told: &mut Vec<Told>) {
                 },
                 _ => return,
             };
-            told.push(Told::Ack(Ack { message_id: id, fate, ours: None }));
+            told.push(Told::Ack(Ack { message_id: id, fate, ours: None, chat: None }));
         }
         "reaction" => {
             let (Some(from), Some(message_id)) = (person("from"), text("message_id")) else { return };

@@ -97,7 +97,7 @@ fn told(options: &TwilioOptions, form: &Form, ours: Option<OwnId>, now: Timestam
     let message_id = form.text(&["MessageSid", "SmsMessageSid", "SmsSid"]);
     let Some(message_id) = message_id.filter(|_| is_own(options, form, own)) else { return told };
     if let Some(status) = status {
-        told.extend(fate(status, form).map(|fate| Told::Ack(Ack { message_id, fate, ours })));
+        told.extend(fate(status, form).map(|fate| Told::Ack(Ack { message_id, fate, ours, chat: None })));
         return told;
     }
     // WhatsApp's own form of the number is another in some countries.
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn statuses_are_acks() {
         let status = |more: &str| told(&format!("MessageSid=SM1&From=whatsapp%3A%2B14155238886&{more}"));
-        let ack = |fate| [Told::Ack(Ack { message_id: "SM1".into(), fate, ours: None })];
+        let ack = |fate| [Told::Ack(Ack { message_id: "SM1".into(), fate, ours: None, chat: None })];
         assert_eq!(status("MessageStatus=read&EventType=READ"), ack(Fate::Reached(MessageState::Read)));
         let error = "twilio reported `undelivered` with the error 63016".to_owned();
         let fate = Fate::Failed { class: ErrorClass::WindowClosed, error };

@@ -192,7 +192,8 @@ fn acknowledged(payload: &Value, bare: bool) -> Option<Vec<Told>> {
     let fate = ack(whole(&payload["ack"])?)?;
     let mut told = Vec::new();
     one_person(&mut told, [&payload["_data"]["Sender"], &payload["_data"]["SenderAlt"]].map(person_in));
-    told.push(Told::Ack(Ack { message_id: own(id, bare), fate, ours: None }));
+    let chat = chat_of(&id).and_then(person);
+    told.push(Told::Ack(Ack { message_id: own(id, bare), fate, ours: None, chat }));
     Some(told)
 }
 

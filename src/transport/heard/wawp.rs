@@ -5,6 +5,7 @@
 //! event of another one is only known by an id of its own.
 
 use super::{first_text, hmac_sha256_hex, hmac_sha512_hex, waha};
+use crate::model::inbound::{Ack, Told};
 use crate::secret::Secret;
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -25,7 +26,15 @@ pub fn read(instance: &str, header: &str, secret: Option<&Secret>, incoming: &In
     if named.is_some_and(|named| named != instance) {
         return Ok(Heard::Told(Vec::new()));
     }
-    Ok(Heard::Told(waha::told(&event, false, incoming.now)))
+    let mut told = waha::told(&event, false, incoming.now);
+    // One of its engines answers a send with WhatsApp's own part of the id alone.
+    let by_short = |told: &Told| match told {
+        Told::Ack(ack) => Some(Told::Ack(Ack { message_id: waha::short(&ack.message_id).to_owned(), ..ack.clone() })),
+        _ => None,
+    };
+    let more: Vec<Told> = told.iter().filter_map(by_short).filter(|short| !told.contains(short)).collect();
+    told.extend(more);
+    Ok(Heard::Told(told))
 }
 
 #[cfg(test)]
@@ -34,7 +43,6 @@ mod tests {
 
     use super::super::{person, post};
     use super::*;
-    use crate::model::inbound::Told;
 
     const BODY: &[u8] = br#"{"event":"session.status","session":"default","payload":{"status":"WORKING"}}"#;
     const SHA256: &str = "559c23dec65cb7647abf7b99a113843c405e4d06c5dc21edeb40b5aab543de42";

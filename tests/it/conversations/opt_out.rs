@@ -218,6 +218,21 @@ async fn a_group_cannot_opt_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_wanted_no_more_may_want_it_again_when_the_setting_is_gone() {
+    let house = House::open(&[SETTINGS, ECHO]).await;
+    says(&house, ADA, "stop").await;
+    house.write(SETTINGS.0, "accounts: { sandbox: { transport: sandbox } }\n");
+    until("the settings without it", async || {
+        says(&house, BOB, "stop").await;
+        heard(&house).await.contains(&"stop".to_owned()).then_some(())
+    })
+    .await;
+    is_refused(&sent(&house, json!({ "to": ADA, "text": "hello" })).await);
+    says(&house, ADA, "Start").await;
+    assert_eq!(sent(&house, json!({ "to": ADA, "text": "hello" })).await["state"], "delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_setting_the_words_are_words() {
     let house = House::open(&[ECHO]).await;
     for text in ["stop", "unsubscribe", "start"] {

@@ -139,3 +139,37 @@ async fn evolution_tells_the_phone_beside_the_hidden_id() {
     ear.hears(&message("BOTH", beside), "BOTH", json!({ "from": PHONE, "chat": PHONE })).await;
     ear.hears(&message("ALONE", json!({})), "ALONE", json!({ "from": PHONE, "chat": PHONE })).await;
 }
+
+/// The gateway names the chat of each message of ours that it tells of.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_tells_by_which_address_a_chat_is_known() {
+    let ear = Ear::open(fake::gowa::DIALECT).await;
+    let message = ear.write("Hi").await;
+    let id = text_of(&message, "provider_id");
+    let payload = json!({ "ids": [id], "chat_id": LID, "from": LID, "receipt_type": "delivered" });
+    assert_eq!(ear.tell(&said::gowa("message.ack", payload)).await, 200);
+    ear.becomes(&message, "delivered").await;
+    ear.hears(&hidden("AFTER", "It is me"), "AFTER", json!({ "from": PHONE, "chat": PHONE })).await;
+    // In a group whoever has read it is not the group.
+    let group = ear.send(json!({ "to": GROUP, "text": "Hi all" })).await;
+    let other = "77512345678901@lid";
+    let payload =
+        json!({ "ids": [text_of(&group, "provider_id")], "chat_id": other, "from": other, "receipt_type": "read" });
+    assert_eq!(ear.tell(&said::gowa("message.ack", payload)).await, 200);
+    ear.becomes(&group, "read").await;
+    let stranger = gowa_message("OTHER", json!({ "chat_id": other, "from": other, "from_lid": other, "body": "Hi" }));
+    ear.hears(&stranger, "OTHER", json!({ "from": other, "chat": other })).await;
+}
+
+/// Whoever quotes our question stands in the chat that it was sent to, known or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_quotes_the_question_is_whom_it_was_asked() {
+    let ear = Ear::with(fake::gowa::DIALECT, &[ECHO, ASK]).await;
+    let run = asked(&ear).await;
+    let messages = ear.house.get(&format!("/messages?run={run}")).await;
+    let question = text_of(&messages["messages"][0], "provider_id");
+    let said = json!({ "chat_id": LID, "from": LID, "from_lid": LID, "body": "yes", "replied_to_id": question });
+    assert_eq!(ear.tell(&gowa_message("QUOTES", said)).await, 200);
+    answered(&ear, &run, "yes").await;
+    ear.hears(&hidden("AFTER", "It is me"), "AFTER", json!({ "from": PHONE, "chat": PHONE })).await;
+}

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::said::{self, GROUP, NOW, evolution, gowa_message, waha, waha_message};
+use super::said::{self, GROUP, NOW, PHONE, evolution, gowa_message, waha, waha_message};
 use super::{Ear, text_of};
 use crate::gateways::fake::{self, Dialect, Mood};
+use crate::support::until;
 
 /// WAHA with the engine on which it chooses the ids of messages itself: an echo's is new to us.
 const WEBJS: Dialect =
@@ -171,4 +172,39 @@ async fn a_status_that_names_our_own_id_settles_doubt_for_certain() {
     ear.stays(&first, "unknown").await;
     assert_eq!(ear.tell(&status("failed", "wamid.FAILED", text_of(&first, "id"))).await, 200);
     ear.becomes(&first, "rejected").await;
+}
+
+/// What is on the wire may be what came back: nobody guesses while that can still be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_is_not_taken_for_an_older_one_while_its_own_is_on_the_wire() {
+    let ear = Ear::open(WEBJS).await;
+    let older = in_doubt(&ear, "See you at nine").await;
+    ear.house.pass(Duration::from_secs(86_400));
+    ear.fake.take();
+    ear.fake.is(Mood::Hangs(Duration::from_secs(600)));
+    let wish = json!({ "to": PHONE, "text": "See you at nine" });
+    let newer = ear.house.post("/messages", wish).await;
+    let newer = ear.message(text_of(&newer, "message")).await;
+    until("the request", async || ear.fake.take().pop()).await;
+    let id = own("waha", "3EB0ECHO");
+    assert_eq!(ear.tell(&echo("waha", &id, "See you at nine")).await, 200);
+    ear.stays(&older, "unknown").await;
+    // When nobody knows any more what became of it, it is what the echo shows.
+    let ear = ear.crash().await;
+    let settled = ear.becomes(&newer, "sent").await;
+    assert_eq!(settled["provider_id"], id);
+    ear.stays(&older, "unknown").await;
+}
+
+/// Where we choose the id ourselves, what is told of it is certain.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_of_an_id_that_we_chose_settles_doubt() {
+    let ear = Ear::open(fake::waha::DIALECT).await;
+    ear.fake.is(Mood::Breaks);
+    let message = ear.write("Hi").await;
+    assert_eq!(message["state"], "unknown", "{message}");
+    let id = ear.fake.take().pop().unwrap().json().unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(ear.tell(&said::ack("waha", &own("waha", &id), "delivered").unwrap()).await, 200);
+    let settled = ear.becomes(&message, "delivered").await;
+    assert_eq!((&settled["provider_id"], &settled["degraded"]), (&json!(id), &json!([])));
 }

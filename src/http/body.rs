@@ -1,0 +1,31 @@
+//! Bodies of requests: read whole, within bounds of size and time.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::error::Refused;
+
+/// How long a body may take; whoever lets it drip holds its memory.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// 413, 408, or 400 when it broke off.
+pub async fn whole(body: Body, limit: usize) -> Result<Bytes, Refused> {
+    let Ok(read) = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await else {
+        let message = format!("the body was not there after {} seconds", PATIENCE.as_secs());
+        return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+    };
+    match read {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let message = format!("the body is larger than {limit} bytes");
+            Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
+        }
+        Err(_) => Err(Refused::bad("the body broke off")),
+    }
+}
