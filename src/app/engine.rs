@@ -26,6 +26,7 @@ use crate::flow::versions::Versions;
 use crate::http::{House, serve};
 use crate::inbound::Inbox;
 use crate::links::LinkKey;
+use crate::model::recipient;
 use crate::outbox::{Accounts, Mover, Supply};
 use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Waiters, Waker, start_threads};
 use crate::shutdown::{Phase, Stopper, channel};
@@ -205,6 +206,11 @@ impl Engine {
         });
         services.spawn(serve(house, outside.public, outside.private));
         folder.announce(&address).map_err(system)?;
+        // Nobody who waits for a person is to wait for our tables of the world's phones too. Where nobody
+        // does, they can wait for the first message, and their memory with them.
+        if store.is_listening().await? {
+            tokio::task::spawn_blocking(recipient::warm);
+        }
         Ok(Self { address, catalog, reload, store, board, stopper, services, _folder: folder })
     }
 

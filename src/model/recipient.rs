@@ -178,6 +178,11 @@ fn needs_no_parsing(digits: &str) -> bool {
     })
 }
 
+/// Reads the tables of the world's phones, which the first phone needs and which takes some 50 ms.
+pub fn warm() {
+    let _ = split("1");
+}
+
 /// The country that international digits begin with, and the rest.
 fn split(digits: &str) -> Option<(&'static phonenumber::Metadata, &str)> {
     (1..=3).find_map(|length| {

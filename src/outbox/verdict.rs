@@ -47,9 +47,7 @@ pub fn decide(
     let named = (error.class.name().to_owned(), error.message.clone());
     match error.class.remedy() {
         Remedy::Refuse => (Verdict::Refuse { error: named }, Effect::Leave),
-        Remedy::Doubt => {
-            (Verdict::Doubt { error: error.message, provider_id: error.provider_id }, Effect::Leave)
-        }
+        Remedy::Doubt => (Verdict::Doubt { error: error.message, provider_id: error.provider_id }, Effect::Leave),
         Remedy::Pause => {
             let certain = error.class != ErrorClass::NotConnected;
             let effect = Effect::Pause { reason: error.message, certain };

@@ -162,6 +162,8 @@ pub trait Store: Send + Sync + 'static {
     fn receive(&self, inbound: Inbound) -> Reply<Vec<Fate>>;
     /// All addresses of whom this one leads to, itself among them.
     fn names(&self, account: &str, who: &str) -> Reply<Vec<String>>;
+    /// Whether a run waits for what a person writes.
+    fn is_listening(&self) -> Reply<bool>;
     /// Erases a person; `mark` stays.
     fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten>;
     /// What is known of when a recipient last wrote to an account.

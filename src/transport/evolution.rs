@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
+use super::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Contact, Content, Media};
@@ -114,7 +114,8 @@ impl Transport for Evolution {
         let path = format!("chat/getBase64FromMediaMessage/{}", segment(&self.options.instance));
         let request = self.wire.post(&path, fields);
         Box::pin(async move {
-            let answer = heard::bytes(request).await?;
+            // Base64 has four characters for three bytes; what is told beside it is short.
+            let answer = heard::bytes_up_to(LARGEST_FILE / 3 * 4 + (64 << 10), request).await?;
             let given: Option<Given<'_>> = serde_json::from_slice(&answer).ok();
             let file = given.and_then(|given| STANDARD.decode(given.base64.as_bytes()).ok());
             file.ok_or_else(|| "evolution answered, but gave no file".to_owned())

@@ -172,7 +172,9 @@ async fn what_is_live_is_not_pushed_out_by_what_is_new() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_sleeps_goes_on_as_it_began_whatever_becomes_of_its_flow() {
     let flow = |text: &str, more: &str| {
-        format!("name: sleeper\ndescription: {text}\n{more}triggers:\n  - webhook: /sleep\nscript: s.rhai\nparams: {{ word: {text} }}\n")
+        format!(
+            "name: sleeper\ndescription: {text}\n{more}triggers:\n  - webhook: /sleep\nscript: s.rhai\nparams: {{ word: {text} }}\n"
+        )
     };
     let script = |text: &str| {
         format!(

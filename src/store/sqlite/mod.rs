@@ -259,6 +259,10 @@ impl Store for SqliteStore {
         self.writer.submit_guarded(move |work| inbound::receive(work, &inbound))
     }
 
+    fn is_listening(&self) -> Reply<bool> {
+        self.at_once(|connection| connection.prepare_cached("SELECT 1 FROM listening")?.exists([]))
+    }
+
     fn names(&self, account: &str, who: &str) -> Reply<Vec<String>> {
         self.at_once(|connection| people::names(connection, account, who))
     }

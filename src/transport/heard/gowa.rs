@@ -321,8 +321,9 @@ mod tests {
             let payload = json!({ "ids": ["A", 7, "B"], "from": "77@lid", "receipt_type": kind });
             told(None, &json!({ "event": "message.ack", "payload": payload }))
         };
-        let read =
-            |id: &str| Told::Ack(Ack { message_id: id.into(), fate: Fate::Reached(MessageState::Read), ours: None, chat: None });
+        let read = |id: &str| {
+            Told::Ack(Ack { message_id: id.into(), fate: Fate::Reached(MessageState::Read), ours: None, chat: None })
+        };
         assert_eq!(ack("played"), [read("A"), read("B")]);
         assert_eq!(ack("sender"), []);
         let marked =

@@ -181,6 +181,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// # Errors
 /// A sentence without the address, which may hold a secret.
 pub async fn bytes(request: RequestBuilder) -> Result<Vec<u8>, String> {
+    bytes_up_to(LARGEST_FILE, request).await
+}
+
+/// The same for a file that comes in other clothes, with `most` bytes.
+///
+/// # Errors
+/// As of [`bytes`].
+pub async fn bytes_up_to(most: usize, request: RequestBuilder) -> Result<Vec<u8>, String> {
     let broken = |error: reqwest::Error| match error.is_timeout() {
         true => "the gateway did not give the file in time".to_owned(),
         false => format!("the file cannot be fetched from the gateway: {}", error.without_url()),
@@ -193,11 +201,11 @@ pub async fn bytes(request: RequestBuilder) -> Result<Vec<u8>, String> {
     }
     let mut bytes = Vec::new();
     let too_large = || format!("the file is larger than {} MiB", LARGEST_FILE >> 20);
-    if response.content_length().is_some_and(|length| length > LARGEST_FILE as u64) {
+    if response.content_length().is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if bytes.len() + chunk.len() > LARGEST_FILE {
+        if bytes.len() + chunk.len() > most {
             return Err(too_large());
         }
         bytes.extend_from_slice(&chunk);

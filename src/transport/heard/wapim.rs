@@ -40,7 +40,9 @@ fn heard(told: &mut Vec<Told>, event: &Value, now: Timestamp) {
         };
         // What a send answers is the id in its queue, which it may name or not.
         let ids = [&event["queue_message_id"], &event["message_id"]].into_iter().filter_map(text);
-        told.extend(ids.map(|message_id| Told::Ack(Ack { message_id, fate: Fate::Reached(state), ours: None, chat: None })));
+        told.extend(
+            ids.map(|message_id| Told::Ack(Ack { message_id, fate: Fate::Reached(state), ours: None, chat: None })),
+        );
         return;
     }
     let kind = match name.as_str() {
@@ -149,7 +151,8 @@ mod tests {
 
     #[test]
     fn acknowledgements_are_acks() {
-        let ack = |state| [Told::Ack(Ack { message_id: "3A06".into(), fate: Fate::Reached(state), ours: None, chat: None })];
+        let ack =
+            |state| [Told::Ack(Ack { message_id: "3A06".into(), fate: Fate::Reached(state), ours: None, chat: None })];
         assert_eq!(told(&event(&json!({ "event_name": "Acknowledge Readed" }))), ack(MessageState::Read));
         assert_eq!(told(&event(&json!({ "event_name": "AcknowledgeDelivered" }))), ack(MessageState::Delivered));
     }

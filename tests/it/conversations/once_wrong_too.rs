@@ -192,7 +192,10 @@ async fn a_wrong_value_is_answered_with_how_it_is_done() {
     .await;
     for (flow, wanted) in [
         ("ask", "`ask` takes other values than `ask (string, string, array)`: write `ask(to, question [, options])`"),
-        ("wait", "wait: `seen` is none of `scheduled`, `queued`, `sending`, `accepted`, `sent`, `delivered`, `read`, `unknown`, `rejected`, `dead`, `expired`, `cancelled`, `clicked`"),
+        (
+            "wait",
+            "wait: `seen` is none of `scheduled`, `queued`, `sending`, `accepted`, `sent`, `delivered`, `read`, `unknown`, `rejected`, `dead`, `expired`, `cancelled`, `clicked`",
+        ),
     ] {
         let run = house.trigger(flow, Value::Null).await;
         assert_eq!(house.run_is(&run, "failed").await["error"]["message"], wanted);

@@ -148,6 +148,7 @@ mortal! {
         unused_versions() -> Vec<String>;
         origin(id: RunId) -> Option<Origin>;
         names(account: &str, who: &str) -> Vec<String>;
+        is_listening() -> bool;
         forget(who: &str, mark: &str, now: Timestamp) -> Forgotten;
         heard(account: &str, recipient: &str) -> LastHeard;
         click(id: MessageId, now: Timestamp) -> ();
