@@ -182,6 +182,7 @@ impl Engine {
         services.spawn(supervisor.run(shutdown.clone()));
         services.spawn(sweep(store.clone(), clock.clone(), shutdown.clone()));
         services.spawn(Waker::new(store.clone(), clock.clone(), signals.run_timer.clone()).run(shutdown.clone()));
+        services.spawn(warmed(store.clone()));
         let address = Address {
             admin: outside.private.local_addr().map_err(system)?,
             listen: outside.public.local_addr().map_err(system)?,
@@ -206,11 +207,6 @@ impl Engine {
         });
         services.spawn(serve(house, outside.public, outside.private));
         folder.announce(&address).map_err(system)?;
-        // Nobody who waits for a person is to wait for our tables of the world's phones too. Where nobody
-        // does, they can wait for the first message, and their memory with them.
-        if store.is_listening().await? {
-            tokio::task::spawn_blocking(recipient::warm);
-        }
         Ok(Self { address, catalog, reload, store, board, stopper, services, _folder: folder })
     }
 
@@ -253,6 +249,15 @@ impl Engine {
     /// Stops as a crash would: nothing is finished, nothing is said.
     pub async fn abandon(mut self) {
         self.services.shutdown().await;
+    }
+}
+
+/// Nobody who waits for a person is to wait for our tables of the world's phones too. Where nobody does,
+/// they can wait for the first message, and their memory with them.
+async fn warmed(store: Arc<dyn Store>) {
+    if store.is_listening().await == Ok(true) {
+        // It can be done without.
+        let _ = tokio::task::spawn_blocking(recipient::warm).await;
     }
 }
 

@@ -250,26 +250,27 @@ async fn a_forged_source_climbs_out_of_no_folder() {
     }
 }
 
-/// One byte more than a file may have, or more by what stands around it.
-fn flood(beginning: &'static str, end: &'static str) -> Body {
-    let middle = std::iter::repeat_n(Bytes::from(vec![b'A'; 1 << 16]), LIMIT >> 16);
+/// So many bytes, and what stands around them.
+fn flood(beginning: &'static str, bytes: usize, end: &'static str) -> Body {
+    let middle = std::iter::repeat_n(Bytes::from(vec![b'A'; 1 << 16]), bytes >> 16);
     let around = |text: &'static str| Some(Bytes::from(text)).filter(|bytes| !bytes.is_empty());
     pieces(around(beginning).into_iter().chain(middle).chain(around(end)).map(Ok))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_has_100_mebibytes_at_most() {
-    for (way, announced, beginning, end) in [
-        (WAHA, true, "B", ""),
-        (WAHA, false, "B", ""),
-        (EVOLUTION, false, "{\"mimetype\":\"image/jpeg\",\"base64\":\"", "\"}"),
+    let evolution = "{\"mimetype\":\"image/jpeg\",\"base64\":\"";
+    for (way, announced, beginning, bytes, end) in [
+        (WAHA, true, "B", LIMIT, ""),
+        (WAHA, false, "B", LIMIT, ""),
+        (EVOLUTION, false, evolution, LIMIT / 3 * 4 + (1 << 17), "\"}"),
     ] {
         let server = Server::start().await;
         let ear = open(way, &server).await;
         server.plays(move |_, _| {
             let length = (LIMIT + 1).to_string();
             let headers = [("content-length", length.as_str())];
-            reply(200, &headers[..usize::from(announced)], flood(beginning, end))
+            reply(200, &headers[..usize::from(announced)], flood(beginning, bytes, end))
         });
         let end = kept(&ear, way, "LARGE").await;
         is_refused(&ear, way, &end, if announced { "announced" } else { "not announced" });
