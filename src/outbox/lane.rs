@@ -204,12 +204,13 @@ impl Lane {
         }
         self.bucket.take(asked.len());
         self.gate.let_out(asked.len());
+        self.rest_until = asked.first().and_then(|first| by_chance(&self.account.pace, first.id.chance(), now));
+        let paced = self.bucket.next().max(self.rest_until);
         // What was said of the link before says nothing of how these will end.
-        self.view.show(|view| (view.paced_until, view.back) = (self.bucket.next(), view.back && asked.is_empty()));
+        self.view.show(|view| (view.paced_until, view.back) = (paced, view.back && asked.is_empty()));
         if asked.is_empty() {
             return;
         }
-        self.rest_until = by_chance(&self.account.pace, asked[0].id.chance(), now);
         let cards = self.account.transport.capabilities().cards;
         let budget = self.account.pace.counts().then(|| Budget {
             day: now.to_zoned(self.account.zone.clone()).date().to_string(),
