@@ -236,7 +236,8 @@ impl Attempt {
         if let Some(wait) = distance(&self.account.pace) {
             self.place.leave();
             let clock = self.supply.clock.clone();
-            clock.sleep_until(after(clock.now(), wait)).await;
+            // However long it took until the part's end was on record.
+            clock.sleep_until(after(self.sent_at.unwrap_or_else(|| clock.now()), wait)).await;
         }
     }
 }

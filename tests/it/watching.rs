@@ -144,6 +144,7 @@ async fn files_that_came_while_the_engine_was_down_count_once() {
     house.write("inbox/a.csv", "a");
     seen(&house, 1).await;
     runs_are(&house, "all", 2).await;
+    runs_are(&house, "none", 1).await;
     let House { folder, clock, engine, .. } = house;
     engine.stop().await;
     crate::support::write(folder.path(), "inbox/b.csv", "b");
