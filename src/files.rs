@@ -189,7 +189,9 @@ impl Files {
             Some(_) => Ok(()),
             None => shifted(&source, &target),
         };
-        done.and_then(|()| synced(&target)).and_then(|()| synced(&source)).map_err(failed)
+        done.map_err(failed)?;
+        [target, source].iter().for_each(|file| sync_folder_of(file));
+        Ok(())
     }
 
     /// Writes a file whole, or not at all; one that is there is replaced.
@@ -282,9 +284,10 @@ fn shifted(source: &Path, target: &Path) -> std::io::Result<()> {
     fs::remove_file(source)
 }
 
-/// What a folder lists is on disk only when the folder is.
-fn synced(file: &Path) -> std::io::Result<()> {
-    file.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+/// What a folder lists is on disk only when the folder is. Where that cannot be asked for, the system sees
+/// to it by itself a little later.
+fn sync_folder_of(file: &Path) {
+    let _ = file.parent().map(|folder| fs::File::open(folder).and_then(|folder| folder.sync_all()));
 }
 
 /// Writes beside the target under a hidden name, which nobody watches, and then gives it its own.
@@ -297,9 +300,9 @@ fn write_whole(target: &Path, mut bytes: impl Read, like: Option<&fs::Metadata>)
             file.set_modified(like.modified()?)?;
         }
         file.sync_all()?;
-        fs::rename(&beside, target)?;
-        synced(target)
+        fs::rename(&beside, target)
     })();
+    sync_folder_of(target);
     written.inspect_err(|_| {
         let _ = fs::remove_file(&beside);
     })

@@ -206,7 +206,6 @@ impl Attempt {
                 }
                 Err(error) => {
                     known[place].error = Some(error.message.clone());
-                    known[place].provider_id.clone_from(&error.provider_id);
                     known[place].state = match error.class.remedy() {
                         Remedy::Doubt => MessageState::Unknown,
                         Remedy::Refuse => MessageState::Rejected,
@@ -214,7 +213,10 @@ impl Attempt {
                     };
                     match error.class {
                         // An unknown one holds back nothing behind it, ...
-                        ErrorClass::Ambiguous => doubt = Some(error),
+                        ErrorClass::Ambiguous => {
+                            known[place].provider_id.clone_from(&error.provider_id);
+                            doubt = Some(error);
+                        }
                         // ... but as long as one is, nothing is tried again by itself: the unknown
                         // one would go along.
                         _ => return Err(doubt.unwrap_or(error)),
