@@ -353,6 +353,12 @@ mod tests {
         assert_eq!(update("DELIVERY_ACK"), ack(Fate::Reached(MessageState::Delivered)));
         assert!(matches!(&update("ERROR")[..], [Told::Ack(Ack { fate: Fate::Failed { .. }, .. })]));
         assert!(update("DELETED").is_empty());
+        // Its chat may have another address than we wrote to; and what we have read of others is no ack.
+        let item = |own: bool| json!([{ "keyId": "A", "remoteJid": "77@lid", "fromMe": own, "status": "READ" }]);
+        let chat = person("77@lid");
+        let seen = Ack { message_id: "A".into(), fate: Fate::Reached(MessageState::Read), ours: None, chat };
+        assert_eq!(told("messages.update", &item(true)), [Told::Ack(seen)]);
+        assert!(told("messages.update", &item(false)).is_empty());
         let down = Told::Connection(Connection { is_up: false, state: "close".into() });
         assert_eq!(told("connection.update", &json!({ "state": "close", "statusReason": 401 })), [down]);
     }

@@ -159,7 +159,8 @@ fn our_own_come_back_and_are_acknowledged() {
         let payload = json!({ "id": "true_77@lid_3EB0A", "fromMe": true, "ack": number, "ackName": "X" });
         heard("message.ack", true, payload)
     };
-    let told = |fate| vec![Told::Ack(Ack { message_id: "3EB0A".into(), fate, ours: None, chat: None })];
+    let chat = Some(address("77@lid"));
+    let told = |fate| vec![Told::Ack(Ack { message_id: "3EB0A".into(), fate, ours: None, chat: chat.clone() })];
     assert_eq!(ack(1), told(Fate::Reached(MessageState::Sent)));
     assert_eq!(ack(2), told(Fate::Reached(MessageState::Delivered)));
     assert_eq!(ack(4), told(Fate::Reached(MessageState::Read)));

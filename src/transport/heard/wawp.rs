@@ -84,4 +84,17 @@ mod tests {
         assert_eq!(written.reply_to.as_deref(), Some("true_15417543010@c.us_BBBB"));
         assert_eq!(event("I2"), Ok(Heard::Told(Vec::new())));
     }
+
+    #[test]
+    fn an_ack_is_told_by_either_id() {
+        let body = json!({ "event": "message.ack", "session": "default",
+            "payload": { "id": "true_15417543010@c.us_3EB0A", "fromMe": true, "ack": 2 } });
+        let heard = post(None, body.to_string().as_bytes(), |incoming| read("I1", "x", None, incoming));
+        let Ok(Heard::Told(told)) = heard else { panic!("{heard:?}") };
+        let ids = told.iter().map(|told| match told {
+            Told::Ack(ack) => ack.message_id.as_str(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(ids.collect::<Vec<_>>(), ["true_15417543010@c.us_3EB0A", "3EB0A"]);
+    }
 }
