@@ -28,6 +28,8 @@ use crate::wake::Bell;
 const QUIET: Duration = Duration::from_millis(60);
 /// ... or when so much time has passed since the first change.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// What git changes is waited for, however long a look takes, but not for ever.
+const GIT: Duration = Duration::from_secs(10);
 /// A file that is open and was changed is waited for, but no longer than this.
 const WRITING: Duration = Duration::from_secs(2);
 /// Without any hint the files are looked at this often; more seldom where a look takes long.
@@ -168,7 +170,7 @@ impl Reloader {
         let mut found = self.look(all).await;
         let took = begun.elapsed();
         // What changed while we looked belongs to the same set.
-        while begun.elapsed() < PATIENCE && (self.git.is_held() || self.rung().await) {
+        while (begun.elapsed() < GIT && self.git.is_held()) || (begun.elapsed() < PATIENCE && self.rung().await) {
             self.git.released().await;
             let more = self.look(false).await;
             found.0 |= more.0;

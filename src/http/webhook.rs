@@ -90,8 +90,8 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         return Ok(accepted(id));
     }
     let mut place = house.waiters.wait_for(id);
-    house.intake.accept(run).await?;
     let deadline = house.clock.sleep_until(after(house.clock.now(), PATIENCE));
+    house.intake.accept(run).await?;
     tokio::select! {
         reply = place.reply() => Ok(reply.map_or_else(|| accepted(id), |reply| said(id, reply))),
         () = deadline => Ok(accepted(id)),

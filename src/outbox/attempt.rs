@@ -50,6 +50,8 @@ pub struct Outcome {
     pub reached: bool,
     /// When the wire was touched last, if it was.
     pub sent_at: Option<Timestamp>,
+    /// When it was over: what is on record of it counts from then.
+    pub at: Timestamp,
 }
 
 impl Attempt {
@@ -75,7 +77,10 @@ impl Attempt {
         loop {
             let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
             match store.settle(settlement).await {
-                Ok(()) => return Outcome { effect, reached: matches!(verdict, Verdict::Reached { .. }), sent_at },
+                Ok(()) => {
+                    let reached = matches!(verdict, Verdict::Reached { .. });
+                    return Outcome { effect, reached, sent_at, at: now };
+                }
                 // What the gateway said must not be lost: it is recorded as soon as the store
                 // takes writes again. If the engine dies before, the message is unknown.
                 Err(error) => tracing::error!(id = %id, %error, "an attempt's end cannot be recorded"),

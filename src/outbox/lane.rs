@@ -47,7 +47,7 @@ pub struct Lane {
 /// What a task of the lane comes back with.
 enum Event {
     /// Attempts are open for some of what was asked for.
-    Claimed { asked: Vec<Next>, claims: Claims },
+    Claimed { asked: Vec<Next>, claims: Claims, now: Timestamp },
     /// The store could not open them.
     NotClaimed { asked: Vec<Next> },
     /// An attempt is over and on record.
@@ -222,7 +222,7 @@ impl Lane {
         let account = self.account.name.clone();
         self.tasks.spawn(async move {
             match claim.await {
-                Ok(claims) => Event::Claimed { asked, claims },
+                Ok(claims) => Event::Claimed { asked, claims, now },
                 Err(error) => {
                     tracing::error!(%account, %error, "the lane cannot open attempts");
                     Event::NotClaimed { asked }
@@ -263,7 +263,7 @@ impl Lane {
     fn take(&mut self, done: Result<Event, tokio::task::JoinError>) {
         let now = self.clock.now();
         match done {
-            Ok(Event::Claimed { asked, claims }) => self.send(asked, claims, now),
+            Ok(Event::Claimed { asked, claims, now }) => self.send(asked, claims, now),
             Ok(Event::NotClaimed { asked }) => {
                 for next in &asked {
                     self.gate.comes_back();
@@ -272,7 +272,7 @@ impl Lane {
                 self.no_probe();
                 self.rest_until = Some(after(now, STORE_REST));
             }
-            Ok(Event::Settled { message, outcome }) => self.settled(&message, outcome, now),
+            Ok(Event::Settled { message, outcome }) => self.settled(&message, outcome),
             Ok(Event::Diverted(moved)) => {
                 self.diverting = false;
                 if let (Some(count @ 1..), Some(fallback)) = (moved, &self.account.fallback) {
@@ -334,8 +334,8 @@ impl Lane {
         }
     }
 
-    fn settled(&mut self, message: &Next, outcome: Outcome, now: Timestamp) {
-        let Outcome { effect, reached, sent_at } = outcome;
+    fn settled(&mut self, message: &Next, outcome: Outcome) {
+        let Outcome { effect, reached, sent_at, at: now } = outcome;
         if reached && self.pause.take().is_some() {
             tracing::info!(account = %self.account.name, "the lane goes on");
             self.view.show(|view| view.paused = None);

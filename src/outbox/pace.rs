@@ -73,7 +73,7 @@ pub fn distance(pace: &Pace) -> Option<Duration> {
 
 /// Until when the lane rests after a message, where the pace wants a pause by chance.
 pub fn by_chance(pace: &Pace, chance: u64, now: Timestamp) -> Option<Timestamp> {
-    pace.jitter.map(|jitter| after(now, jitter.mul_f64((chance % 1024) as f64 / 1024.0)))
+    pace.jitter.map(|jitter| after(now, jitter.mul_f64((chance % 1024 + 1) as f64 / 1024.0)))
 }
 
 /// When the next day of a calendar begins.

@@ -283,6 +283,8 @@ impl Folder {
             }
         }
         self.unsettled.retain(|path, _| found.files.contains_key(path));
+        // What cannot be seen now is not known to be gone either.
+        self.missing.retain(|path, _| found.would_show(path));
         let lost = |row: &&LedgerRow| row.gone_at.is_none() && !found.files.contains_key(&row.path);
         for row in self.ledger.values().filter(lost).filter(|row| found.would_show(&row.path)) {
             self.missing.entry(row.path.clone()).or_insert(now);

@@ -127,8 +127,7 @@ async fn what_was_due_while_the_engine_was_down_has_a_recorded_fate() {
     ])
     .await;
     let down = |house: House, span: Duration| async move {
-        let House { folder, clock, engine, .. } = house;
-        engine.stop().await;
+        let (folder, clock) = house.stop().await;
         clock.advance(span);
         House::again(folder, clock).await
     };

@@ -59,7 +59,7 @@ async fn a_volley_that_fails_counts_once_and_a_probe_that_is_busy_does_not_reope
     };
     until("the volley", async || (gateway.got().len() == 40).then_some(())).await;
     settled().await;
-    let paused = account().await;
+    let paused = until("the pause", async || Some(account().await).filter(|paused| paused["state"] == "paused")).await;
     let probe_at: jiff::Timestamp = paused["probe_at"].as_str().unwrap().parse().unwrap();
     assert_eq!(probe_at.duration_since(house.clock.now()).as_secs(), 5, "{paused}");
     gateway.now_says(|_, _| Say::No(503, "DEVICE_MANAGER_UNAVAILABLE", None));
@@ -122,7 +122,9 @@ fn values_that_are_small_in_the_script_and_large_outside_are_bounded() {
         ("flows/deep-equal.yaml", flow(deep, "let b = a; a == b; 3")),
         ("flows/deep-result.yaml", flow(deep, "a")),
     ];
-    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let mut files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    // It is memory that is bounded here.
+    files.push(("postrider.yaml", "limits: { cpu_turn: 20s }\n"));
     // A process of its own: others share this one's memory.
     let folder = folder(&files);
     let process = Process::start(folder.path());

@@ -63,8 +63,7 @@ async fn a_flow_that_cannot_be_built_for_a_while_forgets_nothing() {
         (".env", "KEY=x\n"),
     ])
     .await;
-    let House { folder, clock, engine, .. } = house;
-    engine.stop().await;
+    let (folder, clock) = house.stop().await;
     std::fs::remove_file(folder.path().join(".env")).unwrap();
     crate::support::write(folder.path(), "inbox/down.csv", "came while it was down");
     clock.advance(Duration::from_secs(900));

@@ -145,8 +145,7 @@ async fn files_that_came_while_the_engine_was_down_count_once() {
     seen(&house, 1).await;
     runs_are(&house, "all", 2).await;
     runs_are(&house, "none", 1).await;
-    let House { folder, clock, engine, .. } = house;
-    engine.stop().await;
+    let (folder, clock) = house.stop().await;
     crate::support::write(folder.path(), "inbox/b.csv", "b");
     crate::support::write(folder.path(), "inbox/a.csv", "a, changed");
     let house = House::again(folder, clock).await;
@@ -220,9 +219,12 @@ async fn a_changed_flow_goes_on_with_what_it_has_seen() {
     // Disabled, it sees nothing, and what came meanwhile is none of its business.
     house.write("flows/in.yaml", &format!("enabled: false\n{}", flow("\"inbox/*.csv\"")));
     house.flows_are("off", |flows| flow_in(flows, "in")["enabled"] == false).await;
+    let armed = async || house.engine.store().armed().await.unwrap().len();
+    until("the trigger to be disarmed", async || (armed().await == 0).then_some(())).await;
     house.write("inbox/c.csv", "c");
     house.write("flows/in.yaml", &flow("\"inbox/*.csv\""));
     house.flows_are("on", |flows| flow_in(flows, "in")["enabled"] == true).await;
+    until("the trigger to be armed", async || (armed().await == 1).then_some(())).await;
     let mut probes = 0;
     until("the trigger to be armed", async || {
         if probes % 100 == 0 {

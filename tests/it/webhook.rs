@@ -111,7 +111,7 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_the_next_one_is_ser
         (Method::POST, "/hooks/echo/a/b", vec![form], b"{\"a\":".to_vec(), 400, "no JSON: EOF"),
         (Method::POST, "/hooks/echo/a/b", vec![json], deep.into_bytes(), 400, "no JSON"),
         (Method::POST, "/hooks/echo/a/b", vec![json], nested.into_bytes(), 400, "100 deep"),
-        (Method::POST, "/hooks/echo/a/b", vec![], vec![b'x'; 2 << 20], 413, "larger than 1048576 bytes"),
+        (Method::POST, "/hooks/echo/a/b", vec![], vec![b'x'; (1 << 20) + 1], 413, "larger than 1048576 bytes"),
         (Method::POST, "/hooks/nowhere", vec![], Vec::new(), 404, "no flow has a webhook at /nowhere"),
         (Method::POST, "/hooks/off", vec![], Vec::new(), 404, "no flow has"),
         (Method::POST, "/elsewhere", vec![], Vec::new(), 404, "below /hooks"),

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::server::{LOCAL, Nobody, Say, Server, pairs};
+use super::server::{LOCAL, Say, Server, pairs};
+use crate::support::Nobody;
 use crate::support::engine::House;
 use crate::support::until;
 

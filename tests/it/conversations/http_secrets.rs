@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::server::{LOCAL, Nobody, Say, Server, pairs};
+use super::server::{LOCAL, Say, Server, pairs};
+use crate::support::Nobody;
 use crate::support::engine::House;
 
 /// What addresses and forms write otherwise, and letters that nothing writes otherwise.

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response};
 use serde_json::{Map, Value, json};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Settings under which scripts may call it.
@@ -163,21 +163,6 @@ impl Server {
     /// Lets go all that are held, and all that would be.
     pub fn release(&self) {
         self.inside.gate.send_replace(true);
-    }
-}
-
-/// A port that belongs to somebody who does not listen.
-pub struct Nobody {
-    pub url: String,
-    _socket: TcpSocket,
-}
-
-impl Nobody {
-    /// One that is nobody's until this is dropped.
-    pub fn at_a_port() -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { url: format!("http://{}", socket.local_addr().unwrap()), _socket: socket }
     }
 }
 

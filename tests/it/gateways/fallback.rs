@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::fake::{self, Fake, Mood};
 use crate::support::engine::House;
-use crate::support::until;
+use crate::support::{Nobody, until};
 
 const ADA: &str = "+15417543010";
 const BOB: &str = "+15417543011";
@@ -104,8 +104,10 @@ async fn a_phone_that_is_away_is_given_ten_minutes_and_then_the_lane_comes_back_
         house.pass(Duration::from_secs(60));
         let there = message(&house, &id, "the message", out).await;
         if there["account"] == "main" {
-            let accounts = house.get("/accounts").await;
-            assert_eq!(accounts["accounts"][0]["state"], "ready");
+            until("the lane to be ready", async || {
+                (house.get("/accounts").await["accounts"][0]["state"] == "ready").then_some(())
+            })
+            .await;
             return;
         }
     }
@@ -166,12 +168,11 @@ async fn fallbacks_that_lead_nowhere_or_in_circles_are_mistakes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_nobody_answers_for_is_given_its_tries_and_then_the_message_moves() {
     let other = Fake::start(fake::evolution::DIALECT).await;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = Nobody::at_a_port();
     let mut settings = format!(
-        "default_account: main\naccounts:\n  main: {{ transport: gowa, url: \"http://{nobody}\", pace: unlimited, \
-         fallback: other, retry: {{ attempts: 3, first: 1s }} }}\n"
+        "default_account: main\naccounts:\n  main: {{ transport: gowa, url: \"{}\", pace: unlimited, \
+         fallback: other, retry: {{ attempts: 3, first: 1s }} }}\n",
+        nobody.url
     );
     settings.push_str(&other.settings("pace: unlimited").replace("accounts:\n  main:", "  other:"));
     let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]).await;
@@ -215,7 +216,7 @@ async fn those_who_were_tried_before_take_their_place_in_the_other_accounts_day(
         (waits.count() == 3).then_some(())
     })
     .await;
-    assert_eq!(other.take().len(), 2);
     let moved = house.messages_are(2, "accepted").await;
+    assert_eq!(other.take().len(), 2);
     assert!(moved.iter().any(|message| message["attempts"][0]["account"] == "main"), "{moved:?}");
 }

@@ -119,7 +119,7 @@ async fn a_visit_before_the_message_is_out_is_the_gateways_own() {
     let fake = fake::Fake::start(fake::gowa::DIALECT).await;
     let settings = format!("public_url: https://hooks.example.com\n{}", fake.settings("pace: unlimited"));
     let house = House::open(&[("flows/x.yaml", FLOW), ("postrider.yaml", &settings)]).await;
-    fake.is(fake::Mood::Hangs(Duration::from_millis(400)));
+    fake.is(fake::Mood::Hangs(Duration::from_secs(3)));
     house.hook("/in", &json!({ "to": TO })).await;
     let link = crate::support::until("the request", async || {
         Some(fake.take().first()?.json().unwrap()["link"].as_str().unwrap().to_owned())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use super::fake::{self, ALL, Dialect, Mood};
 use crate::support::engine::House;
-use crate::support::until;
+use crate::support::{Nobody, until};
 
 const TO: &str = "+15417543010";
 
@@ -89,11 +89,10 @@ rows! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_not_there_is_safe_to_try_again() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = Nobody::at_a_port();
     let settings = format!(
-        "accounts:\n  main: {{ transport: gowa, url: \"http://{address}\", pace: unlimited, retry: {{ attempts: 2, first: 1s }} }}\n"
+        "accounts:\n  main: {{ transport: gowa, url: \"{}\", pace: unlimited, retry: {{ attempts: 2, first: 1s }} }}\n",
+        nobody.url
     );
     let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]).await;
     house.post("/messages", json!({ "to": "+15417543010", "text": "x" })).await;
@@ -141,7 +140,7 @@ async fn every_gateway_may_hang_break_off_or_be_another_server() {
             ("10 MB", Mood::Says(200, Vec::new(), flood.clone()), "ambiguous"),
             ("nothing at all", Mood::Says(200, Vec::new(), Bytes::new()), "ambiguous"),
         ] {
-            let desk = Desk::open(dialect, "timeout: 300ms").await;
+            let desk = Desk::open(dialect, if what == "hangs" { "timeout: 1s" } else { "" }).await;
             let (class, message, requests) = outcome(&desk, mood).await;
             assert_eq!(class, wanted, "{} {what}: {message}", dialect.name);
             assert_eq!(requests, 1, "{} {what}: one attempt is one request", dialect.name);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postrider::app::{Engine, OpenStore, Outside, Workspace, open_store, read_token};
+use postrider::app::{Engine, OpenStore, Outside, Workspace, open_store, read_address, read_token};
 use postrider::clock::{Clock, HandClock, SharedClock};
 use postrider::config::Flags;
 use reqwest::Method;
@@ -61,6 +61,15 @@ impl House {
         let Self { folder, clock, engine, coroner, .. } = self;
         coroner.bury().await;
         engine.abandon().await;
+        free(folder.path()).await;
+        (folder, clock)
+    }
+
+    /// Stops as it is told to; gives what is left.
+    pub async fn stop(self) -> (TempDir, Arc<HandClock>) {
+        let Self { folder, clock, engine, .. } = self;
+        engine.stop().await;
+        free(folder.path()).await;
         (folder, clock)
     }
 
@@ -191,6 +200,12 @@ impl House {
     pub fn pass(&self, span: Duration) {
         self.clock.advance(span);
     }
+}
+
+/// Waits until nobody holds a folder: a program that another test starts just now has our open files for
+/// a moment.
+async fn free(folder: &Path) {
+    until("the folder to be free", async || read_address(folder).is_none().then_some(())).await;
 }
 
 /// A flow in a list of flows; null when it is not there.

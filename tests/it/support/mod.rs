@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// A folder with the given files.
 pub fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -45,4 +46,19 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 /// A client for the tests' own requests.
 pub fn client() -> reqwest::Client {
     postrider::transport::client(Duration::from_secs(60)).unwrap()
+}
+
+/// A port that belongs to somebody who does not listen.
+pub struct Nobody {
+    pub url: String,
+    _socket: TcpSocket,
+}
+
+impl Nobody {
+    /// One that is nobody's until this is dropped.
+    pub fn at_a_port() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self { url: format!("http://{}", socket.local_addr().unwrap()), _socket: socket }
+    }
 }
