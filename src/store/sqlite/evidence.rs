@@ -255,9 +255,20 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         return Ok(());
     }
     if let Some(id) = message_of(work, account, &echo.message_id)? {
-        // That it came back shows that WhatsApp has it, and by which address.
-        let (reached, chat) = (Some(MessageState::Sent), Some(echo.chat.clone()));
-        return reach(work, id, &echo.message_id, Early { reached, error: None, ours: None, chat }, inbound.now);
+        let to: Option<String> = {
+            let sql = "SELECT recipient FROM messages WHERE id = ?";
+            work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()?
+        };
+        if let Some(to) = to {
+            learn(work, account, &to, &echo.chat)?;
+        }
+        // Of one in doubt it shows that it went out. How far the others are it does not tell: gateways give
+        // back what they have only taken.
+        if doubtful(work, id)?.is_none() {
+            return Ok(());
+        }
+        let fate = Early { reached: Some(MessageState::Sent), error: None, ours: None, chat: None };
+        return reach(work, id, &echo.message_id, fate, inbound.now);
     }
     let kept = Kept { chat: echo.chat.to_string(), kind: echo.kind.to_owned(), text: echo.text.clone() };
     let names = people::names(work.tx, account, &kept.chat)?;

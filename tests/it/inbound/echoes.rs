@@ -138,6 +138,16 @@ async fn an_echo_of_what_is_known_changes_nothing() {
     assert_eq!(settled["provider_id"], "3EB0NEW");
 }
 
+/// It gives back what it has only taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_of_what_was_accepted_does_not_say_that_it_was_sent() {
+    let ear = Ear::open(fake::evolution::DIALECT).await;
+    let known = ear.write("Hi").await;
+    assert_eq!(known["state"], "accepted", "{known}");
+    assert_eq!(ear.tell(&echo("evolution", text_of(&known, "provider_id"), "Hi")).await, 200);
+    ear.stays(&known, "accepted").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_after_the_echo_may_have_come_before_it() {
     let ear = Ear::open(fake::gowa::DIALECT).await;
@@ -207,4 +217,10 @@ async fn an_ack_of_an_id_that_we_chose_settles_doubt() {
     assert_eq!(ear.tell(&said::ack("waha", &own("waha", &id), "delivered").unwrap()).await, 200);
     let settled = ear.becomes(&message, "delivered").await;
     assert_eq!((&settled["provider_id"], &settled["degraded"]), (&json!(id), &json!([])));
+    // It comes back by that id too: no guess is needed.
+    ear.fake.is(Mood::Breaks);
+    let message = ear.write("Hi again").await;
+    let id = ear.fake.take().pop().unwrap().json().unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(ear.tell(&echo("waha", &own("waha", &id), "Hi again")).await, 200);
+    assert_eq!(ear.becomes(&message, "sent").await["degraded"], json!([]));
 }
