@@ -2,9 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::check::report;
 use super::client::{Place, query};
 use super::table::{cell, gist, say, table};
 use super::{Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsCommand, SendArgs, TriggerArgs};
+use crate::app::{Workspace, stopped};
+use crate::config::Flags;
+use crate::id::RunId;
 
 fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
@@ -100,10 +104,23 @@ fn trigger_gist(trigger: &Value) -> String {
     format!("{} {what}", cell(&trigger["kind"]))
 }
 
+/// A run that brings the engine down can be taken back while none runs.
+fn cancel_stopped(place: &Place, id: &str) -> Result<(), Failure> {
+    let run: RunId = id.parse().map_err(Failure::Said)?;
+    let workspace = Workspace::open(&place.root, Flags::default(), std::env::vars()).map_err(|findings| {
+        report(&place.root, &findings);
+        Failure::Reported
+    })?;
+    stopped::cancel(&workspace, run)?;
+    place.print(&json!({ "id": run, "state": "cancelled" }), |_| say(format_args!("run {run} is cancelled")));
+    Ok(())
+}
+
 pub fn runs(place: &Place, args: &RunsArgs) -> Result<(), Failure> {
     if let Some(what) = &args.what {
         let run = match what {
             RunsCommand::Show { id } => place.get(&format!("/runs/{id}"))?,
+            RunsCommand::Cancel { id } if place.is_stopped() => return cancel_stopped(place, id),
             RunsCommand::Cancel { id } => place.post(&format!("/runs/{id}/cancel"), &json!({}))?,
             RunsCommand::Retry { id } => place.post(&format!("/runs/{id}/retry"), &json!({}))?,
             RunsCommand::Replay { id, latest, resend } => {

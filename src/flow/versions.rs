@@ -87,7 +87,10 @@ async fn build(
     make: impl FnOnce(&Content) -> Result<Flow, Vec<Diagnostic>>,
 ) -> Result<Flow, Missing> {
     let broken = |message: String| Missing::Broken(ScriptError::new("version", message));
-    let row = store.version(version).await.map_err(Missing::Store)?;
+    let row = store.version(version).await.map_err(|error| match error {
+        StoreError::Unreadable(what) => broken(format!("version {version} cannot be read: {what}")),
+        error => Missing::Store(error),
+    })?;
     let row = row.ok_or_else(|| broken(format!("version {version} is not kept any more")))?;
     let name = row.flow;
     let content: Content = serde_json::from_str(&row.content)

@@ -15,6 +15,7 @@ mod inbound;
 mod kill;
 mod order;
 mod pinned;
+mod poison;
 mod preview;
 mod reload;
 mod runs;

@@ -31,14 +31,14 @@ pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refu
                 wrote.push((letter.written.from.clone(), letter.written.at));
                 fates.push(take(work, inbound, letter)?);
             }
-            Received::Told(Told::Same(one, other)) => {
-                people::same(work, &inbound.account, &one.to_string(), &other.to_string())?;
+            Received::Told(told) => {
+                // What cannot be noted because of a row that cannot be read keeps nothing else out.
+                let left_out = |_: &mut Work<'_>, why: &str| {
+                    tracing::error!(account = %inbound.account, "something that a gateway told is left out: {why}");
+                    Ok(())
+                };
+                work.each(|work| hear(work, inbound, told), left_out)?;
             }
-            Received::Told(Told::Ack(ack)) => evidence::ack(work, inbound, ack)?,
-            Received::Told(Told::Echo(echo)) => evidence::echo(work, inbound, echo)?,
-            Received::Told(Told::Reaction(reaction)) => note_reaction(work, inbound, reaction)?,
-            // A person's message comes as a letter; how a link stands is no business of the store's.
-            Received::Told(Told::Written(_) | Told::Connection(_)) => {}
         }
     }
     if inbound.window {
@@ -51,6 +51,17 @@ pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refu
     }
     sweep(work, inbound.now)?;
     Ok(fates)
+}
+
+fn hear(work: &mut Work<'_>, inbound: &Inbound, told: &Told) -> Read<()> {
+    match told {
+        Told::Same(one, other) => people::same(work, &inbound.account, &one.to_string(), &other.to_string()),
+        Told::Ack(ack) => evidence::ack(work, inbound, ack),
+        Told::Echo(echo) => evidence::echo(work, inbound, echo),
+        Told::Reaction(reaction) => note_reaction(work, inbound, reaction),
+        // A person's message comes as a letter; how a link stands is no business of the store's.
+        Told::Written(_) | Told::Connection(_) => Ok(()),
+    }
 }
 
 fn sweep(work: &mut Work<'_>, now: Timestamp) -> Read<()> {

@@ -1,5 +1,6 @@
 //! Turns by themselves: replay, the latch, and every trap that Rhai lays for them.
 
+mod bounds;
 mod functions;
 mod replay;
 
