@@ -9,6 +9,7 @@ mod conversations;
 mod corners;
 mod crash;
 mod docs;
+mod files;
 mod gateways;
 mod hostile;
 mod inbound;
