@@ -14,7 +14,7 @@ use crate::{memory, telemetry};
 
 pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
     memory::prefer_small_pages();
-    telemetry::start();
+    let _log = telemetry::start();
     allow_many_files();
     let workspace = Workspace::open(root, flags, std::env::vars()).map_err(|findings| {
         report(root, &findings);
