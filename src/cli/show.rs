@@ -167,7 +167,7 @@ fn show_run(run: &Value) {
     if !run["result"].is_null() {
         say(format_args!("{:12} {}", "result", cell(&run["result"])));
     }
-    say(format_args!("\nTIMELINE"));
+    heading("TIMELINE");
     let row = |entry: &Value| {
         let mut row = cells(entry, &["position", "at", "line", "kind", "request"]);
         // Of a turn that threw, what is kept is for reading only.
@@ -183,14 +183,19 @@ fn show_run(run: &Value) {
     };
     let list: Vec<Vec<String>> = rows(run, "entries").map(row).collect();
     table(&["#", "ATTEMPT", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
-    say(format_args!("\nMESSAGES"));
+    heading("MESSAGES");
     show_messages(run);
+}
+
+fn heading(text: &str) {
+    say(format_args!(""));
+    say(format_args!("{text}"));
 }
 
 /// A field with all that it says: the end of a sentence is where the remedy stands.
 fn whole(value: &Value) -> String {
     match value.as_str() {
-        Some(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        Some(text) => text.to_owned(),
         None => cell(value),
     }
 }
@@ -259,12 +264,12 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
             say(format_args!("{:12} {count}, the first at {}", "clicks", cell(&message["clicks"]["first_at"])));
         }
         if rows(message, "parts").next().is_some() {
-            say(format_args!("\nPARTS"));
+            heading("PARTS");
             let row = |part: &Value| cells(part, &["kind", "state", "provider_id", "error"]);
             let list: Vec<Vec<String>> = rows(message, "parts").map(row).collect();
             table(&["KIND", "STATE", "ID THERE", "ERROR"], &list, "");
         }
-        say(format_args!("\nATTEMPTS"));
+        heading("ATTEMPTS");
         let list: Vec<Vec<String>> = rows(message, "attempts")
             .map(|attempt| cells(attempt, &["number", "at", "account", "outcome", "error"]))
             .collect();

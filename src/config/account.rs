@@ -7,6 +7,7 @@ use url::Url;
 
 use super::gateways::{self, Gateway};
 use crate::flow::file::node::{Fields, Findings, Node};
+use crate::flow::file::shown::named;
 use crate::model::conversation::says;
 use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Quiet, Retry};
 use crate::secret::Secret;
@@ -79,7 +80,9 @@ pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountS
     let name = key.as_text().unwrap_or_default();
     let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !sound {
-        findings.at(key, format!("`{name}` cannot be an account's name")).hint("use letters, digits, `-` and `_`");
+        findings
+            .at(key, format!("`{}` cannot be an account's name", named(name)))
+            .hint("use letters, digits, `-` and `_`");
         return None;
     }
     let known: Vec<&str> = COMMON.into_iter().chain(gateways::all_keys()).collect();

@@ -86,7 +86,7 @@ fn build(
         && admin_hosts.is_empty()
     {
         findings
-            .at(node, format!("`admin: {admin}` is open to others, so `admin_hosts` must name how it may be called"))
+            .at(node, "`admin` is open to others, so `admin_hosts` must name how it may be called")
             .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
     }
     let public_url = fields.take("public_url").and_then(|node| {
@@ -159,7 +159,8 @@ fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings
         let Some(account) = name.as_text().and_then(find) else { continue };
         let Some(first) = &account.fallback else { continue };
         if !exists(first) {
-            let finding = findings.at(node, format!("`fallback`: there is no account `{first}`"));
+            let place = node.value_of("fallback").unwrap_or(node);
+            let finding = findings.at(place, format!("`fallback`: there is no account `{first}`"));
             match nearest(first, accounts.iter().map(|account| account.name.as_str())) {
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.hint("add it under `accounts:`"),

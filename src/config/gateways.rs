@@ -236,7 +236,8 @@ impl Keys<'_, '_> {
             return Some(text);
         }
         let node = self.fields.take(key).unwrap_or(self.node);
-        self.findings.at(node, format!("`{key}`: `{text}` is no such id")).hint(format!("it looks like {example}"));
+        // It may be the token, in the wrong place.
+        self.findings.at(node, format!("`{key}` is no such id")).hint(format!("it looks like {example}"));
         None
     }
 
@@ -382,7 +383,9 @@ pub fn web_address(node: &Node, key: &str, text: &str, findings: &mut Findings) 
         }
         Some(url) => return Some(url),
         None => {
-            let finding = findings.at(node, format!("`{text}` is no web address"));
+            // A query may hold a token.
+            let base = text.split(['?', '#']).next().unwrap_or_default();
+            let finding = findings.at(node, format!("`{base}` is no web address"));
             finding.hint("write one such as `http://127.0.0.1:3000`");
         }
     }

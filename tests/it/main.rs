@@ -21,6 +21,7 @@ mod preview;
 mod reload;
 mod runs;
 mod settings;
+mod shown;
 mod store;
 mod stored;
 mod support;

@@ -4,6 +4,7 @@ pub mod fill;
 mod message;
 pub mod node;
 mod parts;
+pub mod shown;
 mod timed;
 mod watch;
 mod webhook;

@@ -1,12 +1,13 @@
 //! YAML as a tree that knows its places, and how findings about it are gathered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::fill::Environment;
+use super::shown::{as_written, named, needs_quotes, shows_all, without_credentials};
 use crate::model::diagnostic::Diagnostic;
 use crate::units::nearest;
 
@@ -133,7 +134,10 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
             return finding.with_hint("indent with blanks, YAML takes no tabs");
         }
         if let Some(value) = needs_quotes(own) {
-            return finding.with_hint(format!("put it in quotes: \"{value}\""));
+            return finding.with_hint(match shows_all(own) {
+                true => format!("put it in quotes: \"{value}\""),
+                false => "put the value in quotes".to_owned(),
+            });
         }
         if own.contains("${") && own.contains('{') && message.contains("',' or '}'") {
             return finding.with_hint("put `${NAME}` in quotes between `{` and `}`");
@@ -145,17 +149,12 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
     })
 }
 
-/// A value that YAML takes for something else because of how it begins, such as `* * * * *`.
-fn needs_quotes(line: &str) -> Option<&str> {
-    let line = line.trim().trim_start_matches("- ");
-    let value = line.split_once(": ").map_or(line, |(_, value)| value).trim();
-    value.starts_with(['*', '&', '@', '%', '`', '!']).then_some(value)
-}
-
 /// Findings about one file.
 pub struct Findings {
     file: String,
     list: Vec<Diagnostic>,
+    /// What was filled in, by its place, and how it is written.
+    filled: BTreeMap<(u32, u32), (String, String)>,
 }
 
 /// The finding that was just made, to be given a remedy.
@@ -171,7 +170,7 @@ impl Latest<'_> {
 impl Findings {
     /// None yet.
     pub fn new(file: &str) -> Self {
-        Self { file: file.into(), list: Vec::new() }
+        Self { file: file.into(), list: Vec::new(), filled: BTreeMap::new() }
     }
 
     /// Something is wrong at a node.
@@ -193,10 +192,17 @@ impl Findings {
     }
 
     /// # Errors
-    /// The findings, if there are any, in the order of their places.
+    /// The findings, if there are any, in the order of their places. They name values that were
+    /// filled in as these are written, and no credentials.
     pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
         if self.list.is_empty() {
             return Ok(());
+        }
+        for finding in &mut self.list {
+            if let Some((filled, written)) = self.filled.get(&(finding.line, finding.column)) {
+                finding.message = as_written(&finding.message, filled, written);
+            }
+            finding.message = without_credentials(&finding.message);
         }
         self.list.sort_by_key(|finding| (finding.line, finding.column));
         Err(self.list)
@@ -253,7 +259,7 @@ impl Node {
     /// Its text with `${NAME}` filled in.
     pub fn filled(&self, name: &str, environment: &Environment, findings: &mut Findings) -> Option<String> {
         let text = self.word(name, findings)?;
-        match environment.fill(&text) {
+        match self.fill(&text, environment, findings) {
             Ok(text) => Some(text),
             Err(error) => {
                 findings.at(self, format!("`{name}`: {error}"));
@@ -262,10 +268,18 @@ impl Node {
         }
     }
 
+    fn fill(&self, written: &str, environment: &Environment, findings: &mut Findings) -> Result<String, String> {
+        let filled = environment.fill(written)?;
+        if filled != written {
+            findings.filled.insert((self.line, self.column), (filled.clone(), written.to_owned()));
+        }
+        Ok(filled)
+    }
+
     /// The same tree with `${NAME}` filled in wherever a text stands as a value.
     pub fn all_filled(&self, environment: &Environment, findings: &mut Findings) -> Self {
         let value = match &self.value {
-            Yaml::Text(text) => match environment.fill(text) {
+            Yaml::Text(text) => match self.fill(text, environment, findings) {
                 Ok(text) => Yaml::Text(text),
                 Err(error) => {
                     findings.at(self, error);
@@ -296,6 +310,12 @@ impl Node {
                 None
             }
         }
+    }
+
+    /// The value of a key, if it is a map that has it.
+    pub fn value_of(&self, name: &str) -> Option<&Node> {
+        let Yaml::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
     }
 
     /// Its items.
@@ -334,7 +354,7 @@ impl<'a> Fields<'a> {
             if known.contains(&name) {
                 continue;
             }
-            let finding = findings.at(key, format!("{what} has no key `{name}`"));
+            let finding = findings.at(key, format!("{what} has no key `{}`", named(name)));
             match nearest(name, known.iter().copied()) {
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.hint(format!("it has {}", known.join(", "))),

@@ -2,6 +2,7 @@
 
 use super::fill::Environment;
 use super::node::{Fields, Findings, Node, Yaml};
+use super::shown::named;
 use crate::flow::{Algorithm, Encoding, Hmac, Respond, Verify, Webhook};
 use crate::secret::Secret;
 use crate::units::nearest;
@@ -100,7 +101,7 @@ fn verify(node: &Node, environment: &Environment, findings: &mut Findings) -> Op
         "token" => secrets("token", value, environment, findings).map(Verify::Token),
         "hmac" => hmac(value, environment, findings).map(Verify::Hmac),
         other => {
-            let finding = findings.at(key, format!("there is no way to verify called `{other}`"));
+            let finding = findings.at(key, format!("there is no way to verify called `{}`", named(other)));
             match nearest(other, ["token", "hmac"]) {
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.hint("it is `token` or `hmac`"),
@@ -131,7 +132,7 @@ fn hmac(node: &Node, environment: &Environment, findings: &mut Findings) -> Opti
     };
     let header = |word: &str| match !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         true => Ok(word.to_ascii_lowercase()),
-        false => Err(format!("`{word}` is no header's name")),
+        false => Err("a header's name has letters, digits and `-` only".to_owned()),
     };
     let algorithm = fields.parsed("algorithm", algorithm, findings).unwrap_or(Algorithm::Sha256);
     let encoding = fields.parsed("encoding", encoding, findings).unwrap_or(Encoding::Hex);
