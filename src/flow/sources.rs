@@ -20,6 +20,10 @@ const LARGEST: u64 = 4 << 20;
 /// than this before it was read may be changed once more without looking different.
 const TICK: i64 = 20_000_000;
 
+/// Bits of a file's mode.
+const EVERYBODY_WRITES: u32 = 0o002;
+const EVERYBODY_READS: u32 = 0o004;
+
 /// Files outside the folders that count as well.
 const SINGLE: [&str; 2] = ["postrider.yaml", ".env"];
 
@@ -70,6 +74,8 @@ impl Sources {
         let mut scan = Scan::default();
         let mut seen = BTreeSet::new();
         let mut kept = Vec::new();
+        // What everybody may write.
+        let mut open = Vec::new();
         for (folder, ending) in [("flows", ".yaml"), ("scripts", ".rhai")] {
             let walk = WalkDir::new(self.root.join(folder)).follow_links(true).max_depth(256);
             for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !hidden(entry)) {
@@ -85,8 +91,12 @@ impl Sources {
                             && let Ok(about) = entry.metadata()
                         {
                             self.read(&path, &about, &mut scan);
+                            open.extend(is_open(&about).then(|| path.clone()));
                             seen.insert(path);
                         }
+                    }
+                    Ok(entry) if entry.metadata().is_ok_and(|about| is_open(&about)) => {
+                        open.extend(self.relative(entry.path()));
                     }
                     Ok(_) => {}
                     Err(error) => {
@@ -103,11 +113,14 @@ impl Sources {
         }
         for path in SINGLE {
             if let Ok(about) = std::fs::metadata(self.root.join(path)) {
+                open.extend(is_open(&about).then(|| path.to_owned()));
+                scan.problems.extend((path == ".env").then(|| readable(&about)).flatten());
                 // What is no file, such as a pipe, is said by whoever reads the settings.
                 self.read(path, &about, &mut scan);
                 seen.insert(path.into());
             }
         }
+        scan.problems.extend(opened(&open));
         let below = |path: &str| kept.iter().any(|folder| Path::new(path).starts_with(folder));
         let gone: Vec<String> =
             self.files.keys().filter(|path| !seen.contains(*path) && !below(path)).cloned().collect();
@@ -154,6 +167,27 @@ impl Sources {
     pub fn text(&self, path: &str) -> Option<Result<Arc<str>, String>> {
         self.files.get(path).map(|source| source.text.clone())
     }
+}
+
+fn is_open(about: &Metadata) -> bool {
+    about.mode() & EVERYBODY_WRITES != 0
+}
+
+/// A warning about secrets that everybody may read.
+fn readable(about: &Metadata) -> Option<Diagnostic> {
+    let finding = Diagnostic::warning(".env", 0, 0, "everybody on this computer may read the secrets here");
+    (about.mode() & EVERYBODY_READS != 0).then(|| finding.with_hint("run `chmod 600 .env`"))
+}
+
+/// A warning about what everybody may write: they decide what is sent, and with which secrets.
+fn opened(open: &[String]) -> Option<Diagnostic> {
+    let first = open.first()?;
+    let others = match open.len() {
+        1 => String::new(),
+        count => format!(", and {} more here", count - 1),
+    };
+    let message = format!("everybody on this computer may write this{others}, and so decide what Postrider does");
+    Some(Diagnostic::warning(first, 0, 0, message).with_hint("run `chmod -R o-w flows scripts postrider.yaml .env`"))
 }
 
 fn hidden(entry: &DirEntry) -> bool {

@@ -259,6 +259,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, S
             event: &run.event,
             params: &flow.params,
             flow: &flow.name,
+            who: Some(flow.who.clone()),
             account: flow.account.as_deref(),
             zone: flow.zone.clone(),
             accounts: ground.accounts.clone(),

@@ -7,7 +7,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::fill::Environment;
-use crate::model::diagnostic::Diagnostic;
+use super::share::Share;
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::units::nearest;
 
 /// A value with its place in the file.
@@ -182,6 +183,13 @@ impl Findings {
         Latest(&mut self.list[last])
     }
 
+    /// Something at a node is probably not as meant.
+    pub fn warn(&mut self, node: &Node, message: impl Into<String>) -> Latest<'_> {
+        let latest = self.at(node, message);
+        latest.0.severity = Severity::Warning;
+        latest
+    }
+
     /// The node is of a later version.
     pub fn not_yet(&mut self, node: &Node, what: &str) {
         self.at(node, format!("`{what}` is not supported yet"));
@@ -192,14 +200,21 @@ impl Findings {
         self.list.extend(list);
     }
 
+    /// The warnings, when there is nothing worse, in the order of their places.
+    ///
     /// # Errors
-    /// The findings, if there are any, in the order of their places.
-    pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
-        if self.list.is_empty() {
-            return Ok(());
-        }
+    /// All findings, when there are errors.
+    pub fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         self.list.sort_by_key(|finding| (finding.line, finding.column));
-        Err(self.list)
+        match self.list.iter().any(|finding| finding.severity == Severity::Error) {
+            true => Err(self.list),
+            false => Ok(self.list),
+        }
+    }
+
+    /// Whether something was found just there.
+    fn has(&self, node: &Node) -> bool {
+        self.list.iter().any(|finding| (finding.line, finding.column) == (node.line, node.column))
     }
 }
 
@@ -251,9 +266,9 @@ impl Node {
     }
 
     /// Its text with `${NAME}` filled in.
-    pub fn filled(&self, name: &str, environment: &Environment, findings: &mut Findings) -> Option<String> {
+    pub fn filled(&self, name: &str, share: &Share<'_>, findings: &mut Findings) -> Option<String> {
         let text = self.word(name, findings)?;
-        match environment.fill(&text) {
+        match share.fill(&text) {
             Ok(text) => Some(text),
             Err(error) => {
                 findings.at(self, format!("`{name}`: {error}"));
@@ -312,6 +327,10 @@ impl Node {
     }
 }
 
+/// Keys that mean something with nothing behind them: there are none, or they say nothing. Any other key
+/// without its value was not meant so: whatever it should protect would stand open.
+const MAY_BE_EMPTY: [&str; 4] = ["accounts", "description", "params", "triggers"];
+
 /// The keys of a map, taken one by one.
 pub struct Fields<'a> {
     entries: &'a [(Node, Node)],
@@ -326,12 +345,17 @@ impl<'a> Fields<'a> {
             return None;
         };
         let mut seen = BTreeSet::new();
-        for (key, _) in entries {
+        for (key, value) in entries {
             let Some(name) = key.as_text() else { continue };
             if !seen.insert(name) {
                 findings.at(key, format!("`{name}` stands here twice"));
             }
             if known.contains(&name) {
+                // A name that could not be filled in has been complained about.
+                if matches!(value.value, Yaml::Null) && !MAY_BE_EMPTY.contains(&name) && !findings.has(value) {
+                    let finding = findings.at(key, format!("`{name}` has no value"));
+                    finding.hint("write its value behind it, or remove the key");
+                }
                 continue;
             }
             let finding = findings.at(key, format!("{what} has no key `{name}`"));
