@@ -99,13 +99,11 @@ fn build(
     let admin = text("admin", flags.admin, "127.0.0.1:8701", findings);
     let admin = socket("admin", &admin.0, admin.1, findings);
     let admin_hosts = hosts(fields.take("admin_hosts"), findings);
-    if let Some(admin) = admin
-        && !admin.ip().is_loopback()
+    if let Some(admin) = admin.filter(|admin| !admin.ip().is_loopback())
         && admin_hosts.as_ref().is_some_and(Vec::is_empty)
     {
-        findings
-            .at(node, format!("`admin: {admin}` is open to others, so `admin_hosts` must name how it may be called"))
-            .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
+        let message = format!("`admin: {admin}` is open to others, so `admin_hosts` must name how it may be called");
+        findings.at(node, message).hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
     }
     let public_url = fields.take("public_url").and_then(|node| {
         let text = node.word("public_url", findings)?;

@@ -125,19 +125,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     );
     let on_failure = fields.text("on_failure", findings);
     let (script, program) = program(file, yaml, root, &mut fields, around, findings)?;
-
-    let mut scripts = BTreeMap::new();
-    for (name, text) in program.sources() {
-        scripts.insert(format!("scripts/{name}.rhai"), text);
-    }
-    if let Some(path) = script.strip_prefix("scripts/")
-        && let Some(text) = (around.script)(path)
-    {
-        scripts.insert(script.clone(), text);
-    }
-    let inherited = around.zone.iana_name().map(str::to_owned);
-    let content =
-        Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone: inherited };
+    let content = content(file, yaml, &script, &program, &params, around);
     let version = version(&content, &params, around.zone);
     let name: Arc<str> = name?.into();
     let listens = triggers.iter().filter_map(Trigger::message).map(|on| on.account.clone()).collect();
@@ -161,6 +149,28 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         content,
         doubts: Vec::new(),
     })
+}
+
+/// All that the flow is made of.
+fn content(
+    file: &str,
+    yaml: &Arc<str>,
+    script: &str,
+    program: &Program,
+    params: &serde_json::Value,
+    around: &Surroundings<'_>,
+) -> Content {
+    let mut scripts = BTreeMap::new();
+    for (name, text) in program.sources() {
+        scripts.insert(format!("scripts/{name}.rhai"), text);
+    }
+    if let Some(path) = script.strip_prefix("scripts/")
+        && let Some(text) = (around.script)(path)
+    {
+        scripts.insert(script.to_owned(), text);
+    }
+    let zone = around.zone.iana_name().map(str::to_owned);
+    Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone }
 }
 
 /// The version of a flow is the hash of all it is made of: its texts, its filled-in constants

@@ -327,8 +327,7 @@ impl Node {
     }
 }
 
-/// Keys that mean something with nothing behind them: there are none, or they say nothing. Any other key
-/// without its value was not meant so: whatever it should protect would stand open.
+/// Keys that may stand there without a value. What any other one should protect would be open.
 const MAY_BE_EMPTY: [&str; 4] = ["accounts", "description", "params", "triggers"];
 
 /// The keys of a map, taken one by one.
@@ -353,8 +352,7 @@ impl<'a> Fields<'a> {
             if known.contains(&name) {
                 // A name that could not be filled in has been complained about.
                 if matches!(value.value, Yaml::Null) && !MAY_BE_EMPTY.contains(&name) && !findings.has(value) {
-                    let finding = findings.at(key, format!("`{name}` has no value"));
-                    finding.hint("write its value behind it, or remove the key");
+                    findings.at(key, format!("`{name}` has no value")).hint("write its value, or remove the key");
                 }
                 continue;
             }
