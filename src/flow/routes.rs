@@ -34,10 +34,12 @@ pub(super) struct Routes {
     router: matchit::Router<usize>,
     places: HashMap<String, usize>,
     lists: Vec<Vec<Route>>,
-    /// Places by how many parts their paths have, and by the first one if it is no parameter: only
-    /// what agrees in that can overlap.
-    shapes: HashMap<(usize, Option<String>), Vec<usize>>,
+    /// Places by how many parts their paths have and whether some are parameters, then by the first part
+    /// if it is none: among thousands of webhooks few have to be compared.
+    shapes: HashMap<(usize, bool), Group>,
 }
+
+type Group = HashMap<Option<String>, Vec<usize>>;
 
 impl Routes {
     /// The webhooks with just this path.
@@ -55,14 +57,19 @@ impl Routes {
     }
 
     /// A webhook that some requests for this one would reach as well, by another path.
-    pub(super) fn beside(&self, webhook: &Webhook) -> Option<&Route> {
-        let (count, first) = shape(&webhook.path);
-        // Most paths begin with a word: then two lookups are enough.
-        let shapes: Vec<&Vec<usize>> = match first {
-            Some(_) => [(count, first), (count, None)].iter().filter_map(|shape| self.shapes.get(shape)).collect(),
-            None => self.shapes.iter().filter(|((parts, _), _)| *parts == count).map(|(_, places)| places).collect(),
+    pub(super) fn beside<'a>(&'a self, webhook: &Webhook) -> Option<&'a Route> {
+        let ((parts, has_parameters), first) = shape(&webhook.path);
+        // Two paths without parameters overlap only if they are one.
+        let groups = [true, false].into_iter().filter(|other| has_parameters || *other);
+        let groups = groups.filter_map(|other| self.shapes.get(&(parts, other)));
+        let alike = |group: &'a Group| -> Vec<&'a Vec<usize>> {
+            match &first {
+                Some(_) => [group.get(&first), group.get(&None)].into_iter().flatten().collect(),
+                None => group.values().collect(),
+            }
         };
-        let mut routes = shapes.into_iter().flatten().flat_map(|place| &self.lists[*place]);
+        let places = groups.flat_map(alike).flatten();
+        let mut routes = places.flat_map(|place| &self.lists[*place]);
         routes.find(|route| route.webhook.path != webhook.path && overlap(&route.webhook, webhook))
     }
 
@@ -95,7 +102,8 @@ impl Routes {
     pub(super) fn lead(&mut self, flow: &Arc<Flow>, webhook: &Webhook) {
         let Some(place) = self.places.get(&webhook.path) else { return };
         if self.lists[*place].is_empty() {
-            self.shapes.entry(shape(&webhook.path)).or_default().push(*place);
+            let (key, first) = shape(&webhook.path);
+            self.shapes.entry(key).or_default().entry(first).or_default().push(*place);
         }
         self.lists[*place].push(Route { flow: flow.clone(), webhook: webhook.clone() });
     }
@@ -118,9 +126,9 @@ fn is_parameter(part: &str) -> bool {
     part.starts_with('{')
 }
 
-fn shape(path: &str) -> (usize, Option<String>) {
+fn shape(path: &str) -> ((usize, bool), Option<String>) {
     let first = path.split('/').nth(1).filter(|part| !is_parameter(part));
-    (path.split('/').count(), first.map(str::to_owned))
+    ((path.split('/').count(), path.split('/').any(is_parameter)), first.map(str::to_owned))
 }
 
 fn encoded(path: &str) -> String {
