@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::share::Grants;
+use super::grants::Grants;
 
 /// The values that may be filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

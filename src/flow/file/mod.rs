@@ -1,6 +1,7 @@
 //! A flow's YAML file: from text to a checked flow, with all findings at once.
 
 pub mod fill;
+pub mod grants;
 mod message;
 pub mod node;
 mod parts;

@@ -109,7 +109,7 @@ async fn nobody_waits_for_anybody_without_a_trigger_for_messages() {
         ("crm/of", json!({ "how": "" }), "open"),
     ] {
         let said = error_of(&house, flow, data).await;
-        assert!(said.contains(&format!("needs a `message` trigger of that account")), "{said}");
+        assert!(said.contains("needs a `message` trigger of that account"), "{said}");
         assert!(said.contains(&format!("account `{account}`")) && said.contains("name a person by `from`"), "{said}");
     }
     house.post("/sandbox/messages", json!({ "account": "open", "from": ADA, "text": "for the victim" })).await;
