@@ -101,7 +101,12 @@ fn trigger_gist(trigger: &Value) -> String {
         Some(what) => cell(what),
         None => trigger["paths"].as_array().into_iter().flatten().map(cell).collect::<Vec<_>>().join(" "),
     };
-    format!("{} {what}", cell(&trigger["kind"]))
+    let verified = match trigger["verified"].as_bool() {
+        Some(true) => " (verified)",
+        Some(false) => " (not verified)",
+        None => "",
+    };
+    format!("{} {what}{verified}", cell(&trigger["kind"]))
 }
 
 /// A run that brings the engine down can be taken back while none runs.

@@ -25,9 +25,11 @@ const TICK: i64 = 20_000_000;
 /// Files outside the folders that count as well.
 const SINGLE: [&str; 2] = ["postrider.yaml", ".env"];
 
-/// Anybody may write to it.
+/// Bits of a file's mode: anybody may read it, ...
+const EVERYBODY_READS: u32 = 0o004;
+/// ... write to it, ...
 const ANYBODY: u32 = 0o002;
-/// Anybody may, but only to what is their own.
+/// ... or remove from it only what is their own.
 const STICKY: u32 = 0o1000;
 
 /// The files below a workspace.
@@ -70,6 +72,8 @@ struct Looking {
     seen: BTreeSet<String>,
     /// Folders that were left out: what is known below them stays.
     kept: Vec<String>,
+    /// What everybody may write.
+    open: Vec<String>,
 }
 
 impl Looking {
@@ -81,9 +85,9 @@ impl Looking {
     /// Who may write flows or secrets may do everything that this program can.
     fn warn_of(&mut self, path: &str, about: &Metadata) {
         if about.mode() & (ANYBODY | STICKY) == ANYBODY {
-            let warning = Diagnostic::warning(path, 0, 0, "everybody on this machine may change it");
-            self.scan.problems.push(warning.with_hint(format!("chmod o-w {path}")));
+            self.open.push(path.to_owned());
         }
+        self.scan.problems.extend((path == ".env").then(|| readable(about)).flatten());
     }
 }
 
@@ -118,7 +122,8 @@ impl Sources {
                 self.read(path, &about, open, &mut look);
             }
         }
-        let Looking { mut scan, seen, kept } = look;
+        let Looking { mut scan, seen, kept, open } = look;
+        scan.problems.extend(opened(&open));
         let below = |path: &str| kept.iter().any(|folder| Path::new(path).starts_with(folder));
         let gone: Vec<String> =
             self.files.keys().filter(|path| !seen.contains(*path) && !below(path)).cloned().collect();
@@ -217,6 +222,23 @@ impl Sources {
     pub fn text(&self, path: &str) -> Option<Result<Arc<str>, String>> {
         self.files.get(path).map(|source| source.text.clone())
     }
+}
+
+/// A warning about secrets that everybody may read.
+fn readable(about: &Metadata) -> Option<Diagnostic> {
+    let finding = Diagnostic::warning(".env", 0, 0, "everybody on this computer may read the secrets here");
+    (about.mode() & EVERYBODY_READS != 0).then(|| finding.with_hint("run `chmod 600 .env`"))
+}
+
+/// A warning about what everybody may write: they decide what is sent, and with which secrets.
+fn opened(open: &[String]) -> Option<Diagnostic> {
+    let first = open.first()?;
+    let others = match open.len() {
+        1 => String::new(),
+        count => format!(", and {} more here", count - 1),
+    };
+    let message = format!("everybody on this computer may write this{others}, and so decide what Postrider does");
+    Some(Diagnostic::warning(first, 0, 0, message).with_hint("run `chmod -R o-w flows scripts postrider.yaml .env`"))
 }
 
 fn hidden(entry: &DirEntry) -> bool {

@@ -62,10 +62,11 @@ impl Versions {
             return Ok(flow.clone());
         }
         let known = self.old.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
-        if let Some(flow) = known {
+        let ground = self.catalog.borrow().ground.clone();
+        // One that holds what is not for it any more is built again, without that.
+        if let Some(flow) = known.filter(|flow| !flow.holds_too_much(&ground.environment)) {
             return Ok(flow);
         }
-        let ground = self.catalog.borrow().ground.clone();
         let flow = build(&self.store, version, |content| revive(content, &ground.environment, &ground.zone)).await?;
         let flow = Arc::new(flow);
         self.retire(version, flow.clone());

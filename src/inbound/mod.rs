@@ -13,6 +13,7 @@ use crate::model::inbound::{Told, Written};
 use crate::model::policy::OptOut;
 use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
+use crate::model::walls::FlowNames;
 use crate::store::rows::{Fate, Inbound, Letter, Received};
 use crate::store::{Store, StoreError};
 
@@ -60,8 +61,10 @@ impl Inbox {
                 other => Received::Told(other),
             });
         }
+        let accounts = self.catalog.borrow().ground.accounts.clone();
         let inbound = Inbound {
             account: to.account.to_owned(),
+            flows: accounts.by_name.get(to.account).map_or(FlowNames::ALL, |facts| facts.flows.clone()),
             window: to.window,
             opt_out: to.opt_out.cloned(),
             told: received,
@@ -89,6 +92,7 @@ impl Inbox {
         let now = self.clock.now();
         let begun = |first: bool| -> Vec<NewRun> {
             let listeners = catalog.listeners.iter().filter(|(_, on)| on.first == first);
+            let listeners = listeners.filter(|(flow, _)| catalog.ground.accounts.allows(to.account, &flow.who));
             let mut runs: Vec<NewRun> = Vec::new();
             for (flow, _) in listeners.filter(|(_, on)| on.wants(to.account, &names, text)) {
                 // A flow with two triggers that fit runs once.

@@ -2,6 +2,7 @@
 //! binary for commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
 
+mod authors;
 mod bad_files;
 mod cli;
 mod clockwork;

@@ -11,8 +11,10 @@ use crate::support::{client, folder, until};
 
 const ENDLESS: (&str, &str) =
     ("flows/endless.yaml", "triggers:\n  - webhook: /endless\nrun: |\n  let i = 0;\n  loop { i += 1; }\n");
-const GOOD: (&str, &str) =
-    ("flows/good.yaml", "triggers:\n  - webhook:\n      path: /good\n      respond: result\nrun: |\n  event.body.n + 1\n");
+const GOOD: (&str, &str) = (
+    "flows/good.yaml",
+    "triggers:\n  - webhook:\n      path: /good\n      respond: result\nrun: |\n  event.body.n + 1\n",
+);
 const PATIENT: (&str, &str) = ("postrider.yaml", "limits: { cpu_turn: 10m, cpu_run: 10m }\n");
 
 async fn post(process: &Process, path: &str, body: Value) -> (u16, Value) {

@@ -7,8 +7,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::fill::Environment;
+use super::share::Share;
 use super::shown::{as_written, named, needs_quotes, shows_all, without_credentials};
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::units::nearest;
 
 /// A value with its place in the file.
@@ -181,6 +182,13 @@ impl Findings {
         Latest(&mut self.list[last])
     }
 
+    /// Something at a node is probably not as meant.
+    pub fn warn(&mut self, node: &Node, message: impl Into<String>) -> Latest<'_> {
+        let latest = self.at(node, message);
+        latest.0.severity = Severity::Warning;
+        latest
+    }
+
     /// The node is of a later version.
     pub fn not_yet(&mut self, node: &Node, what: &str) {
         self.at(node, format!("`{what}` is not supported yet"));
@@ -191,13 +199,12 @@ impl Findings {
         self.list.extend(list);
     }
 
+    /// The warnings, when there is nothing worse, in the order of their places.
+    ///
     /// # Errors
-    /// The findings, if there are any, in the order of their places. They name values that were
-    /// filled in as these are written, and no credentials.
-    pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
-        if self.list.is_empty() {
-            return Ok(());
-        }
+    /// All findings, when there are errors. They name values that were filled in as these are written, and
+    /// no credentials.
+    pub fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         for finding in &mut self.list {
             if let Some((filled, written)) = self.filled.get(&(finding.line, finding.column)) {
                 finding.message = as_written(&finding.message, filled, written);
@@ -205,7 +212,15 @@ impl Findings {
             finding.message = without_credentials(&finding.message);
         }
         self.list.sort_by_key(|finding| (finding.line, finding.column));
-        Err(self.list)
+        match self.list.iter().any(|finding| finding.severity == Severity::Error) {
+            true => Err(self.list),
+            false => Ok(self.list),
+        }
+    }
+
+    /// Whether something was found just there.
+    fn has(&self, node: &Node) -> bool {
+        self.list.iter().any(|finding| (finding.line, finding.column) == (node.line, node.column))
     }
 }
 
@@ -257,9 +272,9 @@ impl Node {
     }
 
     /// Its text with `${NAME}` filled in.
-    pub fn filled(&self, name: &str, environment: &Environment, findings: &mut Findings) -> Option<String> {
+    pub fn filled(&self, name: &str, share: &Share<'_>, findings: &mut Findings) -> Option<String> {
         let text = self.word(name, findings)?;
-        match self.fill(&text, environment, findings) {
+        match self.fill(&text, |text| share.fill(text), findings) {
             Ok(text) => Some(text),
             Err(error) => {
                 findings.at(self, format!("`{name}`: {error}"));
@@ -268,8 +283,13 @@ impl Node {
         }
     }
 
-    fn fill(&self, written: &str, environment: &Environment, findings: &mut Findings) -> Result<String, String> {
-        let filled = environment.fill(written)?;
+    fn fill(
+        &self,
+        written: &str,
+        fill: impl FnOnce(&str) -> Result<String, String>,
+        findings: &mut Findings,
+    ) -> Result<String, String> {
+        let filled = fill(written)?;
         if filled != written {
             findings.filled.insert((self.line, self.column), (filled.clone(), written.to_owned()));
         }
@@ -279,7 +299,7 @@ impl Node {
     /// The same tree with `${NAME}` filled in wherever a text stands as a value.
     pub fn all_filled(&self, environment: &Environment, findings: &mut Findings) -> Self {
         let value = match &self.value {
-            Yaml::Text(text) => match self.fill(text, environment, findings) {
+            Yaml::Text(text) => match self.fill(text, |text| environment.fill(text), findings) {
                 Ok(text) => Yaml::Text(text),
                 Err(error) => {
                     findings.at(self, error);
@@ -332,6 +352,9 @@ impl Node {
     }
 }
 
+/// Keys that may stand there without a value. What any other one should protect would be open.
+const MAY_BE_EMPTY: [&str; 4] = ["accounts", "description", "params", "triggers"];
+
 /// The keys of a map, taken one by one.
 pub struct Fields<'a> {
     entries: &'a [(Node, Node)],
@@ -346,12 +369,16 @@ impl<'a> Fields<'a> {
             return None;
         };
         let mut seen = BTreeSet::new();
-        for (key, _) in entries {
+        for (key, value) in entries {
             let Some(name) = key.as_text() else { continue };
             if !seen.insert(name) {
                 findings.at(key, format!("`{name}` stands here twice"));
             }
             if known.contains(&name) {
+                // A name that could not be filled in has been complained about.
+                if matches!(value.value, Yaml::Null) && !MAY_BE_EMPTY.contains(&name) && !findings.has(value) {
+                    findings.at(key, format!("`{name}` has no value")).hint("write its value, or remove the key");
+                }
                 continue;
             }
             let finding = findings.at(key, format!("{what} has no key `{}`", named(name)));

@@ -112,7 +112,6 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate,
 }
 
 fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
-    let account = &inbound.account;
     let opted = opt(work, inbound, letter)?;
     if !letter.first.is_empty() {
         return begin(work, &letter.first);
@@ -121,7 +120,7 @@ fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate
     if opted {
         return Ok(Fate::Opted);
     }
-    match hearing::hear(work, account, letter, inbound.now)? {
+    match hearing::hear(work, inbound, letter)? {
         Some(Heard::Answered(run)) => return Ok(Fate::Answered(run)),
         Some(Heard::Repeated(run)) => return Ok(Fate::Repeated(run)),
         None => {}

@@ -99,5 +99,5 @@ async fn what_anybody_may_write_is_warned_of() {
             ["flows", ".env"].iter().all(|file| warned(file))
         })
         .await;
-    assert!(flows["diagnostics"].to_string().contains("chmod o-w"), "{flows}");
+    assert!(flows["diagnostics"].to_string().contains("chmod -R o-w"), "{flows}");
 }
