@@ -12,6 +12,7 @@ use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
+use super::extra::Raw;
 use super::meta_codes::classify_code;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
@@ -53,6 +54,32 @@ const CAPABILITIES: Capabilities = Capabilities {
     max_text: Some(4096),
     max_caption: Some(1024),
     window: true,
+};
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw {
+    gateway: "meta",
+    own: &[
+        "messaging_product",
+        "type",
+        "text",
+        "image",
+        "document",
+        "video",
+        "audio",
+        "sticker",
+        "location",
+        "contacts",
+        "interactive",
+        "template",
+        "reaction",
+        "context",
+        "status",
+        "message_id",
+        "id",
+        "ids",
+        "biz_opaque_callback_data",
+    ],
 };
 
 /// What an account of this transport is configured with.
@@ -263,7 +290,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             return Err(SendError::new(ErrorClass::Unsupported, format!("meta has no messages of kind `{kind}`")));
         }
     }
-    call.fields.extend(options.extra);
+    RAW.add(&mut call.fields, options.extra)?;
     Ok(call)
 }
 

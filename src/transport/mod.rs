@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod evolution;
 pub mod express_chat;
+pub mod extra;
 pub mod gowa;
 mod heard;
 pub mod meta;
@@ -11,6 +12,7 @@ pub mod redacted;
 pub mod sandbox;
 pub mod twilio;
 pub mod waha;
+mod waha_ids;
 pub mod wapim;
 pub mod wawp;
 pub mod wire;
