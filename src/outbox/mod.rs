@@ -3,11 +3,13 @@
 
 mod attempt;
 mod cards;
+mod caught;
 mod diversion;
 mod gate;
 mod lane;
 mod line;
 mod mover;
+mod opening;
 mod pace;
 mod pause;
 mod supply;
