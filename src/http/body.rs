@@ -11,6 +11,12 @@ use super::error::Refused;
 /// How long a body may take; whoever lets it drip holds its memory.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// 413.
+pub fn too_large(limit: usize) -> Refused {
+    let message = format!("the body is larger than {limit} bytes");
+    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+}
+
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
@@ -22,10 +28,7 @@ pub async fn whole(body: Body, limit: usize) -> Result<Bytes, Refused> {
     };
     match read {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let message = format!("the body is larger than {limit} bytes");
-            Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
-        }
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large(limit)),
         Err(_) => Err(Refused::bad("the body broke off")),
     }
 }

@@ -132,6 +132,8 @@ impl Attempt {
                 self.place.leave();
             }
             let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
+            let strict = self.policy(&body) == OnUnsupported::Strict;
+            degraded.append(&mut self.supply.spare(&mut body.content, capabilities, strict).await?);
             self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;
             let mut fitted = self.fitted(body)?;
             degraded.append(&mut fitted.degraded);
@@ -152,8 +154,12 @@ impl Attempt {
     }
 
     fn fitted(&self, body: Body) -> Result<crate::model::fit::Fitted, SendError> {
-        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
+        let policy = self.policy(&body);
         self.account.transport.capabilities().adapt(body, policy, self.account.public_url.is_some())
+    }
+
+    fn policy(&self, body: &Body) -> OnUnsupported {
+        body.options.on_unsupported.unwrap_or(self.account.on_unsupported)
     }
 
     /// A message stays as it was cut first. What of it is not out yet is fitted again to what the
@@ -189,6 +195,7 @@ impl Attempt {
         if body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. })) {
             self.place.leave();
         }
+        self.supply.permits(&body.content, self.account.public_url.as_ref()).await?;
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
         self.place.go().await;
         let marked: Result<(), StoreError> = match mark {
@@ -202,8 +209,7 @@ impl Attempt {
         let upstream =
             |error: StoreError| SendError::new(ErrorClass::Upstream { retry_after: None }, error.to_string());
         marked.map_err(upstream)?;
-        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
-        let strict = policy == OnUnsupported::Strict;
+        let strict = self.policy(&body) == OnUnsupported::Strict;
         self.sent_at = Some(self.supply.clock.now());
         let outgoing = Outgoing { id, part, to: to.clone(), body, strict, file };
         let sent = caught(|| self.account.transport.send(outgoing)).await;
