@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use jiff::Timestamp;
 
 use super::House;
-use super::body::{too_large, whole};
+use super::body::{pass_by, too_large, whole};
 use super::error::Refused;
 use crate::inbound::Letterbox;
 use crate::model::inbound::Told;
-use crate::outbox::{Account, SharedView};
+use crate::outbox::{Account, Accounts, SharedView};
 use crate::transport::answer::{readable, shortened};
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -44,57 +46,94 @@ pub async fn incoming(
 }
 
 async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) -> Result<Response<Body>, Refused> {
-    if !matches!(*request.method(), Method::GET | Method::POST) {
-        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "gateways send GET or POST"));
-    }
-    if request.body().size_hint().lower() > LARGEST as u64 {
-        return Err(too_large(LARGEST));
-    }
-    let accounts = house.accounts.borrow().clone();
-    let found = accounts.iter().find(|(account, _)| account.name == name);
-    let (account, view) = found.ok_or_else(|| closed(name, "there is no such account"))?;
-    let (path, by_token) = behind_token(account, suffix)?;
     let (head, body) = request.into_parts();
-    let url = account.public_url.as_ref().map(|base| {
-        let asked = head.uri.path_and_query().map_or("/", |asked| asked.as_str());
-        format!("{}{asked}", base.as_str().trim_end_matches('/'))
-    });
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let read = |body: &[u8]| {
-        account.transport.receive(&Incoming {
-            is_get: head.method == Method::GET,
-            path,
-            query: head.uri.query().unwrap_or_default(),
-            url: url.as_deref(),
-            header: &header,
-            body,
-            by_token,
-            now: house.clock.now(),
-        })
+    let accounts = house.accounts.borrow().clone();
+    let door = match Door::open(&accounts, name, suffix, &head, body.size_hint().lower(), house.clock.now()) {
+        Ok(door) => door,
+        Err(refused) => {
+            pass_by(body).await;
+            return Err(refused);
+        }
     };
-    // Where nothing can be verified, whatever the body is, nobody's body is held in memory.
-    if read(&[]) == Err(NotHeard::Unverifiable) {
-        return Err(closed(name, UNVERIFIABLE));
-    }
     // Who has shown nothing yet is told nothing either: not even what is wrong with the body.
-    let body = whole(body, LARGEST).await.map_err(|refused| match by_token {
+    let body = whole(body, LARGEST).await.map_err(|refused| match door.by_token {
         true => refused,
         false => closed(name, "the body cannot be read"),
     })?;
-    match read(&body) {
+    match door.read(&body) {
         Ok(Heard::Challenge(text)) => return Ok(text.into_response()),
-        Ok(Heard::Told(told)) => take(&house, account, view, told).await?,
+        Ok(Heard::Told(told)) => take(&house, door.account, door.view, told).await?,
         // It is answered as what was heard, or the gateway would send it again and again.
-        Err(NotHeard::Stale) => tracing::warn!(account = %account.name, "an event was left out: {STALE}"),
+        Err(NotHeard::Stale) => tracing::warn!(account = name, "an event was left out: {STALE}"),
         Err(NotHeard::Unverifiable) => return Err(closed(name, UNVERIFIABLE)),
         Err(NotHeard::WrongToken) => return Err(closed(name, "`verify_token` is another one")),
         Err(NotHeard::Forged) => return Err(closed(name, "the signature is missing or wrong")),
         Err(NotHeard::Unreadable) => return Err(Refused::bad("the body cannot be read")),
     }
-    Ok(match account.transport.thanks() {
+    Ok(match door.account.transport.thanks() {
         "" => StatusCode::OK.into_response(),
         xml => ([(header::CONTENT_TYPE, "text/xml")], xml).into_response(),
     })
+}
+
+/// The way in to one account, for one request.
+struct Door<'a> {
+    account: &'a Account,
+    view: &'a SharedView,
+    head: &'a Parts,
+    /// What stands behind the token in the address.
+    path: &'a str,
+    by_token: bool,
+    /// The whole address as the world sees it.
+    url: Option<String>,
+    now: Timestamp,
+}
+
+impl<'a> Door<'a> {
+    /// All that can be said before the body is there: nobody's body is held in memory for nothing.
+    fn open(
+        accounts: &'a Accounts,
+        name: &str,
+        suffix: &'a str,
+        head: &'a Parts,
+        declared: u64,
+        now: Timestamp,
+    ) -> Result<Self, Refused> {
+        if !matches!(head.method, Method::GET | Method::POST) {
+            return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "gateways send GET or POST"));
+        }
+        if declared > LARGEST as u64 {
+            return Err(too_large(LARGEST));
+        }
+        let found = accounts.iter().find(|(account, _)| account.name == name);
+        let (account, view) = found.ok_or_else(|| closed(name, "there is no such account"))?;
+        let (path, by_token) = behind_token(account, suffix)?;
+        let url = account.public_url.as_ref().map(|base| {
+            let asked = head.uri.path_and_query().map_or("/", |asked| asked.as_str());
+            format!("{}{asked}", base.as_str().trim_end_matches('/'))
+        });
+        let door = Self { account, view, head, path, by_token, url, now };
+        // Where there is nothing to verify by, no body changes that.
+        match door.read(&[]) {
+            Err(NotHeard::Unverifiable) => Err(closed(name, UNVERIFIABLE)),
+            _ => Ok(door),
+        }
+    }
+
+    fn read(&self, body: &[u8]) -> Result<Heard, NotHeard> {
+        let headers = &self.head.headers;
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        self.account.transport.receive(&Incoming {
+            is_get: self.head.method == Method::GET,
+            path: self.path,
+            query: self.head.uri.query().unwrap_or_default(),
+            url: self.url.as_deref(),
+            header: &header,
+            body,
+            by_token: self.by_token,
+            now: self.now,
+        })
+    }
 }
 
 /// Nothing came of it, for one reason or another. From outside all of them look alike: nobody can find out

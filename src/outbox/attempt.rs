@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Account;
+use super::addresses::{all_handed_out, spare};
 use super::caught::{caught, tried};
 use super::gate::Place;
 use super::pace::distance;
@@ -133,7 +134,7 @@ impl Attempt {
             }
             let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
             let strict = self.policy(&body) == OnUnsupported::Strict;
-            degraded.append(&mut self.supply.spare(&mut body.content, capabilities, strict).await?);
+            degraded.append(&mut spare(&self.supply.fetch, &mut body.content, capabilities, strict).await?);
             self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;
             let mut fitted = self.fitted(body)?;
             degraded.append(&mut fitted.degraded);
@@ -195,7 +196,7 @@ impl Attempt {
         if body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. })) {
             self.place.leave();
         }
-        self.supply.permits(&body.content, self.account.public_url.as_ref()).await?;
+        all_handed_out(&self.supply.fetch, &body.content, self.account.public_url.as_ref()).await?;
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
         self.place.go().await;
         let marked: Result<(), StoreError> = match mark {

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::addresses::{handed_out, refused};
 use super::cards::Cards;
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
@@ -93,62 +93,6 @@ impl Supply {
         filled
     }
 
-    /// Takes the preview from a link whose page the gateway would load, though it may not. Gives what was
-    /// changed.
-    ///
-    /// # Errors
-    /// When nothing may be left out.
-    pub async fn spare(
-        &self,
-        content: &mut Content,
-        capabilities: &Capabilities,
-        strict: bool,
-    ) -> Result<Vec<Degraded>, SendError> {
-        let Content::Link { url, preview, .. } = content else { return Ok(Vec::new()) };
-        if *preview == Some(false) || capabilities.kind("link").is_none() {
-            return Ok(Vec::new());
-        }
-        let Err(FetchError::Refused(why)) = self.fetch.permits(url).await else { return Ok(Vec::new()) };
-        if strict {
-            return Err(not_asked("the link's page", &why));
-        }
-        *preview = Some(false);
-        Ok(vec![Degraded {
-            field: "preview".into(),
-            action: format!("left out: {}", not_asked("the page", &why).message),
-        }])
-    }
-
-    /// Whether the gateway may fetch all that the message names besides its own file: pictures of cards,
-    /// files in templates.
-    ///
-    /// # Errors
-    /// [`ErrorClass::MediaRejected`].
-    pub async fn permits(&self, content: &Content, public: Option<&Url>) -> Result<(), SendError> {
-        let mut named = Vec::new();
-        match content {
-            Content::Link { thumbnail, .. } => named.extend(thumbnail.as_deref()),
-            Content::Template { components, variables, .. } => {
-                components.iter().chain(variables.values()).for_each(|value| addresses(value, &mut named));
-            }
-            _ => {}
-        }
-        for url in named {
-            self.handed_out(url, public).await?;
-        }
-        Ok(())
-    }
-
-    async fn handed_out(&self, url: &str, public: Option<&Url>) -> Result<(), SendError> {
-        match self.fetch.permits(url).await {
-            Err(FetchError::Refused(why)) if !public.is_some_and(|public| is_ours(url, public)) => {
-                Err(not_asked("this file", &why))
-            }
-            // What we do not reach the gateway may.
-            _ => Ok(()),
-        }
-    }
-
     /// Puts our address in the place of a link that is to be tracked.
     ///
     /// # Errors
@@ -217,7 +161,7 @@ impl Supply {
         let ends = intake.endings.is_empty()
             || intake.endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));
         if intake.url && ends {
-            self.handed_out(url, public).await?;
+            handed_out(&self.fetch, url, public).await?;
             let guess = by_name(&name);
             let mut file = Attached { place: FilePlace::Url(url.into()), mime: guess.map(str::to_owned), name };
             // Where there is nothing to check and nothing to tell, nobody looks.
@@ -230,9 +174,7 @@ impl Supply {
                         file.mime = mime;
                     }
                     // It sends whoever comes on to where nobody may be sent.
-                    Err(FetchError::Refused(why)) if !public.is_some_and(|public| is_ours(url, public)) => {
-                        return Err(not_asked("this file", &why));
-                    }
+                    Err(FetchError::Refused(why)) => refused(url, public, &why)?,
                     _ => {}
                 }
             }
@@ -298,35 +240,6 @@ fn below(public: &Url, path: &str) -> String {
 
 fn rejected(message: String) -> SendError {
     SendError::new(ErrorClass::MediaRejected, message)
-}
-
-fn not_asked(what: &str, why: &str) -> SendError {
-    rejected(format!("the gateway is not asked to fetch {what}, by the rules of `http.allow`: {why}"))
-}
-
-/// Whether an address is one at which we give files and links to everybody.
-fn is_ours(url: &str, public: &Url) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let base = public.path().trim_end_matches('/');
-    let below = url.path().strip_prefix(base);
-    url.origin() == public.origin() && below.is_some_and(|path| path.starts_with("/media/") || path.starts_with("/l/"))
-}
-
-/// The addresses in what fills a template in; those in its words are only read.
-fn addresses<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-    match value {
-        Value::String(text) => {
-            let start = text.trim_start().get(..8).unwrap_or(text).to_ascii_lowercase();
-            if start.starts_with("http://") || start.starts_with("https://") {
-                found.push(text);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| addresses(item, found)),
-        Value::Object(fields) => {
-            fields.iter().filter(|(name, _)| *name != "text").for_each(|(_, value)| addresses(value, found));
-        }
-        _ => {}
-    }
 }
 
 fn unreached(error: &FetchError) -> SendError {
