@@ -149,7 +149,15 @@ fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<Sha
             Arc::new(Twilio::new(&options, client(options.timeout)?)?)
         }
     };
-    let secrets: Vec<&Secret> = settings.gateway.secrets().into_iter().chain(&settings.inbound_token).collect();
+    // Its header is made of both, which Base64 joins.
+    let pair = match &settings.gateway {
+        Gateway::Twilio(options) => {
+            Some(Secret::new(format!("{}:{}", options.account_sid, options.auth_token.reveal())))
+        }
+        _ => None,
+    };
+    let secrets = settings.gateway.secrets().into_iter().chain(&settings.inbound_token).chain(&pair);
+    let secrets: Vec<&Secret> = secrets.collect();
     Ok(match settings.gateway {
         Gateway::Sandbox => bare,
         _ => Arc::new(Redacted::new(bare, &secrets)),

@@ -82,22 +82,3 @@ async fn modes_are_restored_at_the_start() {
     assert_eq!(apart.path().metadata().unwrap().permissions().mode() & 0o777, 0o644);
     drop(house);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_anybody_may_write_is_warned_of() {
-    let house = House::open(&[("flows/f.yaml", FLOW), (".env", "A=1\n")]).await;
-    assert_eq!(house.get("/flows").await["diagnostics"], json!([]));
-    for path in ["flows", ".env"] {
-        let path = house.folder.path().join(path);
-        let mode = path.metadata().unwrap().permissions().mode() | 0o002;
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    }
-    let flows = house
-        .flows_are("the warnings", |flows| {
-            house.pass(std::time::Duration::from_secs(1));
-            let warned = |file: &str| flows["diagnostics"].as_array().unwrap().iter().any(|one| one["file"] == file);
-            ["flows", ".env"].iter().all(|file| warned(file))
-        })
-        .await;
-    assert!(flows["diagnostics"].to_string().contains("chmod -R o-w"), "{flows}");
-}
