@@ -148,9 +148,13 @@ fn said(text: &str, secret: &[char]) -> Option<usize> {
         Some(b'%') => ways[1] = percent(text, *first),
         Some(b'+') if *first == ' ' => ways[1] = Some(1),
         Some(b'\\') => {
-            ways[1] = text[1..].starts_with(*first).then(|| 1 + first.len_utf8());
-            ways[2] = unicode(text, *first);
-            ways[3] = short(text, *first);
+            // JSON within JSON doubles them.
+            let more = text.bytes().take_while(|b| *b == b'\\').count() - 1;
+            let last = &text[more..];
+            let plain = last[1..].starts_with(*first).then(|| 1 + first.len_utf8());
+            ways[1] = plain.map(|length| more + length);
+            ways[2] = unicode(last, *first).or_else(|| short(last, *first)).map(|length| more + length);
+            ways[3] = (*first == '\\' && more > 0).then_some(2);
         }
         Some(b'&') => ways[1] = entity(text, *first),
         _ => {}
@@ -228,6 +232,7 @@ mod tests {
             "k\\/+&=\\\"h\\u00fc sh",
             "k\\u002F+&=\\\"h\\u00FC\\u0020sh",
             "k/+&amp;=&quot;h&#252; sh",
+            "k\\\\/+&=\\\\\\\"h\\\\u00fc sh",
             "k&#x2F;+&#38;=&#x22;hü sh",
             &hex::encode("k/+&=\"hü sh"),
             &hex::encode_upper("k/+&=\"hü sh"),

@@ -199,6 +199,9 @@ impl Fetch {
                 let rooms = if most > FILE { &self.files } else { &self.answers };
                 // Nobody ever closes it.
                 room = rooms.clone().acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX)).await.ok();
+                if told.is_some() {
+                    body.reserve_exact(wanted.saturating_sub(body.len()));
+                }
             }
             body.extend_from_slice(chunk);
             if !whole {

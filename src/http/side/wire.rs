@@ -20,6 +20,9 @@ const STUCK_TIME: Duration = Duration::from_secs(30);
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER: usize = 16 << 20;
 
+/// Most bytes that are read at once: what comes faster than it is worked up waits outside.
+const PIECE: usize = 16 << 10;
+
 /// The bytes.
 pub struct Wire {
     stream: TcpStream,
@@ -103,7 +106,17 @@ impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = &mut *self;
         let before = into.filled().len();
-        match Pin::new(&mut wire.stream).poll_read(context, into) {
+        let read = match into.remaining() > PIECE {
+            true => {
+                let mut piece = ReadBuf::new(into.initialize_unfilled_to(PIECE));
+                let read = Pin::new(&mut wire.stream).poll_read(context, &mut piece);
+                let came = piece.filled().len();
+                into.advance(came);
+                read
+            }
+            false => Pin::new(&mut wire.stream).poll_read(context, into),
+        };
+        match read {
             Poll::Ready(read) => {
                 wire.seat.came(into.filled().len() - before);
                 Poll::Ready(read)
@@ -143,7 +156,8 @@ impl AsyncWrite for Wire {
         let wire = &mut *self;
         if wire.lingers.is_none() {
             ready!(Pin::new(&mut wire.stream).poll_shutdown(context))?;
-            if !wire.seat.has_unread() {
+            // The rest of a body, or of a head that was refused.
+            if !wire.seat.has_unread() && !wire.seat.awaits_head() {
                 return Poll::Ready(Ok(()));
             }
         }

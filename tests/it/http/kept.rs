@@ -137,6 +137,6 @@ async fn a_stranger_is_not_told_why_a_run_failed() {
     let answer = line.answer().await;
     assert_eq!(answer.status, 500);
     let told: Value = serde_json::from_str(&answer.text()).unwrap();
-    assert_eq!(told["error"]["kind"], "error", "{told}");
+    assert_eq!(told["error"]["kind"], "thrown", "{told}");
     assert!(told["error"]["message"].as_str().unwrap().contains("/srv/secret/place"), "{told}");
 }

