@@ -148,7 +148,7 @@ fn is_local(name: &str) -> bool {
 }
 
 pub fn own_port(url: &Url) -> FetchError {
-    FetchError::Refused(format!("{} leads back to Postrider, which never calls itself", super::shown(url)))
+    FetchError::Refused(format!("{} leads back to Postrider, which never calls itself", super::server(url)))
 }
 
 /// Whether an address is one of the open internet, also behind the forms in which IPv6 hides those

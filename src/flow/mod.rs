@@ -222,6 +222,8 @@ pub struct Webhook {
     pub respond: Respond,
     /// Its line and column in the flow's file.
     pub at: (u32, u32),
+    /// Pages that may call it, by their origins; `*` stands for all.
+    pub origins: Vec<String>,
 }
 
 /// How a caller shows that it may start a run.

@@ -13,6 +13,7 @@ mod docs;
 mod files;
 mod gateways;
 mod hostile;
+mod http;
 mod inbound;
 mod kill;
 mod order;

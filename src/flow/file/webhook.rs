@@ -1,5 +1,7 @@
 //! The webhook trigger in a flow file.
 
+use url::Url;
+
 use super::node::{Fields, Findings, Node, Yaml};
 use super::share::Share;
 use super::shown::named;
@@ -19,12 +21,13 @@ pub fn read(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<W
         verify: None,
         open: false,
         respond: Respond::Accepted,
+        origins: Vec::new(),
         at: (node.line, node.column),
     };
     if node.as_text().is_some() {
         return path(node, findings).map(plain);
     }
-    let keys = ["path", "methods", "verify", "respond", "dedupe", "rate"];
+    let keys = ["path", "methods", "verify", "respond", "origins", "dedupe", "rate"];
     let mut fields = Fields::of(node, "a webhook", &keys, findings)?;
     for key in ["dedupe", "rate"] {
         if let Some(node) = fields.take(key) {
@@ -44,12 +47,16 @@ pub fn read(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<W
         other => Err(format!("`{other}` is neither `accepted` nor `result`")),
     };
     let respond = fields.parsed("respond", respond, findings).unwrap_or(Respond::Accepted);
+    let origins = match fields.take("origins") {
+        Some(node) => origins(node, verify.is_some(), findings)?,
+        None => Vec::new(),
+    };
     let Some(path_node) = fields.take("path") else {
         findings.at(node, "a webhook needs a `path`").hint("add `path: /orders`");
         return None;
     };
     let path = path(path_node, findings)?;
-    Some(Webhook { methods: methods?, verify, open, respond, ..plain(path) })
+    Some(Webhook { methods: methods?, verify, open, respond, origins, ..plain(path) })
 }
 
 fn path(node: &Node, findings: &mut Findings) -> Option<String> {
@@ -91,6 +98,46 @@ fn methods(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
         return None;
     }
     Some(methods)
+}
+
+/// Pages by their origins, as browsers write them.
+fn origins(node: &Node, is_verified: bool, findings: &mut Findings) -> Option<Vec<String>> {
+    let mut origins = Vec::new();
+    for item in node.list("origins", findings)? {
+        let text = item.text("origins", findings)?;
+        if text == "*" && is_verified {
+            origins.push(text.to_owned());
+            continue;
+        }
+        let Some(origin) = origin(text) else {
+            match text {
+                "*" => findings
+                    .at(item, "`*` lets every page in, and this webhook has no `verify`")
+                    .hint("list the pages, or add `verify`"),
+                _ => findings
+                    .at(item, format!("`{text}` is no page's origin"))
+                    .hint("write one such as `https://shop.example.com`: no path, no slash at the end"),
+            };
+            return None;
+        };
+        origins.push(origin);
+    }
+    if origins.is_empty() {
+        findings.at(node, "`origins` is empty").hint("list the pages that may call, or remove the line");
+        return None;
+    }
+    Some(origins)
+}
+
+fn origin(text: &str) -> Option<String> {
+    let (scheme, host) = text.split_once("://")?;
+    let url = Url::parse(text).ok()?;
+    let sound = ["http", "https"].contains(&url.scheme())
+        && scheme.eq_ignore_ascii_case(url.scheme())
+        && url.has_host()
+        && !host.contains(['/', '\\', '?', '#', '@', '*'])
+        && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+    sound.then(|| url.origin().ascii_serialization())
 }
 
 fn verify(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Verify> {

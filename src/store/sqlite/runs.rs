@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::backlog::Backlog;
 use super::columns::{if_readable, readable};
 use super::conversation::Time;
+use super::disk::Disk;
 use super::hearing::Clocks;
 use super::writer::{Memory, Patterns, Refusal, Work};
 use super::{
@@ -27,7 +28,7 @@ pub fn number(state: RunState) -> i64 {
 }
 
 /// What the writer begins with.
-pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
+pub fn memory(connection: &Connection, most_backlog: u64, disk: Disk) -> Read<Memory> {
     let ready = highest(connection, "SELECT ready FROM runs WHERE ready IS NOT NULL ORDER BY ready DESC")?;
     let queued = highest(connection, "SELECT seq FROM messages WHERE seq IS NOT NULL ORDER BY seq DESC")?;
     let listening = highest(connection, "SELECT place FROM listening ORDER BY place DESC")?;
@@ -45,6 +46,7 @@ pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
         patterns: Patterns::default(),
         clocks: Clocks::default(),
         swept: 0,
+        disk,
     })
 }
 
@@ -68,10 +70,19 @@ pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<(), Refusal> {
 }
 
 /// Whether there is room for so many runs more of a flow.
-pub fn door(work: &Work<'_>, flow: &str, more: u64) -> Result<(), Refusal> {
+pub fn door(work: &mut Work<'_>, flow: &str, more: u64) -> Result<(), Refusal> {
+    room(work)?;
     match work.memory.backlog.has_room(flow, more) {
         true => Ok(()),
         false => Err(StoreError::Backlog(work.memory.backlog.total()).into()),
+    }
+}
+
+/// Whether the disk has room for more work.
+pub fn room(work: &mut Work<'_>) -> Result<(), Refusal> {
+    match work.memory.disk.low() {
+        Some(free) => Err(StoreError::NoRoom(format!("only {} MiB of the disk are free", free >> 20)).into()),
+        None => Ok(()),
     }
 }
 

@@ -16,6 +16,7 @@ use super::Read;
 use super::backlog::{Backlog, Door, Waiting};
 use super::checkpoint::Checkpoints;
 use super::columns::is_unreadable;
+use super::disk::Disk;
 use super::hearing::Clocks;
 use super::schema::error_of;
 use crate::shutdown::Breakdown;
@@ -80,6 +81,8 @@ pub struct Memory {
     pub clocks: Clocks,
     /// When what is too old was last looked for, in milliseconds since 1970.
     pub swept: i64,
+    /// What the file is on.
+    pub disk: Disk,
 }
 
 /// Patterns, compiled: the runs of a flow mostly wait by the same one.
