@@ -30,8 +30,9 @@ const MARGIN: Duration = Duration::from_millis(300);
 const MEMORY: u64 = 200 << 20;
 const LOG: u64 = 5 << 20;
 const STATE: u64 = 100 << 20;
-/// A run that is not over by then never will be.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A run that is not over by then, in time of its thread or in time of the day, never will be.
+const MOST_CPU: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An engine with all scripts.
 struct House {
@@ -39,13 +40,6 @@ struct House {
     process: Process,
     gauge: Gauge,
     client: reqwest::Client,
-}
-
-/// How a run went.
-#[derive(Debug, PartialEq)]
-enum Went {
-    Ended(End),
-    Wrong(String),
 }
 
 impl House {
@@ -104,8 +98,8 @@ impl House {
             return Ok(End::Refused);
         }
         let Some(id) = answer["run"].as_str() else { return Err(format!("not started: {status} {answer}")) };
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        let (start, cpu) = (Instant::now(), self.gauge.cpu());
+        while start.elapsed() < PATIENCE && self.gauge.cpu().saturating_sub(cpu) < MOST_CPU {
             let (_, list) = self.api(&format!("/runs?flow={}&limit=1", script.name), None).await?;
             let run = &list["runs"][0];
             match (run["state"].as_str(), run["error"]["kind"].as_str()) {
@@ -122,17 +116,18 @@ impl House {
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         }
-        Err(format!("not over after {PATIENCE:?}"))
+        Err(format!("not over after {:?} and {:?} of CPU", start.elapsed(), self.gauge.cpu().saturating_sub(cpu)))
     }
 
     /// Waits until no script runs any more, also none that was given up; false when that never is.
     async fn quiet(&self) -> bool {
         let start = Instant::now();
-        let mut before = self.gauge.cpu();
-        while start.elapsed() < PATIENCE {
+        let first = self.gauge.cpu();
+        let mut before = first;
+        while start.elapsed() < PATIENCE && before.saturating_sub(first) < MOST_CPU {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let now = self.gauge.cpu();
-            if now - before < Duration::from_millis(8) {
+            if now.saturating_sub(before) < Duration::from_millis(8) {
                 return true;
             }
             before = now;
