@@ -47,6 +47,8 @@ fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {
         committed: journal.len(),
         limits: Limits { journal: 20_000, ..Limits::default() },
         cpu_left: Duration::from_secs(60),
+        attempt: 1,
+        generation: 0,
     });
     assert!(matches!(output.ending, Ending::Done(_)), "the script came to its end");
     output

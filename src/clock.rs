@@ -118,6 +118,20 @@ pub fn thread_cpu() -> Duration {
     Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
 }
 
+/// The number by which the system knows the calling thread.
+pub fn thread_number() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// CPU time that another thread of this process has used; none when it is gone or the system does not
+/// tell.
+pub fn cpu_of_thread(number: i32) -> Option<Duration> {
+    // Nanoseconds on a processor, nanoseconds of waiting for one, how often (proc_pid_schedstat in the
+    // kernel's scheduler/sched-stats documentation).
+    let text = std::fs::read_to_string(format!("/proc/self/task/{number}/schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
 /// The machine's clock in nanoseconds since 1970: what the times of files are made from, whatever
 /// the engine's own clock shows.
 pub fn file_time() -> i64 {

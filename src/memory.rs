@@ -1,10 +1,18 @@
 //! Counts what a thread allocates, so that a script's memory can be bounded.
 //!
 //! Rhai's own size limits walk the whole value at every change, which makes `push` linear in the
-//! array's length. Counting at the allocator costs two additions and sees everything.
+//! array's length. Counting at the allocator costs a few additions and sees everything.
+//!
+//! The count is also the last net. A function of Rhai's that grows a value without end cannot be
+//! made to fail: an allocator may neither unwind nor, without an abort, refuse. It may keep its
+//! caller waiting, though. A thread that grows over its [`Ceiling`] stops inside the allocator and
+//! never comes back; whoever watches it sees the flag and puts another thread in its place.
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use mimalloc::MiMalloc;
 
@@ -12,6 +20,10 @@ thread_local! {
     // Const-initialised and without a destructor: touching it never allocates and is safe while
     // a thread ends.
     static HELD: Cell<i64> = const { Cell::new(0) };
+    static PEAK: Cell<i64> = const { Cell::new(0) };
+    static CEILING: Cell<i64> = const { Cell::new(i64::MAX) };
+    /// Told when this thread is stopped. Touched only while a ceiling is in force.
+    static STOPPED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
 /// mimalloc with a tally for each thread.
@@ -21,7 +33,32 @@ pub struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn tally(change: i64) {
-    HELD.with(|held| held.set(held.get().wrapping_add(change)));
+    let held = HELD.with(|held| {
+        let now = held.get().wrapping_add(change);
+        held.set(now);
+        now
+    });
+    if held > PEAK.with(Cell::get) {
+        PEAK.with(|peak| peak.set(held));
+        if held > CEILING.with(Cell::get) {
+            stop();
+        }
+    }
+}
+
+/// Keeps this thread from ever going on. No lock of the allocator is held here.
+#[cold]
+fn stop() {
+    CEILING.with(|ceiling| ceiling.set(i64::MAX));
+    let told = STOPPED.with(|flag| flag.try_borrow().is_ok_and(|flag| flag.as_ref().is_some_and(tell)));
+    while told {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn tell(flag: &Arc<AtomicBool>) -> bool {
+    flag.store(true, Ordering::Release);
+    true
 }
 
 // SAFETY: every call is handed on to `MiMalloc` unchanged; the tally touches no allocated memory.
@@ -59,19 +96,58 @@ pub fn prefer_small_pages() {
 pub struct Mark(i64);
 
 impl Mark {
-    /// Begins counting on this thread.
+    /// Begins counting on this thread; the peak is that of the newest mark.
     pub fn new() -> Self {
-        Self(HELD.with(Cell::get))
+        let held = HELD.with(Cell::get);
+        PEAK.with(|peak| peak.set(held));
+        Self(held)
     }
 
     /// What has been added since; zero when more was freed than taken.
     pub fn held(self) -> u64 {
         HELD.with(Cell::get).wrapping_sub(self.0).max(0).unsigned_abs()
     }
+
+    /// The most that was held at any instant since.
+    pub fn peak(self) -> u64 {
+        PEAK.with(Cell::get).wrapping_sub(self.0).max(0).unsigned_abs()
+    }
 }
 
 impl Default for Mark {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// As long as this lives, the thread stops for good when it holds more than so many bytes above
+/// the mark.
+pub struct Ceiling;
+
+impl Ceiling {
+    /// Puts the ceiling up for the calling thread. `stopped` is set when the thread has been
+    /// stopped by it. There is one ceiling at a time.
+    pub fn new(mark: Mark, bytes: u64, stopped: Arc<AtomicBool>) -> Self {
+        STOPPED.with(|flag| *flag.borrow_mut() = Some(stopped));
+        CEILING.with(|ceiling| ceiling.set(mark.0.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX))));
+        Self
+    }
+
+    /// Does something without it: what holds a lock that others need must not be stopped.
+    pub fn lifted<T>(act: impl FnOnce() -> T) -> T {
+        struct Back(i64);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                CEILING.with(|ceiling| ceiling.set(self.0));
+            }
+        }
+        let _back = Back(CEILING.with(|ceiling| ceiling.replace(i64::MAX)));
+        act()
+    }
+}
+
+impl Drop for Ceiling {
+    fn drop(&mut self) {
+        CEILING.with(|ceiling| ceiling.set(i64::MAX));
     }
 }

@@ -1,6 +1,8 @@
 //! Stopping in two steps: first no new work, then no more patience.
 
-use tokio::sync::watch;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{Notify, watch};
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,5 +60,54 @@ impl Shutdown {
     async fn reached(&self, phase: Phase) {
         let mut receiver = self.0.clone();
         let _ = receiver.wait_for(|now| *now >= phase).await;
+    }
+}
+
+/// Where it is said that the engine cannot go on. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Breakdown {
+    reason: Arc<OnceLock<String>>,
+    told: Arc<Notify>,
+}
+
+impl Breakdown {
+    /// Something that the engine cannot do without has ended. The first reason is the one that counts.
+    pub fn report(&self, reason: impl Into<String>) {
+        let _ = self.reason.set(reason.into());
+        self.told.notify_one();
+    }
+
+    /// Resolves, with the reason, once it has been reported. One waits at a time.
+    pub async fn reported(&self) -> String {
+        loop {
+            if let Some(reason) = self.reason.get() {
+                return reason.clone();
+            }
+            self.told.notified().await;
+        }
+    }
+}
+
+/// Held by something that is to run until the end: if it is dropped before, by a panic or otherwise, that
+/// is a breakdown.
+pub struct Unasked {
+    name: String,
+    shutdown: Shutdown,
+    breakdown: Breakdown,
+}
+
+impl Unasked {
+    /// For what people know by this name.
+    pub fn new(name: impl Into<String>, shutdown: Shutdown, breakdown: Breakdown) -> Self {
+        Self { name: name.into(), shutdown, breakdown }
+    }
+}
+
+impl Drop for Unasked {
+    fn drop(&mut self) {
+        if self.shutdown.is_running() {
+            let how = if std::thread::panicking() { "broke down" } else { "ended" };
+            self.breakdown.report(format!("{} {how} though nobody had asked for it", self.name));
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -28,8 +27,8 @@ use crate::inbound::Inbox;
 use crate::links::LinkKey;
 use crate::model::recipient;
 use crate::outbox::{Accounts, Mover, Supply};
-use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Waiters, Waker, start_threads};
-use crate::shutdown::{Phase, Stopper, channel};
+use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Marks, Threads, Waiters, Waker};
+use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Signals, Store, StoreError};
 use crate::transport::Download;
@@ -83,9 +82,27 @@ pub struct Engine {
     store: Arc<dyn Store>,
     board: Arc<Board>,
     stopper: Stopper,
-    services: JoinSet<()>,
+    services: Services,
+    marks: Arc<Marks>,
     // Given back when the engine is gone.
     _folder: StateFolder,
+}
+
+/// What runs until the end.
+struct Services {
+    tasks: JoinSet<()>,
+    shutdown: Shutdown,
+    breakdown: Breakdown,
+}
+
+impl Services {
+    fn add(&mut self, name: &str, service: impl Future<Output = ()> + Send + 'static) {
+        let unasked = Unasked::new(name, self.shutdown.clone(), self.breakdown.clone());
+        self.tasks.spawn(async move {
+            let _unasked = unasked;
+            service.await;
+        });
+    }
 }
 
 /// The accounts' gateways, as scripts need them.
@@ -169,20 +186,25 @@ impl Engine {
         let files = context.files.clone();
         let supervisor = Supervisor::open(store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
 
-        let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        let marks = Arc::new(Marks::open(&folder.path.join("turns"), &context).await?);
+        // One more than there are processors: a turn that waits for the disk keeps nobody waiting.
+        let threads = 1 + std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let board = Board::new(threads);
-        start_threads(threads, &board, &context, &Handle::current()).map_err(system)?;
+        Threads::start(threads, board.clone(), context.clone(), marks.clone(), signals.breakdown.clone())
+            .map_err(system)?;
 
-        let mut services = JoinSet::new();
-        services.spawn(reloader.run(versions, reload.clone(), shutdown.clone()));
+        let mut services =
+            Services { tasks: JoinSet::new(), shutdown: shutdown.clone(), breakdown: signals.breakdown.clone() };
+        services.add("the reload of flows", reloader.run(versions, reload.clone(), shutdown.clone()));
         let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
-        services.spawn(mover.run(shutdown.clone()));
+        services.add("the clock of messages", mover.run(shutdown.clone()));
         let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
-        services.spawn(dispatcher.run(shutdown.clone()));
-        services.spawn(supervisor.run(shutdown.clone()));
-        services.spawn(sweep(store.clone(), clock.clone(), shutdown.clone()));
-        services.spawn(Waker::new(store.clone(), clock.clone(), signals.run_timer.clone()).run(shutdown.clone()));
-        services.spawn(warmed(store.clone()));
+        services.add("the dispatch of runs", dispatcher.run(shutdown.clone()));
+        services.add("the triggers", supervisor.run(shutdown.clone()));
+        services.add("the upkeep of versions", sweep(store.clone(), clock.clone(), shutdown.clone()));
+        let waker = Waker::new(store.clone(), clock.clone(), signals.run_timer.clone());
+        services.add("the clock of runs", waker.run(shutdown.clone()));
+        services.tasks.spawn(warmed(store.clone()));
         let address = Address {
             admin: outside.private.local_addr().map_err(system)?,
             listen: outside.public.local_addr().map_err(system)?,
@@ -205,9 +227,9 @@ impl Engine {
             admin_hosts,
             shutdown: shutdown.clone(),
         });
-        services.spawn(serve(house, outside.public, outside.private));
+        services.add("the listeners", serve(house, outside.public, outside.private));
         folder.announce(&address).map_err(system)?;
-        Ok(Self { address, catalog, reload, store, board, stopper, services, _folder: folder })
+        Ok(Self { address, catalog, reload, store, board, stopper, services, marks, _folder: folder })
     }
 
     /// Where it listens.
@@ -230,16 +252,23 @@ impl Engine {
         &self.store
     }
 
+    /// Resolves, with the reason, when something has ended that the engine cannot do without: it is to be
+    /// stopped then, and started anew.
+    pub async fn broken(&self) -> String {
+        self.services.breakdown.reported().await
+    }
+
     /// Takes no new work, lets turns and sends in flight end (30 s at most), and stops.
     pub async fn stop(mut self) {
         self.stopper.enter(Phase::Draining);
         self.board.close();
         let ended = async {
             self.board.idle().await;
-            while self.services.join_next().await.is_some() {}
+            while self.services.tasks.join_next().await.is_some() {}
         };
-        if tokio::time::timeout(GRACE, ended).await.is_err() {
-            tracing::warn!("something did not end in time; it is taken up after the next start");
+        match tokio::time::timeout(GRACE, ended).await {
+            Ok(()) => self.marks.clear(),
+            Err(_) => tracing::warn!("something did not end in time; it is taken up after the next start"),
         }
         self.stopper.enter(Phase::Stopped);
         let traffic = self.store.traffic();
@@ -248,7 +277,7 @@ impl Engine {
 
     /// Stops as a crash would: nothing is finished, nothing is said.
     pub async fn abandon(mut self) {
-        self.services.shutdown().await;
+        self.services.tasks.shutdown().await;
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{AccountSettings, Settings};
 use crate::outbox::{Account, Accounts, Lane, SharedView, Supply};
-use crate::shutdown::{Phase, Shutdown, Stopper, channel};
+use crate::shutdown::{Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::{Signals, Store};
 use crate::transport::sandbox::Phones;
 
@@ -126,8 +126,10 @@ impl Lanes {
             view.clone(),
             !self.seen.insert(account.name.clone()),
         );
+        let unasked =
+            Unasked::new(format!("the lane of `{}`", account.name), shutdown.clone(), self.signals.breakdown.clone());
         self.tasks.spawn(async move {
-            let _end = end;
+            let (_end, _unasked) = (end, unasked);
             if let Some(mut old) = old {
                 old.stopper.enter(Phase::Draining);
                 // Nothing is ever sent here: this is the end.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -11,6 +12,9 @@ use crate::app::{Engine, Outside, Workspace, bind, looks_like_workspace, open_st
 use crate::clock::SystemClock;
 use crate::config::Flags;
 use crate::{memory, telemetry};
+
+/// How long what is under way may take to end when the engine cannot go on.
+const LAST_GRACE: Duration = Duration::from_secs(5);
 
 pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
     memory::prefer_small_pages();
@@ -67,12 +71,19 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     let address = engine.address().clone();
     println!("postrider is ready: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
 
-    loop {
+    let broken = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
             _ = hangup.recv() => engine.reload(),
+            reason = engine.broken() => break Some(reason),
         }
+    };
+    if let Some(reason) = broken {
+        tracing::error!("the engine ends, so that it can be started anew: {reason}");
+        // Whoever supervises starts it anew; what does not end by then is taken up by that one.
+        let _ = tokio::time::timeout(LAST_GRACE, engine.stop()).await;
+        return Err(format!("the engine cannot go on: {reason}").into());
     }
     tracing::info!("stopping: what is under way ends first; a second signal stops at once");
     tokio::select! {

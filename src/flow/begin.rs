@@ -21,6 +21,7 @@ pub fn prepare(flow: &Flow, trigger: &'static str, event: &impl Serialize, at: j
         seed: random_bytes(),
         at,
         root: None,
+        generation: 0,
     }
 }
 

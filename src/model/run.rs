@@ -114,6 +114,8 @@ pub struct NewRun {
     pub at: Timestamp,
     /// The run that it repeats: what that one promised is not sent again.
     pub root: Option<RunId>,
+    /// How many runs stand before it that began each other by `flows::start`.
+    pub generation: u32,
 }
 
 /// What the script of a webhook with `respond: result` answers.

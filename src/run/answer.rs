@@ -50,6 +50,10 @@ pub async fn answer(
             }
             json!(keys)
         }
+        Question::Read(Read::Flow { name }) if !context.store.has_room(name) => {
+            let message = "flows::start: too many runs wait for their first turn already (`limits.backlog`)";
+            return Ok(Err(ScriptError::new("busy", message)));
+        }
         Question::Read(Read::Flow { name }) => return Ok(version_of(&context.catalog.borrow(), name)),
         Question::Read(Read::Keyed { key, to }) => match context.store.keyed(&flow.name, key, to).await? {
             Some(known) => json!(known),

@@ -2,9 +2,11 @@
 //! turns, and none may hold all threads.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::id::RunId;
+use crate::script::Alarm;
 use crate::store::rows::ReadyRun;
 use crate::wake::Bell;
 
@@ -15,11 +17,17 @@ pub const AHEAD: usize = 64;
 const MOST_AWAY: usize = 8_192;
 /// Turns whose commit is awaited, at most.
 const UNCOMMITTED: usize = 512;
+/// Threads that are added, for a while, when turns that take long hold all the others.
+const RELIEF: usize = 8;
+/// A version whose turns had to be given up so often is not run any more.
+const GIVEN_UP: u32 = 3;
 
 /// Ready runs, shared by the dispatcher that fills it and the threads that empty it.
 pub struct Board {
     state: Mutex<State>,
     changed: Condvar,
+    /// Wakes whoever looks after the threads: all of them have work.
+    busy: Condvar,
     hungry: Bell,
     settled: Bell,
     threads: usize,
@@ -27,6 +35,14 @@ pub struct Board {
 
 #[derive(Default)]
 struct State {
+    working: Vec<Working>,
+    /// Threads that take turns, without those that were given up.
+    threads: usize,
+    idle: usize,
+    is_looked_after: bool,
+    /// How often turns of a version had to be given up, by flow and version.
+    given_up: HashMap<(Arc<str>, String), u32>,
+    losses: Losses,
     flows: HashMap<Arc<str>, FlowLine>,
     /// Flows in the order in which they get their turn.
     order: VecDeque<Arc<str>>,
@@ -62,12 +78,41 @@ struct FlowLine {
     away: usize,
 }
 
+/// A turn that is under way.
+struct Working {
+    run: Arc<ReadyRun>,
+    name: Arc<str>,
+    alarm: Arc<Alarm>,
+    since: Instant,
+}
+
+/// What has been lost to turns that had to be given up, in this life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Losses {
+    /// Threads that still compute.
+    pub computing: usize,
+    /// Threads that the allocator has stopped, with the memory that they hold.
+    pub stopped: usize,
+    /// Bytes that scripts have left behind.
+    pub leaked: u64,
+}
+
+/// Why a turn was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// It computes for more than twice the time that it has.
+    Time(Duration),
+    /// It took far more memory than it may.
+    Memory,
+}
+
 /// A run that a thread works on.
 pub struct Taken {
     /// The run.
-    pub run: ReadyRun,
+    pub run: Arc<ReadyRun>,
+    /// Its version has cost too much: it is not to be run.
+    pub barred: bool,
     board: Arc<Board>,
-    name: Arc<str>,
 }
 
 impl Board {
@@ -76,13 +121,14 @@ impl Board {
         Arc::new(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
+            busy: Condvar::new(),
             hungry: Bell::default(),
             settled: Bell::default(),
             threads,
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,21 +197,101 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// The next run to work on; waits for one. None when the board is closed.
-    pub fn take(self: &Arc<Self>) -> Option<Taken> {
+    /// A thread more takes turns.
+    pub fn joined(&self) {
+        self.lock().threads += 1;
+    }
+
+    /// A thread could not be added.
+    pub fn left(&self) {
+        let mut state = self.lock();
+        state.threads = state.threads.saturating_sub(1);
+    }
+
+    /// The next run to work on, for the thread with this alarm; waits for one. None when the thread is not
+    /// needed any more.
+    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>) -> Option<Taken> {
         let mut state = self.lock();
         loop {
             if state.closed {
+                state.threads = state.threads.saturating_sub(1);
                 return None;
             }
             if state.uncommitted < UNCOMMITTED
                 && let Some((run, name)) = state.next(self.threads)
             {
-                drop(state);
-                return Some(Taken { run, board: self.clone(), name });
+                let run = Arc::new(run);
+                let barred = state.is_barred(&name, &run.version);
+                let working = Working { run: run.clone(), name, alarm: alarm.clone(), since: Instant::now() };
+                state.working.push(working);
+                if state.is_looked_after && state.idle == 0 {
+                    self.busy.notify_one();
+                }
+                return Some(Taken { run, barred, board: self.clone() });
             }
+            // What was added in need is not kept.
+            if state.threads > self.threads {
+                state.threads -= 1;
+                return None;
+            }
+            state.idle += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
+    }
+
+    /// Waits until all threads have work, or for `most`; says whether anybody is to be looked after still.
+    pub fn watch(&self, most: Duration) -> bool {
+        let mut state = self.lock();
+        state.is_looked_after = true;
+        if !state.closed && state.idle > 0 {
+            state = self.busy.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.is_looked_after = false;
+        !state.closed || !state.working.is_empty()
+    }
+
+    /// The turns that have to be given up. They are the caller's now: their threads count no more, and what
+    /// comes of them is nobody's.
+    pub fn overdue(&self) -> Vec<(Arc<ReadyRun>, Arc<Alarm>, Overdue)> {
+        let looked: Vec<_> = self.lock().working.iter().map(|turn| (turn.run.id, turn.alarm.clone())).collect();
+        // Asked without the lock, for the system is asked, too.
+        let overdue = looked.into_iter().filter_map(|(run, alarm)| {
+            let why = match alarm.is_stopped() {
+                true => Some(Overdue::Memory),
+                false => {
+                    alarm.spent().filter(|(spent, allowed)| *spent > 2 * *allowed).map(|(_, most)| Overdue::Time(most))
+                }
+            };
+            Some((run, why?))
+        });
+        let overdue: Vec<_> = overdue.collect();
+        let mut state = self.lock();
+        overdue.into_iter().filter_map(|(run, why)| state.give_up(run, why)).collect()
+    }
+
+    /// How many threads are to be added because those that there are hold turns that take long while others
+    /// wait.
+    pub fn wants_relief(&self, long: Duration) -> usize {
+        let mut state = self.lock();
+        let held = state.idle == 0 && state.working.iter().filter(|turn| turn.since.elapsed() > long).count() > 0;
+        let most = self.threads + RELIEF;
+        let missing = self.threads.saturating_sub(state.threads);
+        let relief = usize::from(held && state.threads < most && state.has_ready(self.threads));
+        state.threads += missing.max(relief);
+        missing.max(relief)
+    }
+
+    /// What has been lost.
+    pub fn losses(&self) -> Losses {
+        self.lock().losses
+    }
+
+    /// A turn of this version has left memory behind that nobody can free.
+    pub fn leaked(&self, flow: &str, version: &str, bytes: u64) {
+        let mut state = self.lock();
+        state.losses.leaked += bytes;
+        *state.given_up.entry((flow.into(), version.to_owned())).or_default() += 1;
     }
 
     /// The run's turn is on disk; an errand is under way for it, and it stays away until [`Self::back`].
@@ -263,17 +389,40 @@ impl Board {
 }
 
 impl State {
+    fn is_barred(&self, flow: &Arc<str>, version: &str) -> bool {
+        !self.given_up.is_empty()
+            && self.given_up.get(&(flow.clone(), version.to_owned())).is_some_and(|times| *times >= GIVEN_UP)
+    }
+
+    fn give_up(&mut self, run: RunId, why: Overdue) -> Option<(Arc<ReadyRun>, Arc<Alarm>, Overdue)> {
+        let place = self.working.iter().position(|turn| turn.run.id == run)?;
+        let Working { run, name, alarm, .. } = self.working.swap_remove(place);
+        if let Some(line) = self.flows.get_mut(&name) {
+            line.on_threads -= 1;
+        }
+        self.threads -= 1;
+        match why {
+            Overdue::Memory => self.losses.stopped += 1,
+            Overdue::Time(_) => self.losses.computing += 1,
+        }
+        *self.given_up.entry((name, run.version.clone())).or_default() += 1;
+        Some((run, alarm, why))
+    }
+
+    /// Whether a thread more would find work.
+    fn has_ready(&self, threads: usize) -> bool {
+        self.uncommitted < UNCOMMITTED && self.flows.values().any(|line| line.may_begin(threads))
+    }
+
     /// The next run of the first flow that has one and may use another thread.
     fn next(&mut self, threads: usize) -> Option<(ReadyRun, Arc<str>)> {
         for _ in 0..self.order.len() {
             let name = self.order.pop_front()?;
             self.order.push_back(name.clone());
             let Some(line) = self.flows.get_mut(&name) else { continue };
-            // The last thread is for the others.
-            if line.on_threads + 1 >= threads.max(2) || line.away >= MOST_AWAY {
-                continue;
-            }
-            if let Some(run) = line.ready.pop_front() {
+            if line.may_begin(threads)
+                && let Some(run) = line.ready.pop_front()
+            {
                 line.on_threads += 1;
                 self.uncommitted += 1;
                 self.taken.insert(run.id, Place { ready: run.ready, begun: true });
@@ -284,12 +433,26 @@ impl State {
     }
 }
 
+impl FlowLine {
+    /// Whether one more of its runs may be begun. The last thread is for the others.
+    fn may_begin(&self, threads: usize) -> bool {
+        !self.ready.is_empty() && self.on_threads + 1 < threads.max(2) && self.away < MOST_AWAY
+    }
+}
+
 impl Taken {
-    /// The thread is free again; the turn's commit is under way.
-    pub fn off_thread(self) -> ReadyRun {
+    /// The thread is free again; the turn's commit is under way. None when the turn was given up meanwhile:
+    /// nothing of it counts, and the thread has been replaced.
+    pub fn off_thread(self) -> Option<Arc<ReadyRun>> {
         let hungry = {
             let mut state = self.board.lock();
-            state.flows.get_mut(&self.name).is_some_and(|line| {
+            let state = &mut *state;
+            let Some(place) = state.working.iter().position(|turn| turn.run.id == self.run.id) else {
+                state.losses.computing -= 1;
+                return None;
+            };
+            let Working { name, .. } = state.working.swap_remove(place);
+            state.flows.get_mut(&name).is_some_and(|line| {
                 line.on_threads -= 1;
                 line.unread && line.ready.len() <= AHEAD / 2
             })
@@ -298,13 +461,17 @@ impl Taken {
             self.board.hungry.nudge();
         }
         self.board.changed.notify_one();
-        self.run
+        Some(self.run)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn take(board: &Arc<Board>) -> Taken {
+        board.take(&Alarm::mine()).unwrap()
+    }
 
     fn run(id: u8, flow: &str, ready: i64) -> ReadyRun {
         ReadyRun {
@@ -322,6 +489,7 @@ mod tests {
             answer: None,
             root: None,
             cuts: 0,
+            generation: 0,
             damaged: None,
         }
     }
@@ -333,15 +501,15 @@ mod tests {
             board.announce(flow);
         }
         board.fill("a", 0, (1..=5).map(|n| run(n, "a", i64::from(n))).collect(), true);
-        let first = board.take().unwrap();
-        let second = board.take().unwrap();
+        let first = take(&board);
+        let second = take(&board);
         assert_eq!((first.run.flow.as_str(), second.run.flow.as_str()), ("a", "a"));
         board.fill("b", 0, vec![run(9, "b", 9)], true);
-        let third = board.take().unwrap();
+        let third = take(&board);
         assert_eq!(third.run.flow, "b", "the third thread is not for a third run of `a`");
-        let ready = first.off_thread();
+        let ready = first.off_thread().unwrap();
         board.done(ready.id);
-        assert_eq!(board.take().unwrap().run.flow, "a");
+        assert_eq!(take(&board).run.flow, "a");
     }
 
     #[test]
@@ -349,14 +517,14 @@ mod tests {
         let board = Board::new(2);
         board.announce("a");
         board.fill("a", 0, vec![run(1, "a", 7)], true);
-        let taken = board.take().unwrap().off_thread();
+        let taken = take(&board).off_thread().unwrap();
         // The commit made it ready again with a higher number, and the store was read at once.
         board.fill("a", 7, vec![run(1, "a", 8)], true);
         assert_eq!(board.wanting(), []);
         board.done(taken.id);
         assert_eq!(board.wanting(), [("a".into(), 7)]);
         board.fill("a", 7, vec![run(1, "a", 8)], true);
-        assert_eq!(board.take().unwrap().run.ready, 8);
+        assert_eq!(take(&board).run.ready, 8);
     }
 
     #[test]
@@ -365,7 +533,7 @@ mod tests {
         board.announce("a");
         board.reads();
         board.fill("a", 0, vec![run(1, "a", 7)], true);
-        let taken = board.take().unwrap().off_thread();
+        let taken = take(&board).off_thread().unwrap();
         // The store is read, then the turn's commit is heard of, then the reading arrives.
         board.reads();
         board.away(taken.id, "a", 8);
@@ -374,7 +542,7 @@ mod tests {
         board.announce("a");
         board.reads();
         board.fill("a", 8, vec![run(1, "a", 9)], true);
-        assert_eq!(board.take().unwrap().run.ready, 9, "8 was through");
+        assert_eq!(take(&board).run.ready, 9, "8 was through");
     }
 
     #[test]
@@ -382,7 +550,7 @@ mod tests {
         let board = Board::new(2);
         board.announce("a");
         board.fill("a", 0, vec![run(1, "a", 7)], true);
-        let taken = board.take().unwrap().off_thread();
+        let taken = take(&board).off_thread().unwrap();
         assert_eq!(board.running().len(), 1);
         board.again("a", taken.id, taken.ready);
         assert_eq!(board.wanting(), [("a".into(), 6)]);

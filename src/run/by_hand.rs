@@ -54,6 +54,8 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
             already: Arc::default(),
             limits: ground.limits,
             cpu_left: ground.limits.cpu_turn,
+            attempt: 1,
+            generation: 0,
         });
         match output.ending {
             Ending::Done(_) => {

@@ -66,6 +66,8 @@ pub fn simulate(
         already: Arc::default(),
         limits: ground.limits,
         cpu_left: ground.limits.cpu_turn,
+        attempt: 1,
+        generation: 0,
     };
     let output = tracing::dispatcher::with_default(&silent, || turn(input));
     let call =

@@ -1,7 +1,6 @@
 //! Works on runs: answers the open question, runs turns until one needs the outside world, and
 //! commits what came of them as one transaction.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 
 use super::answer::answer;
 use super::away::{Whose, errand};
-use super::board::{Board, Taken};
+use super::board::Board;
 use super::errand::Errands;
 use super::failure::follow_up;
 use super::journals::{Journals, Known};
@@ -30,11 +29,6 @@ use crate::shutdown::Shutdown;
 use crate::store::rows::{Committed, ReadyRun};
 use crate::store::{Store, StoreError};
 
-/// The stack of a thread that runs scripts: calls may be 64 deep, each with nested expressions.
-/// Values that a script has nested hundreds of thousands deep are walked and dropped by recursion;
-/// this is address space, of which only what is touched becomes memory.
-const STACK: usize = 512 << 20;
-const SMALL_STACK: usize = 16 << 20;
 /// After a failure of the store a run is taken up again then.
 pub const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -62,87 +56,34 @@ pub struct Context {
     pub shutdown: Shutdown,
 }
 
-/// Starts the threads that work on what the board shows, until it is closed.
-///
-/// # Errors
-/// When the system gives no more threads.
-pub fn start_threads(
-    count: usize,
-    board: &Arc<Board>,
-    context: &Arc<Context>,
-    runtime: &Handle,
-) -> std::io::Result<()> {
-    for number in 0..count {
-        let start = |stack: usize| {
-            let (board, context, runtime) = (board.clone(), context.clone(), runtime.clone());
-            let thread = std::thread::Builder::new().name(format!("turn-{number}")).stack_size(stack);
-            thread.spawn(move || take_turns(&board, &context, &runtime))
-        };
-        // Where address space is rationed, scripts get along with less.
-        start(STACK).or_else(|_| start(SMALL_STACK))?;
-    }
-    Ok(())
-}
-
-/// Runs a script's turn on a thread of its own, with the room that scripts need. None when it breaks
-/// down.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let thread = std::thread::Builder::new().name("aside".into()).stack_size(STACK);
-    // Where address space is rationed there is no simulation.
-    thread.spawn(move || drop(tell.send(work()))).ok()?;
-    told.await.ok()
-}
-
 /// What came of working on a run.
-enum Worked {
+pub enum Worked {
     /// A turn, to be committed.
     Turn(Box<TurnCommit>, Known),
     /// The run waits for an errand that an engine before this one did not bring to its end.
     Errand(Pending),
 }
 
-/// One thread's life.
-fn take_turns(board: &Arc<Board>, context: &Arc<Context>, runtime: &Handle) {
-    while let Some(taken) = board.take() {
-        let worked = catch_unwind(AssertUnwindSafe(|| work(context, runtime, &taken.run)));
-        let work = worked.unwrap_or_else(|_| {
-            let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
-            Ok(broken(&taken.run, context.clock.now(), error))
-        });
-        let work = work.or_else(|error| match error {
-            // Waiting would not mend it. A file that is damaged as a whole is another matter: that run stays.
-            StoreError::Unreadable(what) => {
-                let error = format!("a row of the state file that this run needs cannot be read: {what}");
-                Ok(broken(&taken.run, context.clock.now(), ScriptError::new("damaged", error)))
-            }
-            error => Err(error),
-        });
-        hand_in(board, context, runtime, taken, work);
-    }
-}
-
 /// Hands in a turn. The thread does not wait for the disk.
-fn hand_in(
+pub fn hand_in(
     board: &Arc<Board>,
     context: &Arc<Context>,
     runtime: &Handle,
-    taken: Taken,
+    run: Arc<ReadyRun>,
     work: Result<Worked, StoreError>,
 ) {
-    let run = taken.off_thread();
     let (board, context) = (board.clone(), context.clone());
     let (commit, known) = match work {
         Ok(Worked::Turn(commit, known)) => (Ok(*commit), known),
         Ok(Worked::Errand(pending)) => {
             board.away(run.id, &run.flow, run.ready);
-            let whose = Whose { id: run.id, ready: run.ready, flow: run.flow, version: run.version };
+            let whose = Whose { id: run.id, ready: run.ready, flow: run.flow.clone(), version: run.version.clone() };
             runtime.spawn(async move { errand(&board, &context, &whose, &pending, true).await });
             return;
         }
         Err(error) => (Err(error), Known::default()),
     };
-    let said = commit.as_ref().ok().and_then(said);
+    let said = commit.as_ref().ok().and_then(said_of);
     let goes_on = commit.as_ref().ok().and_then(goes_on);
     let commit = commit.map(|commit| context.store.commit_turn(commit));
     runtime.spawn(async move {
@@ -159,7 +100,8 @@ fn hand_in(
                     context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
                     if let Some(ready) = ready.filter(|_| pending.question.is_errand()) {
                         board.away(run.id, &run.flow, ready);
-                        let whose = Whose { id: run.id, ready, flow: run.flow, version: run.version };
+                        let (flow, version) = (run.flow.clone(), run.version.clone());
+                        let whose = Whose { id: run.id, ready, flow, version };
                         // A task of its own: this one holds the event, which may be large.
                         tokio::spawn(async move { errand(&board, &context, &whose, &pending, false).await });
                         return;
@@ -170,6 +112,19 @@ fn hand_in(
             // Read again before word of its commit came: that turn is done.
             Ok(Committed::Stale) => board.done(run.id),
             Ok(Committed::KeyTaken) => board.again(&run.flow, run.id, run.ready),
+            Ok(Committed::NoRoom) => {
+                let refused = no_room(&context, &run);
+                let said = said_of(&refused);
+                if let Err(error) = context.store.commit_turn(refused).await {
+                    tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
+                    context.clock.sleep_until(after(context.clock.now(), STORE_REST)).await;
+                    return board.again(&run.flow, run.id, run.ready);
+                }
+                if let Some(reply) = said {
+                    context.waiters.tell(run.id, || reply);
+                }
+                board.done(run.id);
+            }
             Ok(Committed::Over) => {
                 board.done(run.id);
                 context.waiters.tell(run.id, || Reply::Ended(crate::model::run::RunState::Cancelled));
@@ -181,6 +136,23 @@ fn hand_in(
             }
         }
     });
+}
+
+/// A turn that began more runs than there is room for: none of what it promised counts.
+fn no_room(context: &Context, run: &ReadyRun) -> TurnCommit {
+    let now = context.clock.now();
+    let message = "flows::start: too many runs wait for their first turn already (`limits.backlog`)";
+    let error = ScriptError::new("busy", message);
+    let catalog = context.catalog.borrow().clone();
+    let outcome = match catalog.flow(&run.flow) {
+        Some(flow) => thrown(run, flow, error, None, now),
+        None => Outcome::Failed(error),
+    };
+    let follow_up = match (&outcome, catalog.flow(&run.flow)) {
+        (Outcome::Failed(error), Some(flow)) => follow_up(&catalog, flow, run, error, now),
+        _ => None,
+    };
+    TurnCommit { outcome, follow_up, ..empty(run, now) }
 }
 
 /// The question that a run will have the answer to in a moment.
@@ -195,7 +167,7 @@ fn goes_on(commit: &TurnCommit) -> Option<Pending> {
 }
 
 /// What a waiting caller is told once the turn is on disk.
-fn said(commit: &TurnCommit) -> Option<Reply> {
+fn said_of(commit: &TurnCommit) -> Option<Reply> {
     if let Some(response) = &commit.promises.response {
         return Some(Reply::Response(response.clone()));
     }
@@ -207,7 +179,7 @@ fn said(commit: &TurnCommit) -> Option<Reply> {
 }
 
 /// One run's next turn, up to where the outside world is needed.
-fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, StoreError> {
+pub fn work(context: &Context, board: &Board, runtime: &Handle, run: &ReadyRun) -> Result<Worked, StoreError> {
     let now = context.clock.now();
     if let Some(what) = &run.damaged {
         return Err(StoreError::Unreadable(format!("{what}; `postrider runs retry` asks its last question anew")));
@@ -223,7 +195,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, S
     let flow = match runtime.block_on(context.versions.get(&run.flow, &run.version)) {
         Ok(flow) => flow,
         Err(Missing::Store(error)) => return Err(error),
-        Err(Missing::Broken(error)) => return Ok(broken(run, now, error)),
+        Err(Missing::Broken(error)) => return Ok(broken(context, run, error)),
     };
     let ground = context.catalog.borrow().ground.clone();
     let Known { cuts, mut part, entries: mut journal, mut weight } = context.journals.take(run.id, run.cuts);
@@ -242,6 +214,7 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, S
     let mut cpu = Duration::ZERO;
     let mut waited_for = None;
     let mut answered = None;
+    let mut leaked = 0;
     if let Some(pending) = run.pending.clone() {
         if let Question::Delivery { message, .. } = &pending.question {
             waited_for = Some(*message);
@@ -274,8 +247,11 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, S
             already: already.clone(),
             limits: ground.limits,
             cpu_left: ground.limits.cpu_run.saturating_sub(run.cpu + cpu),
+            attempt: run.attempt,
+            generation: run.generation,
         });
         cpu += output.cpu;
+        leaked += output.leaked;
         for entry in output.entries {
             push(&mut journal, &mut weight, entry);
         }
@@ -289,6 +265,9 @@ fn work(context: &Context, runtime: &Handle, run: &ReadyRun) -> Result<Worked, S
             ending => break ending,
         }
     };
+    if leaked > 0 {
+        board.leaked(&run.flow, &run.version, leaked);
+    }
     let entries = journal[committed..].to_vec();
     let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, answered, now };
     let commit = Box::new(made.commit(context, ending));
@@ -348,7 +327,7 @@ impl Made<'_> {
 
 /// Another attempt, if one is left and could help.
 fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, answered: Option<Answer>, now: jiff::Timestamp) -> Outcome {
-    let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version" | "damaged");
+    let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version" | "damaged" | "crashed");
     if hopeless || run.attempt >= flow.retry.attempts {
         return Outcome::Failed(error);
     }
@@ -382,8 +361,12 @@ fn empty(run: &ReadyRun, now: jiff::Timestamp) -> TurnCommit {
     }
 }
 
-fn broken(run: &ReadyRun, now: jiff::Timestamp, error: ScriptError) -> Worked {
+/// A run that cannot go on fails, and whoever is to hear of it does.
+pub fn broken(context: &Context, run: &ReadyRun, error: ScriptError) -> Worked {
+    let now = context.clock.now();
     tracing::error!(flow = %run.flow, run = %run.id, "the run cannot go on: {error}");
-    let commit = TurnCommit { outcome: Outcome::Failed(error), ..empty(run, now) };
+    let catalog = context.catalog.borrow().clone();
+    let follow_up = catalog.flow(&run.flow).and_then(|flow| follow_up(&catalog, flow, run, &error, now));
+    let commit = TurnCommit { outcome: Outcome::Failed(error), follow_up, ..empty(run, now) };
     Worked::Turn(Box::new(commit), Known::default())
 }

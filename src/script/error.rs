@@ -3,8 +3,12 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
+use super::printed::beginning;
 use super::usage;
 use crate::model::run::ScriptError;
+
+/// Most bytes of an error's text: it stands in the log, in the store and on pages.
+pub const LONGEST: usize = 4_096;
 
 /// What a host function returns.
 pub type HostResult<T> = Result<T, Box<EvalAltResult>>;
@@ -13,8 +17,17 @@ pub type HostResult<T> = Result<T, Box<EvalAltResult>>;
 pub fn thrown(kind: &str, message: impl Into<String>) -> Box<EvalAltResult> {
     let mut map = Map::new();
     map.insert("kind".into(), kind.into());
-    map.insert("message".into(), message.into().into());
+    map.insert("message".into(), cut(message.into()).into());
     Box::new(EvalAltResult::ErrorRuntime(map.into(), Position::NONE))
+}
+
+/// A text, cut where it is too long for a sentence.
+pub fn cut(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
 }
 
 /// Puts an error at the place of the call, where Rhai does not do so itself: behind `::`.
@@ -159,7 +172,7 @@ pub fn report(error: &EvalAltResult, main: &str, known: &[String]) -> ScriptErro
             ScriptError::new("unknown_name", message)
         }
         other => {
-            let mut bare = format!("{other}");
+            let mut bare = beginning(other, LONGEST);
             if let Some(cut) = bare.rfind(" (line ") {
                 bare.truncate(cut);
             }
@@ -174,12 +187,12 @@ pub fn report(error: &EvalAltResult, main: &str, known: &[String]) -> ScriptErro
 
 fn runtime(value: &Dynamic) -> ScriptError {
     if let Some(map) = value.read_lock::<Map>() {
-        let text = |key: &str| map.get(key).map(|item| item.to_string());
+        let text = |key: &str| map.get(key).map(|item| beginning(item, LONGEST));
         if let Some(message) = text("message") {
             return ScriptError::new(&text("kind").unwrap_or_else(|| "thrown".into()), message);
         }
     }
-    ScriptError::new("thrown", value.to_string())
+    ScriptError::new("thrown", beginning(value, LONGEST))
 }
 
 fn unknown_function(signature: &str, known: &[String]) -> String {

@@ -1,16 +1,82 @@
-//! Bounds of a turn: CPU time and memory, watched while the script runs.
+//! Bounds of what a script does: CPU time and memory, watched while it runs.
+//!
+//! Three nets, each for what slips through the one before:
+//! * every operation of the script looks at the bounds ([`Watch::check`]);
+//! * functions that may grow or walk much in one call ask for the room first ([`room_for`]) and look at
+//!   the bounds while they work ([`tick`]);
+//! * whoever keeps the threads looks at them from outside ([`Alarm`]): a thread that is over twice its
+//!   time, or was stopped by the allocator, is given up.
 
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::thread_cpu;
-use crate::memory::Mark;
+use super::error::{HostResult, terminated};
+use crate::clock::{cpu_of_thread, thread_cpu, thread_number};
+use crate::memory::{Ceiling, Mark};
+use crate::model::run::ScriptError;
+use crate::units::format_duration;
 
 /// How often the CPU clock is read: a reading costs about as much as ten operations.
 const OPERATIONS_PER_READING: u64 = 256;
+/// Joining two texts may double what is held before anybody can look; what goes beyond that was
+/// never meant.
+const MARGIN: u64 = 16 << 20;
 
-/// Watches one turn. Shared between the engine's callbacks, all on the turn's own thread.
+thread_local! {
+    static CURRENT: RefCell<Option<Watch>> = const { RefCell::new(None) };
+    static ALARM: Arc<Alarm> = Arc::new(Alarm::of_this_thread());
+}
+
+/// What can be seen of a thread's turn from other threads.
+pub struct Alarm {
+    thread: i32,
+    /// The thread's CPU time when the turn began, in nanoseconds and plus one; 0 between turns.
+    began: AtomicU64,
+    allowed: AtomicU64,
+    /// The next operation is to read the CPU clock.
+    hurry: AtomicBool,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Alarm {
+    fn of_this_thread() -> Self {
+        let (began, allowed, hurry) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Self { thread: thread_number(), began, allowed, hurry, stopped: Arc::default() }
+    }
+
+    /// That of the calling thread.
+    pub fn mine() -> Arc<Self> {
+        ALARM.with(Arc::clone)
+    }
+
+    /// The number by which the system knows the thread.
+    pub fn thread(&self) -> i32 {
+        self.thread
+    }
+
+    /// Whether the allocator has stopped the thread for good.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// The CPU time of the turn that is under way, and how much it may use. Makes the turn look at its
+    /// clock, too.
+    pub fn spent(&self) -> Option<(Duration, Duration)> {
+        let began = self.began.load(Ordering::Acquire).checked_sub(1)?;
+        self.hurry.store(true, Ordering::Relaxed);
+        let now = cpu_of_thread(self.thread)?;
+        // It may have begun another turn meanwhile, which has spent nothing yet.
+        if self.began.load(Ordering::Acquire) != began + 1 {
+            return None;
+        }
+        let allowed = Duration::from_nanos(self.allowed.load(Ordering::Relaxed));
+        Some((now.saturating_sub(Duration::from_nanos(began)), allowed))
+    }
+}
+
+/// Watches what a script does on one thread. Shared between the engine's callbacks, all on that thread.
 #[derive(Clone)]
 pub struct Watch {
     shared: Arc<Shared>,
@@ -20,13 +86,15 @@ pub struct Watch {
     memory: u64,
 }
 
-#[derive(Default)]
 struct Shared {
     ended: AtomicBool,
+    excess: AtomicU8,
     operations: AtomicU64,
+    alarm: Arc<Alarm>,
 }
 
 /// Which bound was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
     /// CPU time.
     Cpu(Duration),
@@ -34,10 +102,42 @@ pub enum Excess {
     Memory(u64),
 }
 
+const CPU: u8 = 1;
+const MEMORY: u8 = 2;
+
+/// As long as this lives, the watch is that of the thread.
+pub struct Entered {
+    before: Option<Watch>,
+    _ceiling: Ceiling,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        ALARM.with(|alarm| alarm.began.store(0, Ordering::Release));
+        CURRENT.with(|current| *current.borrow_mut() = before);
+    }
+}
+
 impl Watch {
     /// Begins watching on this thread.
     pub fn new(cpu: Duration, memory: u64) -> Self {
-        Self { shared: Arc::default(), start: thread_cpu(), cpu, mark: Mark::new(), memory }
+        let alarm = Alarm::mine();
+        let (ended, excess, operations) = (AtomicBool::new(false), AtomicU8::new(0), AtomicU64::new(0));
+        let shared = Arc::new(Shared { ended, excess, operations, alarm });
+        Self { shared, start: thread_cpu(), cpu, mark: Mark::new(), memory }
+    }
+
+    /// Makes it the one that functions on this thread ask.
+    pub fn enter(&self) -> Entered {
+        let alarm = &self.shared.alarm;
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX - 1);
+        alarm.allowed.store(nanos(self.cpu), Ordering::Relaxed);
+        alarm.began.store(nanos(self.start) + 1, Ordering::Release);
+        let ceiling =
+            Ceiling::new(self.mark, self.memory.saturating_mul(2).saturating_add(MARGIN), alarm.stopped.clone());
+        let before = CURRENT.with(|current| current.borrow_mut().replace(self.clone()));
+        Entered { before, _ceiling: ceiling }
     }
 
     /// From now on every operation ends the turn.
@@ -57,19 +157,129 @@ impl Watch {
 
     /// Looks at both bounds; called for every operation.
     pub fn check(&self) -> Result<(), Excess> {
-        self.room_for(0)?;
+        self.room(0)?;
         let count = self.shared.operations.fetch_add(1, Ordering::Relaxed);
-        if count % OPERATIONS_PER_READING == OPERATIONS_PER_READING - 1 && self.spent() > self.cpu {
-            return Err(Excess::Cpu(self.cpu));
+        let hurry = &self.shared.alarm.hurry;
+        if count % OPERATIONS_PER_READING == OPERATIONS_PER_READING - 1 || hurry.load(Ordering::Relaxed) {
+            hurry.store(false, Ordering::Relaxed);
+            return self.time();
         }
         Ok(())
     }
 
-    /// Whether so many bytes more may be held.
-    pub fn room_for(&self, bytes: u64) -> Result<(), Excess> {
-        if self.mark.held().saturating_add(bytes) > self.memory {
-            return Err(Excess::Memory(self.memory));
+    fn time(&self) -> Result<(), Excess> {
+        match self.spent() > self.cpu {
+            true => Err(self.exceeded(Excess::Cpu(self.cpu))),
+            false => Ok(()),
         }
-        Ok(())
     }
+
+    fn room(&self, bytes: u64) -> Result<(), Excess> {
+        match self.mark.held().saturating_add(bytes) > self.memory {
+            true => Err(self.exceeded(Excess::Memory(self.memory))),
+            false => Ok(()),
+        }
+    }
+
+    /// Bytes that the thread holds more than at the beginning.
+    pub fn held(&self) -> u64 {
+        self.mark.held()
+    }
+
+    fn left(&self) -> u64 {
+        self.memory.saturating_sub(self.mark.held())
+    }
+
+    /// Notes that a bound was broken, and ends the turn.
+    fn exceeded(&self, excess: Excess) -> Excess {
+        let number = if matches!(excess, Excess::Cpu(_)) { CPU } else { MEMORY };
+        // The first one is the reason.
+        let _ = self.shared.excess.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        self.end();
+        excess
+    }
+
+    /// The bound that was broken, if one was: also by a last call, behind which no operation came.
+    pub fn excess(&self) -> Option<Excess> {
+        match self.shared.excess.load(Ordering::Relaxed) {
+            CPU => Some(Excess::Cpu(self.cpu)),
+            MEMORY => Some(Excess::Memory(self.memory)),
+            _ if self.mark.peak() > self.memory => Some(Excess::Memory(self.memory)),
+            _ if self.spent() > self.cpu => Some(Excess::Cpu(self.cpu)),
+            _ => None,
+        }
+    }
+}
+
+/// The watch of this thread; none outside of turns and compiling.
+fn current() -> Option<Watch> {
+    CURRENT.with(|current| current.borrow().clone())
+}
+
+fn with<T>(default: T, look: impl FnOnce(&Watch) -> T) -> T {
+    CURRENT.with(|current| current.borrow().as_ref().map_or(default, look))
+}
+
+/// Asks for room for so many bytes more, before they are taken.
+///
+/// # Errors
+/// The end of the turn when they are more than it may hold.
+pub fn room_for(bytes: u64) -> HostResult<()> {
+    with(Ok(()), |watch| match watch.has_ended() {
+        true => Err(terminated()),
+        false => watch.room(bytes).map_err(|_| terminated()),
+    })
+}
+
+/// How many bytes more may be held.
+pub fn room_left() -> u64 {
+    with(u64::MAX, Watch::left)
+}
+
+/// Looks at both bounds; for each step of work that may be long.
+///
+/// # Errors
+/// The end of the turn.
+pub fn tick() -> HostResult<()> {
+    with(Ok(()), |watch| match watch.has_ended() {
+        true => Err(terminated()),
+        false => watch.check().map_err(|_| terminated()),
+    })
+}
+
+/// Looks at the clock in any case; for steps that are long themselves.
+///
+/// # Errors
+/// The end of the turn.
+pub fn tick_long() -> HostResult<()> {
+    tick()?;
+    with(Ok(()), |watch| watch.time().map_err(|_| terminated()))
+}
+
+/// Ends the turn because something would have taken more than there is room for.
+pub fn too_large() {
+    if let Some(watch) = current() {
+        watch.exceeded(Excess::Memory(watch.memory));
+    }
+}
+
+/// Ends the turn because something would have taken too long.
+pub fn too_long() {
+    if let Some(watch) = current() {
+        watch.exceeded(Excess::Cpu(watch.cpu));
+    }
+}
+
+/// The sentence for a broken bound.
+pub fn excess_error(excess: Excess) -> ScriptError {
+    let message = match excess {
+        Excess::Cpu(limit) => format!(
+            "the script computed for more than {} without an end; is a loop endless? (`limits.cpu_turn`)",
+            format_duration(limit)
+        ),
+        Excess::Memory(limit) => {
+            format!("the script holds more than {limit} bytes; does a loop hoard? (`limits.memory`)")
+        }
+    };
+    ScriptError::new("limit", message)
 }

@@ -9,6 +9,9 @@ mod engine;
 mod error;
 mod host;
 mod limits;
+mod look;
+mod natives;
+mod printed;
 mod program;
 mod secret_text;
 mod state;
@@ -18,5 +21,6 @@ mod usage;
 mod value;
 
 pub use calls::Call;
+pub use limits::Alarm;
 pub use program::{Main, Program, Sources};
 pub use turn::{AccountFacts, Accounts, Ending, TurnInput, TurnOutput, turn};

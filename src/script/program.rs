@@ -2,19 +2,30 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rhai::{AST, ASTNode, Engine, Expr, ParseError, Position, Scope, Shared, Stmt};
+use rhai::{AST, Engine, ParseError, Position, Scope, Shared};
 
 use super::calls::{self, Call};
 use super::engine::{self, Caught};
-use super::{error, usage};
+use super::error;
+use super::limits::Watch;
+use super::look::{beyond_definitions, line_column, look};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
+use crate::units::format_duration;
 
 /// Texts of the script files that a program uses, by path below `scripts/` without `.rhai`.
 pub type Sources = BTreeMap<String, Arc<str>>;
 
 type Module = Shared<rhai::Module>;
+
+/// What reading a script with all its modules may take, ...
+const READING: (Duration, u64) = (Duration::from_secs(10), 256 << 20);
+/// ... and what the constants of one module may.
+const CONSTANTS: (Duration, u64) = (Duration::from_millis(100), 8 << 20);
+/// Modules that import each other one behind the other.
+const DEEPEST: usize = 32;
 
 /// A compiled script.
 pub struct Program {
@@ -44,7 +55,7 @@ impl Program {
     ///
     /// # Errors
     /// All findings: syntax, unknown functions, imports that are not literal, modules that are
-    /// missing or import each other in a circle.
+    /// missing, import each other in a circle or too deep, or do more than define.
     pub fn compile(main: Main<'_>, load: &dyn Fn(&str) -> Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
         let mut build = Build {
             load,
@@ -54,6 +65,8 @@ impl Program {
             open: Vec::new(),
             calls: Vec::new(),
         };
+        let watch = Watch::new(READING.0, READING.1);
+        let _entered = watch.enter();
         let mut texts = BTreeMap::from([(main.file.to_owned(), Arc::from(main.text))]);
         let mut caught = HashSet::new();
         let ast = build.file(main.file, main.text, &mut texts, &mut caught);
@@ -188,6 +201,12 @@ impl Build<'_> {
                 "move what both need to a third module",
             );
         }
+        if self.open.len() >= DEEPEST {
+            return refuse(
+                format!("`{name}` is imported by the last of {DEEPEST} modules that import each other"),
+                "import what is needed where it is needed",
+            );
+        }
         if name.split('/').any(|part| part.is_empty() || part.starts_with('.')) || name.ends_with(".rhai") {
             return refuse(
                 format!("`{name}` is no module name"),
@@ -203,108 +222,42 @@ impl Build<'_> {
         self.open.pop();
         texts.insert(file.clone(), text);
         let Some(ast) = ast else { return };
-        let mut engine = engine::bare();
-        engine.set_module_resolver(Resolver(self.modules.clone()));
-        match rhai::Module::eval_ast_as_new(Scope::new(), &ast, &engine) {
-            Ok(module) => {
-                self.modules.insert(name.to_owned(), module.into());
-            }
-            Err(error) => {
-                let report = error::report(&error, &file, engine::names());
-                self.findings.push(Diagnostic::error(
-                    &file,
-                    report.line.unwrap_or(0),
-                    report.column.unwrap_or(0),
-                    report.message,
-                ));
-            }
+        match self.module(&file, &ast) {
+            Ok(module) => drop(self.modules.insert(name.to_owned(), module)),
+            Err(finding) => self.findings.push(finding),
         }
     }
-}
 
-struct Seen {
-    imports: Vec<(String, Position)>,
-    findings: Vec<Diagnostic>,
-    doubts: Vec<Diagnostic>,
-}
-
-/// Walks a script for what can be said before it runs.
-fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
-    let mut seen = Seen { imports: Vec::new(), findings: Vec::new(), doubts: Vec::new() };
-    let own: HashSet<String> = ast.iter_functions().map(|function| function.name.to_string()).collect();
-    let names = engine::names();
-    let known_space = |space: &str| names.iter().any(|known| known.starts_with(&format!("{space}::")));
-    let mut imported: HashSet<String> = HashSet::new();
-    ast.walk(&mut |path| {
-        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last() {
-            imported.insert(import.1.name.to_string());
+    /// A module as those who import it see it.
+    fn module(&self, file: &str, ast: &AST) -> Result<Module, Diagnostic> {
+        if let Some(at) = beyond_definitions(ast) {
+            let (line, column) = line_column(at);
+            let finding = Diagnostic::error(file, line, column, "a module may only define functions and constants");
+            return Err(finding.with_hint("put this into a function, and call it from the flow's script"));
         }
-        true
-    });
-    ast.walk(&mut |path| {
-        match path.last() {
-            Some(ASTNode::Stmt(Stmt::Import(import, at))) => match &import.0 {
-                Expr::StringConstant(name, at) => seen.imports.push((name.to_string(), *at)),
-                _ => {
-                    let (line, column) = line_column(*at);
-                    seen.findings.push(
-                        Diagnostic::error(file, line, column, "an import takes a literal name only")
-                            .with_hint("write `import \"lib/prices\" as prices;`"),
-                    );
-                }
-            },
-            Some(ASTNode::Stmt(Stmt::TryCatch(block, _))) => {
-                if let Expr::Variable(variable, ..) = &block.expr {
-                    caught.insert(variable.1.to_string());
-                }
+        let watch = Watch::new(CONSTANTS.0, CONSTANTS.1);
+        let entered = watch.enter();
+        let mut engine = engine::bare();
+        engine.set_module_resolver(Resolver(self.modules.clone()));
+        engine::watched(&mut engine, watch.clone());
+        let made = rhai::Module::eval_ast_as_new(Scope::new(), ast, &engine);
+        drop(entered);
+        let excess = watch.excess();
+        let report = match made {
+            Ok(module) if excess.is_none() => return Ok(module.into()),
+            Ok(_) => ScriptError::new("limit", ""),
+            Err(error) => error::report(&error, file, engine::names()),
+        };
+        let message = match excess {
+            Some(_) => {
+                let (time, memory) = (format_duration(CONSTANTS.0), CONSTANTS.1 >> 20);
+                format!("a module's constants may take {time} and {memory} MiB; compute this in a function")
             }
-            Some(ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at))) => {
-                let name = call.name.as_str();
-                let full =
-                    if call.namespace.is_empty() { name.to_owned() } else { format!("{}::{name}", call.namespace) };
-                let space = full.split_once("::").map(|(space, _)| space);
-                let ours = match space {
-                    None => {
-                        call.op_token.is_none()
-                            && name.starts_with(|c: char| c.is_ascii_alphabetic())
-                            && !own.contains(name)
-                    }
-                    // Modules are checked where they are compiled; what nobody imported is ours, or nothing.
-                    Some(space) => known_space(space) || !imported.contains(space),
-                };
-                if !ours || RHAI_WORDS.contains(&name) {
-                    return true;
-                }
-                let (line, column) = line_column(*at);
-                let count = call.args.len();
-                if names.binary_search(&full).is_err() {
-                    let mut finding = Diagnostic::error(file, line, column, format!("there is no function `{full}`"));
-                    let all = names.iter().map(String::as_str).chain(own.iter().map(String::as_str));
-                    if let Some(near) = crate::units::nearest(&full, all) {
-                        finding = finding.with_hint(format!("did you mean `{near}`?"));
-                    }
-                    seen.findings.push(finding);
-                } else if !engine::takes(&full, count) && !space.is_some_and(|space| imported.contains(space)) {
-                    // A warning: a text that was good before is not refused for a branch that is never taken.
-                    let values = if count == 1 { "one value".to_owned() } else { format!("{count} values") };
-                    let what = format!("`{full}` cannot be called with {values}");
-                    let finding = Diagnostic::warning(file, line, column, what);
-                    seen.doubts.push(match usage::of(&full) {
-                        Some(call) => finding.with_hint(format!("write `{call}`")),
-                        None => finding,
-                    });
-                }
-            }
-            _ => {}
-        }
-        true
-    });
-    seen
+            None => report.message,
+        };
+        Err(Diagnostic::error(file, report.line.unwrap_or(0), report.column.unwrap_or(0), message))
+    }
 }
-
-/// Called like functions, but part of the language.
-const RHAI_WORDS: [&str; 10] =
-    ["call", "curry", "Fn", "is_def_fn", "is_def_var", "is_shared", "type_of", "print", "debug", "this"];
 
 fn syntax(file: &str, error: &ParseError) -> Diagnostic {
     let (line, column) = line_column(error.position());
@@ -324,8 +277,4 @@ fn syntax(file: &str, error: &ParseError) -> Diagnostic {
         return finding;
     };
     finding.with_hint(hint)
-}
-
-fn line_column(at: Position) -> (u32, u32) {
-    (at.line().unwrap_or(0) as u32, at.position().unwrap_or(0) as u32)
 }

@@ -11,7 +11,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::{HostResult, at, rethrown, terminated, thrown};
-use super::limits::{Excess, Watch};
+use super::limits::{self, Watch};
+use super::printed::Text;
 use super::turn::Accounts;
 use crate::id::RunId;
 use crate::model::journal::{Digest, Entry, Kind, Pending, Promises};
@@ -66,6 +67,9 @@ pub struct State {
     pub(super) promised: BTreeMap<String, usize>,
     /// Events that the run got: name, the key that it waited for, number.
     pub(super) events: Vec<(String, Option<String>, i64)>,
+    pub(super) generation: u32,
+    /// Bytes that may still go to the log.
+    pub(super) log_left: usize,
     pub(super) responded: bool,
     pub(super) latch: Option<Latch>,
     /// The call that does not fit the journal.
@@ -86,7 +90,7 @@ pub struct Differs {
 /// Gives `act` the state of the turn that the call belongs to.
 ///
 /// # Errors
-/// After the latch has closed nothing is done any more; outside a turn (while a module is
+/// After the latch has closed, or a bound was broken, nothing is done any more; outside a turn (while a module is
 /// loaded) there is no state.
 pub fn with<T>(ctx: &NativeCallContext, act: impl FnOnce(&mut State) -> HostResult<T>) -> HostResult<T> {
     let handle = ctx.tag().and_then(|tag| tag.read_lock::<Handle>().map(|handle| handle.clone()));
@@ -98,7 +102,7 @@ pub fn with<T>(ctx: &NativeCallContext, act: impl FnOnce(&mut State) -> HostResu
         return at(ctx, Err(thrown("module", message)));
     };
     let mut state = handle.lock().unwrap_or_else(PoisonError::into_inner);
-    if state.latch.is_some() {
+    if state.latch.is_some() || state.watch.has_ended() {
         return Err(terminated());
     }
     let result = act(&mut state);
@@ -215,11 +219,6 @@ impl State {
         terminated()
     }
 
-    /// Refuses what would break a bound.
-    pub fn excess(&mut self, excess: Excess) -> Box<rhai::EvalAltResult> {
-        self.fatal(excess_error(&excess))
-    }
-
     fn close(&mut self, latch: Latch) {
         self.latch = Some(latch);
         self.watch.end();
@@ -238,23 +237,20 @@ impl State {
     }
 }
 
-/// The sentence for a broken bound.
-pub fn excess_error(excess: &Excess) -> ScriptError {
-    let message = match excess {
-        Excess::Cpu(limit) => format!(
-            "the script computed for more than {} without an end; is a loop endless? (`limits.cpu_turn`)",
-            crate::units::format_duration(*limit)
-        ),
-        Excess::Memory(limit) => {
-            format!("the script holds more than {limit} bytes; does a loop hoard? (`limits.memory`)")
-        }
-    };
-    ScriptError::new("limit", message)
-}
-
 /// Arguments as they are recorded.
+///
+/// # Errors
+/// What cannot be written as JSON; the end of the turn when there is no room for the text.
 pub fn json(request: &impl serde::Serialize) -> HostResult<String> {
-    serde_json::to_string(request).map_err(|error| thrown("invalid", error.to_string()))
+    let mut text = Text::new(limits::room_left() / 2);
+    match serde_json::to_writer(&mut text, request) {
+        Ok(()) => Ok(text.into()),
+        Err(error) if error.is_io() => {
+            limits::too_large();
+            Err(terminated())
+        }
+        Err(error) => Err(thrown("invalid", error.to_string())),
+    }
 }
 
 fn raw(request: String) -> HostResult<Box<RawValue>> {

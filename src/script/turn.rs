@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::engine;
 use super::error;
-use super::limits::Watch;
+use super::limits::{Watch, excess_error};
 use super::program::Program;
-use super::state::{Differs, Handle, Latch, State, excess_error};
+use super::state::{Differs, Handle, Latch, State};
 use super::value::{read_json, to_dynamic, to_json};
 use crate::id::RunId;
 use crate::model::capability::Capabilities;
@@ -85,6 +85,10 @@ pub struct TurnInput<'a> {
     pub limits: Limits,
     /// CPU time that is left to the run.
     pub cpu_left: Duration,
+    /// Which attempt of the run this is, from 1.
+    pub attempt: u32,
+    /// How many runs stand before this one that began each other.
+    pub generation: u32,
 }
 
 /// How a turn ended.
@@ -113,20 +117,40 @@ pub struct TurnOutput {
     pub replayed: usize,
     /// The call that does not fit the journal, if one does not.
     pub differs: Option<Differs>,
+    /// Bytes that the script has left behind and nobody can free.
+    pub leaked: u64,
 }
+
+/// Bytes that a turn of the first attempt may write into the log; later attempts get their part of that,
+/// so that a run that is tried a thousand times does not say a thousand times as much.
+const LOGGED: usize = 1 << 20;
+const LOGGED_AT_LEAST: usize = 4 << 10;
+
+/// What a turn leaves behind besides what it gives back: caches of the engine, and of the allocator.
+const LEFT_BEHIND: u64 = 8 << 20;
 
 /// Runs one turn on the calling thread.
 pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let cpu_left = input.cpu_left.min(input.limits.cpu_turn);
     let watch = Watch::new(cpu_left, input.limits.memory);
+    let _entered = watch.enter();
     let program = input.program;
     let event = match read_json(input.event) {
         Ok(event) => event,
         Err(error) => {
-            let error = ScriptError::new("damaged", format!("the run's event cannot be read: {error}"));
+            let damaged = || ScriptError::new("damaged", format!("the run's event cannot be read: {error}"));
+            let error = watch.excess().map_or_else(damaged, excess_error);
             let (entries, promises) = (Vec::new(), Promises::default());
             let ending = Ending::Thrown(error);
-            return TurnOutput { ending, entries, promises, cpu: Duration::ZERO, replayed: 0, differs: None };
+            return TurnOutput {
+                ending,
+                entries,
+                promises,
+                cpu: Duration::ZERO,
+                replayed: 0,
+                differs: None,
+                leaked: 0,
+            };
         }
     };
     let params = to_dynamic(input.params);
@@ -136,15 +160,36 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let result =
         catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast)));
     drop(engine);
-    let cpu = watch.spent();
     let mut state = handle.lock().unwrap_or_else(PoisonError::into_inner);
     let entries = std::mem::take(&mut state.entries);
     let promises = std::mem::take(&mut state.promises);
-    // Whatever Rhai returned, a closed latch decides: `sort` and `dedup` swallow errors.
-    let ending = match (state.latch.take(), result) {
+    let latch = state.latch.take();
+    let ending = ended(latch, result, program, &watch);
+    let replayed = state.position;
+    let differs = state.differs.take();
+    drop(state);
+    drop(handle);
+    let weight: u64 = entries.iter().map(Entry::weight).sum();
+    // Closures that are kept in the variables that they have captured hold each other for ever.
+    let leaked = watch.held().saturating_sub(LEFT_BEHIND + weight.saturating_mul(8));
+    TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked }
+}
+
+/// How a turn ended. Whatever Rhai returned, a broken bound decides, and then a closed latch: `sort` and
+/// `dedup` swallow errors.
+fn ended(
+    latch: Option<Latch>,
+    result: std::thread::Result<Result<Dynamic, Box<EvalAltResult>>>,
+    program: &Program,
+    watch: &Watch,
+) -> Ending {
+    if let Some(excess) = watch.excess() {
+        return Ending::Thrown(place(excess_error(excess), result, program));
+    }
+    let ending = match (latch, result) {
         (Some(Latch::Question(pending)), _) => Ending::Waiting(pending),
         (Some(Latch::Failed(error)), _) => Ending::Failed(error),
-        (Some(Latch::Fatal(error)), result) => Ending::Thrown(place(error, result, program)),
+        (Some(Latch::Fatal(error)), result) => return Ending::Thrown(place(error, result, program)),
         (None, Ok(Ok(value))) => match to_json(&value) {
             Ok(value) => Ending::Done(value),
             // The last value of a script is often that of its last call, which nobody asked for.
@@ -152,7 +197,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
         },
         (None, Ok(Err(error))) => {
             let report = error::report(&error, &program.main, engine::names());
-            Ending::Thrown(program.with_source(report))
+            return Ending::Thrown(program.with_source(report));
         }
         (None, Err(panic)) => {
             let what = panic
@@ -161,10 +206,14 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no reason given");
             let message = format!("the script interpreter broke down ({what}); this is a defect, please report it");
-            Ending::Thrown(ScriptError::new("panic", message))
+            return Ending::Thrown(ScriptError::new("panic", message));
         }
     };
-    TurnOutput { ending, entries, promises, cpu, replayed: state.position, differs: state.differs.take() }
+    // The last value, written as JSON, counts too.
+    match watch.excess() {
+        Some(excess) => Ending::Thrown(excess_error(excess)),
+        None => ending,
+    }
 }
 
 /// A broken bound gets the place where Rhai stopped.
@@ -204,21 +253,10 @@ fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
         events: Vec::new(),
         entries: Vec::new(),
         promises: Promises::default(),
+        generation: input.generation,
+        log_left: LOGGED / input.attempt.max(1) as usize + LOGGED_AT_LEAST,
         responded: false,
         latch: None,
         differs: None,
     }
-}
-
-/// Ends the turn when a bound is broken; called for every operation.
-pub(super) fn progress(handle: &Handle, watch: &Watch) -> Option<Dynamic> {
-    if watch.has_ended() {
-        return Some(Dynamic::UNIT);
-    }
-    let excess = watch.check().err()?;
-    // A host function holds the lock only while it runs, and none of them evaluates script.
-    if let Ok(mut state) = handle.try_lock() {
-        let _ = state.fatal(excess_error(&excess));
-    }
-    Some(Dynamic::UNIT)
 }

@@ -7,6 +7,7 @@ use rhai::{Array, Blob, Dynamic, Map};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
+use super::limits::tick;
 use super::secret_text::SecretText;
 use super::time::{Moment, Span};
 use crate::model::call::SECRET;
@@ -34,6 +35,11 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
 /// Where and why the text is no JSON.
 pub fn read_json(text: &str) -> Result<Dynamic, serde_json::Error> {
     serde_json::from_str::<Read>(text).map(|Read(value)| value)
+}
+
+/// A value may take many times what its text does.
+fn room<E: serde::de::Error>() -> Result<(), E> {
+    tick().map_err(|_| E::custom("the value takes more memory than the script may have"))
 }
 
 struct Read(Dynamic);
@@ -68,6 +74,7 @@ impl<'de> Deserialize<'de> for Read {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Dynamic, A::Error> {
                 let mut list = Array::new();
                 while let Some(Read(item)) = items.next_element()? {
+                    room()?;
                     list.push(item);
                 }
                 Ok(list.into())
@@ -75,6 +82,7 @@ impl<'de> Deserialize<'de> for Read {
             fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Dynamic, A::Error> {
                 let mut map = Map::new();
                 while let Some((name, Read(value))) = fields.next_entry::<Cow<'_, str>, Read>()? {
+                    room()?;
                     map.insert((&*name).into(), value);
                 }
                 Ok(map.into())
@@ -111,6 +119,26 @@ pub fn to_json_veiled(value: &Dynamic) -> Result<Value, String> {
     nested(value, 0, &mut room, true)
 }
 
+/// The same for the fields of a map.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn fields_to_json(fields: &Map) -> Result<Value, String> {
+    let mut room = LARGEST;
+    object(fields, 0, &mut room, false)
+}
+
+fn object(fields: &Map, depth: usize, room: &mut usize, veil: bool) -> Result<Value, String> {
+    let mut object = serde_json::Map::new();
+    for (name, item) in fields {
+        *room = room.checked_sub(name.len()).ok_or(TOO_LARGE)?;
+        object.insert(name.to_string(), nested(item, depth + 1, room, veil)?);
+    }
+    Ok(Value::Object(object))
+}
+
+const TOO_LARGE: &str = "the value is too large to be written as JSON";
+
 /// Most bytes of one value as JSON.
 const LARGEST: usize = 16 << 20;
 /// Deepest nesting: what is written must be read again, and readers stop at 128.
@@ -121,7 +149,9 @@ fn nested(value: &Dynamic, depth: usize, room: &mut usize, veil: bool) -> Result
         return Err(format!("the value is nested more than {DEEPEST} deep"));
     }
     let text = value.as_immutable_string_ref().map_or(0, |text| text.len());
-    *room = room.checked_sub(text + 16).ok_or("the value is too large to be written as JSON")?;
+    *room = room.checked_sub(text + 16).ok_or(TOO_LARGE)?;
+    // What the script holds already counts as well.
+    tick().map_err(|_| TOO_LARGE)?;
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -149,10 +179,7 @@ fn nested(value: &Dynamic, depth: usize, room: &mut usize, veil: bool) -> Result
         if veil && fields.contains_key(SECRET) {
             return Err(format!("`{SECRET}` cannot be the name of a field"));
         }
-        return fields
-            .iter()
-            .map(|(key, item)| nested(item, depth + 1, room, veil).map(|item| (key.to_string(), item)))
-            .collect();
+        return object(&fields, depth, room, veil);
     }
     if let Some(moment) = value.read_lock::<Moment>() {
         return Ok(moment.to_string().into());

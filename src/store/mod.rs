@@ -18,6 +18,7 @@ use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::{Answer, Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
+use crate::shutdown::Breakdown;
 use crate::wake::{Bell, Bells};
 use rows::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
@@ -55,6 +56,9 @@ pub enum StoreError {
     /// Too many runs wait for their first turn.
     #[error("{0} runs wait for their first turn already (`limits.backlog`)")]
     Backlog(u64),
+    /// More waits to be written than the disk keeps up with.
+    #[error("more comes in than the disk can take; come again in a moment")]
+    Behind,
     /// Another program holds the file.
     #[error("the state file is held by another program, such as a backup; try again when that has ended")]
     Busy,
@@ -77,6 +81,8 @@ pub struct Signals {
     pub run_timer: Bell,
     /// A message waits for an earlier time than any before.
     pub message_timer: Bell,
+    /// Told when the store cannot go on.
+    pub breakdown: Breakdown,
 }
 
 /// A store.
@@ -106,6 +112,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many runs may wait for their first turn.
     fn limit_backlog(&self, most: u64) -> Reply<()>;
+    /// Whether there is room for one run more of a flow, as of the last change: a look without waiting.
+    fn has_room(&self, flow: &str) -> bool;
+
     /// Accepts a run; it is ready.
     fn intake(&self, run: NewRun) -> Reply<()>;
     /// Flows that have ready runs.

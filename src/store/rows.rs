@@ -70,6 +70,8 @@ pub struct ReadyRun {
     pub root: Option<RunId>,
     /// How often its journal was cut.
     pub cuts: i64,
+    /// How many runs stand before it that began each other.
+    pub generation: u32,
     /// Why its question or its answer cannot be read, if the file is damaged there.
     pub damaged: Option<String>,
 }
@@ -130,6 +132,8 @@ pub enum Committed {
         /// The run's number among the ready ones, when it can go on at once or waits for an errand.
         ready: Option<i64>,
     },
+    /// The runs that it begins have no room; nothing was written.
+    NoRoom,
     /// Another run promised a message under the same key meanwhile: do the turn again.
     KeyTaken,
     /// The run is over already; nothing was written.

@@ -34,6 +34,7 @@ fn run(number: u8) -> NewRun {
         version: "v1".into(),
         trigger: "manual".into(),
         root: None,
+        generation: 0,
         event: json!({ "n": number }).to_string(),
         seed: [number; 16],
         at: at(0),

@@ -129,6 +129,7 @@ async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend:
         seed: random_bytes(),
         at: now,
         root: (!resend).then(|| origin.root.unwrap_or(id)),
+        generation: 0,
     };
     house.intake.accept(run).await?;
     Ok(new)

@@ -1,4 +1,4 @@
-//! Pure functions on texts: `json::`, `csv::`, `base64::`, `hash::`, `regex::`, `url::`.
+//! Pure functions on texts: `json::`, `csv::`, `base64::`, `hash::`, `url::`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,38 +7,35 @@ use rhai::{Array, Blob, Dynamic, Map, Module, NativeCallContext};
 use sha2::{Digest, Sha256};
 
 use crate::model::journal::Kind;
-use crate::script::error::{HostResult, at, thrown};
+use crate::script::error::{HostResult, LONGEST, at, thrown};
+use crate::script::limits::{room_for, tick};
+use crate::script::printed::beginning;
 use crate::script::secret_text::SecretText;
-use crate::script::state;
-use crate::script::value::{to_dynamic, to_json, type_name};
+use crate::script::state::{self, json};
+use crate::script::value::{read_json, to_json, type_name};
 
-/// What a parsed value weighs against its text: `[1,1,1]` becomes slots of 16 bytes.
-const SWELLING: u64 = 16;
+/// Most columns of a table, and most bytes of a column's name: each row has them all.
+const MOST_COLUMNS: usize = 1_000;
+const LONGEST_NAME: usize = 1_024;
 
-fn room(ctx: &NativeCallContext, bytes: u64) -> HostResult<()> {
-    state::with(ctx, |turn| match turn.watch.room_for(bytes) {
-        Ok(()) => Ok(()),
-        Err(excess) => Err(turn.excess(excess)),
-    })
+/// A value from the text of JSON.
+///
+/// # Errors
+/// Where and why the text is none; the end of the turn when the value is larger than it may be.
+pub fn json_parse(function: &str, text: &str) -> HostResult<Dynamic> {
+    let value = read_json(text);
+    tick()?;
+    value.map_err(|error| thrown("invalid", format!("{function}: {error}")))
 }
 
-fn json_parse(ctx: &NativeCallContext, text: &str) -> HostResult<Dynamic> {
-    room(ctx, text.len() as u64 * SWELLING)?;
-    serde_json::from_str(text)
-        .map(|value| to_dynamic(&value))
-        .map_err(|error| thrown("invalid", format!("json::parse: {error}")))
-}
-
-fn json_stringify(ctx: &NativeCallContext, value: Dynamic) -> HostResult<String> {
-    room(ctx, super::weight(&value) * 2)?;
-    to_json(&value)
-        .map(|value| value.to_string())
-        .map_err(|error| thrown("invalid", format!("json::stringify: {error}")))
+fn json_stringify(value: Dynamic) -> HostResult<String> {
+    let value = to_json(&value);
+    tick()?;
+    json(&value.map_err(|error| thrown("invalid", format!("json::stringify: {error}")))?)
 }
 
 /// Rows as maps by the first row's names, or as arrays with `#{ header: false }`.
-pub fn csv_parse(ctx: &NativeCallContext, function: &str, text: &str, options: Map) -> HostResult<Array> {
-    room(ctx, text.len() as u64 * SWELLING)?;
+pub fn csv_parse(function: &str, text: &str, options: Map) -> HostResult<Array> {
     let mut header = true;
     let mut delimiter = b',';
     for (name, value) in &options {
@@ -51,18 +48,21 @@ pub fn csv_parse(ctx: &NativeCallContext, function: &str, text: &str, options: M
             }
         }
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(header)
-        .delimiter(delimiter)
-        .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let text = text.trim_start_matches('\u{feff}');
+    // The reader keeps one row of it, as text and as ends of fields.
+    let longest = text.split('\n').map(str::len).max().unwrap_or(0);
+    room_for(12 * longest as u64)?;
+    let mut reader = csv::ReaderBuilder::new().has_headers(header).delimiter(delimiter).from_reader(text.as_bytes());
     let failed = |error: csv::Error| thrown("invalid", format!("{function}: {error}"));
-    let names: Vec<String> = match header {
-        true => reader.headers().map_err(failed)?.iter().map(str::to_owned).collect(),
+    let names = match header {
+        true => column_names(function, reader.headers().map_err(failed)?)?,
         false => Vec::new(),
     };
     let mut rows = Array::new();
-    for record in reader.records() {
-        let record = record.map_err(failed)?;
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(failed)? {
+        tick()?;
+        room_for(row_weight(&names, &record))?;
         rows.push(if header {
             let fields = names.iter().zip(&record);
             fields.map(|(name, field)| (name.as_str().into(), field.into())).collect::<Map>().into()
@@ -73,7 +73,35 @@ pub fn csv_parse(ctx: &NativeCallContext, function: &str, text: &str, options: M
     Ok(rows)
 }
 
+/// The names in a table's first row.
+fn column_names(function: &str, row: &csv::StringRecord) -> HostResult<Vec<String>> {
+    let refused = |what: String| {
+        let hint = "is this a table? is the `delimiter` another one?";
+        Err(thrown("invalid", format!("{function}: {what}; {hint}")))
+    };
+    if row.len() > MOST_COLUMNS {
+        return refused(format!("the first row has {} columns, {MOST_COLUMNS} is the most", row.len()));
+    }
+    match row.iter().find(|name| name.len() > LONGEST_NAME) {
+        Some(name) => refused(format!("a column's name has {} bytes, {LONGEST_NAME} is the most", name.len())),
+        None => Ok(row.iter().map(str::to_owned).collect()),
+    }
+}
+
+/// About what a row takes: each one has its own copy of the columns' names.
+fn row_weight(names: &[String], record: &csv::StringRecord) -> u64 {
+    const FIELD: usize = 64;
+    let names: usize = names.iter().take(record.len()).map(|name| name.len() + FIELD).sum();
+    (names + record.as_slice().len() + FIELD * (record.len() + 1)) as u64
+}
+
+fn base64_encode(bytes: &[u8]) -> HostResult<String> {
+    room_for(2 * bytes.len() as u64)?;
+    Ok(STANDARD.encode(bytes))
+}
+
 fn base64_decode(text: &str) -> HostResult<Vec<u8>> {
+    room_for(2 * text.len() as u64)?;
     let clean: String = text.split_ascii_whitespace().collect();
     STANDARD.decode(clean).map_err(|error| thrown("invalid", format!("base64::decode: {error}")))
 }
@@ -116,35 +144,16 @@ fn hmac_with_secret(ctx: NativeCallContext, key: SecretText, text: &str) -> Host
     })
 }
 
-fn pattern(pattern: &str) -> HostResult<regex::Regex> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| thrown("invalid", format!("`{pattern}` is no regular expression: {error}")))
-}
-
-/// Named groups by name and all groups by number, as texts; `()` where a group took no part.
-fn captures(text: &str, expression: &str) -> HostResult<Dynamic> {
-    let expression = pattern(expression)?;
-    let Some(found) = expression.captures(text) else { return Ok(Dynamic::UNIT) };
-    let mut groups = Map::new();
-    for (number, name) in expression.capture_names().enumerate() {
-        let group = found.get(number).map_or(Dynamic::UNIT, |group| group.as_str().into());
-        if let Some(name) = name {
-            groups.insert(name.into(), group.clone());
-        }
-        groups.insert(number.to_string().into(), group);
-    }
-    Ok(groups.into())
-}
-
-fn url_encode(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+fn url_encode(text: &str) -> HostResult<String> {
+    room_for(6 * text.len() as u64)?;
+    Ok(percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string())
 }
 
 /// Adds `utm_source`, `utm_medium`, `utm_campaign`, `utm_content`, `utm_term`; what the link has
 /// already is replaced.
 fn utm(link: &str, fields: Map) -> HostResult<String> {
+    let given: usize = fields.values().filter_map(|value| Some(value.as_immutable_string_ref().ok()?.len())).sum();
+    room_for(8 * (link.len() + given) as u64)?;
     let mut url = url::Url::parse(link).map_err(|error| thrown("invalid", format!("url::utm: `{link}`: {error}")))?;
     let mut pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
     for (name, value) in &fields {
@@ -154,7 +163,7 @@ fn utm(link: &str, fields: Map) -> HostResult<String> {
         }
         let name = format!("utm_{name}");
         pairs.retain(|(known, _)| *known != name);
-        pairs.push((name, value.to_string()));
+        pairs.push((name, beginning(value, LONGEST)));
     }
     url.query_pairs_mut().clear().extend_pairs(pairs);
     Ok(url.into())
@@ -163,20 +172,20 @@ fn utm(link: &str, fields: Map) -> HostResult<String> {
 /// All of these functions, by namespace.
 pub fn spaces() -> Vec<(&'static str, Module)> {
     let mut json = Module::new();
-    json.set_native_fn("parse", |ctx: NativeCallContext, text: &str| at(&ctx, json_parse(&ctx, text)));
-    json.set_native_fn("stringify", |ctx: NativeCallContext, value: Dynamic| at(&ctx, json_stringify(&ctx, value)));
+    json.set_native_fn("parse", |ctx: NativeCallContext, text: &str| at(&ctx, json_parse("json::parse", text)));
+    json.set_native_fn("stringify", |ctx: NativeCallContext, value: Dynamic| at(&ctx, json_stringify(value)));
 
     let mut csv = Module::new();
     csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str| {
-        at(&ctx, csv_parse(&ctx, "csv::parse", text, Map::new()))
+        at(&ctx, csv_parse("csv::parse", text, Map::new()))
     });
     csv.set_native_fn("parse", |ctx: NativeCallContext, text: &str, options: Map| {
-        at(&ctx, csv_parse(&ctx, "csv::parse", text, options))
+        at(&ctx, csv_parse("csv::parse", text, options))
     });
 
     let mut base64 = Module::new();
-    base64.set_native_fn("encode", |text: &str| Ok(STANDARD.encode(text)));
-    base64.set_native_fn("encode", |bytes: Blob| Ok(STANDARD.encode(bytes)));
+    base64.set_native_fn("encode", |text: &str| base64_encode(text.as_bytes()));
+    base64.set_native_fn("encode", |bytes: Blob| base64_encode(&bytes));
     base64.set_native_fn("decode", |ctx: NativeCallContext, text: &str| at(&ctx, base64_decode(text)));
     base64.set_native_fn("decode_text", |ctx: NativeCallContext, text: &str| at(&ctx, base64_decode_text(text)));
 
@@ -186,34 +195,15 @@ pub fn spaces() -> Vec<(&'static str, Module)> {
     hash.set_native_fn("hmac_sha256", |key: &str, text: &str| hmac_sha256(key.as_bytes(), text));
     hash.set_native_fn("hmac_sha256", hmac_with_secret);
 
-    let mut regex = Module::new();
-    regex.set_native_fn("is_match", |ctx: NativeCallContext, text: &str, expression: &str| {
-        Ok(at(&ctx, pattern(expression))?.is_match(text))
-    });
-    regex.set_native_fn("find", |ctx: NativeCallContext, text: &str, expression: &str| {
-        Ok(at(&ctx, pattern(expression))?.find(text).map_or(Dynamic::UNIT, |found| found.as_str().into()))
-    });
-    regex.set_native_fn("captures", |ctx: NativeCallContext, text: &str, expression: &str| {
-        at(&ctx, captures(text, expression))
-    });
-    regex.set_native_fn("replace", |ctx: NativeCallContext, text: &str, expression: &str, by: &str| {
-        let expression = at(&ctx, pattern(expression))?;
-        let hits = expression.find_iter(text).count() as u64;
-        // A replacement may name groups, each at most the whole text.
-        let names = by.matches('$').count() as u64;
-        room(&ctx, hits.saturating_mul(by.len() as u64) + (names + 1).saturating_mul(text.len() as u64))?;
-        Ok(expression.replace_all(text, by).into_owned())
-    });
-
     let mut url = Module::new();
-    url.set_native_fn("encode", |text: &str| Ok(url_encode(text)));
+    url.set_native_fn("encode", |text: &str| url_encode(text));
     url.set_native_fn("encode", |value: Dynamic| -> HostResult<String> {
         match value.is_map() || value.is_array() || value.is::<SecretText>() {
             true => Err(thrown("type", format!("url::encode takes a text, not a value of type {}", type_name(&value)))),
-            false => Ok(url_encode(&value.to_string())),
+            false => url_encode(&beginning(&value, LONGEST)),
         }
     });
     url.set_native_fn("utm", |ctx: NativeCallContext, link: &str, fields: Map| at(&ctx, utm(link, fields)));
 
-    vec![("json", json), ("csv", csv), ("base64", base64), ("hash", hash), ("regex", regex), ("url", url)]
+    vec![("json", json), ("csv", csv), ("base64", base64), ("hash", hash), ("url", url)]
 }

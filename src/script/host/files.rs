@@ -27,7 +27,7 @@ fn lines(ctx: NativeCallContext, path: &str) -> HostResult<Array> {
 
 fn csv(ctx: &NativeCallContext, path: &str, options: Map) -> HostResult<Array> {
     let text = text(ctx, path)?;
-    at(ctx, csv_parse(ctx, &format!("files::csv(\"{path}\")"), &text, options))
+    at(ctx, csv_parse(&format!("files::csv(\"{path}\")"), &text, options))
 }
 
 fn exists(ctx: NativeCallContext, path: &str) -> HostResult<bool> {

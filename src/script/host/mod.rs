@@ -7,14 +7,16 @@ mod http;
 mod keys;
 mod kinds;
 mod options;
+mod pattern;
 mod say;
 mod send;
 mod talk;
 mod together;
 mod wait;
 
-use rhai::{Array, Blob, Dynamic, Map, Module};
+use rhai::{Array, Blob, Dynamic, FnPtr, Map, Module};
 
+pub use convert::json_parse;
 pub use send::Message;
 
 /// Registers what is called without a namespace.
@@ -36,12 +38,21 @@ pub fn spaces() -> Vec<(&'static str, Module)> {
     spaces.push(("kv", keys::space()));
     spaces.push(("shared", keys::shared()));
     spaces.push(("log", say::space()));
+    spaces.push(("regex", pattern::space()));
     spaces.push(("time", super::time::space()));
     spaces
 }
 
 /// About how many bytes a value holds besides its own slot.
 pub fn weight(value: &Dynamic) -> u64 {
+    weight_within(value, 0)
+}
+
+fn weight_within(value: &Dynamic, depth: usize) -> u64 {
+    // What is copied with a value is counted; what is shared, and may even hold itself, is not copied.
+    if value.is_shared() || depth > 500 {
+        return 0;
+    }
     if let Ok(text) = value.as_immutable_string_ref() {
         return text.len() as u64;
     }
@@ -49,11 +60,15 @@ pub fn weight(value: &Dynamic) -> u64 {
         return blob.len() as u64;
     }
     let slot = size_of::<Dynamic>() as u64;
+    let of = |item: &Dynamic| slot + weight_within(item, depth + 1);
     if let Some(items) = value.read_lock::<Array>() {
-        return items.iter().map(|item| slot + weight(item)).sum();
+        return items.iter().map(of).sum();
     }
     if let Some(fields) = value.read_lock::<Map>() {
-        return fields.iter().map(|(key, item)| 48 + slot + key.len() as u64 + weight(item)).sum();
+        return fields.iter().map(|(key, item)| 48 + key.len() as u64 + of(item)).sum();
+    }
+    if let Some(function) = value.read_lock::<FnPtr>() {
+        return 128 + function.iter_curry().map(of).sum::<u64>();
     }
     0
 }

@@ -3,48 +3,54 @@
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map, Module, NativeCallContext};
 use serde_json::Value;
 
+use crate::memory::Ceiling;
 use crate::model::journal::Kind;
 use crate::model::run::{Response, ScriptError};
-use crate::script::error::{HostResult, thrown};
-use crate::script::state::{self, json};
+use crate::script::error::{HostResult, LONGEST, cut, thrown};
+use crate::script::printed::beginning;
+use crate::script::state::{self, State, json};
 use crate::script::value::{to_json, to_json_within, type_name};
 
-/// A log line longer than this is cut: the journal is no place for documents.
-const LONGEST_LINE: usize = 4_096;
-
 fn line(ctx: &NativeCallContext, level: &'static str, value: &Dynamic) -> HostResult<()> {
-    let mut message = text(ctx, value)?;
-    if message.len() > LONGEST_LINE {
-        let cut = message.floor_char_boundary(LONGEST_LINE);
-        message.truncate(cut);
-        message.push('…');
-    }
+    let message = cut(text(ctx, value)?);
     let at = state::line(ctx);
     state::with(ctx, |turn| {
         let request = json(&serde_json::json!({ "level": level, "message": message }))?;
         if turn.recall(Kind::Log, &request)?.is_none() {
-            let (flow, run) = (&turn.flow, turn.run);
-            match level {
-                "warn" => tracing::warn!(%flow, %run, line = at, "{message}"),
-                "error" => tracing::error!(%flow, %run, line = at, "{message}"),
-                _ => tracing::info!(%flow, %run, line = at, "{message}"),
-            }
+            // Whoever writes the log may hold a lock that all others need.
+            Ceiling::lifted(|| logged(turn, level, at, &message));
             turn.record(Kind::Log, request, at, Value::Null)?;
         }
         Ok(())
     })
 }
 
+fn logged(turn: &mut State, level: &str, line: u32, message: &str) {
+    let (flow, run) = (&turn.flow, turn.run);
+    let Some(left) = turn.log_left.checked_sub(message.len() + 100) else {
+        if std::mem::take(&mut turn.log_left) > 0 {
+            tracing::warn!(%flow, %run, line, "the run says more than fits into the log; the rest is in its journal only");
+        }
+        return;
+    };
+    turn.log_left = left;
+    match level {
+        "warn" => tracing::warn!(%flow, %run, line, "{message}"),
+        "error" => tracing::error!(%flow, %run, line, "{message}"),
+        _ => tracing::info!(%flow, %run, line, "{message}"),
+    }
+}
+
 /// A value as a log line shows it: texts as they are, everything else as JSON.
 fn text(ctx: &NativeCallContext, value: &Dynamic) -> HostResult<String> {
     if let Ok(text) = value.as_immutable_string_ref() {
-        return Ok(text.to_string());
+        return Ok(beginning(&*text, LONGEST + 1));
     }
     if value.is::<super::Message>() {
         return ctx.call_native_fn::<String>("to_string", (value.clone(),));
     }
     // What does not fit into a line is named, not written: it may be large beyond measure.
-    Ok(match to_json_within(value, 16 * LONGEST_LINE) {
+    Ok(match to_json_within(value, 16 * LONGEST) {
         Ok(value) => value.to_string(),
         Err(_) => format!("({})", type_name(value)),
     })
@@ -88,6 +94,7 @@ fn respond(ctx: NativeCallContext, status: i64, body: Dynamic, headers: Map) -> 
 
 fn fail(ctx: NativeCallContext, reason: &str) -> HostResult<()> {
     let at = state::line(&ctx);
+    let reason = cut(beginning(&reason, LONGEST + 1));
     state::with(&ctx, |turn| {
         let request = json(&serde_json::json!({ "reason": reason }))?;
         if turn.recall(Kind::Fail, &request)?.is_none() {

@@ -14,6 +14,8 @@ use crate::script::state::{self, json};
 use crate::script::value::{to_dynamic, to_json};
 use crate::units::format_duration;
 
+/// Runs that begin each other, one behind the other.
+const MOST_GENERATIONS: u32 = 100;
 /// Longest name or key of an event.
 const LONGEST: usize = 512;
 
@@ -77,6 +79,10 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
         if let Some(run) = turn.recall(Kind::FlowStart, &request)? {
             return Ok(run.as_str().unwrap_or_default().to_owned());
         }
+        if turn.generation >= MOST_GENERATIONS {
+            let why = format!("{MOST_GENERATIONS} runs have begun each other already; do they go round in circles?");
+            return Err(thrown("limit", format!("flows::start: {why}")));
+        }
         let position = turn.next_position();
         let id = RunId::promised(turn.run_time, &turn.seed, position, &request);
         let event = json(&serde_json::json!({
@@ -96,6 +102,7 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
             seed: id.child_seed(&turn.seed),
             at: turn.now,
             root: None,
+            generation: turn.generation + 1,
         });
         Ok(id.to_string())
     })

@@ -23,6 +23,20 @@ pub struct Inbound {
     pub now: Timestamp,
 }
 
+impl Inbound {
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        let of = |received: &Received| match received {
+            Received::Letter(letter) => {
+                let events: usize = letter.first.iter().chain(&letter.others).map(|run| run.event.len()).sum();
+                512 + events + letter.written.text.as_ref().map_or(0, String::len)
+            }
+            Received::Told(_) => 256,
+        };
+        self.told.iter().map(of).sum()
+    }
+}
+
 /// One thing that came in.
 #[derive(Clone, Debug)]
 pub enum Received {

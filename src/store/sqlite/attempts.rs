@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::columns::if_readable;
 use super::outbox::{self, number, state};
 use super::writer::Work;
 use super::{Read, evidence, instant, json, json_or_none, people, text};
@@ -22,7 +23,8 @@ pub const PREPARING: &str = "preparing";
 pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
     let sql = "SELECT attempts FROM messages WHERE id = ?";
     let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json::<Vec<Attempt>>(row, 0));
-    let Some(mut attempts) = found.optional()? else { return Ok(()) };
+    // What cannot be read any more is not what holds a message up.
+    let Some(mut attempts) = if_readable(found.optional())?.flatten() else { return Ok(()) };
     if let Some(last) = attempts.last_mut().filter(|last| last.outcome == PREPARING) {
         last.outcome = OPEN.into();
         let sql = "UPDATE messages SET attempts = ? WHERE id = ?";
@@ -32,13 +34,7 @@ pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
 }
 
 /// Records how far a message of several parts has come, and by what changes it was cut.
-pub fn note_parts(
-    work: &mut Work<'_>,
-    id: MessageId,
-    parts: &[Part],
-    mut cut: Vec<Degraded>,
-    now: Timestamp,
-) -> Read<()> {
+pub fn note_parts(work: &mut Work<'_>, id: MessageId, parts: &[Part], cut: &[Degraded], now: Timestamp) -> Read<()> {
     // An ack of an earlier part may have come meanwhile.
     let parts = &outbox::acked(work, id, parts.to_vec())?;
     let sql = "UPDATE messages SET parts = ? WHERE id = ? RETURNING account";
@@ -54,11 +50,11 @@ pub fn note_parts(
     let mut all: Vec<Degraded> = work
         .tx
         .prepare_cached(sql)?
-        .query_row([id.as_bytes()], |row| json_or_none(row, 0))
+        .query_row([id.as_bytes()], |row| Ok(if_readable(json_or_none(row, 0))?.flatten()))
         .optional()?
         .flatten()
         .unwrap_or_default();
-    all.append(&mut cut);
+    all.extend_from_slice(cut);
     let sql = "UPDATE messages SET degraded = ? WHERE id = ?";
     work.tx.prepare_cached(sql)?.execute(params![text(&all)?, id.as_bytes()])?;
     Ok(())
@@ -76,57 +72,78 @@ pub fn claim(
     work: &mut Work<'_>,
     account: &str,
     messages: &[MessageId],
-    rules: ClaimRules,
+    rules: &ClaimRules,
     now: Timestamp,
 ) -> Read<Claims> {
-    let mut left = rules.budget.map(|budget| open_day(work, account, budget)).transpose()?;
+    let mut left = rules.budget.clone().map(|budget| open_day(work, account, budget)).transpose()?;
     let mut claims = Claims { claimed: Vec::with_capacity(messages.len()), held: Vec::new() };
     for id in messages {
-        let sql = "SELECT state, recipient, body, tries, attempts, expires_at, parts FROM messages
-            WHERE id = ? AND account = ?";
-        let mut find = work.tx.prepare_cached(sql)?;
-        let row = |row: &Row<'_>| {
-            let parts = json_or_none(row, 6)?.unwrap_or_default();
-            let body: Body = json(row, 2)?;
-            let preparing = is_prepared(&body.content, rules.cards);
-            let message = Claimed { id: *id, to: row.get(1)?, body, tries: row.get(3)?, parts, preparing };
-            Ok((state(row, 0)?, message, json::<Vec<Attempt>>(row, 4)?, instant(row, 5)?))
-        };
-        let found = find.query_row(params![id.as_bytes(), account], row).optional()?;
-        drop(find);
-        let Some((state, message, mut attempts, expires)) = found else { continue };
-        if expires.is_some_and(|expires| expires <= now) {
-            continue;
+        let outcome = work.each(
+            |work| claim_one(work, account, *id, rules, left.as_mut(), now),
+            |work, why| outbox::set_aside(work, *id, why, now),
+        )?;
+        match outcome.flatten() {
+            None => {}
+            Some(Ok(message)) => claims.claimed.push(message),
+            Some(Err(held)) => claims.held.push((*id, held)),
         }
-        let Some(next) = state.after(Step::Claim) else { continue };
-        // Whoever wants to hear no more is told so once, and nothing else.
-        let refused = work.memory.opted_out
-            && people::opted_out(work.tx, account, &message.to)?.is_some_and(|reply| reply != Some(*id.as_bytes()));
-        // A message counts when it is tried first by this account.
-        let first = attempts.iter().all(|attempt| attempt.account.is_some());
-        if let Some(left) = left.as_mut().filter(|_| first && !refused)
-            && let Some(held) = count(work, account, &message.to, left)?
-        {
-            claims.held.push((*id, held));
-            continue;
-        }
-        let attempt = attempts.len() as u32 + 1;
-        // What is only being prepared when the engine dies has certainly not gone out.
-        let outcome = if message.preparing { PREPARING } else { OPEN };
-        let at = millis(now);
-        attempts.push(Attempt { number: attempt, at, outcome: outcome.into(), error: None, account: None });
-        let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
-        let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
-        work.tx.prepare_cached(sql)?.execute(values)?;
-        if refused {
-            let sentence = format!("{} wants to get no more messages from this account", message.to);
-            let verdict = Verdict::Refuse { error: (people::OPTED_OUT.into(), sentence) };
-            outbox::settle(work, Settlement { id: *id, at: now, verdict, parts: Vec::new() })?;
-            continue;
-        }
-        claims.claimed.push(message);
     }
     Ok(claims)
+}
+
+/// Opens an attempt for one; none when it is not there for that any more.
+fn claim_one(
+    work: &mut Work<'_>,
+    account: &str,
+    id: MessageId,
+    rules: &ClaimRules,
+    left: Option<&mut Left>,
+    now: Timestamp,
+) -> Read<Option<Result<Claimed, Held>>> {
+    let sql = "SELECT state, recipient, body, tries, attempts, expires_at, parts FROM messages
+            WHERE id = ? AND account = ?";
+    let mut find = work.tx.prepare_cached(sql)?;
+    let row = |row: &Row<'_>| {
+        let parts = json_or_none(row, 6)?.unwrap_or_default();
+        let body: Body = json(row, 2)?;
+        let preparing = is_prepared(&body.content, rules.cards);
+        let message = Claimed { id, to: row.get(1)?, body, tries: row.get(3)?, parts, preparing };
+        // Earlier attempts that cannot be read hold nothing up.
+        let attempts = if_readable(json::<Vec<Attempt>>(row, 4))?.unwrap_or_default();
+        Ok((state(row, 0)?, message, attempts, instant(row, 5)?))
+    };
+    let found = find.query_row(params![id.as_bytes(), account], row).optional()?;
+    drop(find);
+    let Some((state, message, mut attempts, expires)) = found else { return Ok(None) };
+    if expires.is_some_and(|expires| expires <= now) {
+        return Ok(None);
+    }
+    let Some(next) = state.after(Step::Claim) else { return Ok(None) };
+    // Whoever wants to hear no more is told so once, and nothing else.
+    let refused = work.memory.opted_out
+        && people::opted_out(work.tx, account, &message.to)?.is_some_and(|reply| reply != Some(*id.as_bytes()));
+    // A message counts when it is tried first by this account.
+    let first = attempts.iter().all(|attempt| attempt.account.is_some());
+    if let Some(left) = left.filter(|_| first && !refused)
+        && let Some(held) = count(work, account, &message.to, left)?
+    {
+        return Ok(Some(Err(held)));
+    }
+    let attempt = attempts.len() as u32 + 1;
+    // What is only being prepared when the engine dies has certainly not gone out.
+    let outcome = if message.preparing { PREPARING } else { OPEN };
+    let at = millis(now);
+    attempts.push(Attempt { number: attempt, at, outcome: outcome.into(), error: None, account: None });
+    let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
+    let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
+    work.tx.prepare_cached(sql)?.execute(values)?;
+    if refused {
+        let sentence = format!("{} wants to get no more messages from this account", message.to);
+        let verdict = Verdict::Refuse { error: (people::OPTED_OUT.into(), sentence) };
+        outbox::settle(work, &Settlement { id, at: now, verdict, parts: Vec::new() })?;
+        return Ok(None);
+    }
+    Ok(Some(Ok(message)))
 }
 
 /// Whether something is fetched for a message before it touches the wire.
@@ -148,7 +165,9 @@ pub fn stop_counting(work: &mut Work<'_>, account: &str) -> Read<()> {
 fn open_day(work: &mut Work<'_>, account: &str, budget: Budget) -> Read<Left> {
     let sql = "SELECT sent, new FROM days WHERE account = ? AND day = ?";
     let counts = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let found = work.tx.prepare_cached(sql)?.query_row(params![account, budget.day], counts).optional()?;
+    // A count that cannot be read begins anew.
+    let found =
+        if_readable(work.tx.prepare_cached(sql)?.query_row(params![account, budget.day], counts).optional())?.flatten();
     if let Some((sent, new)) = found {
         return Ok(Left { budget, sent, new });
     }
@@ -158,7 +177,7 @@ fn open_day(work: &mut Work<'_>, account: &str, budget: Budget) -> Read<Left> {
         work.tx.prepare_cached(sql)?.execute([account])?;
     }
     work.tx.prepare_cached("DELETE FROM days WHERE account = ? AND day < ?")?.execute(params![account, budget.day])?;
-    let sql = "INSERT INTO days (account, day) VALUES (?, ?)";
+    let sql = "INSERT OR REPLACE INTO days (account, day) VALUES (?, ?)";
     work.tx.prepare_cached(sql)?.execute(params![account, budget.day])?;
     Ok(Left { budget, sent: 0, new: 0 })
 }

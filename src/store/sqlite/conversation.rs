@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::columns::if_readable;
 use super::people::OPTED_OUT;
 use super::runs::{answer_run, make_ready};
 use super::writer::Work;
@@ -166,7 +167,12 @@ pub fn question_moved(
         Accepted | Sent | Delivered | Read | Unknown => run_time(work, run, Some((asked, now)), state == Unknown),
         Rejected | Dead | Expired | Cancelled => {
             let sql = "SELECT error, attempts FROM messages WHERE id = ?";
-            let row = |row: &Row<'_>| Ok((row.get::<_, Option<String>>(0)?, read_json::<Vec<Attempt>>(row, 1)?));
+            let row = |row: &Row<'_>| {
+                Ok((
+                    row.get::<_, Option<String>>(0)?,
+                    if_readable(read_json::<Vec<Attempt>>(row, 1))?.unwrap_or_default(),
+                ))
+            };
             let found = work.tx.prepare_cached(sql)?.query_row([asked.message.as_bytes()], row).optional()?;
             let (why, attempts) = found.unwrap_or_default();
             let why = why.unwrap_or_else(|| format!("its message is {}", state.name()));
@@ -191,7 +197,8 @@ fn run_time(work: &mut Work<'_>, run: &[u8; 16], from: Option<(&Asked, Timestamp
 }
 
 fn wake_at(work: &mut Work<'_>, run: &[u8; 16], at: Option<i64>) -> Read<()> {
-    let sql = "UPDATE runs SET wake_at = ?1, waiting = json_set(waiting, '$.until', ?1) WHERE id = ?2 AND state = 2";
+    let sql = "UPDATE runs SET wake_at = ?1, waiting = iif(json_valid(waiting), json_set(waiting, '$.until', ?1), NULL)
+        WHERE id = ?2 AND state = 2";
     work.tx.prepare_cached(sql)?.execute(params![at, run])?;
     work.rings.run_timer();
     Ok(())
@@ -286,7 +293,7 @@ fn open_next(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> 
     work.tx.prepare_cached("UPDATE listening SET open = 1 WHERE run = ?")?.execute([run])?;
     let Some(found) = waiting(work, &run, now)? else { return Ok(()) };
     let Some(asked) = &found.asked else { return Ok(()) };
-    let sql = "UPDATE runs SET waiting = json_set(waiting, '$.detail', ?) WHERE id = ?";
+    let sql = "UPDATE runs SET waiting = iif(json_valid(waiting), json_set(waiting, '$.detail', ?), NULL) WHERE id = ?";
     work.tx.prepare_cached(sql)?.execute(params![detail(asked, true), run])?;
     send_question(work, RunId::from_bytes(run), &found.flow, asked, now)
 }

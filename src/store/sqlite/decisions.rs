@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::columns::{if_readable, readable};
 use super::runs::number;
 use super::writer::{Refusal, Work};
-use super::{Read, conversation, events, json, json_or_none, outbox, text, waits};
+use super::{Read, conversation, events, json, json_or_none, outbox, runs, text, waits};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{MessageState, Part, Step};
@@ -31,7 +32,7 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
     events::forget(work, run.as_bytes())?;
     waits::forget_of(work, run.as_bytes())?;
     if before == RunState::Queued {
-        work.memory.backlog = work.memory.backlog.saturating_sub(1);
+        runs::begun(work, run.as_bytes())?;
     }
     let sql = "UPDATE runs SET state = ?, ready = NULL, wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL,
         finished_at = ? WHERE id = ?";
@@ -44,10 +45,13 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
 /// is not sent again.
 pub fn recall_unsent(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<()> {
     let sql = "SELECT id, body FROM messages WHERE run = ? AND state IN (0, 1, 2, 7)";
-    let row = |row: &Row<'_>| Ok((MessageId::from_bytes(row.get(0)?), json::<Body>(row, 1)?));
+    // What cannot be read cannot be sent either.
+    let row = |row: &Row<'_>| {
+        Ok((MessageId::from_bytes(row.get(0)?), json::<Body>(row, 1).is_ok_and(|body| body.options.keep)))
+    };
     let unsent = work.tx.prepare_cached(sql)?.query_map([run], row)?.collect::<Read<Vec<_>>>()?;
-    for (id, body) in unsent {
-        if !body.options.keep {
+    for (id, keeps) in unsent {
+        if !keeps {
             outbox::recall(work, id, now)?;
         }
     }
@@ -93,8 +97,8 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Result<RunDecided, Refusal> {
 fn cut_fail(work: &Work<'_>, run: RunId) -> Read<()> {
     let sql = "SELECT part, entries FROM journal WHERE run = ? AND live = 1 ORDER BY part DESC LIMIT 1";
     let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, json::<Vec<Entry>>(row, 1)?));
-    let last = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row).optional()?;
-    if let Some((part, entries)) = last
+    let last = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row).optional();
+    if let Some((part, entries)) = if_readable(last)?.flatten()
         && entries.last().is_some_and(|entry| entry.kind == Kind::Fail)
     {
         let sql = "UPDATE journal SET live = 0 WHERE run = ? AND part = ?";
@@ -118,7 +122,7 @@ pub fn promised(connection: &Connection, root: RunId, but: RunId) -> Read<Vec<Pr
         Ok((promised, outbox::state(row, 4)?))
     };
     let mut find = connection.prepare_cached(sql)?;
-    let all = find.query_map([root.as_bytes(), but.as_bytes()], row)?.collect::<Read<Vec<_>>>()?;
+    let all = readable(find.query_map([root.as_bytes(), but.as_bytes()], row)?, "messages")?;
     // What has certainly not gone out, and will not, may be sent.
     let lost = |state: MessageState| {
         matches!(state, MessageState::Rejected | MessageState::Dead | MessageState::Expired | MessageState::Cancelled)
@@ -142,8 +146,8 @@ pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Times
     let mut step = step;
     if step == Step::Vouch {
         let sql = "SELECT parts FROM messages WHERE id = ?";
-        let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none(row, 0)).optional()?;
-        let parts: Vec<Part> = found.flatten().unwrap_or_default();
+        let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none(row, 0)).optional();
+        let parts: Vec<Part> = if_readable(found)?.flatten().flatten().unwrap_or_default();
         change.parts = parts.into_iter().map(Part::vouched).collect();
         // What never touched the wire is still to be sent.
         if change.parts.iter().any(|part| !part.is_out()) {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::columns::if_readable;
 use super::outbox::state;
 use super::writer::Work;
 use super::{Read, conversation, json, json_or_none, people, text};
@@ -30,7 +31,8 @@ pub fn plan(connection: &Connection, diversion: &Diversion) -> Read<Vec<Vec<Mess
         let mut rows = find.query([&diversion.from])?;
         while let Some(row) = rows.next()? {
             let to: String = row.get(1)?;
-            let stays = stays(connection, row, &to, diversion)?
+            // One that cannot be read stays where it is.
+            let stays = if_readable(stays(connection, row, &to, diversion))?.unwrap_or(true)
                 || people::opted_out(connection, &diversion.from, &to)?.is_some()
                 || people::opted_out(connection, &diversion.to, &to)?.is_some();
             let (place, kept) = of.entry(to).or_insert_with(|| {
@@ -88,12 +90,13 @@ pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now
         let sql = "SELECT body, state, degraded, attempts, recipient, run FROM messages
             WHERE id = ? AND account = ? AND state IN (0, 1)";
         let row = |row: &Row<'_>| {
-            let degraded: Vec<Degraded> = json_or_none(row, 2)?.unwrap_or_default();
+            let degraded: Vec<Degraded> = if_readable(json_or_none(row, 2))?.flatten().unwrap_or_default();
             let (to, run) = (row.get::<_, String>(4)?, row.get::<_, Option<[u8; 16]>>(5)?);
-            Ok((json::<Body>(row, 0)?, state(row, 1)?, degraded, json::<Vec<Attempt>>(row, 3)?, to, run))
+            let attempts = if_readable(json::<Vec<Attempt>>(row, 3))?.unwrap_or_default();
+            Ok((json::<Body>(row, 0)?, state(row, 1)?, degraded, attempts, to, run))
         };
         let mut find = work.tx.prepare_cached(sql)?;
-        let found = find.query_row(params![id.as_bytes(), diversion.from], row).optional()?;
+        let found = if_readable(find.query_row(params![id.as_bytes(), diversion.from], row).optional())?.flatten();
         drop(find);
         let Some((mut body, state, mut degraded, mut attempts, to, run)) = found else { continue };
         // A question may have been put there since the plan was made. What comes behind it stays too.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::columns::{if_readable, readable};
 use super::outbox::{Change, apply};
 use super::writer::Work;
 use super::{Read, json, json_or_none, people, text};
@@ -78,7 +79,7 @@ pub fn post(work: &mut Work<'_>, account: &str, provider_id: &str, id: MessageId
         return Ok(());
     }
     let sql = "DELETE FROM early WHERE account = ? AND provider_id = ? RETURNING fate, at";
-    let row = |row: &Row<'_>| Ok((json_or_none::<Early>(row, 0)?, row.get::<_, i64>(1)?));
+    let row = |row: &Row<'_>| Ok((if_readable(json_or_none::<Early>(row, 0))?.flatten(), row.get::<_, i64>(1)?));
     match work.tx.prepare_cached(sql)?.query_row([account, provider_id], row).optional()? {
         Some((Some(early), at)) if at >= since(now) => reach(work, id, provider_id, early, now),
         _ => Ok(()),
@@ -110,7 +111,7 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
     }
     let sql = "SELECT fate FROM early WHERE account = ? AND provider_id = ?";
     let found = work.tx.prepare_cached(sql)?.query_row([account, &ack.message_id], |row| json_or_none::<Early>(row, 0));
-    let fate = match found.optional()?.flatten() {
+    let fate = match if_readable(found.optional())?.flatten().flatten() {
         Some(before) => before.then(fate),
         None => fate,
     };
@@ -162,7 +163,7 @@ impl Doubtful {
 
 fn doubtful(work: &Work<'_>, id: MessageId) -> Read<Option<Doubtful>> {
     let sql = format!("{COLUMNS} WHERE id = ? AND state = 7");
-    work.tx.prepare_cached(&sql)?.query_row([id.as_bytes()], Doubtful::of).optional()
+    Ok(if_readable(work.tx.prepare_cached(&sql)?.query_row([id.as_bytes()], Doubtful::of).optional())?.flatten())
 }
 
 /// What nobody knew whether it went out did. When that was a part, the others may have to follow.
@@ -202,7 +203,9 @@ fn went_out(
 
 fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now: Timestamp) -> Read<()> {
     let sql = "SELECT parts, account, recipient FROM messages WHERE id = ?";
-    let row = |row: &Row<'_>| Ok((json_or_none::<Vec<Part>>(row, 0)?, row.get::<_, String>(1)?, row.get(2)?));
+    // Parts that cannot be read say nothing of how far they are.
+    let parts = |row: &Row<'_>| if_readable(json_or_none::<Vec<Part>>(row, 0)).map(Option::flatten);
+    let row = |row: &Row<'_>| Ok((parts(row)?, row.get::<_, String>(1)?, row.get(2)?));
     let found: Option<(Option<Vec<Part>>, String, String)> =
         work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()?;
     let Some((parts, account, to)) = found else { return Ok(()) };
@@ -299,7 +302,8 @@ fn looking_like(
     for name in names {
         let mut find = work.tx.prepare_cached(&sql)?;
         for found in find.query_map([account, name], Doubtful::of)? {
-            let found = found?;
+            // One that cannot be read is shown by nothing.
+            let Some(found) = if_readable(found)? else { continue };
             if let Some(place) = found.which(|_, content| shows(content, kept)) {
                 return Ok(Some((found, place)));
             }
@@ -315,11 +319,11 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     }
     let Some(found) = doubtful(work, id)? else { return Ok(()) };
     let sql = "SELECT provider_id, fate FROM early
-        WHERE account = ? AND json_extract(fate, '$.ours.message') = ? AND at >= ? ORDER BY at";
+        WHERE account = ? AND iif(json_valid(fate), json_extract(fate, '$.ours.message'), '') = ? AND at >= ? ORDER BY at";
     let acked: Vec<(String, Early)> = {
         let mut find = work.tx.prepare_cached(sql)?;
         let values = params![found.account, id.to_string(), since(now)];
-        find.query_map(values, |row| Ok((row.get(0)?, json(row, 1)?)))?.collect::<Read<_>>()?
+        readable(find.query_map(values, |row| Ok((row.get(0)?, json(row, 1)?)))?, "early acks")?
     };
     for (provider_id, fate) in &acked {
         let part = fate.ours.map_or(0, |ours| ours.part as usize);
@@ -337,7 +341,7 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
         let mut find = work.tx.prepare_cached(sql)?;
         let rows =
             find.query_map(params![found.account, since], |row| Ok((row.get::<_, String>(0)?, json::<Kept>(row, 1)?)))?;
-        rows.collect::<Read<Vec<_>>>()?
+        readable(rows, "early echoes")?
     };
     let names = people::names(work.tx, &found.account, &found.to)?;
     for (provider_id, kept) in echoes.iter().filter(|(_, kept)| names.contains(&kept.chat)) {

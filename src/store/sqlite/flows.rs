@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Read;
+use super::columns::readable;
 use super::writer::Work;
 use crate::store::rows::{KeptFlows, VersionRow};
 
-pub fn keep(work: &mut Work<'_>, kept: KeptFlows) -> Read<()> {
+pub fn keep(work: &mut Work<'_>, kept: &KeptFlows) -> Read<()> {
     let mut text = work.tx.prepare_cached("INSERT OR IGNORE INTO versions (id, flow, content) VALUES (?, ?, ?)")?;
     let mut good = work.tx.prepare_cached("INSERT OR REPLACE INTO good (file, version) VALUES (?, ?)")?;
-    for (file, version) in kept.good {
+    for (file, version) in &kept.good {
         text.execute(params![version.id, version.flow, version.content])?;
         good.execute(params![file, version.id])?;
     }
     let mut gone = work.tx.prepare_cached("DELETE FROM good WHERE file = ?")?;
-    for file in kept.gone {
+    for file in &kept.gone {
         gone.execute([file])?;
     }
     Ok(())
@@ -24,7 +25,8 @@ pub fn keep(work: &mut Work<'_>, kept: KeptFlows) -> Read<()> {
 
 pub fn good(connection: &Connection) -> Read<BTreeMap<String, String>> {
     let mut find = connection.prepare_cached("SELECT file, version FROM good")?;
-    find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let rows = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(readable(rows, "good versions")?.into_iter().collect())
 }
 
 pub fn version(connection: &Connection, id: &str) -> Read<Option<VersionRow>> {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::runs::number;
 use super::writer::{Refusal, Work};
-use super::{Read, conversation, decisions, events, json as read_json, json_or_none, people, text, waits};
+use super::{Read, conversation, decisions, events, json as read_json, json_or_none, people, runs, text, waits};
 use crate::clock::{millis, rfc3339};
 use crate::id::RunId;
 use crate::model::delivery::Part;
@@ -222,7 +222,7 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
         decisions::recall_unsent(work, run, now)?;
     }
     if state == number(RunState::Queued) {
-        work.memory.backlog = work.memory.backlog.saturating_sub(1);
+        runs::begun(work, run)?;
     }
     for sql in ["DELETE FROM journal WHERE run = ?", "DELETE FROM emitted WHERE run = ?"] {
         work.tx.prepare_cached(sql)?.execute([run])?;

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Value, json as value};
 
+use super::columns::if_readable;
 use super::conversation::{Waiting, close, let_next_out, question, say, waiting};
 use super::people::OPTED_OUT;
-use super::runs::answer_run;
+use super::runs::{answer_run, set_aside};
 use super::writer::Work;
 use super::{Read, evidence, json, json_or_none, outbox, people};
 use crate::clock::{from_millis, millis, rfc3339};
@@ -80,7 +81,8 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
             let mut find = work.tx.prepare_cached(sql)?;
             let mut rows = find.query(params![chat, account, asks])?;
             while let Some(row) = rows.next()? {
-                let pattern = row.get_ref(2)?.as_str_or_null()?;
+                // A pattern that cannot be read finds nothing.
+                let Ok(pattern) = row.get_ref(2)?.as_str_or_null() else { continue };
                 if pattern.is_none_or(|pattern| work.memory.patterns.finds(pattern, said)) {
                     candidates.push((row.get(0)?, row.get(1)?));
                 }
@@ -94,7 +96,11 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
     }
     for (run, _) in candidates {
         let Some(found) = waiting(work, &run, now)? else { continue };
-        match take(work, account, &run, &found, (letter, quoted.as_ref()), now)? {
+        let heard = work.each(
+            |work| take(work, account, &run, &found, (letter, quoted.as_ref()), now),
+            |work, why| set_aside(work, &run, why, now),
+        )?;
+        match heard.flatten() {
             None => {}
             heard => return Ok(heard),
         }
@@ -187,8 +193,9 @@ fn writer(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Value> {
 fn can_mean(work: &Work<'_>, account: &str, question: MessageId, letter: &Letter) -> Read<bool> {
     let sql = "SELECT state, attempts, parts FROM messages WHERE id = ?";
     let row = |row: &Row<'_>| {
-        let parts: Vec<Part> = json_or_none(row, 2)?.unwrap_or_default();
-        Ok((outbox::state(row, 0)?, json::<Vec<Attempt>>(row, 1)?, parts))
+        let parts: Vec<Part> = if_readable(json_or_none(row, 2))?.flatten().unwrap_or_default();
+        let attempts = if_readable(json::<Vec<Attempt>>(row, 1))?.unwrap_or_default();
+        Ok((outbox::state(row, 0)?, attempts, parts))
     };
     let found = work.tx.prepare_cached(sql)?.query_row([question.as_bytes()], row).optional()?;
     let Some((state, attempts, parts)) = found else { return Ok(false) };

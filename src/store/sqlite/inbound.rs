@@ -122,7 +122,9 @@ fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate
 }
 
 fn begin(work: &mut Work<'_>, begun: &[crate::model::run::NewRun]) -> Result<Fate, Refusal> {
-    runs::door(work)?;
+    for run in begun {
+        runs::door(work, &run.flow, 1)?;
+    }
     for run in begun {
         runs::insert(work, run)?;
     }

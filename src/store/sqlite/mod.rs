@@ -2,6 +2,7 @@
 
 mod asking;
 mod attempts;
+mod backlog;
 mod checkpoint;
 mod columns;
 mod conversation;
@@ -98,6 +99,10 @@ impl SqliteStore {
     }
 }
 
+fn refused<T: Send + 'static>(why: StoreError) -> Reply<T> {
+    Box::pin(std::future::ready(Err(why)))
+}
+
 /// The file holds what people wrote to each other: it is its owner's alone.
 fn restrict(file: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
@@ -107,7 +112,7 @@ fn restrict(file: &Path) -> Result<(), StoreError> {
 
 impl Store for SqliteStore {
     fn keep_flows(&self, kept: KeptFlows) -> Reply<()> {
-        self.writer.submit_guarded(move |work| Ok(flows::keep(work, kept)?))
+        self.writer.submit_guarded(move |work| Ok(flows::keep(work, &kept)?))
     }
 
     fn good_versions(&self) -> Reply<BTreeMap<String, String>> {
@@ -146,13 +151,21 @@ impl Store for SqliteStore {
 
     fn limit_backlog(&self, most: u64) -> Reply<()> {
         self.writer.submit(move |work| {
-            work.memory.most_backlog = most;
+            work.memory.backlog.limit(most);
             Ok(())
         })
     }
 
+    fn has_room(&self, flow: &str) -> bool {
+        self.writer.has_room(flow)
+    }
+
     fn intake(&self, run: NewRun) -> Reply<()> {
-        self.writer.submit(move |work| runs::intake(work, &run))
+        let Some(waiting) = self.writer.enter(run.event.len()) else { return refused(StoreError::Behind) };
+        self.writer.submit(move |work| {
+            let _held_until_done = &waiting;
+            runs::intake(work, &run)
+        })
     }
 
     fn ready_flows(&self) -> Reply<Vec<String>> {
@@ -196,7 +209,7 @@ impl Store for SqliteStore {
     }
 
     fn commit_turn(&self, turn: TurnCommit) -> Reply<Committed> {
-        self.writer.submit_guarded(move |work| runs::commit_turn(work, turn))
+        self.writer.submit_guarded(move |work| runs::commit_turn(work, &turn))
     }
 
     fn wake_runs(&self, now: Timestamp) -> Reply<Woken> {
@@ -230,11 +243,11 @@ impl Store for SqliteStore {
 
     fn claim(&self, account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Reply<Claims> {
         let account = account.to_owned();
-        self.writer.submit(move |work| Ok(attempts::claim(work, &account, &messages, rules, now)?))
+        self.writer.submit(move |work| Ok(attempts::claim(work, &account, &messages, &rules, now)?))
     }
 
     fn touch(&self, id: MessageId) -> Reply<()> {
-        self.writer.submit(move |work| Ok(attempts::touch(work, id)?))
+        self.writer.submit(move |work| outbox::each(work, id, None, |work| attempts::touch(work, id)))
     }
 
     fn stop_counting(&self, account: &str) -> Reply<()> {
@@ -243,7 +256,9 @@ impl Store for SqliteStore {
     }
 
     fn note_parts(&self, id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp) -> Reply<()> {
-        self.writer.submit(move |work| Ok(attempts::note_parts(work, id, &parts, cut, now)?))
+        self.writer.submit(move |work| {
+            outbox::each(work, id, Some(now), |work| attempts::note_parts(work, id, &parts, &cut, now))
+        })
     }
 
     fn divertible(&self, diversion: &Diversion) -> Reply<Vec<Vec<MessageId>>> {
@@ -256,7 +271,11 @@ impl Store for SqliteStore {
     }
 
     fn receive(&self, inbound: Inbound) -> Reply<Vec<Fate>> {
-        self.writer.submit_guarded(move |work| inbound::receive(work, &inbound))
+        let Some(waiting) = self.writer.enter(inbound.weight()) else { return refused(StoreError::Behind) };
+        self.writer.submit_guarded(move |work| {
+            let _held_until_done = &waiting;
+            inbound::receive(work, &inbound)
+        })
     }
 
     fn is_listening(&self) -> Reply<bool> {
@@ -295,11 +314,14 @@ impl Store for SqliteStore {
     }
 
     fn click(&self, id: MessageId, now: Timestamp) -> Reply<()> {
-        self.writer.submit(move |work| Ok(waits::click(work, id, now)?))
+        self.writer.submit(move |work| outbox::each(work, id, Some(now), |work| waits::click(work, id, now)))
     }
 
     fn settle(&self, settlement: Settlement) -> Reply<()> {
-        self.writer.submit(move |work| Ok(outbox::settle(work, settlement)?))
+        self.writer.submit(move |work| {
+            let (id, at) = (settlement.id, settlement.at);
+            outbox::each(work, id, Some(at), |work| outbox::settle(work, &settlement))
+        })
     }
 
     fn move_messages(&self, now: Timestamp, resend: Vec<ResendPolicy>) -> Reply<Moved> {

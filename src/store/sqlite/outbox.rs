@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::attempts::{OPEN, PREPARING};
-use super::writer::Work;
+use super::columns::{if_readable, readable};
+use super::writer::{Refusal, Work};
 use super::{Read, evidence, instant, json, json_or_none, text, waits};
 use crate::clock::{after, from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
@@ -82,11 +83,12 @@ pub fn due(connection: &Connection, account: &str, after: i64, limit: usize) -> 
         Ok(DueMessage {
             id: MessageId::from_bytes(row.get(0)?),
             seq: row.get(1)?,
-            to: row.get(2)?,
-            due_at: instant(row, 3)?,
+            // One whose recipient cannot be read is set aside when it is claimed.
+            to: if_readable(row.get(2))?.unwrap_or_default(),
+            due_at: if_readable(instant(row, 3))?.flatten(),
         })
     };
-    connection.prepare_cached(sql)?.query_map(params![account, after, limit as i64], row)?.collect()
+    readable(connection.prepare_cached(sql)?.query_map(params![account, after, limit as i64], row)?, "messages")
 }
 
 /// What a step changes besides the state.
@@ -159,12 +161,13 @@ pub fn apply(
         Ok(Standing {
             before: state(row, 0)?,
             account: row.get(1)?,
-            attempts: json(row, 2)?,
+            // What is known of before is written anew, as far as it can be read.
+            attempts: if_readable(json(row, 2))?.unwrap_or_default(),
             waited: row.get(3)?,
-            tries: row.get(4)?,
+            tries: if_readable(row.get(4))?.unwrap_or_default(),
             place: row.get(5)?,
             expires: row.get(6)?,
-            degraded: json_or_none(row, 7)?.unwrap_or_default(),
+            degraded: if_readable(json_or_none(row, 7))?.flatten().unwrap_or_default(),
         })
     };
     let Some(standing) = find.query_row([id.as_bytes()], row).optional()? else {
@@ -236,10 +239,10 @@ fn distinct(list: Vec<Degraded>) -> Vec<Degraded> {
 
 /// Records how an attempt ended. An attempt that is not open any more (a person decided
 /// meanwhile) changes nothing.
-pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
+pub fn settle(work: &mut Work<'_>, settlement: &Settlement) -> Read<()> {
     let mut posted: Vec<String> = settlement.parts.iter().filter_map(|part| part.provider_id.clone()).collect();
     let mut recipient = None;
-    let (step, change) = match settlement.verdict {
+    let (step, change) = match settlement.verdict.clone() {
         Verdict::Reached { state, provider_id, chat, degraded } => {
             posted.extend(provider_id.clone());
             recipient = chat;
@@ -263,7 +266,7 @@ pub fn settle(work: &mut Work<'_>, settlement: Settlement) -> Read<()> {
             (Step::GiveUp, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
         }
     };
-    let parts = acked(work, settlement.id, settlement.parts)?;
+    let parts = acked(work, settlement.id, settlement.parts.clone())?;
     let failed = parts.iter().find(|part| part.state == MessageState::Rejected).and_then(|part| part.error.clone());
     let change = Change { parts, ..change };
     let (id, at) = (settlement.id, settlement.at);
@@ -288,7 +291,7 @@ pub fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<P
     }
     let sql = "SELECT parts FROM messages WHERE id = ?";
     let known = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json_or_none::<Vec<Part>>(row, 0));
-    for known in known.optional()?.flatten().unwrap_or_default() {
+    for known in if_readable(known.optional())?.flatten().flatten().unwrap_or_default() {
         let same = parts.iter_mut().find(|part| part.provider_id.is_some() && part.provider_id == known.provider_id);
         let step = if known.state == MessageState::Rejected { Step::Refuse } else { Step::Reached(known.state) };
         if let Some(part) = same.filter(|part| part.state.after(step) == Some(known.state)) {
@@ -331,24 +334,61 @@ pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
     let open = ids(work, "SELECT id FROM messages WHERE seq IS NOT NULL AND state = 2", [])?;
     let mut doubtful = 0;
     for id in &open {
-        let sql = "SELECT attempts, parts FROM messages WHERE id = ?";
-        let row = |row: &Row<'_>| Ok((json::<Vec<Attempt>>(row, 0)?, json_or_none::<Vec<Part>>(row, 1)?));
-        let (attempts, parts) = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row)?;
-        // Of several parts each says for itself whether it had touched the wire.
-        let untouched = match parts.filter(|parts| !parts.is_empty()) {
-            Some(parts) => !parts.iter().any(Part::is_in_doubt),
-            None => attempts.last().is_some_and(|last| last.outcome == PREPARING),
-        };
-        let error = Some("the engine stopped while the attempt was open".to_owned());
-        let outcome = Some("interrupted".to_owned());
-        let step = if untouched { Step::TryAgain } else { Step::Doubt };
-        doubtful += u64::from(!untouched);
-        let due_at = untouched.then(|| millis(now));
-        let change = Change { outcome, error, due_at, counts: !untouched, ..Change::default() };
-        apply(work, *id, step, now, change)?;
-        evidence::seek(work, *id, now)?;
+        let is_doubtful = work.each(|work| recover_one(work, *id, now), |work, why| set_aside(work, *id, why, now))?;
+        doubtful += u64::from(is_doubtful.unwrap_or(true));
     }
     Ok(doubtful)
+}
+
+/// Says whether nobody knows if it went out.
+fn recover_one(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool> {
+    let sql = "SELECT attempts, parts FROM messages WHERE id = ?";
+    let row = |row: &Row<'_>| Ok((json::<Vec<Attempt>>(row, 0)?, json_or_none::<Vec<Part>>(row, 1)?));
+    let (attempts, parts) = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row)?;
+    // Of several parts each says for itself whether it had touched the wire.
+    let untouched = match parts.filter(|parts| !parts.is_empty()) {
+        Some(parts) => !parts.iter().any(Part::is_in_doubt),
+        None => attempts.last().is_some_and(|last| last.outcome == PREPARING),
+    };
+    let error = Some("the engine stopped while the attempt was open".to_owned());
+    let outcome = Some("interrupted".to_owned());
+    let step = if untouched { Step::TryAgain } else { Step::Doubt };
+    let due_at = untouched.then(|| millis(now));
+    let change = Change { outcome, error, due_at, counts: !untouched, ..Change::default() };
+    apply(work, id, step, now, change)?;
+    evidence::seek(work, id, now)?;
+    Ok(!untouched)
+}
+
+/// A change of one message.
+pub fn each<T: Default>(
+    work: &mut Work<'_>,
+    id: MessageId,
+    at: Option<Timestamp>,
+    act: impl FnOnce(&mut Work<'_>) -> Read<T>,
+) -> Result<T, Refusal> {
+    let aside = |work: &mut Work<'_>, why: &str| match at {
+        Some(at) => set_aside(work, id, why, at),
+        None => Ok(()),
+    };
+    Ok(work.each(act, aside)?.unwrap_or_default())
+}
+
+/// A message whose row does not read as what it should be goes out no more, and whoever waits for it hears
+/// of that. One that was on the wire may have gone out.
+pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) -> Read<()> {
+    let error = format!("damaged: the message's row in the state file cannot be read: {why}");
+    tracing::error!(%id, "{error}");
+    let (dead, unknown) = (number(MessageState::Dead), number(MessageState::Unknown));
+    let sql =
+        "UPDATE messages SET state = iif(state = 2, ?, ?), seq = NULL, due_at = NULL, expires_at = NULL, error = ?,
+        changed_at = ? WHERE id = ? RETURNING state";
+    let values = params![unknown, dead, error, millis(now), id.as_bytes()];
+    let left = work.tx.prepare_cached(sql)?.query_row(values, |row| state(row, 0)).optional()?;
+    match left {
+        Some(left) => if_readable(waits::moved(work, id, left, now)).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// Moves what the clock moves.
@@ -357,12 +397,12 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
     let due =
         ids(work, "SELECT id FROM messages WHERE state = 0 AND due_at <= ? ORDER BY due_at LIMIT ?", [at, MOVES])?;
     for id in &due {
-        apply(work, *id, Step::Due, now, Change::default())?;
+        moves(work, *id, Step::Due, now)?;
     }
     let old = "SELECT id FROM messages WHERE expires_at IS NOT NULL AND state IN (0, 1) AND expires_at <= ? LIMIT ?";
     let expired = ids(work, old, [at, MOVES])?;
     for id in &expired {
-        apply(work, *id, Step::Expire, now, Change::default())?;
+        moves(work, *id, Step::Expire, now)?;
     }
     let mut count = due.len() + expired.len();
     let mut next: Vec<Option<i64>> = vec![
@@ -375,7 +415,7 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
                 AND (expires_at IS NULL OR expires_at > ?) ORDER BY changed_at LIMIT ?";
         let unknown = ids(work, sql, params![policy.account, at - wait, at, MOVES])?;
         for id in &unknown {
-            apply(work, *id, Step::Resend, now, Change::default())?;
+            moves(work, *id, Step::Resend, now)?;
         }
         count += unknown.len();
         let sql = "SELECT min(changed_at) FROM messages WHERE state = 7 AND account = ?
@@ -385,11 +425,15 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
     Ok(Moved { count: count as u64, next: next.into_iter().flatten().min().map(from_millis) })
 }
 
+fn moves(work: &mut Work<'_>, id: MessageId, to: Step, now: Timestamp) -> Read<()> {
+    work.each(|work| step(work, id, to, now), |work, why| set_aside(work, id, why, now)).map(|_| ())
+}
+
 fn ids(work: &Work<'_>, sql: &str, values: impl rusqlite::Params) -> Read<Vec<MessageId>> {
     let mut find = work.tx.prepare_cached(sql)?;
-    find.query_map(values, |row| Ok(MessageId::from_bytes(row.get(0)?)))?.collect()
+    readable(find.query_map(values, |row| Ok(MessageId::from_bytes(row.get(0)?)))?, "messages")
 }
 
 fn earliest(work: &Work<'_>, sql: &str, values: impl rusqlite::Params) -> Read<Option<i64>> {
-    work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0))
+    Ok(if_readable(work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)))?.flatten())
 }

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
+use super::backlog::Backlog;
+use super::columns::{if_readable, readable};
 use super::conversation::Time;
 use super::hearing::Clocks;
 use super::writer::{Memory, Patterns, Refusal, Work};
@@ -15,7 +17,7 @@ use super::{
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
 use crate::model::journal::{Answer, Entry, Outcome, Retrying, TurnCommit};
-use crate::model::run::{NewRun, RunState};
+use crate::model::run::{NewRun, RunState, ScriptError};
 use crate::store::StoreError;
 use crate::store::rows::{Committed, Origin, ReadyRun, WaitingFor, Woken};
 
@@ -26,16 +28,18 @@ pub fn number(state: RunState) -> i64 {
 
 /// What the writer begins with.
 pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
-    let ready: i64 = first(connection, "SELECT coalesce(max(ready), 0) FROM runs WHERE ready IS NOT NULL")?;
-    let queued: i64 = first(connection, "SELECT coalesce(max(seq), 0) FROM messages WHERE seq IS NOT NULL")?;
+    let ready = highest(connection, "SELECT ready FROM runs WHERE ready IS NOT NULL ORDER BY ready DESC")?;
+    let queued = highest(connection, "SELECT seq FROM messages WHERE seq IS NOT NULL ORDER BY seq DESC")?;
+    let listening = highest(connection, "SELECT place FROM listening ORDER BY place DESC")?;
     // Only runs whose first turn is to come count, and all of those are ready.
-    let backlog: i64 = first(connection, "SELECT count(*) FROM runs WHERE ready IS NOT NULL AND state = 0")?;
+    let sql = "SELECT flow, count(*) FROM runs WHERE ready IS NOT NULL AND state = 0 GROUP BY flow";
+    let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+    let backlog = readable(connection.prepare(sql)?.query_map([], row)?, "runs")?;
     let opted_out = first(connection, "SELECT EXISTS (SELECT 1 FROM opted_out)")?;
     Ok(Memory {
         // The order of listening runs is by the same numbers.
-        seq: ready.max(queued).max(first(connection, "SELECT coalesce(max(place), 0) FROM listening")?),
-        backlog: backlog.unsigned_abs(),
-        most_backlog,
+        seq: ready.max(queued).max(listening),
+        backlog: Backlog::new(most_backlog, backlog.into_iter()),
         opted_out,
         early: evidence::any_early(connection)?,
         patterns: Patterns::default(),
@@ -44,25 +48,45 @@ pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
     })
 }
 
+/// The highest number that is one.
+fn highest(connection: &Connection, sql: &str) -> Read<i64> {
+    let mut find = connection.prepare(sql)?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(number) = if_readable(row.get::<_, i64>(0))? {
+            return Ok(number);
+        }
+    }
+    Ok(0)
+}
+
 /// Accepts a run.
 pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<(), Refusal> {
-    door(work)?;
+    door(work, &run.flow, 1)?;
     insert(work, run)?;
     Ok(())
 }
 
-/// Whether there is room for one run more.
-pub fn door(work: &Work<'_>) -> Result<(), Refusal> {
-    match work.memory.backlog >= work.memory.most_backlog {
-        true => Err(StoreError::Backlog(work.memory.backlog).into()),
-        false => Ok(()),
+/// Whether there is room for so many runs more of a flow.
+pub fn door(work: &Work<'_>, flow: &str, more: u64) -> Result<(), Refusal> {
+    match work.memory.backlog.has_room(flow, more) {
+        true => Ok(()),
+        false => Err(StoreError::Backlog(work.memory.backlog.total()).into()),
     }
+}
+
+/// A run does not wait for its first turn any more.
+pub fn begun(work: &mut Work<'_>, run: &[u8; 16]) -> Read<()> {
+    let sql = "SELECT flow FROM runs WHERE id = ?";
+    let flow: Option<String> = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0)).optional()?;
+    flow.iter().for_each(|flow| work.memory.backlog.remove(flow));
+    Ok(())
 }
 
 /// Puts a run in without asking.
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
-    let sql = "INSERT OR IGNORE INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root, heard_from)
-        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, coalesce((SELECT max(number) FROM emitted), 0))";
+    let sql = "INSERT OR IGNORE INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root, generation, heard_from)
+        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, coalesce((SELECT max(number) FROM emitted), 0))";
     let ready = work.memory.next_seq();
     let inserted = work.tx.prepare_cached(sql)?.execute(params![
         run.id.as_bytes(),
@@ -74,10 +98,11 @@ pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
         run.seed,
         run.event,
         run.root.as_ref().map(RunId::as_bytes),
+        run.generation,
     ])?;
     // The same promise of a run is one run.
     if inserted == 1 {
-        work.memory.backlog += 1;
+        work.memory.backlog.add(&run.flow);
         work.rings.run(&run.flow);
     }
     Ok(())
@@ -96,33 +121,61 @@ pub fn ready_flows(connection: &Connection) -> Read<Vec<String>> {
 
 /// Ready runs of one flow.
 pub fn ready(connection: &Connection, flow: &str, after: i64, limit: usize) -> Read<Vec<ReadyRun>> {
-    let sql = "SELECT id, version, ready, event, seed, created_at, base_at, attempt, cpu, pending, answer, root, cuts
-        FROM runs WHERE flow = ? AND ready > ? ORDER BY ready LIMIT ?";
+    let sql = "SELECT id, version, ready, event, seed, created_at, base_at, attempt, cpu, pending, answer, root, cuts,
+            generation FROM runs WHERE flow = ? AND ready > ? ORDER BY ready LIMIT ?";
     let mut find = connection.prepare_cached(sql)?;
     let row = |row: &Row<'_>| {
         // One run that cannot be read does not hold up the others of its flow.
-        let asked = json_or_none(row, 9).and_then(|pending| Ok((pending, json_or_none(row, 10)?)));
-        let damaged = asked.as_ref().err().map(ToString::to_string);
-        let (pending, answer) = asked.unwrap_or_default();
-        Ok(ReadyRun {
-            id: RunId::from_bytes(row.get(0)?),
-            flow: flow.to_owned(),
-            version: row.get(1)?,
-            ready: row.get(2)?,
-            event: row.get(3)?,
-            seed: row.get(4)?,
-            created_at: from_millis(row.get(5)?),
-            base: instant(row, 6)?,
-            attempt: row.get(7)?,
-            cpu: Duration::from_micros(row.get::<_, i64>(8)?.unsigned_abs()),
-            pending,
-            answer,
-            root: row.get::<_, Option<[u8; 16]>>(11)?.map(RunId::from_bytes),
-            cuts: row.get(12)?,
-            damaged,
-        })
+        let whole = ready_run(row, flow);
+        match if_readable(ready_run(row, flow))? {
+            Some(run) => Ok(run),
+            None => {
+                let damaged = whole.err().map(|error| error.to_string());
+                Ok(ReadyRun { damaged, ..bare(flow, RunId::from_bytes(row.get(0)?), row.get(2)?) })
+            }
+        }
     };
-    find.query_map(params![flow, after, limit as i64], row)?.collect()
+    readable(find.query_map(params![flow, after, limit as i64], row)?, "ready runs")
+}
+
+fn ready_run(row: &Row<'_>, flow: &str) -> Read<ReadyRun> {
+    Ok(ReadyRun {
+        version: row.get(1)?,
+        event: row.get(3)?,
+        seed: row.get(4)?,
+        created_at: from_millis(row.get(5)?),
+        base: instant(row, 6)?,
+        attempt: row.get(7)?,
+        cpu: Duration::from_micros(row.get::<_, i64>(8)?.unsigned_abs()),
+        pending: json_or_none(row, 9)?,
+        answer: json_or_none(row, 10)?,
+        root: row.get::<_, Option<[u8; 16]>>(11)?.map(RunId::from_bytes),
+        cuts: row.get(12)?,
+        generation: row.get(13)?,
+        ..bare(flow, RunId::from_bytes(row.get(0)?), row.get(2)?)
+    })
+}
+
+/// What is known of a run by its number alone.
+fn bare(flow: &str, id: RunId, ready: i64) -> ReadyRun {
+    ReadyRun {
+        id,
+        flow: flow.to_owned(),
+        version: String::new(),
+        ready,
+        event: "{}".into(),
+        seed: [0; 16],
+        created_at: Timestamp::UNIX_EPOCH,
+        base: None,
+        attempt: 1,
+        cpu: Duration::ZERO,
+        pending: None,
+        answer: None,
+        root: None,
+        cuts: 0,
+        generation: 0,
+        damaged: None,
+    }
 }
 
 /// Where a run comes from.
@@ -163,7 +216,7 @@ pub fn journal_after(connection: &Connection, run: RunId, after: i64) -> Read<(V
 }
 
 /// Commits a turn whole, or nothing of it.
-pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, Refusal> {
+pub fn commit_turn(work: &mut Work<'_>, turn: &TurnCommit) -> Result<Committed, Refusal> {
     let id = turn.run.as_bytes();
     let mut find = work.tx.prepare_cached("SELECT state, ready FROM runs WHERE id = ?")?;
     let found: Option<(i64, Option<i64>)> = find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
@@ -181,18 +234,24 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
             return Ok(Committed::KeyTaken);
         }
     }
+    for run in &turn.promises.runs {
+        let more = turn.promises.runs.iter().filter(|other| other.flow == run.flow).count() as u64;
+        if !work.memory.backlog.has_room(&run.flow, more) {
+            return Ok(Committed::NoRoom);
+        }
+    }
     if state == number(RunState::Queued) {
-        work.memory.backlog = work.memory.backlog.saturating_sub(1);
+        work.memory.backlog.remove(&turn.flow);
     }
     for message in &turn.promises.messages {
         outbox::insert(work, message, turn.at)?;
     }
-    values::write(work, &turn)?;
+    values::write(work, turn)?;
     // What a turn begins hears what it emits.
     for run in &turn.promises.runs {
         insert(work, run)?;
     }
-    events::emit(work, &turn)?;
+    events::emit(work, turn)?;
     if let Some(message) = turn.waited_for {
         waits::forget(work, message, id)?;
     }
@@ -200,11 +259,11 @@ pub fn commit_turn(work: &mut Work<'_>, turn: TurnCommit) -> Result<Committed, R
     let mut last = None;
     for (entries, live) in [(&turn.entries, true), (&turn.lost, false)] {
         if !entries.is_empty() {
-            let part = append(work, &turn, entries, live)?;
+            let part = append(work, turn, entries, live)?;
             last = live.then_some(part).or(last);
         }
     }
-    let ready = leave(work, &turn, begun)?;
+    let ready = leave(work, turn, begun)?;
     if let Some(next) = &turn.follow_up {
         insert(work, next)?;
     }
@@ -305,19 +364,39 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<Option<i64
 pub fn wake(work: &mut Work<'_>, now: Timestamp) -> Result<Woken, Refusal> {
     let sql = "SELECT id FROM runs WHERE wake_at <= ? ORDER BY wake_at LIMIT 1000";
     let due: Vec<[u8; 16]> =
-        work.tx.prepare_cached(sql)?.query_map([millis(now)], |row| row.get(0))?.collect::<Read<_>>()?;
+        readable(work.tx.prepare_cached(sql)?.query_map([millis(now)], |row| row.get(0))?, "runs")?;
     for id in &due {
-        // A run whose time has come hears nothing any more, so that nothing is taken and not seen.
-        let awaited = events::forget(work, id)?;
-        match conversation::time_came(work, id, now)? {
-            Time::Reminds => {}
-            Time::Else if !awaited => make_ready(work, id)?,
-            Time::IsOut | Time::Else => answer_run(work, id, &Ok(Value::Null))?,
-        }
+        work.each(|work| woken(work, id, now), |work, why| set_aside(work, id, why, now))?;
     }
-    let next = "SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL";
-    let next: Option<i64> = work.tx.prepare_cached(next)?.query_row([], |row| row.get(0))?;
+    let next = "SELECT min(wake_at) FROM runs WHERE wake_at IS NOT NULL AND wake_at < 9e18";
+    let next = if_readable(work.tx.prepare_cached(next)?.query_row([], |row| row.get::<_, Option<i64>>(0)))?.flatten();
     Ok(Woken { count: due.len() as u64, next: next.map(from_millis) })
+}
+
+fn woken(work: &mut Work<'_>, id: &[u8; 16], now: Timestamp) -> Read<()> {
+    // A run whose time has come hears nothing any more, so that nothing is taken and not seen.
+    let awaited = events::forget(work, id)?;
+    match conversation::time_came(work, id, now)? {
+        Time::Reminds => Ok(()),
+        Time::Else if !awaited => make_ready(work, id),
+        Time::IsOut | Time::Else => answer_run(work, id, &Ok(Value::Null)),
+    }
+}
+
+/// A run whose row does not read as what it should be fails, and waits for nothing any more.
+pub fn set_aside(work: &mut Work<'_>, run: &[u8; 16], why: &str, now: Timestamp) -> Read<()> {
+    let id = RunId::from_bytes(*run);
+    tracing::error!(run = %id, "the run fails, for a row of the state file that it needs cannot be read: {why}");
+    for table in ["listening", "awaiting", "waits"] {
+        work.tx.execute(&format!("DELETE FROM {table} WHERE run = ?"), [run])?;
+    }
+    let error =
+        ScriptError::new("damaged", format!("a row of the state file that this run needs cannot be read: {why}"));
+    let sql = "UPDATE runs SET state = ?, ready = NULL, wake_at = NULL, waiting = NULL, finished_at = ?, error = ?
+        WHERE id = ?";
+    let values = params![number(RunState::Failed), millis(now), text(&error)?, run];
+    work.tx.prepare_cached(sql)?.execute(values)?;
+    Ok(())
 }
 
 /// A waiting run can go on.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Error, ErrorCode};
 
+use super::columns::is_unreadable;
 use crate::store::StoreError;
 
 /// Marks the file as ours: `post` in ASCII.
@@ -9,7 +10,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -284,6 +285,10 @@ CREATE INDEX kv_expiring ON kv (expires_at) WHERE expires_at IS NOT NULL;
 
 ALTER TABLE phones ADD COLUMN incoming INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+-- How many runs stand before it that began each other.
+ALTER TABLE runs ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// The newest format that this program knows.
@@ -329,7 +334,7 @@ fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
 /// What a failure of SQLite means for us.
 pub fn error_of(error: &Error) -> StoreError {
     let text = error.to_string();
-    if matches!(error, Error::FromSqlConversionFailure(..)) {
+    if is_unreadable(error) {
         return StoreError::Unreadable(text);
     }
     match error.sqlite_error_code() {

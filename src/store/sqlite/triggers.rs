@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
+use super::columns::readable;
 use super::reading::Where;
 use super::writer::{Refusal, Work};
 use super::{Read, instant, runs};
@@ -19,7 +20,7 @@ use crate::store::rows::{
 pub fn armed(connection: &Connection) -> Read<Vec<ArmedRow>> {
     let mut find = connection.prepare_cached("SELECT flow, trigger, position FROM armed")?;
     let row = |row: &Row<'_>| Ok(ArmedRow { key: key(row)?, position: from_millis(row.get(2)?) });
-    find.query_map([], row)?.collect()
+    readable(find.query_map([], row)?, "schedules")
 }
 
 fn key(row: &Row<'_>) -> Read<TriggerKey> {
@@ -52,7 +53,9 @@ pub fn arm(work: &mut Work<'_>, gone: &[TriggerKey], come: &[NewTrigger]) -> Rea
 
 pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
     // Whoever fires can wait; but what it hands in together comes in together.
-    runs::door(work)?;
+    for Firing { row, .. } in firings {
+        runs::door(work, &row.key.flow, 1)?;
+    }
     let mut begun = 0;
     for Firing { row, occurrences } in firings {
         for occurrence in occurrences {
@@ -121,7 +124,7 @@ pub fn occurrences(connection: &Connection, filter: &OccurrenceFilter) -> Read<V
             reason: row.get(8)?,
         })
     };
-    connection.prepare(&sql)?.query_map(params_from_iter(only.values), row)?.collect()
+    readable(connection.prepare(&sql)?.query_map(params_from_iter(only.values), row)?, "occurrences")
 }
 
 pub fn ledger(connection: &Connection, key: &TriggerKey) -> Read<Vec<LedgerRow>> {
@@ -135,12 +138,12 @@ pub fn ledger(connection: &Connection, key: &TriggerKey) -> Read<Vec<LedgerRow>>
             gone_at: instant(row, 4)?,
         })
     };
-    connection.prepare_cached(sql)?.query_map(params![key.flow, key.trigger], row)?.collect()
+    readable(connection.prepare_cached(sql)?.query_map(params![key.flow, key.trigger], row)?, "seen files")
 }
 
 pub fn see(work: &mut Work<'_>, key: &TriggerKey, seen: &[Seen], forget: Timestamp) -> Result<(), Refusal> {
     if seen.iter().any(|seen| seen.run.is_some()) {
-        runs::door(work)?;
+        runs::door(work, &key.flow, 1)?;
     }
     for Seen { row, run } in seen {
         write(work, key, row)?;

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::conversation;
 use super::outbox::state;
-use super::runs::make_ready;
+use super::runs::{make_ready, set_aside};
 use super::writer::Work;
 use super::{Read, conversation::ASKED};
 use crate::clock::millis;
@@ -48,12 +48,17 @@ pub fn moved(work: &mut Work<'_>, message: MessageId, state: MessageState, now: 
         .query_map([message.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Read<_>>()?;
     for (run, goal) in waits {
-        if goal == ASKED {
-            conversation::question_moved(work, &run, message, state, now)?;
-        } else if state.answers(Goal::parse(&goal).unwrap_or(Goal::Settled)) {
-            make_ready(work, &run)?;
-            forget(work, message, &run)?;
-        }
+        let told = |work: &mut Work<'_>| {
+            if goal == ASKED {
+                conversation::question_moved(work, &run, message, state, now)
+            } else if state.answers(Goal::parse(&goal).unwrap_or(Goal::Settled)) {
+                make_ready(work, &run)?;
+                forget(work, message, &run)
+            } else {
+                Ok(())
+            }
+        };
+        work.each(told, |work, why| set_aside(work, &run, why, now))?;
     }
     Ok(())
 }

@@ -12,9 +12,13 @@ use regex::Regex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::Read;
+use super::backlog::{Backlog, Door, Waiting};
 use super::checkpoint::Checkpoints;
+use super::columns::is_unreadable;
 use super::hearing::Clocks;
 use super::schema::error_of;
+use crate::shutdown::Breakdown;
 use crate::store::{Reply, Signals, StoreError};
 use crate::wake::Bell;
 
@@ -31,6 +35,33 @@ pub struct Work<'a> {
     pub rings: &'a mut Rings,
     /// A command failed halfway: its group cannot be committed.
     broken: bool,
+    /// The command is run by itself, because its group could not be committed: what one row spoils is set
+    /// aside.
+    pub careful: bool,
+}
+
+impl Work<'_> {
+    /// Does something with one row of many. In a careful command, a row that does not read as what it should
+    /// be is set `aside`, and the others go on; else it fails the command, which is then run carefully.
+    pub fn each<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Read<T>,
+        aside: impl FnOnce(&mut Self, &str) -> Read<()>,
+    ) -> Read<Option<T>> {
+        if !self.careful {
+            return act(self).map(Some);
+        }
+        self.tx.prepare_cached("SAVEPOINT one")?.execute([])?;
+        let done = act(self);
+        if done.is_err() {
+            self.tx.prepare_cached("ROLLBACK TO one")?.execute([])?;
+        }
+        self.tx.prepare_cached("RELEASE one")?.execute([])?;
+        match done {
+            Err(error) if is_unreadable(&error) => aside(self, &error.to_string()).map(|()| None),
+            done => done.map(Some),
+        }
+    }
 }
 
 /// What the writer knows without asking the file.
@@ -38,9 +69,7 @@ pub struct Memory {
     /// The last sequence number given out.
     pub seq: i64,
     /// Runs that wait for their first turn.
-    pub backlog: u64,
-    /// How many there may be.
-    pub most_backlog: u64,
+    pub backlog: Backlog,
     /// Somebody may want to hear no more.
     pub opted_out: bool,
     /// Something may have been told of messages whose ids are not known yet.
@@ -134,16 +163,56 @@ impl Rings {
     }
 }
 
-/// A command: does its work inside the group's transaction and gives what is to be done once
-/// that is on disk (or is not).
-type Command = Box<dyn FnOnce(&mut Work<'_>) -> Done + Send>;
-type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// A change that somebody waits for. It can be run twice: should its group not be committed, it is run by
+/// itself.
+trait Command: Send {
+    /// Does its work inside a transaction.
+    fn run(&mut self, work: &mut Work<'_>);
+
+    /// What SQLite failed it with, if it did.
+    fn failure(&self) -> Option<&rusqlite::Error>;
+
+    /// Tells whoever waits, once the work is on disk, or is not.
+    fn done(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Job<T, W> {
+    work: W,
+    outcome: Option<Result<T, Refusal>>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, W: FnMut(&mut Work<'_>) -> Result<T, Refusal> + Send> Command for Job<T, W> {
+    fn run(&mut self, work: &mut Work<'_>) {
+        self.outcome = Some((self.work)(work));
+    }
+
+    fn failure(&self) -> Option<&rusqlite::Error> {
+        match &self.outcome {
+            Some(Err(Refusal::Sql(error))) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn done(self: Box<Self>, committed: Result<(), StoreError>) {
+        let outcome = match (self.outcome, committed) {
+            (Some(Err(Refusal::Own(error))), _) | (_, Err(error)) => Err(error),
+            (Some(Err(Refusal::Sql(error))), Ok(())) => Err(error_of(&error)),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            // It was never run, which is the group's end and comes with its reason.
+            (None, Ok(())) => Err(StoreError::Closed),
+        };
+        // Whoever asked may have gone; the work is done all the same.
+        let _ = self.answer.send(outcome);
+    }
+}
 
 /// The door to the writer.
 #[derive(Clone)]
 pub struct Writer {
-    commands: Sender<Command>,
+    commands: Sender<Box<dyn Command>>,
     counters: Arc<Counters>,
+    door: Arc<Door>,
 }
 
 /// How much was written.
@@ -164,13 +233,23 @@ impl Writer {
         signals: Signals,
     ) -> Result<Self, StoreError> {
         let (commands, inbox) = std::sync::mpsc::channel();
-        let counters = Arc::new(Counters::default());
-        let counted = counters.clone();
+        let (counters, door) = (Arc::new(Counters::default()), Arc::new(Door::default()));
+        memory.backlog.publish(&door);
+        let (counted, shown) = (counters.clone(), door.clone());
+        let run = move || {
+            let _told = Told(signals.breakdown.clone());
+            Thread { connection, checkpoints, memory, signals, counters: counted, door: shown }.run(&inbox);
+        };
         std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || Thread { connection, checkpoints, memory, signals, counters: counted }.run(&inbox))
+            .spawn(run)
             .map_err(|error| StoreError::Other(error.to_string()))?;
-        Ok(Self { commands, counters })
+        Ok(Self { commands, counters, door })
+    }
+
+    /// Whether there is room for one run more of this flow, as far as is known.
+    pub fn has_room(&self, flow: &str) -> bool {
+        self.door.has_room(flow)
     }
 
     /// How much was written.
@@ -178,70 +257,84 @@ impl Writer {
         &self.counters
     }
 
-    /// Hands in a command whose data are our own. Should SQLite fail it all the same, its whole
-    /// group is undone: everybody in it may come again.
+    /// Hands in a command whose data are our own. Should SQLite fail it all the same, its whole group is undone,
+    /// and each of its commands is run by itself.
     pub fn submit<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
+        mut work: impl FnMut(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Reply<T> {
-        self.hand_in(move |context| {
+        self.enqueue(move |context| {
             let outcome = work(context);
             context.broken |= matches!(outcome, Err(Refusal::Sql(_)));
             outcome
         })
     }
 
-    /// Hands in a command whose data are a script's or a person's: it gets a savepoint, so that
-    /// its failure is its own.
+    /// Hands in a command whose data are a script's or a person's: it gets a savepoint, so that its failure is
+    /// its own.
     pub fn submit_guarded<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
+        mut work: impl FnMut(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Reply<T> {
-        self.hand_in(move |context| alone(context, work))
+        self.enqueue(move |context| alone(context, &mut work))
     }
 
-    fn hand_in<T: Send + 'static>(
+    /// Room for so many bytes from outside that wait to be written, held until they are; none while too many
+    /// wait already.
+    pub fn enter(&self, bytes: usize) -> Option<Waiting> {
+        self.door.enter(bytes)
+    }
+
+    fn enqueue<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
+        work: impl FnMut(&mut Work<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Reply<T> {
         let (answer, reply) = oneshot::channel();
-        let command: Command = Box::new(move |context| {
-            let outcome = work(context);
-            Box::new(move |committed| {
-                let outcome = match (outcome, committed) {
-                    (Err(Refusal::Own(error)), _) => Err(error),
-                    (Err(Refusal::Sql(error)), _) => Err(error_of(&error)),
-                    (Ok(_), Err(error)) => Err(error),
-                    (Ok(value), Ok(())) => Ok(value),
-                };
-                // Whoever asked may have gone; the work is done all the same.
-                let _ = answer.send(outcome);
-            })
-        });
-        let sent = self.commands.send(command).is_ok();
+        let sent = self.commands.send(Box::new(Job { work, outcome: None, answer })).is_ok();
         Box::pin(async move {
             match sent {
-                true => reply.await.unwrap_or_else(|_| Err(StoreError::Other(GIVEN_UP.into()))),
+                true => reply.await.unwrap_or(Err(StoreError::Closed)),
                 false => Err(StoreError::Closed),
             }
         })
     }
 }
 
-const GIVEN_UP: &str = "the change was given up with its group";
+/// Tells when the store's thread breaks down: nobody is to wait for ever for what it does not do any more.
+struct Told(Breakdown);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.report("the thread that writes the state file broke down; the log says why");
+        }
+    }
+}
 
 /// Does one command's work so that its failure leaves nothing behind.
-fn alone<T>(context: &mut Work<'_>, work: impl FnOnce(&mut Work<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
-    let (seq, backlog) = (context.memory.seq, context.memory.backlog);
+fn alone<T>(context: &mut Work<'_>, work: &mut impl FnMut(&mut Work<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let (seq, mark) = (context.memory.seq, context.memory.backlog.mark());
     context.tx.prepare_cached("SAVEPOINT command")?.execute([])?;
     let outcome = work(context);
-    if outcome.is_err() && !context.tx.is_autocommit() {
-        context.tx.prepare_cached("ROLLBACK TO command")?.execute([])?;
-        (context.memory.seq, context.memory.backlog) = (seq, backlog);
+    let undone = match outcome.is_err() && !context.tx.is_autocommit() {
+        true => {
+            context.memory.seq = seq;
+            context.memory.backlog.undo(mark);
+            context.tx.prepare_cached("ROLLBACK TO command").and_then(|mut undo| undo.execute([]))
+        }
+        false => Ok(0),
+    };
+    let released = match context.tx.is_autocommit() {
+        true => Ok(0),
+        false => undone.and_then(|_| context.tx.prepare_cached("RELEASE command")?.execute([])),
+    };
+    if let Err(error) = released {
+        // Half of it may stand there: nothing of the group may be kept.
+        context.broken = true;
+        return Err(error.into());
     }
-    if !context.tx.is_autocommit() {
-        context.tx.prepare_cached("RELEASE command")?.execute([])?;
-    }
+    // What was unreadable is set aside when the command is run by itself.
+    context.broken |= !context.careful && matches!(&outcome, Err(Refusal::Sql(error)) if is_unreadable(error));
     outcome
 }
 
@@ -271,10 +364,19 @@ struct Thread {
     memory: Memory,
     signals: Signals,
     counters: Arc<Counters>,
+    door: Arc<Door>,
+}
+
+/// Why a group could not be committed.
+enum Undone {
+    /// The file does not take writes: that is so for everybody.
+    File(rusqlite::Error),
+    /// One of its commands failed.
+    Command,
 }
 
 impl Thread {
-    fn run(mut self, inbox: &Receiver<Command>) {
+    fn run(mut self, inbox: &Receiver<Box<dyn Command>>) {
         while let Ok(first) = inbox.recv() {
             let mut group = vec![first];
             while group.len() < GROUP
@@ -290,44 +392,72 @@ impl Thread {
         let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
-    fn commit(&mut self, group: Vec<Command>) {
-        let count = group.len() as u64;
-        let mut rings = Rings::default();
-        let mut done = Vec::with_capacity(group.len());
-        let (seq, backlog) = (self.memory.seq, self.memory.backlog);
-        let result = (|| {
-            let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for command in group {
-                let mut work = Work { tx: &tx, memory: &mut self.memory, rings: &mut rings, broken: false };
-                done.push(command(&mut work));
-                // SQLite itself gives up the transaction when the disk is full.
-                if work.broken || tx.is_autocommit() {
-                    return Err(rusqlite::Error::SqliteFailure(
-                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL),
-                        Some(GIVEN_UP.into()),
-                    ));
+    fn commit(&mut self, mut group: Vec<Box<dyn Command>>) {
+        match self.attempt(&mut group, false) {
+            Ok(()) => group.into_iter().for_each(|command| command.done(Ok(()))),
+            Err(Undone::File(error)) => refuse(group, &error),
+            Err(Undone::Command) => self.one_by_one(group),
+        }
+    }
+
+    /// What one command spoils is its own affair.
+    fn one_by_one(&mut self, group: Vec<Box<dyn Command>>) {
+        let mut left = group.into_iter();
+        while let Some(command) = left.next() {
+            let mut alone = [command];
+            let done = self.attempt(&mut alone, true);
+            let [command] = alone;
+            match done {
+                Ok(()) => command.done(Ok(())),
+                Err(Undone::Command) => {
+                    let error = command.failure().map_or(StoreError::Closed, error_of);
+                    tracing::error!(%error, "a change could not be made");
+                    command.done(Err(error));
+                }
+                Err(Undone::File(error)) => {
+                    refuse(std::iter::once(command).chain(left).collect(), &error);
+                    return;
                 }
             }
-            tx.commit()
+        }
+    }
+
+    /// Runs commands in one transaction; when this returns, what they did is on disk or undone.
+    fn attempt(&mut self, group: &mut [Box<dyn Command>], careful: bool) -> Result<(), Undone> {
+        let mut rings = Rings::default();
+        let seq = self.memory.seq;
+        let result = (|| {
+            let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Undone::File)?;
+            for command in group.iter_mut() {
+                let mut work = Work { tx: &tx, memory: &mut self.memory, rings: &mut rings, broken: false, careful };
+                command.run(&mut work);
+                // SQLite itself gives up the transaction when the disk is full.
+                if work.broken || tx.is_autocommit() {
+                    return Err(match command.failure() {
+                        Some(error) if is_of_the_file(error) => Undone::File(copy(error)),
+                        _ => Undone::Command,
+                    });
+                }
+            }
+            tx.commit().map_err(Undone::File)
         })();
         match result {
             Ok(()) => {
+                self.memory.backlog.keep();
+                self.memory.backlog.publish(&self.door);
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
-                self.counters.commands.fetch_add(count, Ordering::Relaxed);
+                self.counters.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
                 if rings.compact {
                     self.compact();
                 }
-                done.into_iter().for_each(|done| done(Ok(())));
                 rings.ring(&self.signals);
             }
-            Err(error) => {
+            Err(_) => {
                 self.memory.seq = seq;
-                self.memory.backlog = backlog;
-                let error = error_of(&error);
-                tracing::error!(%error, commands = count, "a group of changes could not be committed");
-                done.into_iter().for_each(|done| done(Err(error.clone())));
+                self.memory.backlog.undo(0);
             }
         }
+        result
     }
 
     /// Writes the file anew: rows that were deleted or changed leave their bytes in free space, and pages
@@ -345,6 +475,26 @@ impl Thread {
                 tracing::error!(%error, "the state file cannot be written anew; what was erased may still stand in its free space");
             }
         }
+    }
+}
+
+/// Everybody hears why.
+fn refuse(group: Vec<Box<dyn Command>>, error: &rusqlite::Error) {
+    let error = error_of(error);
+    tracing::error!(%error, commands = group.len(), "a group of changes could not be committed");
+    group.into_iter().for_each(|command| command.done(Err(error.clone())));
+}
+
+/// Whether an error is that of the whole file.
+fn is_of_the_file(error: &rusqlite::Error) -> bool {
+    matches!(error_of(error), StoreError::NoRoom(_) | StoreError::Busy | StoreError::Damaged(_))
+}
+
+/// The command keeps its own.
+fn copy(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, text) => rusqlite::Error::SqliteFailure(*code, text.clone()),
+        other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
     }
 }
 

@@ -88,6 +88,9 @@ macro_rules! mortal {
                 }
                 self.alive(self.inner.$look($($lname),*))
             })*
+            fn has_room(&self, flow: &str) -> bool {
+                self.inner.has_room(flow)
+            }
             fn traffic(&self) -> Traffic {
                 self.inner.traffic()
             }

@@ -97,6 +97,8 @@ impl Run {
             committed: self.committed,
             limits: self.limits,
             cpu_left: Duration::from_secs(60),
+            attempt: 1,
+            generation: 0,
         })
     }
 

@@ -127,6 +127,8 @@ impl Case {
             // A busy machine is not what is tested here.
             limits: Limits { cpu_turn: hour, ..Limits::default() },
             cpu_left: hour,
+            attempt: 1,
+            generation: 0,
         })
     }
 

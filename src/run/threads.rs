@@ -1,0 +1,186 @@
+//! The threads that take turns, and who looks after them: a turn that is over twice its time, or was
+//! stopped because of its memory, is given up, and another thread takes the place.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::board::{Board, Losses, Overdue};
+use super::marks::Marks;
+use super::worker::{Context, Worked, broken, hand_in, work};
+use crate::model::run::ScriptError;
+use crate::script::Alarm;
+use crate::shutdown::Breakdown;
+use crate::store::StoreError;
+use crate::store::rows::ReadyRun;
+use crate::units::format_duration;
+
+/// The stack of a thread that runs scripts: calls may be 64 deep, each with nested expressions.
+/// Values that a script has nested hundreds of thousands deep are walked and dropped by recursion;
+/// this is address space, of which only what is touched becomes memory.
+const STACK: usize = 512 << 20;
+const SMALL_STACK: usize = 16 << 20;
+
+/// A turn that takes longer than this may keep others waiting.
+const LONG: Duration = Duration::from_millis(50);
+/// How often the threads are looked at where none of them is waited for.
+const LOOK: Duration = Duration::from_millis(500);
+/// What the engine can bear to lose to turns that were given up; then it ends, to be started anew.
+const BEARABLE: Losses = Losses { computing: 16, stopped: 4, leaked: 512 << 20 };
+
+/// The threads of one engine.
+pub struct Threads {
+    board: Arc<Board>,
+    context: Arc<Context>,
+    runtime: Handle,
+    marks: Arc<Marks>,
+    breakdown: Breakdown,
+}
+
+impl Threads {
+    /// Starts so many threads, which work on what the board shows until it is closed, and the one that looks
+    /// after them.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn start(
+        count: usize,
+        board: Arc<Board>,
+        context: Arc<Context>,
+        marks: Arc<Marks>,
+        breakdown: Breakdown,
+    ) -> std::io::Result<()> {
+        let threads = Arc::new(Self { board, context, runtime: Handle::current(), marks, breakdown });
+        for _ in 0..count {
+            threads.board.joined();
+            threads.add()?;
+        }
+        let thread = std::thread::Builder::new().name("turn-watch".into());
+        thread.spawn(move || threads.look_after()).map(drop)
+    }
+
+    fn add(self: &Arc<Self>) -> std::io::Result<()> {
+        let start = |stack: usize| {
+            let threads = self.clone();
+            let thread = std::thread::Builder::new().name("turn".into()).stack_size(stack);
+            thread.spawn(move || threads.take_turns())
+        };
+        // Where address space is rationed, scripts get along with less.
+        start(STACK).or_else(|_| start(SMALL_STACK)).map(drop)
+    }
+
+    /// One thread's life.
+    fn take_turns(&self) {
+        let alarm = Alarm::mine();
+        let place = self.marks.place();
+        while let Some(taken) = self.board.take(&alarm) {
+            let run = taken.run.clone();
+            let work = match taken.barred {
+                true => Ok(broken(&self.context, &run, barred())),
+                false => {
+                    place.mark(run.id, run.ready);
+                    self.work(&run)
+                }
+            };
+            // Given up meanwhile: the thread has been replaced, and what came of it is nobody's.
+            let Some(run) = taken.off_thread() else { return };
+            hand_in(&self.board, &self.context, &self.runtime, run, work);
+        }
+    }
+
+    fn work(&self, run: &ReadyRun) -> Result<Worked, StoreError> {
+        let worked = catch_unwind(AssertUnwindSafe(|| work(&self.context, &self.board, &self.runtime, run)));
+        let work = worked.unwrap_or_else(|_| {
+            let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
+            Ok(broken(&self.context, run, error))
+        });
+        work.or_else(|error| match error {
+            // Waiting would not mend it. A file that is damaged as a whole is another matter: that run stays.
+            StoreError::Unreadable(what) => {
+                let error = format!("a row of the state file that this run needs cannot be read: {what}");
+                Ok(broken(&self.context, run, ScriptError::new("damaged", error)))
+            }
+            error => Err(error),
+        })
+    }
+
+    fn look_after(self: Arc<Self>) {
+        while self.board.watch(LOOK) {
+            std::thread::sleep(LONG);
+            for (run, alarm, why) in self.board.overdue() {
+                self.give_up(run, &alarm, why);
+            }
+            for _ in 0..self.board.wants_relief(LONG) {
+                if let Err(error) = self.add() {
+                    tracing::error!(%error, "no thread can be added for other runs");
+                    self.board.left();
+                }
+            }
+            let Losses { computing, stopped, leaked } = self.board.losses();
+            if computing > BEARABLE.computing || stopped > BEARABLE.stopped || leaked > BEARABLE.leaked {
+                let reason = format!(
+                    "scripts have cost too much: {computing} threads compute without an end, {stopped} were stopped \
+                     because of their memory, {leaked} bytes are lost; the log names the flows"
+                );
+                self.breakdown.report(reason);
+                return;
+            }
+        }
+    }
+
+    fn give_up(&self, run: Arc<ReadyRun>, alarm: &Alarm, why: Overdue) {
+        // What cannot be stopped gets the time that nobody else wants.
+        if let Some(thread) = rustix::process::Pid::from_raw(alarm.thread()) {
+            let _ = rustix::process::setpriority_process(Some(thread), 19);
+        }
+        let message = match why {
+            Overdue::Time(most) => format!(
+                "the script computed for more than twice the {} that a turn may take, in one call; the turn was given \
+                 up (`limits.cpu_turn`)",
+                format_duration(most)
+            ),
+            Overdue::Memory => {
+                "the script took far more memory than it may, in one call; the turn was given up (`limits.memory`)"
+                    .into()
+            }
+        };
+        let failed = broken(&self.context, &run, ScriptError::new("limit", message));
+        hand_in(&self.board, &self.context, &self.runtime, run, Ok(failed));
+    }
+}
+
+fn barred() -> ScriptError {
+    let message = "turns of this version of the flow had to be given up several times, so it is not run any more; \
+                   change the flow, or start Postrider anew, and then retry the run";
+    ScriptError::new("limit", message)
+}
+
+/// Runs a script's turn on a thread of its own, with the room that scripts need. None when it breaks
+/// down, or is stopped because of its memory.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let (name, named) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("aside".into()).stack_size(STACK);
+    let act = move || {
+        let _ = name.send(Alarm::mine());
+        drop(tell.send(work()));
+    };
+    // Where address space is rationed there is no simulation.
+    thread.spawn(act).ok()?;
+    let alarm = named.await.ok()?;
+    let stopped = async {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let over = alarm.spent().is_some_and(|(spent, allowed)| spent > 2 * allowed);
+            if alarm.is_stopped() || over {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        told = told => told.ok(),
+        () = stopped => None,
+    }
+}

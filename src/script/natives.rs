@@ -1,0 +1,424 @@
+//! Rhai's own functions that can grow, walk or print a value by any amount in one call, done so that
+//! they ask for the room and look at the clock. They are found before Rhai's, also by what Rhai calls
+//! itself: `+` and interpolation print by `to_string`, `contains` and `dedup` compare by `==`.
+
+use std::any::TypeId;
+use std::cmp::Ordering;
+use std::fmt::Write;
+use std::iter::FusedIterator;
+use std::ops::{Range, RangeInclusive};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map, Module, NativeCallContext};
+
+use super::error::{HostResult, thrown};
+use super::host::{self, json_parse};
+use super::limits::{room_for, room_left, tick, tick_long, too_large};
+use super::printed::{Text, print, print_list, print_map};
+use super::state::json;
+use super::value::fields_to_json;
+
+const SLOT: u64 = size_of::<Dynamic>() as u64;
+/// Letters that a text compared in one go may have before the clock is looked at.
+const LONG: usize = 4_096;
+
+/// Registers them.
+pub fn register(module: &mut Module) {
+    printing(module);
+    padding(module);
+    texts(module);
+    letters(module);
+    pieces(module);
+    equality(module);
+    sorting(module);
+    module.set_native_fn("parse_json", |_: NativeCallContext, text: &str| json_parse("parse_json", text));
+    module.set_native_fn("get_fn_metadata_list", |_: NativeCallContext| -> HostResult<Array> {
+        Err(thrown("unknown_function", "`get_fn_metadata_list` is not available in a flow"))
+    });
+}
+
+fn count(len: i64) -> u64 {
+    len.max(0).unsigned_abs()
+}
+
+/// What prints. (`print` and `debug` are log lines and stand in `host::say`.)
+fn printing(module: &mut Module) {
+    // An error here would make Rhai print the value by itself, as long as it is.
+    fn shown(write: impl FnOnce(&mut Text) -> std::fmt::Result) -> HostResult<ImmutableString> {
+        let mut text = Text::new(room_left() / 3);
+        if write(&mut text).is_err() {
+            too_large();
+            return Ok(ImmutableString::new());
+        }
+        Ok(text.into())
+    }
+    for (name, debug) in [("to_string", false), ("to_debug", true)] {
+        module.set_native_fn(name, |ctx: NativeCallContext, items: &mut Array| {
+            shown(|text| print_list(&ctx, items, text))
+        });
+        module.set_native_fn(name, |ctx: NativeCallContext, fields: &mut Map| {
+            shown(|text| print_map(&ctx, fields, text))
+        });
+        module.set_native_fn(name, move |ctx: NativeCallContext, value: &mut Dynamic| {
+            shown(|text| print(&ctx, value, debug, text))
+        });
+    }
+    module.set_native_fn("to_debug", |_: NativeCallContext, text: &str| shown(|shown| write!(shown, "{text:?}")));
+    module.set_native_fn("to_json", |_: NativeCallContext, map: &mut Map| {
+        let value = fields_to_json(map).map_err(|error| thrown("invalid", format!("to_json: {error}")))?;
+        json(&value)
+    });
+}
+
+fn padding(module: &mut Module) {
+    module.set_native_fn("pad", |_: NativeCallContext, array: &mut Array, len: i64, item: Dynamic| {
+        let weight = SLOT + host::weight(&item);
+        room_for(count(len).saturating_sub(array.len() as u64).saturating_mul(weight))?;
+        if count(len) > array.len() as u64 {
+            array.resize(count(len) as usize, item);
+        }
+        Ok(())
+    });
+    module.set_native_fn("pad", |_: NativeCallContext, text: &mut ImmutableString, len: i64, with: char| {
+        pad_text(text, len, with.encode_utf8(&mut [0; 4]))
+    });
+    module.set_native_fn("pad", |_: NativeCallContext, text: &mut ImmutableString, len: i64, with: &str| {
+        pad_text(text, len, with)
+    });
+    module.set_native_fn("pad", |_: NativeCallContext, blob: &mut Blob, len: i64, with: i64| {
+        room_for(count(len))?;
+        if count(len) > blob.len() as u64 {
+            blob.resize(count(len) as usize, (with & 0xff) as u8);
+        }
+        Ok(())
+    });
+    module.set_native_fn("blob", |_: NativeCallContext, len: i64| {
+        room_for(count(len))?;
+        Ok(vec![0_u8; count(len) as usize])
+    });
+    module.set_native_fn("blob", |_: NativeCallContext, len: i64, with: i64| {
+        room_for(count(len))?;
+        Ok(vec![(with & 0xff) as u8; count(len) as usize])
+    });
+}
+
+fn pad_text(text: &mut ImmutableString, len: i64, with: &str) -> HostResult<()> {
+    let have = text.chars().count() as u64;
+    let missing = count(len).saturating_sub(have);
+    if missing == 0 || with.is_empty() {
+        return Ok(());
+    }
+    room_for(missing.saturating_mul(4).saturating_add(text.len() as u64))?;
+    let mut padded = String::from(text.as_str());
+    padded.extend(with.chars().cycle().take(missing as usize));
+    *text = padded.into();
+    Ok(())
+}
+
+/// What makes another text out of one, which may be longer.
+fn texts(module: &mut Module) {
+    fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> HostResult<()> {
+        let hits = text.matches(find).count() as u64;
+        room_for(hits.saturating_mul(by.len() as u64).saturating_add(text.len() as u64))?;
+        *text = text.replace(find, by).into();
+        Ok(())
+    }
+    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: &str, by: &str| {
+        replaced(text, find, by)
+    });
+    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: char, by: &str| {
+        replaced(text, find.encode_utf8(&mut [0; 4]), by)
+    });
+    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: &str, by: char| {
+        replaced(text, find, by.encode_utf8(&mut [0; 4]))
+    });
+    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: char, by: char| {
+        replaced(text, find.encode_utf8(&mut [0; 4]), by.encode_utf8(&mut [0; 4]))
+    });
+    // Some letters become three (`ΐ` in capitals).
+    fn cased(text: &str, case: fn(&str) -> String) -> HostResult<ImmutableString> {
+        room_for((text.len() as u64).saturating_mul(if text.is_ascii() { 1 } else { 3 }))?;
+        Ok(case(text).into())
+    }
+    let cases: [(&str, &str, fn(&str) -> String); 2] =
+        [("to_upper", "make_upper", str::to_uppercase), ("to_lower", "make_lower", str::to_lowercase)];
+    for (to, make, case) in cases {
+        module.set_native_fn(to, move |_: NativeCallContext, text: &str| cased(text, case));
+        module.set_native_fn(make, move |_: NativeCallContext, text: &mut ImmutableString| {
+            *text = cased(text, case)?;
+            Ok(())
+        });
+    }
+    // A byte that is no UTF-8 becomes three.
+    fn lossy(bytes: &[u8]) -> HostResult<String> {
+        room_for((bytes.len() as u64).saturating_mul(3))?;
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+    module.set_native_fn("as_string", |_: NativeCallContext, bytes: Blob| lossy(&bytes));
+    module.set_native_fn("+", |_: NativeCallContext, text: &str, bytes: Blob| Ok(format!("{text}{}", lossy(&bytes)?)));
+    module.set_native_fn("+", |_: NativeCallContext, bytes: Blob, text: &str| Ok(format!("{}{text}", lossy(&bytes)?)));
+    for name in ["+=", "append"] {
+        module.set_native_fn(name, |_: NativeCallContext, text: &mut ImmutableString, bytes: Blob| {
+            *text = format!("{text}{}", lossy(&bytes)?).into();
+            Ok(())
+        });
+    }
+}
+
+/// The letters of a text one after the other. Rhai would take four bytes for each of them at once.
+#[derive(Clone)]
+struct Letters {
+    text: ImmutableString,
+    at: usize,
+    left: usize,
+}
+
+impl Letters {
+    fn new(text: ImmutableString, from: i64, len: i64) -> Self {
+        let skipped = match usize::try_from(from) {
+            Ok(from) => from,
+            Err(_) => {
+                let back = usize::try_from(from.unsigned_abs()).unwrap_or(usize::MAX);
+                text.chars().count().saturating_sub(back)
+            }
+        };
+        let at = text.char_indices().nth(skipped).map_or(text.len(), |(at, _)| at);
+        Self { at, left: usize::try_from(len).unwrap_or(0), text }
+    }
+}
+
+impl Iterator for Letters {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        self.left = self.left.checked_sub(1)?;
+        let next = self.text[self.at..].chars().next()?;
+        self.at += next.len_utf8();
+        Some(next)
+    }
+}
+
+impl FusedIterator for Letters {}
+
+fn letters(module: &mut Module) {
+    module.set_iterator::<Letters>();
+    module.set_iter(TypeId::of::<ImmutableString>(), |value| {
+        let text = value.into_immutable_string().unwrap_or_default();
+        Box::new(Letters::new(text, 0, i64::MAX).map(Dynamic::from_char))
+    });
+    module.set_native_fn("chars", |text: ImmutableString| Ok(Letters::new(text, 0, i64::MAX)));
+    module.set_getter_fn("chars", |text: &mut ImmutableString| Ok(Letters::new(text.clone(), 0, i64::MAX)));
+    module.set_native_fn("chars", |text: ImmutableString, from: i64| Ok(Letters::new(text, from, i64::MAX)));
+    module.set_native_fn("chars", |text: ImmutableString, from: i64, len: i64| Ok(Letters::new(text, from, len)));
+    module.set_native_fn("chars", |text: ImmutableString, range: Range<i64>| {
+        let from = range.start.max(0);
+        Ok(Letters::new(text, from, range.end.max(from) - from))
+    });
+    module.set_native_fn("chars", |text: ImmutableString, range: RangeInclusive<i64>| {
+        let from = (*range.start()).max(0);
+        let to = (*range.end()).clamp(from - 1, i64::MAX - 1);
+        Ok(Letters::new(text, from, (to - from).saturating_add(1)))
+    });
+}
+
+/// Pieces of a text weigh far more than their letters.
+fn pieces(module: &mut Module) {
+    fn cut<'a>(text: &'a str, split: impl Iterator<Item = &'a str> + Clone) -> HostResult<Array> {
+        let many = split.clone().count() as u64;
+        room_for(many.saturating_mul(SLOT + 32).saturating_add(text.len() as u64))?;
+        Ok(split.map(|piece| piece.into()).collect())
+    }
+    fn most(segments: i64) -> usize {
+        usize::try_from(segments).unwrap_or(0).max(1)
+    }
+    module.set_native_fn("split", |_: NativeCallContext, text: &mut ImmutableString| match text.is_empty() {
+        true => Ok(vec![text.clone().into()]),
+        false => cut(text, text.split_whitespace()),
+    });
+    module.set_native_fn("split", |text: &mut ImmutableString, by: &str| cut(text, text.split(by)));
+    module.set_native_fn("split", |text: &mut ImmutableString, by: char| cut(text, text.split(by)));
+    module.set_native_fn("split", |text: &mut ImmutableString, by: &str, segments: i64| {
+        cut(text, text.splitn(most(segments), by))
+    });
+    module.set_native_fn("split", |text: &mut ImmutableString, by: char, segments: i64| {
+        cut(text, text.splitn(most(segments), by))
+    });
+    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: &str| cut(text, text.rsplit(by)));
+    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: char| cut(text, text.rsplit(by)));
+    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: &str, segments: i64| {
+        cut(text, text.rsplitn(most(segments), by))
+    });
+    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: char, segments: i64| {
+        cut(text, text.rsplitn(most(segments), by))
+    });
+    module.set_native_fn("to_chars", |text: &str| {
+        room_for((text.len() as u64).saturating_mul(SLOT))?;
+        Ok(text.chars().map(Dynamic::from_char).collect::<Array>())
+    });
+    module.set_native_fn("to_array", |blob: &mut Blob| {
+        room_for((blob.len() as u64).saturating_mul(SLOT))?;
+        Ok(blob.iter().map(|byte| Dynamic::from_int(i64::from(*byte))).collect::<Array>())
+    });
+}
+
+/// What others compare by. Their own loops end with the first comparison that is refused.
+fn equality(module: &mut Module) {
+    fn same_text(one: &str, other: &str) -> HostResult<bool> {
+        match one.len() == other.len() && one.len() > LONG {
+            true => tick_long()?,
+            false => tick()?,
+        }
+        Ok(one == other)
+    }
+    fn same(ctx: &NativeCallContext, one: &mut Dynamic, other: &mut Dynamic) -> HostResult<bool> {
+        tick()?;
+        let (kind, other_kind) = (one.type_id(), other.type_id());
+        let answer = ctx.call_native_fn_raw("==", true, &mut [one, other]);
+        match answer {
+            Ok(answer) => Ok(answer.as_bool().unwrap_or(false)),
+            // Values of two types that nobody compares are not equal.
+            Err(error) => match *error {
+                rhai::EvalAltResult::ErrorFunctionNotFound(ref what, ..)
+                    if what.starts_with("==") && kind != other_kind =>
+                {
+                    Ok(false)
+                }
+                _ => Err(error),
+            },
+        }
+    }
+    fn same_list(ctx: &NativeCallContext, one: &mut Array, other: &mut Array) -> HostResult<bool> {
+        tick()?;
+        if one.len() != other.len() {
+            return Ok(false);
+        }
+        for (one, other) in one.iter_mut().zip(other) {
+            if !same(ctx, one, other)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+    fn same_map(ctx: &NativeCallContext, one: &mut Map, other: &mut Map) -> HostResult<bool> {
+        tick()?;
+        if one.len() != other.len() {
+            return Ok(false);
+        }
+        for (name, one) in one {
+            let Some(other) = other.get_mut(name) else { return Ok(false) };
+            if !same(ctx, one, other)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+    module.set_native_fn("==", |_: NativeCallContext, one: &str, other: &str| same_text(one, other));
+    module.set_native_fn("!=", |_: NativeCallContext, one: &str, other: &str| same_text(one, other).map(|same| !same));
+    module.set_native_fn("==", |ctx: NativeCallContext, one: &mut Array, mut other: Array| {
+        same_list(&ctx, one, &mut other)
+    });
+    module.set_native_fn("!=", |ctx: NativeCallContext, one: &mut Array, mut other: Array| {
+        same_list(&ctx, one, &mut other).map(|same| !same)
+    });
+    module.set_native_fn("==", |ctx: NativeCallContext, one: &mut Map, mut other: Map| same_map(&ctx, one, &mut other));
+    module.set_native_fn("!=", |ctx: NativeCallContext, one: &mut Map, mut other: Map| {
+        same_map(&ctx, one, &mut other).map(|same| !same)
+    });
+}
+
+/// Leaves a sort whose time is over: its comparison has no other way to say so.
+fn leave_if_over(long: bool) {
+    let over = if long { tick_long() } else { tick() };
+    if over.is_err() {
+        resume_unwind(Box::new(()));
+    }
+}
+
+fn sorted(sort: impl FnOnce()) -> HostResult<()> {
+    catch_unwind(AssertUnwindSafe(sort)).map_err(|_| match tick() {
+        Err(over) => over,
+        Ok(()) => thrown("script", "the comparison that `sort` was given contradicts itself"),
+    })
+}
+
+fn sort_by(ctx: &NativeCallContext, array: &mut Array, by: &FnPtr) -> HostResult<()> {
+    let compare = |one: &Dynamic, other: &Dynamic| {
+        leave_if_over(false);
+        let said = by.call_raw(ctx, None, [one.clone(), other.clone()]);
+        let said = said.ok().and_then(|said| {
+            said.as_int()
+                .ok()
+                .map(|said| said.cmp(&0))
+                .or_else(|| said.as_bool().ok().map(|first| if first { Ordering::Less } else { Ordering::Greater }))
+        });
+        // A question inside it has ended the turn.
+        leave_if_over(false);
+        said.unwrap_or_else(|| one.type_id().cmp(&other.type_id()))
+    };
+    sorted(|| array.sort_by(compare))
+}
+
+fn sort(array: &mut Array) -> HostResult<()> {
+    let Some(first) = array.first() else { return Ok(()) };
+    let kind = first.type_id();
+    let cannot = |what: &str| thrown("type", format!("sort: {what} cannot be sorted; say how by a function"));
+    if array.iter().any(|item| item.type_id() != kind) {
+        return Err(cannot("values of different types"));
+    }
+    let known = first.is_int() || first.is_float() || first.is_char() || first.is_string() || first.is_bool();
+    if !known && !first.is_unit() {
+        return Err(cannot(&format!("values of type {}", super::value::type_name(first))));
+    }
+    sorted(|| array.sort_by(|one, other| order(one, other).unwrap_or(Ordering::Equal)))
+}
+
+/// The order of two values of one of the types that have one.
+fn order(one: &Dynamic, other: &Dynamic) -> Option<Ordering> {
+    if let (Ok(one), Ok(other)) = (one.as_int(), other.as_int()) {
+        leave_if_over(false);
+        return Some(one.cmp(&other));
+    }
+    if let (Ok(one), Ok(other)) = (one.as_immutable_string_ref(), other.as_immutable_string_ref()) {
+        leave_if_over(one.len().min(other.len()) > LONG);
+        return Some(one.cmp(&other));
+    }
+    leave_if_over(false);
+    if let (Ok(one), Ok(other)) = (one.as_float(), other.as_float()) {
+        return one.partial_cmp(&other);
+    }
+    if let (Ok(one), Ok(other)) = (one.as_char(), other.as_char()) {
+        return Some(one.cmp(&other));
+    }
+    if let (Ok(one), Ok(other)) = (one.as_bool(), other.as_bool()) {
+        return Some(one.cmp(&other));
+    }
+    None
+}
+
+fn sorting(module: &mut Module) {
+    for name in ["sort", "sort_by"] {
+        module.set_native_fn(name, |ctx: NativeCallContext, array: &mut Array, by: FnPtr| sort_by(&ctx, array, &by));
+    }
+    for name in ["order", "order_by"] {
+        module.set_native_fn(name, |ctx: NativeCallContext, array: &mut Array, by: FnPtr| {
+            let mut array = array.clone();
+            sort_by(&ctx, &mut array, &by).map(|()| array)
+        });
+    }
+    module.set_native_fn("sort", |_: NativeCallContext, array: &mut Array| sort(array));
+    module.set_native_fn("sort_desc", |_: NativeCallContext, array: &mut Array| {
+        sort(array)?;
+        array.reverse();
+        Ok(())
+    });
+    module.set_native_fn("order", |_: NativeCallContext, array: &mut Array| {
+        let mut array = array.clone();
+        sort(&mut array).map(|()| array)
+    });
+    module.set_native_fn("order_desc", |_: NativeCallContext, array: &mut Array| {
+        let mut array = array.clone();
+        sort(&mut array)?;
+        array.reverse();
+        Ok(array)
+    });
+}
