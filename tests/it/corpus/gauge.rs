@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,6 +43,15 @@ impl Gauge {
         self.overgrown.load(Ordering::Relaxed)
     }
 
+    /// Whether one of its threads for scripts works, or would if the machine had time for it.
+    pub fn is_busy(&self) -> bool {
+        tasks(self.pid).any(|(_, path)| {
+            let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+            // Behind the name, which stands in brackets.
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['R', 'D']))
+        })
+    }
+
     /// CPU time that its threads for scripts have used.
     pub fn cpu(&self) -> Duration {
         look(self.pid, &self.threads);
@@ -52,6 +61,11 @@ impl Gauge {
     /// The peak counts from now on.
     pub fn reset_peak(&self) {
         let _ = fs::write(format!("/proc/{}/clear_refs", self.pid), "5");
+    }
+
+    /// How large it is.
+    pub fn size(&self) -> u64 {
+        status(self.pid, "VmRSS").unwrap_or(0)
     }
 
     /// The largest that it was since.
@@ -66,15 +80,20 @@ impl Drop for Gauge {
     }
 }
 
+/// The threads that run scripts.
+fn tasks(pid: u32) -> impl Iterator<Item = (u32, PathBuf)> {
+    let all = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    all.filter_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        name.starts_with("turn").then_some((task.file_name().to_str()?.parse().ok()?, task.path()))
+    })
+}
+
 fn look(pid: u32, threads: &Mutex<HashMap<u32, Duration>>) {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
-    for task in tasks.flatten() {
-        let path = task.path();
-        let read = |name: &str| fs::read_to_string(path.join(name)).ok();
-        let spent = || read("schedstat")?.split_whitespace().next()?.parse().ok();
-        let is_one = read("comm").is_some_and(|name| name.starts_with("turn"));
-        if let (true, Some(spent), Some(id)) = (is_one, spent(), task.file_name().to_str()) {
-            threads.lock().unwrap().insert(id.parse().unwrap(), Duration::from_nanos(spent));
+    for (id, path) in tasks(pid) {
+        let spent = || fs::read_to_string(path.join("schedstat")).ok()?.split_whitespace().next()?.parse().ok();
+        if let Some(spent) = spent() {
+            threads.lock().unwrap().insert(id, Duration::from_nanos(spent));
         }
     }
 }

@@ -28,6 +28,8 @@ const CPU: Duration = Duration::from_millis(500);
 /// What reading the clock of a thread, the neighbour's own turns and a commit may add.
 const MARGIN: Duration = Duration::from_millis(300);
 const MEMORY: u64 = 200 << 20;
+/// What may be left of a script when it is over.
+const KEPT: u64 = 64 << 20;
 const LOG: u64 = 5 << 20;
 const STATE: u64 = 100 << 20;
 /// A run that is not over by then, in time of its thread or in time of the day, never will be.
@@ -121,16 +123,16 @@ impl House {
 
     /// Waits until no script runs any more, also none that was given up; false when that never is.
     async fn quiet(&self) -> bool {
-        let start = Instant::now();
-        let first = self.gauge.cpu();
-        let mut before = first;
-        while start.elapsed() < PATIENCE && before.saturating_sub(first) < MOST_CPU {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let now = self.gauge.cpu();
-            if now.saturating_sub(before) < Duration::from_millis(8) {
+        /// The neighbour's own turns are over between two of these.
+        const LOOKS: usize = 3;
+        let (start, cpu) = (Instant::now(), self.gauge.cpu());
+        let mut idle = 0;
+        while start.elapsed() < PATIENCE && self.gauge.cpu().saturating_sub(cpu) < MOST_CPU {
+            idle = if self.gauge.is_busy() { 0 } else { idle + 1 };
+            if idle == LOOKS {
                 return true;
             }
-            before = now;
+            tokio::time::sleep(Duration::from_millis(7)).await;
         }
         false
     }
@@ -150,7 +152,7 @@ struct Deed {
 /// Runs one script and says what it cost. True when the engine is not fit for the next one.
 async fn try_out(house: &House, script: &Script) -> (Deed, bool) {
     let start = Instant::now();
-    let (log, state, cpu) = (house.log(), house.state(), house.gauge.cpu());
+    let (log, state, cpu, before) = (house.log(), house.state(), house.gauge.cpu(), house.gauge.size());
     house.gauge.reset_peak();
     let mut went = Ok(End::Refused);
     for _ in 0..script.times {
@@ -158,7 +160,7 @@ async fn try_out(house: &House, script: &Script) -> (Deed, bool) {
     }
     let is_quiet = house.quiet().await;
     let cpu = house.gauge.cpu().saturating_sub(cpu);
-    let peak = house.gauge.peak();
+    let (peak, after) = (house.gauge.peak(), house.gauge.size());
     let (log, state) = (house.log() - log, house.state().saturating_sub(state));
     let mut wrong = Vec::new();
     match &went {
@@ -168,7 +170,11 @@ async fn try_out(house: &House, script: &Script) -> (Deed, bool) {
         Err(error) => wrong.push(error.clone()),
     }
     if peak > MEMORY {
-        wrong.push(format!("took {} MiB", peak >> 20));
+        wrong.push(format!("took {} MiB, from {}", peak >> 20, before >> 20));
+    }
+    let keeps = after.saturating_sub(before) > KEPT;
+    if keeps {
+        wrong.push(format!("leaves {} MiB, of {} before", after >> 20, before >> 20));
     }
     if cpu > (2 * CPU + MARGIN) * script.times as u32 {
         wrong.push(format!("used {cpu:?} of CPU"));
@@ -177,16 +183,18 @@ async fn try_out(house: &House, script: &Script) -> (Deed, bool) {
         wrong.push("goes on after its end".into());
     }
     let line = format!(
-        "{:60} {:12} {:6.2} s, CPU {:5.2} s, {:4} MiB, log {:5} KiB, state {:6} KiB",
+        "{:60} {:12} {:6.2} s, CPU {:5.2} s, {:3} to {:4} to {:3} MiB, log {:5} KiB, state {:6} KiB",
         script.name,
         went.as_ref().map_or("-".into(), |end| format!("{end:?}")),
         start.elapsed().as_secs_f64(),
         cpu.as_secs_f64(),
+        before >> 20,
         peak >> 20,
+        after >> 20,
         log >> 10,
         state >> 10,
     );
-    (Deed { name: script.name.clone(), wrong, line }, went.is_err() || !is_quiet)
+    (Deed { name: script.name.clone(), wrong, line }, went.is_err() || !is_quiet || keeps)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,7 @@ where
 {
     // For as long as the tests run.
     let known: &'static str = place(&format!("{target}.found")).display().to_string().leak();
+    let last = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}.case"));
     let persistence = FileFailurePersistence::Direct(known);
     let mut config = Config { cases: CASES, max_shrink_time: 60_000, ..Config::with_failure_persistence(persistence) };
     let seconds = std::env::var("POSTRIDER_FUZZ").ok().map(|text| text.parse().expect("seconds in POSTRIDER_FUZZ"));
@@ -66,6 +67,8 @@ where
     let mut tried = 0;
     loop {
         let ended = TestRunner::new(config.clone()).run(&cases, |case| {
+            // What ends the process as a whole leaves its case there.
+            std::fs::write(&last, format!("{case:?}\n")).unwrap();
             check(case);
             Ok(())
         });
@@ -85,13 +88,13 @@ where
     assert!(peak << 10 < MEMORY, "{target}: the peak is {peak} kB");
 }
 
-/// Works within a time and with so much left over in memory. The time is that of this thread's CPU, so that
-/// a busy machine is no fault.
+/// Works within a time, and never holds more than so much. The time is that of this thread's CPU, so that a
+/// busy machine is no fault.
 fn bounded<T>(time: Duration, memory: u64, work: impl FnOnce() -> T) -> T {
     let (start, mark) = (thread_cpu(), Mark::new());
     let made = work();
-    let (spent, held) = (thread_cpu() - start, mark.held());
+    let (spent, peak) = (thread_cpu() - start, mark.peak());
     assert!(spent <= time, "took {spent:?}");
-    assert!(held <= memory, "holds {held} bytes");
+    assert!(peak <= memory, "held {peak} bytes");
     made
 }
