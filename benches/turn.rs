@@ -12,12 +12,17 @@ use jiff::tz::TimeZone;
 use postrider::id::RunId;
 use postrider::model::journal::Entry;
 use postrider::model::policy::{Limits, OnUnsupported};
+use postrider::model::walls::FlowNames;
 use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::transport::sandbox::Sandbox;
 use serde_json::Value;
 
-const SENDER: AccountFacts =
-    AccountFacts { transport: "sandbox", capabilities: Sandbox::CAPABILITIES, on_unsupported: OnUnsupported::Emulate };
+const SENDER: AccountFacts = AccountFacts {
+    transport: "sandbox",
+    capabilities: Sandbox::CAPABILITIES,
+    on_unsupported: OnUnsupported::Emulate,
+    flows: FlowNames::ALL,
+};
 
 fn compiled(text: &str) -> Program {
     let program = Program::compile(Main { file: "bench", text, indent: 0 }, &|_| None);
@@ -32,6 +37,7 @@ fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {
         event: r#"{"body":{"order":17,"customer":{"name":"Ada","phone":"+15417543010"}}}"#,
         params: &Value::Null,
         flow: "bench",
+        who: None,
         account: None,
         zone: TimeZone::UTC,
         accounts: Arc::new(accounts),

@@ -1,7 +1,8 @@
 //! Files under `.postrider/blobs/`, named by the hash of their content.
 
-use std::fs;
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// Largest file that is copied.
 pub const LARGEST: u64 = 100 << 20;
 
-/// A folder of copies. The same content is kept once.
+/// A folder of copies, its owner's alone. The same content is kept once.
 #[derive(Clone, Debug)]
 pub struct Blobs {
     folder: PathBuf,
@@ -27,7 +28,7 @@ impl Blobs {
     /// As the file system fails; `FileTooLarge` above [`LARGEST`].
     pub fn keep(&self, file: &mut impl Read) -> io::Result<(String, u64)> {
         if !self.folder.is_dir() {
-            fs::create_dir_all(&self.folder)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         }
         let unfinished = self.folder.join(format!("{}.part", uuid::Uuid::new_v4()));
         let kept = self.copy(file, &unfinished);
@@ -38,7 +39,7 @@ impl Blobs {
     }
 
     fn copy(&self, file: &mut impl Read, unfinished: &Path) -> io::Result<(String, u64)> {
-        let mut copy = fs::File::create(unfinished)?;
+        let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished)?;
         let mut hash = Sha256::new();
         let mut size: u64 = 0;
         let mut buffer = vec![0; 64 << 10];

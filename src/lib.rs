@@ -48,7 +48,7 @@
 //! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
-//! | 0 | [`blobs`], [`changes`], [`clock`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`preview`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
+//! | 0 | [`blobs`], [`changes`], [`clock`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
 
 pub mod app;
 pub mod blobs;
@@ -66,6 +66,7 @@ pub mod links;
 pub mod memory;
 pub mod model;
 pub mod outbox;
+pub mod plain;
 pub mod preview;
 pub mod run;
 pub mod script;

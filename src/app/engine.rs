@@ -1,7 +1,7 @@
 //! The engine: everything that runs, started in order and stopped in order.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ impl Engine {
                 "attempts were open when the engine last stopped; these messages are unknown"
             );
         }
-        let blobs = Blobs::new(folder.path.join("blobs"));
+        let blobs = Blobs::new(folder.blobs());
         let phones = StoredPhones { store: store.clone(), clock: clock.clone(), blobs: blobs.clone() };
         let phones: Arc<dyn Phones> = Arc::new(phones);
         let (stopper, shutdown) = channel();
@@ -170,7 +170,7 @@ impl Engine {
         let versions = Arc::new(Versions::new(store.clone(), catalog.clone()));
 
         let waiters = Waiters::default();
-        let files = Files::new(workspace.root.clone());
+        let files = Files::new(workspace.root.clone(), folder.own(&workspace.root, &workspace.settings.store));
         let context = Arc::new(Context {
             store: store.clone(),
             versions: versions.clone(),
@@ -205,6 +205,7 @@ impl Engine {
         let waker = Waker::new(store.clone(), clock.clone(), signals.run_timer.clone());
         services.add("the clock of runs", waker.run(shutdown.clone()));
         services.tasks.spawn(warmed(store.clone()));
+        services.tasks.spawn(restricted(folder.path.clone()));
         let address = Address {
             admin: outside.private.local_addr().map_err(system)?,
             listen: outside.public.local_addr().map_err(system)?,
@@ -287,6 +288,14 @@ async fn warmed(store: Arc<dyn Store>) {
     if store.is_listening().await == Ok(true) {
         // It can be done without.
         let _ = tokio::task::spawn_blocking(recipient::warm).await;
+    }
+}
+
+/// What is kept is restored to its owner alone, beside everything else: there may be many files.
+async fn restricted(folder: PathBuf) {
+    let restrict = tokio::task::spawn_blocking(move || StateFolder::restrict(&folder)).await;
+    if let Err(error) = restrict {
+        tracing::warn!(%error, "modes of the state folder could not be restored");
     }
 }
 

@@ -6,6 +6,7 @@ mod lanes;
 mod phones;
 mod reload;
 mod state;
+pub mod stopped;
 mod sweep;
 mod workspace;
 

@@ -8,13 +8,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 
+use crate::files::Own;
 use crate::id::random_bytes;
 use crate::secret::Secret;
+use crate::store::sqlite::files_of;
 
 /// How often, and how far apart, a taken lock is tried again before the folder counts as taken.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
+
+/// What is in the folder.
+const FOLDER: &str = ".postrider";
+const LOCK: &str = "lock";
+const TOKEN: &str = "admin-token";
+const LINK_KEY: &str = "link-key";
+const BLOBS: &str = "blobs";
 
 /// Where a running engine can be found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,11 +50,11 @@ impl StateFolder {
     /// # Errors
     /// A sentence: another engine has it, or it cannot be made.
     pub fn lock(root: &Path) -> Result<Self, String> {
-        let path = root.join(".postrider");
+        let path = root.join(FOLDER);
         let failed = |error: io::Error| format!("{} cannot be used: {error}", path.display());
         fs::create_dir_all(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        let file = path.join("lock");
+        let file = path.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)
             .read(true)
@@ -87,7 +97,7 @@ impl StateFolder {
     /// # Errors
     /// As the file system fails.
     pub fn token(&self) -> io::Result<Secret> {
-        self.secret("admin-token")
+        self.secret(TOKEN)
     }
 
     /// The key that signs addresses of ours, made when there is none. Its own, so that a new token
@@ -96,7 +106,45 @@ impl StateFolder {
     /// # Errors
     /// As the file system fails.
     pub fn link_key(&self) -> io::Result<Secret> {
-        self.secret("link-key")
+        self.secret(LINK_KEY)
+    }
+
+    /// Where copies of files are kept.
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join(BLOBS)
+    }
+
+    /// What is the engine's alone, so that no script reaches it: this folder, the state file, the settings.
+    pub fn own(&self, root: &Path, store: &Path) -> Own {
+        let kept = [LOCK, TOKEN, LINK_KEY].map(|name| self.path.join(name));
+        let settings = ["postrider.yaml", ".env"].map(|name| root.join(name));
+        // The state file may be a link, and what SQLite keeps beside it is beside the real one.
+        let real = store.canonicalize().unwrap_or_else(|_| store.to_owned());
+        let files = kept.into_iter().chain(settings).chain(files_of(store)).chain(files_of(&real));
+        Own::new(vec![self.path.clone(), self.blobs()], files.collect())
+    }
+
+    /// Gives everything in the folder to its owner alone, for it may have been copied or unpacked. Nobody
+    /// else comes into the folder meanwhile; there may be many files in it.
+    pub fn restrict(path: &Path) {
+        for entry in WalkDir::new(path).min_depth(1).into_iter().flatten() {
+            let mode = match entry.file_type() {
+                kind if kind.is_dir() => 0o700,
+                kind if kind.is_file() => 0o600,
+                // A link's own mode means nothing, and what it leads to may be somebody else's.
+                _ => continue,
+            };
+            // What is gone meanwhile needs none.
+            if entry.metadata().is_ok_and(|about| about.permissions().mode() & 0o7777 != mode) {
+                let restricted = fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode));
+                if let Err(error) = restricted.or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                }) {
+                    tracing::warn!(file = %entry.path().display(), %error, "others may read this; change its mode");
+                }
+            }
+        }
     }
 
     fn secret(&self, name: &str) -> io::Result<Secret> {
@@ -109,6 +157,8 @@ impl StateFolder {
         }
         let token = hex::encode(random_bytes::<32>());
         let mut created = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&file)?;
+        // One that was there keeps its mode.
+        created.set_permissions(fs::Permissions::from_mode(0o600))?;
         created.write_all(token.as_bytes())?;
         created.sync_all()?;
         Ok(Secret::new(token))
@@ -117,7 +167,7 @@ impl StateFolder {
 
 /// Where the engine of a workspace can be found; none when none runs.
 pub fn read_address(root: &Path) -> Option<Address> {
-    let mut file = File::open(root.join(".postrider/lock")).ok()?;
+    let mut file = File::open(root.join(FOLDER).join(LOCK)).ok()?;
     // Who gets the lock knows that nobody runs; it is given back when the file is closed.
     if file.try_lock_shared().is_ok() {
         return None;
@@ -129,6 +179,6 @@ pub fn read_address(root: &Path) -> Option<Address> {
 
 /// The token of a workspace's private side.
 pub fn read_token(root: &Path) -> Option<Secret> {
-    let token = fs::read_to_string(root.join(".postrider/admin-token")).ok()?;
+    let token = fs::read_to_string(root.join(FOLDER).join(TOKEN)).ok()?;
     Some(Secret::new(token.trim()))
 }

@@ -8,6 +8,7 @@ use crate::config::{AccountSettings, Flags, Gateway, Settings};
 use crate::flow::catalog::{Catalog, Ground};
 use crate::flow::library::Library;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::walls::FlowNames;
 use crate::outbox::{Account, Fallback};
 use crate::script::{AccountFacts, Accounts};
 use crate::secret::Secret;
@@ -63,21 +64,26 @@ impl Workspace {
 
     /// What flows stand on, with these accounts.
     pub fn ground<'a>(&self, accounts: impl Iterator<Item = &'a Account>) -> Ground {
+        let settings = &self.settings;
+        let of = |name: &str| settings.accounts.iter().find(|settings| settings.name == name);
         let facts = |account: &'a Account| {
             let facts = AccountFacts {
                 transport: account.kind,
                 capabilities: account.transport.capabilities(),
                 on_unsupported: account.on_unsupported,
+                flows: of(&account.name).map_or(FlowNames::ALL, |settings| settings.flows.clone()),
             };
             (account.name.clone(), facts)
         };
         let by_name = accounts.map(facts).collect();
-        let (default, public) = (self.settings.default_account.clone(), self.settings.public_url.is_some());
+        let (default, public) = (settings.default_account.clone(), settings.public_url.is_some());
         Ground {
             accounts: Arc::new(Accounts { default, by_name, public }),
-            environment: self.settings.environment.clone(),
-            zone: self.settings.zone.clone(),
-            limits: self.settings.limits,
+            environment: settings.environment.clone(),
+            zone: settings.zone.clone(),
+            limits: settings.limits,
+            exposed: !settings.listen.ip().to_canonical().is_loopback(),
+            doubts: settings.doubts.clone(),
         }
     }
 
@@ -143,7 +149,15 @@ fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<Sha
             Arc::new(Twilio::new(&options, client(options.timeout)?)?)
         }
     };
-    let secrets: Vec<&Secret> = settings.gateway.secrets().into_iter().chain(&settings.inbound_token).collect();
+    // Its header is made of both, which Base64 joins.
+    let pair = match &settings.gateway {
+        Gateway::Twilio(options) => {
+            Some(Secret::new(format!("{}:{}", options.account_sid, options.auth_token.reveal())))
+        }
+        _ => None,
+    };
+    let secrets = settings.gateway.secrets().into_iter().chain(&settings.inbound_token).chain(&pair);
+    let secrets: Vec<&Secret> = secrets.collect();
     Ok(match settings.gateway {
         Gateway::Sandbox => bare,
         _ => Arc::new(Redacted::new(bare, &secrets)),

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, SourceOffset};
+use miette::{
+    LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents, Report, SourceCode, SourceSpan, SpanContents,
+};
 use serde_json::json;
 
 use super::Failure;
@@ -10,7 +12,9 @@ use super::client::Place;
 use super::table::say;
 use crate::app::Workspace;
 use crate::config::Flags;
+use crate::flow::file::shown::{is_script, shown};
 use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::plain::plain;
 
 pub fn check(place: &Place) -> Result<(), Failure> {
     let (findings, flows) = match Workspace::open(&place.root, Flags::default(), std::env::vars()) {
@@ -35,7 +39,7 @@ pub fn check(place: &Place) -> Result<(), Failure> {
     }
 }
 
-/// Prints findings to standard error, each with the lines around its place.
+/// Prints findings to standard error, each with its place in the file.
 pub fn report(root: &Path, findings: &[Diagnostic]) {
     for finding in findings {
         let severity = match finding.severity {
@@ -46,17 +50,54 @@ pub fn report(root: &Path, findings: &[Diagnostic]) {
             0 => finding.file.clone(),
             line => format!("{}:{line}:{}", finding.file, finding.column.max(1)),
         };
-        let mut said = MietteDiagnostic::new(format!("{place}: {}", finding.message)).with_severity(severity);
-        said.help.clone_from(&finding.hint);
+        let message = format!("{place}: {}", finding.message);
+        let mut said = MietteDiagnostic::new(plain(&message)).with_severity(severity);
+        said.help = finding.hint.as_deref().map(|hint| plain(hint).into_owned());
         let text = (finding.line > 0).then(|| std::fs::read_to_string(root.join(&finding.file)).ok()).flatten();
-        let report = match text {
-            Some(text) => {
-                let at = SourceOffset::from_location(&text, finding.line as usize, finding.column.max(1) as usize);
-                let label = LabeledSpan::at_offset(at.offset(), "here");
-                Report::new(said.with_label(label)).with_source_code(NamedSource::new(&finding.file, text))
+        let report = match text.and_then(|text| excerpt(finding, &text)) {
+            Some((lines, offset)) => {
+                Report::new(said.with_label(LabeledSpan::at_offset(offset, "here"))).with_source_code(lines)
             }
             None => Report::new(said),
         };
         eprintln!("{report:?}");
+    }
+}
+
+/// What may be shown of a file around a finding, and where in it the finding is: of a script the lines
+/// around it too, of other files its own line, for what stands around may be a secret.
+fn excerpt(finding: &Diagnostic, text: &str) -> Option<(Excerpt, usize)> {
+    let script = |number: &u32| is_script(&finding.file, text, *number);
+    let own = shown(&finding.file, text, finding.line)?;
+    let written = text.lines().nth(finding.line as usize - 1)?;
+    // As far as the line is shown as it is written; what is hidden begins there.
+    let same = written.chars().zip(own.chars()).take(finding.column.max(1) as usize - 1);
+    let before: String = same.take_while(|(written, own)| written == own).map(|(_, own)| own).collect();
+    let around = |number: u32| shown(&finding.file, text, number).filter(|_| script(&finding.line) && script(&number));
+    let above = around(finding.line - 1);
+    let lines: Vec<String> =
+        above.iter().chain([&own]).chain(&around(finding.line + 1)).map(|line| plain(line).into()).collect();
+    let offset = above.as_ref().map_or(0, |above| plain(above).len() + 1) + plain(&before).len();
+    let first = finding.line as usize - 1 - above.iter().count();
+    Some((Excerpt { file: plain(&finding.file).into(), lines: lines.join("\n"), first }, offset))
+}
+
+/// Some lines of a file, with their numbers there.
+struct Excerpt {
+    file: String,
+    lines: String,
+    first: usize,
+}
+
+impl SourceCode for Excerpt {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let here = self.lines.read_span(span, before, after)?;
+        let (line, column, count) = (self.first + here.line(), here.column(), here.line_count());
+        Ok(Box::new(MietteSpanContents::new_named(self.file.clone(), here.data(), *here.span(), line, column, count)))
     }
 }

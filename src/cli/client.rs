@@ -31,6 +31,11 @@ impl Place {
         self.call(reqwest::Method::POST, path, Some(body))
     }
 
+    /// Whether no engine runs on the workspace.
+    pub fn is_stopped(&self) -> bool {
+        self.root.is_dir() && read_address(&self.root).is_none()
+    }
+
     fn call(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let not_running = "Postrider is not running on this workspace; start it with `postrider run`";
         if !self.root.is_dir() {

@@ -52,7 +52,8 @@ pub fn init(place: &Place) -> Result<(), Failure> {
             say(format_args!("Add a line `{secret}` to your .gitignore: what is in there is not for others."));
         }
     }
-    say(format_args!("\nNow run `postrider run`, and in a second terminal here:"));
+    say(format_args!(""));
+    say(format_args!("Now run `postrider run`, and in a second terminal here:"));
     say(format_args!("  postrider trigger morning-reminder    starts a flow by hand"));
     say(format_args!("  postrider sandbox list                shows what arrived on the phones"));
     say(format_args!("Edit a file below flows/ and save it: it is live a moment later."));

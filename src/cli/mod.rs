@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
+use crate::plain::plain;
 
 /// A durable automation engine: YAML flows start scripts that send WhatsApp messages.
 #[derive(Parser)]
@@ -274,10 +275,19 @@ impl From<String> for Failure {
     }
 }
 
+/// Reads the command line. What is wrong with it repeats what was typed, so that is read once more
+/// without letters that steer.
+fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().map_err(|wrong| {
+        let typed = std::env::args_os().map(|typed| plain(&typed.to_string_lossy()).into_owned());
+        Cli::try_parse_from(typed).err().unwrap_or(wrong)
+    })
+}
+
 /// Reads the command line, does what it says, gives the exit code: 0 fine, 1 problems found or
 /// refused, 2 usage.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse().unwrap_or_else(|wrong| wrong.exit());
     let flags = match &cli.command {
         Command::Run(args) => {
             Flags { listen: args.listen.clone(), admin: args.admin.clone(), store: args.store.clone() }
@@ -307,7 +317,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Reported) => ExitCode::from(1),
         Err(Failure::Said(message)) => {
-            eprintln!("postrider: {message}");
+            table::complain(&message);
             ExitCode::from(1)
         }
     }

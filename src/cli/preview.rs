@@ -40,7 +40,6 @@ fn show(preview: &Preview) {
         ("site", card.site.as_deref()),
     ] {
         if let Some(value) = value {
-            let value = plain(value);
             say(format_args!("{name:12} {value}"));
         }
     }
@@ -51,15 +50,6 @@ fn show(preview: &Preview) {
             Weight::Warning => "warning",
             Weight::Note => "note",
         };
-        let message = plain(&finding.message);
-        say(format_args!("{word}: {message} ({})", finding.hint));
+        say(format_args!("{word}: {} ({})", finding.message, finding.hint));
     }
-}
-
-/// A stranger's text for a terminal: without what would steer it or turn its lines around.
-fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().filter(|c| !steers(*c)).collect()
 }

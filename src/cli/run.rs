@@ -18,7 +18,7 @@ const LAST_GRACE: Duration = Duration::from_secs(5);
 
 pub fn run(root: &Path, flags: Flags) -> Result<(), Failure> {
     memory::prefer_small_pages();
-    telemetry::start();
+    let _log = telemetry::start();
     allow_many_files();
     let workspace = Workspace::open(root, flags, std::env::vars()).map_err(|findings| {
         report(root, &findings);

@@ -2,9 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::check::report;
 use super::client::{Place, query};
 use super::table::{cell, gist, say, table};
 use super::{Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsCommand, SendArgs, TriggerArgs};
+use crate::app::{Workspace, stopped};
+use crate::config::Flags;
+use crate::id::RunId;
 
 fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
@@ -97,13 +101,31 @@ fn trigger_gist(trigger: &Value) -> String {
         Some(what) => cell(what),
         None => trigger["paths"].as_array().into_iter().flatten().map(cell).collect::<Vec<_>>().join(" "),
     };
-    format!("{} {what}", cell(&trigger["kind"]))
+    let verified = match trigger["verified"].as_bool() {
+        Some(true) => " (verified)",
+        Some(false) => " (not verified)",
+        None => "",
+    };
+    format!("{} {what}{verified}", cell(&trigger["kind"]))
+}
+
+/// A run that brings the engine down can be taken back while none runs.
+fn cancel_stopped(place: &Place, id: &str) -> Result<(), Failure> {
+    let run: RunId = id.parse().map_err(Failure::Said)?;
+    let workspace = Workspace::open(&place.root, Flags::default(), std::env::vars()).map_err(|findings| {
+        report(&place.root, &findings);
+        Failure::Reported
+    })?;
+    stopped::cancel(&workspace, run)?;
+    place.print(&json!({ "id": run, "state": "cancelled" }), |_| say(format_args!("run {run} is cancelled")));
+    Ok(())
 }
 
 pub fn runs(place: &Place, args: &RunsArgs) -> Result<(), Failure> {
     if let Some(what) = &args.what {
         let run = match what {
             RunsCommand::Show { id } => place.get(&format!("/runs/{id}"))?,
+            RunsCommand::Cancel { id } if place.is_stopped() => return cancel_stopped(place, id),
             RunsCommand::Cancel { id } => place.post(&format!("/runs/{id}/cancel"), &json!({}))?,
             RunsCommand::Retry { id } => place.post(&format!("/runs/{id}/retry"), &json!({}))?,
             RunsCommand::Replay { id, latest, resend } => {
@@ -150,7 +172,7 @@ fn show_run(run: &Value) {
     if !run["result"].is_null() {
         say(format_args!("{:12} {}", "result", cell(&run["result"])));
     }
-    say(format_args!("\nTIMELINE"));
+    heading("TIMELINE");
     let row = |entry: &Value| {
         let mut row = cells(entry, &["position", "at", "line", "kind", "request"]);
         // Of a turn that threw, what is kept is for reading only.
@@ -166,14 +188,19 @@ fn show_run(run: &Value) {
     };
     let list: Vec<Vec<String>> = rows(run, "entries").map(row).collect();
     table(&["#", "ATTEMPT", "AT", "LINE", "CALL", "WITH", "RESULT"], &list, "the script has made no calls");
-    say(format_args!("\nMESSAGES"));
+    heading("MESSAGES");
     show_messages(run);
+}
+
+fn heading(text: &str) {
+    say(format_args!(""));
+    say(format_args!("{text}"));
 }
 
 /// A field with all that it says: the end of a sentence is where the remedy stands.
 fn whole(value: &Value) -> String {
     match value.as_str() {
-        Some(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        Some(text) => text.to_owned(),
         None => cell(value),
     }
 }
@@ -242,12 +269,12 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
             say(format_args!("{:12} {count}, the first at {}", "clicks", cell(&message["clicks"]["first_at"])));
         }
         if rows(message, "parts").next().is_some() {
-            say(format_args!("\nPARTS"));
+            heading("PARTS");
             let row = |part: &Value| cells(part, &["kind", "state", "provider_id", "error"]);
             let list: Vec<Vec<String>> = rows(message, "parts").map(row).collect();
             table(&["KIND", "STATE", "ID THERE", "ERROR"], &list, "");
         }
-        say(format_args!("\nATTEMPTS"));
+        heading("ATTEMPTS");
         let list: Vec<Vec<String>> = rows(message, "attempts")
             .map(|attempt| cells(attempt, &["number", "at", "account", "outcome", "error"]))
             .collect();

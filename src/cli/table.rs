@@ -5,13 +5,21 @@ use std::io::Write;
 
 use serde_json::Value;
 
-/// Prints a line. Whoever reads may have seen enough (`postrider runs | head -1`): then the
-/// command ends without a word.
+use crate::plain::plain;
+
+/// Prints one line, whatever stands in it. Whoever reads may have seen enough
+/// (`postrider runs | head -1`): then the command ends without a word.
 pub fn say(line: Arguments<'_>) {
+    let line = line.to_string();
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+    if writeln!(out, "{}", plain(&line)).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
+}
+
+/// Prints what went wrong.
+pub fn complain(message: &str) {
+    eprintln!("postrider: {}", plain(message));
 }
 
 /// Prints a table; with no rows, a sentence.
@@ -39,11 +47,13 @@ pub fn table(headings: &[&str], rows: &[Vec<String>], empty: &str) {
 pub fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return "-".into(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => plain(text).into_owned(),
+        other => plain(&other.to_string()).into_owned(),
     };
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
-    if text.chars().count() > 60 { format!("{line}…") } else { line }
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// What a message says, in a few words.

@@ -7,13 +7,16 @@ use url::Url;
 
 use super::gateways::{self, Gateway};
 use crate::flow::file::node::{Fields, Findings, Node};
+use crate::flow::file::shown::named;
+use crate::flow::file::strength::is_secret;
 use crate::model::conversation::says;
 use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Quiet, Retry};
+use crate::model::walls::FlowNames;
 use crate::secret::Secret;
 use crate::units::{parse_duration, parse_rate};
 
 /// What every account may have.
-const COMMON: [&str; 10] = [
+const COMMON: [&str; 11] = [
     "transport",
     "pace",
     "timeout",
@@ -24,6 +27,7 @@ const COMMON: [&str; 10] = [
     "fallback",
     "inbound_token",
     "opt_out",
+    "flows",
 ];
 
 /// One configured sender.
@@ -49,6 +53,8 @@ pub struct AccountSettings {
     pub inbound_token: Option<Secret>,
     /// What people write who want to hear no more.
     pub opt_out: Option<OptOut>,
+    /// Which flows may send from it and hear it.
+    pub flows: FlowNames,
     /// The workspace's zone: its calendar counts the days.
     pub zone: TimeZone,
     /// How the world reaches us.
@@ -69,6 +75,7 @@ impl AccountSettings {
             fallback: None,
             inbound_token: None,
             opt_out: None,
+            flows: FlowNames::ALL,
             zone: TimeZone::UTC,
             public_url: None,
         }
@@ -79,7 +86,9 @@ pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountS
     let name = key.as_text().unwrap_or_default();
     let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !sound {
-        findings.at(key, format!("`{name}` cannot be an account's name")).hint("use letters, digits, `-` and `_`");
+        findings
+            .at(key, format!("`{}` cannot be an account's name", named(name)))
+            .hint("use letters, digits, `-` and `_`");
         return None;
     }
     let known: Vec<&str> = COMMON.into_iter().chain(gateways::all_keys()).collect();
@@ -102,8 +111,15 @@ pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountS
         fallback: fields.text("fallback", findings),
         inbound_token: fields.take("inbound_token").and_then(|node| token(node, findings)),
         opt_out: fields.take("opt_out").and_then(|node| opt_out(node, findings)),
+        flows: fields.take("flows").map_or(FlowNames::ALL, |node| flows(node, findings)),
         ..default
     })
+}
+
+/// A list of patterns of flow names.
+pub fn flows(node: &Node, findings: &mut Findings) -> FlowNames {
+    let items = node.list("flows", findings).unwrap_or_default();
+    FlowNames::of(items.iter().filter_map(|item| item.parsed("flows", FlowNames::parse, findings)).collect())
 }
 
 fn token(node: &Node, findings: &mut Findings) -> Option<Secret> {
@@ -114,6 +130,7 @@ fn token(node: &Node, findings: &mut Findings) -> Option<Secret> {
         finding.hint("give it at least 8 letters, digits, `-`, `_`, `.` or `~`, as `openssl rand -hex 16` makes them");
         return None;
     }
+    is_secret(node, "inbound_token", &text, findings);
     Some(Secret::new(text))
 }
 

@@ -1,22 +1,24 @@
 //! `postrider.yaml`: from text to settings, with all findings at once.
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use jiff::tz::TimeZone;
 
-use super::account::{AccountSettings, read as account};
+use super::account::{AccountSettings, flows, read as account};
 use super::gateways::{Gateway, web_address};
 use super::{Flags, Settings};
 use crate::fetch::{Allowed, parse_allowed};
-use crate::flow::file::fill::Environment;
+use crate::flow::file::fill::{Environment, is_name, names};
 use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Limits;
+use crate::model::walls::FlowNames;
 use crate::units::{nearest, parse_bytes, parse_duration};
 
 const FILE: &str = "postrider.yaml";
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "timezone",
     "store",
     "listen",
@@ -27,6 +29,7 @@ const KEYS: [&str; 12] = [
     "default_account",
     "accounts",
     "http",
+    "secrets",
     "limits",
     "keep",
 ];
@@ -43,21 +46,36 @@ pub fn read(
     // A file of comments alone says as much as no file.
     let text =
         text.filter(|text| text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    let mut environment = environment;
     let node = match text.map(|text| node::parse(FILE, text)) {
         None => empty,
-        Some(Ok(node)) => node.all_filled(&environment, &mut findings),
+        Some(Ok(node)) => {
+            environment.grants.taken = asked(&node);
+            node.all_filled(&environment, &mut findings)
+        }
         Some(Err(finding)) => return Err(vec![finding]),
     };
     let settings = build(root, &node, flags, environment, &mut findings);
-    findings.finish()?;
-    settings.ok_or_else(|| vec![Diagnostic::error(FILE, 0, 0, "the settings cannot be read")])
+    let doubts = findings.finish()?;
+    let settings = settings.ok_or_else(|| vec![Diagnostic::error(FILE, 0, 0, "the settings cannot be read")])?;
+    Ok(Settings { doubts, ..settings })
+}
+
+/// The names that the texts of a file are to be filled in with.
+fn asked(node: &Node) -> BTreeSet<String> {
+    match &node.value {
+        Yaml::Text(text) => names(text),
+        Yaml::List(items) => items.iter().flat_map(asked).collect(),
+        Yaml::Map(entries) => entries.iter().flat_map(|(_, value)| asked(value)).collect(),
+        _ => BTreeSet::new(),
+    }
 }
 
 fn build(
     root: &Path,
     node: &Node,
     flags: Flags,
-    environment: Environment,
+    mut environment: Environment,
     findings: &mut Findings,
 ) -> Option<Settings> {
     let mut fields = Fields::of(node, "postrider.yaml", &KEYS, findings)?;
@@ -81,12 +99,9 @@ fn build(
     let admin = text("admin", flags.admin, "127.0.0.1:8701", findings);
     let admin = socket("admin", &admin.0, admin.1, findings);
     let admin_hosts = hosts(fields.take("admin_hosts"), findings);
-    if let Some(admin) = admin
-        && !admin.ip().is_loopback()
-        && admin_hosts.is_empty()
-    {
+    if admin.is_some_and(|admin| !admin.ip().is_loopback()) && admin_hosts.as_ref().is_some_and(Vec::is_empty) {
         findings
-            .at(node, format!("`admin: {admin}` is open to others, so `admin_hosts` must name how it may be called"))
+            .at(node, "`admin` is open to others, so `admin_hosts` must name how it may be called")
             .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
     }
     let public_url = fields.take("public_url").and_then(|node| {
@@ -101,18 +116,20 @@ fn build(
     }
     let default_account = default(fields.take("default_account"), &accounts, findings);
     let limits = limits(fields.take("limits"), findings);
+    environment.grants.listed = fields.take("secrets").map(|node| secrets(node, &environment, findings));
     Some(Settings {
         zone,
         store: root.join(store),
         listen: listen?,
         admin: admin?,
-        admin_hosts,
+        admin_hosts: admin_hosts.unwrap_or_default(),
         public_url,
         allowed,
         default_account,
         accounts,
         limits,
         environment,
+        doubts: Vec::new(),
     })
 }
 
@@ -135,9 +152,49 @@ fn socket(key: &str, text: &str, node: Option<&Node>, findings: &mut Findings) -
     address.ok()
 }
 
-fn hosts(node: Option<&Node>, findings: &mut Findings) -> Vec<String> {
-    let items = node.and_then(|node| node.list("admin_hosts", findings)).unwrap_or_default();
-    items.iter().filter_map(|item| item.word("admin_hosts", findings)).map(|name| name.to_ascii_lowercase()).collect()
+/// None when one of them is no name.
+fn hosts(node: Option<&Node>, findings: &mut Findings) -> Option<Vec<String>> {
+    let Some(node) = node else { return Some(Vec::new()) };
+    let items = node.list("admin_hosts", findings)?;
+    items.iter().map(|item| item.parsed("admin_hosts", host, findings)).collect()
+}
+
+/// A host's name as browsers send it.
+fn host(text: &str) -> Result<String, String> {
+    let sound = |name: &str| {
+        let letter = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        name.split('.').all(|label| !label.is_empty() && label.bytes().all(letter))
+    };
+    let bare = text.parse::<Ipv6Addr>().map_or_else(|_| text.to_owned(), |address| format!("[{address}]"));
+    match url::Host::parse(&bare) {
+        Ok(url::Host::Domain(name)) if sound(&name) => Ok(name),
+        Ok(url::Host::Ipv4(address)) if address.to_string() == text => Ok(address.to_string()),
+        Ok(url::Host::Ipv6(address)) => Ok(format!("[{address}]")),
+        _ => Err(format!(
+            "`{text}` is no host's name; write one such as `postrider.example.com`, without scheme and port"
+        )),
+    }
+}
+
+/// Which flows may have which names of the environment.
+fn secrets(node: &Node, environment: &Environment, findings: &mut Findings) -> BTreeMap<String, FlowNames> {
+    let Yaml::Map(entries) = &node.value else {
+        let hint = "write `secrets: { CRM_TOKEN: [crm/*] }`";
+        findings.at(node, "`secrets` is a map of names to the flows that may have them").hint(hint);
+        return BTreeMap::new();
+    };
+    let mut listed = BTreeMap::new();
+    for (key, node) in entries {
+        let name = key.as_text().unwrap_or_default();
+        if !is_name(name) {
+            findings.at(key, format!("`{name}` is no name")).hint("write letters, digits and `_`");
+        } else if environment.grants.is_for_none(name) {
+            let message = format!("`{name}` is for no flow, for Postrider itself is set up with it");
+            findings.warn(key, message).hint("remove it, and give the flows a name of their own in .env");
+        }
+        listed.insert(name.to_owned(), flows(node, findings));
+    }
+    listed
 }
 
 fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings> {
@@ -159,7 +216,8 @@ fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings
         let Some(account) = name.as_text().and_then(find) else { continue };
         let Some(first) = &account.fallback else { continue };
         if !exists(first) {
-            let finding = findings.at(node, format!("`fallback`: there is no account `{first}`"));
+            let place = node.value_of("fallback").unwrap_or(node);
+            let finding = findings.at(place, format!("`fallback`: there is no account `{first}`"));
             match nearest(first, accounts.iter().map(|account| account.name.as_str())) {
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.hint("add it under `accounts:`"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::flow::file::node::{Fields, Findings, Node};
+use crate::flow::file::strength::is_secret;
 use crate::model::capability::Capabilities;
 use crate::model::policy::Pace;
 use crate::model::recipient::Recipient;
@@ -217,8 +218,15 @@ impl Keys<'_, '_> {
         self.must(key, &format!("${{{variable}}}")).map(Secret::new)
     }
 
+    /// What the gateway signs with.
+    fn signing(&mut self, key: &str) -> Option<Secret> {
+        let text = self.word(key)?;
+        is_secret(self.fields.take(key).unwrap_or(self.node), key, &text, self.findings);
+        Some(Secret::new(text))
+    }
+
     fn webhook_secret(&mut self) -> Option<Secret> {
-        self.word("webhook_secret").map(Secret::new)
+        self.signing("webhook_secret")
     }
 
     fn timeout(&mut self, default: u64) -> Duration {
@@ -236,7 +244,8 @@ impl Keys<'_, '_> {
             return Some(text);
         }
         let node = self.fields.take(key).unwrap_or(self.node);
-        self.findings.at(node, format!("`{key}`: `{text}` is no such id")).hint(format!("it looks like {example}"));
+        // It may be the token, in the wrong place.
+        self.findings.at(node, format!("`{key}` is no such id")).hint(format!("it looks like {example}"));
         None
     }
 
@@ -313,14 +322,14 @@ impl Keys<'_, '_> {
             }
         };
         let version = self.fields.parsed("version", version, self.findings).unwrap_or(META_VERSION.into());
-        let (app_secret, verify_token) = (self.word("app_secret"), self.word("verify_token"));
+        let (app_secret, verify_token) = (self.signing("app_secret"), self.word("verify_token"));
         let (url, timeout) = (self.url(Some("https://graph.facebook.com")), self.timeout(30));
         Some(MetaOptions {
             url: url?,
             version,
             phone_number_id: phone_number_id?,
             access_token: access_token?,
-            app_secret: app_secret.map(Secret::new),
+            app_secret,
             verify_token: verify_token.map(Secret::new),
             timeout,
         })
@@ -382,7 +391,9 @@ pub fn web_address(node: &Node, key: &str, text: &str, findings: &mut Findings) 
         }
         Some(url) => return Some(url),
         None => {
-            let finding = findings.at(node, format!("`{text}` is no web address"));
+            // A query may hold a token.
+            let base = text.split(['?', '#']).next().unwrap_or_default();
+            let finding = findings.at(node, format!("`{base}` is no web address"));
             finding.hint("write one such as `http://127.0.0.1:3000`");
         }
     }

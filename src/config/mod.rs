@@ -44,8 +44,10 @@ pub struct Settings {
     pub accounts: Vec<AccountSettings>,
     /// Bounds.
     pub limits: Limits,
-    /// Values for `${NAME}`.
+    /// Values for `${NAME}`, and which flows may have them.
     pub environment: Environment,
+    /// Warnings.
+    pub doubts: Vec<Diagnostic>,
 }
 
 /// What flags say; they win over the environment, which wins over the file.

@@ -1,12 +1,13 @@
 //! The set of flows that is live. Readers hold a snapshot; a new set replaces it whole.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::file::fill::Environment;
+use super::routes::{Matched, Routes};
 use super::{Flow, OnMessage, Trigger, Webhook};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Limits;
@@ -22,6 +23,10 @@ pub struct Ground {
     pub zone: TimeZone,
     /// Bounds.
     pub limits: Limits,
+    /// Whether other computers can reach the public side.
+    pub exposed: bool,
+    /// Warnings about the settings.
+    pub doubts: Vec<Diagnostic>,
 }
 
 /// A set of flows.
@@ -41,23 +46,6 @@ pub struct Catalog {
     routes: Routes,
     /// Triggers by what people write.
     pub listeners: Vec<(Arc<Flow>, OnMessage)>,
-}
-
-/// Which webhooks a path leads to.
-#[derive(Default)]
-struct Routes {
-    router: matchit::Router<usize>,
-    places: HashMap<String, usize>,
-    lists: Vec<Vec<Route>>,
-}
-
-/// One webhook trigger of one flow.
-#[derive(Clone)]
-pub struct Route {
-    /// The flow.
-    pub flow: Arc<Flow>,
-    /// The trigger itself.
-    pub webhook: Webhook,
 }
 
 /// A flow that wants to be in the set.
@@ -87,14 +75,6 @@ pub enum Standing {
     Away,
 }
 
-/// What a path leads to.
-pub struct Matched<'a> {
-    /// The webhooks with this path, one for each method at most.
-    pub routes: &'a [Route],
-    /// The path's parameters.
-    pub params: Vec<(String, String)>,
-}
-
 impl Catalog {
     /// The set of these flows. Of two that collide one is left out, with a finding; if it was live
     /// in another version, that one stays.
@@ -121,8 +101,8 @@ impl Catalog {
         }
         for flow in set.flows.values().filter(|flow| flow.enabled) {
             for trigger in &flow.triggers {
-                let Trigger::Message(on) = trigger else { continue };
-                set.listeners.push((flow.clone(), (**on).clone()));
+                let Some(on) = trigger.message() else { continue };
+                set.listeners.push((flow.clone(), on.clone()));
                 if let Some(account) =
                     on.account.as_ref().filter(|name| !set.ground.accounts.by_name.contains_key(*name))
                 {
@@ -132,6 +112,7 @@ impl Catalog {
             }
         }
         set.look_at_calls();
+        set.look_at_doors();
         let accounts = &set.ground.accounts;
         if accounts.default.is_none()
             && accounts.by_name.len() > 1
@@ -159,20 +140,32 @@ impl Catalog {
         let mut found: Vec<Diagnostic> = Vec::new();
         for flow in self.flows.values() {
             for call in flow.program.calls() {
-                for finding in call.lacks(accounts, flow.account.as_deref()) {
+                for finding in call.lacks(accounts, flow.account.as_deref(), &flow.who) {
                     // A module is seen once for each flow that uses it.
                     if call.file == flow.file || !found.contains(&finding) {
                         found.push(finding);
                     }
                 }
             }
-            for doubt in flow.program.doubts() {
+            for doubt in flow.program.doubts().iter().chain(&flow.doubts) {
                 if !found.contains(doubt) {
                     found.push(doubt.clone());
                 }
             }
         }
         self.findings.extend(found);
+    }
+
+    /// Warns of webhooks that anybody may call, where others can reach them and the file does not say so.
+    fn look_at_doors(&mut self) {
+        let ajar = |webhook: &&Webhook| webhook.verify.is_none() && !webhook.open;
+        for flow in self.flows.values().filter(|flow| flow.enabled && self.ground.exposed) {
+            let Some(webhook) = flow.triggers.iter().filter_map(Trigger::webhook).find(ajar) else { continue };
+            let message = format!("anybody who can reach this computer may call the webhook {}", webhook.path);
+            let finding = Diagnostic::warning(&flow.file, webhook.at.0, webhook.at.1, message);
+            let hint = "add `verify: { token: \"${NAME}\" }` to it, or `verify: none` if that is how it should be";
+            self.findings.push(finding.with_hint(hint));
+        }
     }
 
     fn empty(findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
@@ -191,10 +184,9 @@ impl Catalog {
     /// Lets a candidate in, or says what is to stand in its place: what it was before.
     fn place(&mut self, candidate: Candidate) -> Option<Candidate> {
         let Candidate { flow, standing, mut wrong, before } = candidate;
-        if wrong.is_empty()
-            && let Some(finding) = self.unknown_account(&flow)
-        {
-            wrong.push(finding);
+        if wrong.is_empty() {
+            wrong.extend(self.unknown_account(&flow));
+            wrong.extend(self.barred_account(&flow));
         }
         // What was never live and is wrong does not come in; what was live stays as it was.
         let refused = match wrong.is_empty() || matches!(standing, Standing::Same | Standing::Away) {
@@ -230,6 +222,15 @@ impl Catalog {
         Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(format!("the accounts are {}", names.join(", "))))
     }
 
+    /// An account that the flow names and may not use.
+    fn barred_account(&self, flow: &Flow) -> Option<Diagnostic> {
+        let heard = flow.triggers.iter().filter_map(|trigger| trigger.message()?.account.as_ref());
+        let barred = flow.account.iter().chain(heard).find(|name| !self.ground.accounts.allows(name, &flow.who))?;
+        let message = format!("flow `{}` may not use account `{barred}`", flow.name);
+        let hint = format!("to allow it, add {} to `flows` of that account in postrider.yaml", flow.who.listed());
+        Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(hint))
+    }
+
     /// Lets a flow in whole, or not at all.
     fn admit(&mut self, flow: &Arc<Flow>) -> Result<(), Option<Diagnostic>> {
         let refuse = |message: String, hint: &str| Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(hint));
@@ -254,13 +255,19 @@ impl Catalog {
                 break;
             }
             match self.routes.add(&webhook.path) {
-                Ok(true) => added.push(&webhook.path),
-                Ok(false) => {}
+                Ok(is_new) => added.extend(is_new.then_some(webhook.path.as_str())),
                 Err(other) => {
                     let message = format!("the webhook {} cannot be told from {other}", webhook.path);
                     wrong = refuse(message, "name the parameters alike, or use another path");
                     break;
                 }
+            }
+            if let Some(other) = self.routes.beside(webhook) {
+                let (path, file) = (&other.webhook.path, &other.flow.file);
+                let message =
+                    format!("some calls of the webhook {} are meant by {path} of {file} as well", webhook.path);
+                wrong = refuse(message, "use another path, or other methods");
+                break;
             }
         }
         if wrong.is_some() {
@@ -268,9 +275,7 @@ impl Catalog {
             return Err(wrong);
         }
         for webhook in webhooks() {
-            if let Some(place) = self.routes.places.get(&webhook.path) {
-                self.routes.lists[*place].push(Route { flow: flow.clone(), webhook: webhook.clone() });
-            }
+            self.routes.lead(flow, webhook);
         }
         self.flows.insert(flow.name.clone(), flow.clone());
         Ok(())
@@ -283,37 +288,6 @@ impl Catalog {
 
     /// What a path below `/hooks` leads to.
     pub fn route(&self, path: &str) -> Option<Matched<'_>> {
-        let found = self.routes.router.at(path).ok()?;
-        let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Some(Matched { routes: &self.routes.lists[*found.value], params })
-    }
-}
-
-impl Routes {
-    fn list(&self, path: &str) -> &[Route] {
-        self.places.get(path).map_or(&[], |place| &self.lists[*place])
-    }
-
-    /// Makes room for a path; says whether it is new, or which path it cannot be told from.
-    fn add(&mut self, path: &str) -> Result<bool, String> {
-        if self.places.contains_key(path) {
-            return Ok(false);
-        }
-        match self.router.insert(path, self.lists.len()) {
-            Ok(()) => {
-                self.places.insert(path.into(), self.lists.len());
-                self.lists.push(Vec::new());
-                Ok(true)
-            }
-            Err(matchit::InsertError::Conflict { with }) => Err(with),
-            Err(other) => Err(other.to_string()),
-        }
-    }
-
-    /// Undoes the last [`Self::add`] that is not undone.
-    fn take_back(&mut self, path: &str) {
-        self.router.remove(path);
-        self.places.remove(path);
-        self.lists.pop();
+        self.routes.find(path)
     }
 }

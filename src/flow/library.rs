@@ -98,6 +98,12 @@ impl Library {
     pub fn settle_on(&mut self, ground: Arc<Ground>) {
         let same = self.ground.environment == ground.environment && self.ground.zone == ground.zone;
         self.ground = ground;
+        // What is in force cannot wait for a flow's author: a flow that holds what is not for it any more
+        // is not live until its file, or the settings, are other ones.
+        let environment = &self.ground.environment;
+        for (path, flow) in self.good.extract_if(.., |_, flow| flow.holds_too_much(environment)) {
+            self.withheld.insert(path, flow.name.clone());
+        }
         if !same {
             for path in self.sources.flows().map(str::to_owned).collect::<Vec<_>>() {
                 self.read(&path);
@@ -163,7 +169,8 @@ impl Library {
     /// The set of flows as it should be now, and when to look again because a file is away.
     pub fn catalog(&mut self, now: Timestamp) -> (Catalog, Option<Timestamp>) {
         let mut candidates = Vec::new();
-        let mut findings = self.problems.clone();
+        let mut findings = self.ground.doubts.clone();
+        findings.extend(self.problems.iter().cloned());
         for (path, reading) in &self.readings {
             let good = self.good.get(path);
             match &reading.outcome {

@@ -6,29 +6,36 @@ pub mod catalog;
 pub mod file;
 pub mod library;
 pub mod pattern;
+mod routes;
 pub mod schedule;
 mod sources;
 pub mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
+use crate::model::walls::Who;
 use crate::script::Program;
 use crate::secret::Secret;
 pub use begin::prepare;
+use file::fill::Environment;
 use pattern::Pattern;
+pub use routes::{Matched, Route};
 use schedule::Schedule;
 
 /// A checked flow.
 pub struct Flow {
     /// Unique in the workspace.
     pub name: Arc<str>,
+    /// What walls between flows go by.
+    pub who: Arc<Who>,
     /// Path below the workspace.
     pub file: String,
     /// For people.
@@ -45,6 +52,8 @@ pub struct Flow {
     pub params: Value,
     /// Secrets that the script may ask for. One that was set when the flow was live may not be any more.
     pub secrets: Arc<BTreeMap<String, Option<Secret>>>,
+    /// Names of the environment that it was filled in with or may ask for.
+    pub holds: BTreeSet<String>,
     /// What happens when the script throws.
     pub retry: Retry,
     /// The flow that hears of a failed run.
@@ -57,6 +66,15 @@ pub struct Flow {
     pub version: String,
     /// Everything needed to build it again.
     pub content: file::Content,
+    /// Warnings about its file.
+    pub doubts: Vec<Diagnostic>,
+}
+
+impl Flow {
+    /// Whether it holds a name of the environment that is not for it any more.
+    pub fn holds_too_much(&self, environment: &Environment) -> bool {
+        self.holds.iter().any(|name| environment.grants.refusal(&self.who, name).is_some())
+    }
 }
 
 /// A declared cause.
@@ -99,6 +117,14 @@ impl Trigger {
     pub fn webhook(&self) -> Option<&Webhook> {
         match self {
             Self::Webhook(webhook) => Some(webhook),
+            _ => None,
+        }
+    }
+
+    /// Itself, if it hears what people write.
+    pub fn message(&self) -> Option<&OnMessage> {
+        match self {
+            Self::Message(on) => Some(on),
             _ => None,
         }
     }
@@ -188,14 +214,18 @@ pub struct Webhook {
     pub path: String,
     /// Methods that start a run.
     pub methods: Vec<String>,
-    /// How callers show that they may.
+    /// How callers show that they may; none lets anybody in.
     pub verify: Option<Verify>,
+    /// The file says in words that anybody may come in.
+    pub open: bool,
     /// When the caller is answered.
     pub respond: Respond,
+    /// Its line and column in the flow's file.
+    pub at: (u32, u32),
 }
 
 /// How a caller shows that it may start a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verify {
     /// `Authorization: Bearer S` or `X-Token: S`; any of the secrets.
     Token(Vec<Secret>),
@@ -204,7 +234,7 @@ pub enum Verify {
 }
 
 /// A signature over the raw body.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hmac {
     /// Header that carries it, lower-case.
     pub header: String,

@@ -2,7 +2,7 @@
 //! what counts is what a look at the folders finds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,13 @@ use std::sync::Arc;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::clock::file_time;
-use crate::files::open_regular;
+use crate::files::{Own, Top, open_regular};
 use crate::model::diagnostic::Diagnostic;
 
 /// Larger files are no flows and no scripts.
 const LARGEST: u64 = 4 << 20;
+/// Folders deeper than this are not looked into.
+const DEEPEST: usize = 100;
 /// File systems tell times apart that lie so far apart, nanoseconds. A file that was changed later
 /// than this before it was read may be changed once more without looking different.
 const TICK: i64 = 20_000_000;
@@ -23,9 +25,17 @@ const TICK: i64 = 20_000_000;
 /// Files outside the folders that count as well.
 const SINGLE: [&str; 2] = ["postrider.yaml", ".env"];
 
+/// Bits of a file's mode: anybody may read it, ...
+const EVERYBODY_READS: u32 = 0o004;
+/// ... write to it, ...
+const ANYBODY: u32 = 0o002;
+/// ... or remove from it only what is their own.
+const STICKY: u32 = 0o1000;
+
 /// The files below a workspace.
 pub struct Sources {
     root: PathBuf,
+    own: Own,
     files: BTreeMap<String, Source>,
 }
 
@@ -54,10 +64,38 @@ pub struct Scan {
     pub fresh: bool,
 }
 
+/// A look that is under way.
+#[derive(Default)]
+struct Looking {
+    scan: Scan,
+    /// Files that are there.
+    seen: BTreeSet<String>,
+    /// Folders that were left out: what is known below them stays.
+    kept: Vec<String>,
+    /// What everybody may write.
+    open: Vec<String>,
+}
+
+impl Looking {
+    fn leave_out(&mut self, folder: &str, why: String) {
+        self.scan.problems.push(Diagnostic::error(folder, 0, 0, why));
+        self.kept.push(folder.into());
+    }
+
+    /// Who may write flows or secrets may do everything that this program can.
+    fn warn_of(&mut self, path: &str, about: &Metadata) {
+        if about.mode() & (ANYBODY | STICKY) == ANYBODY {
+            self.open.push(path.to_owned());
+        }
+        self.scan.problems.extend((path == ".env").then(|| readable(about)).flatten());
+    }
+}
+
 impl Sources {
     /// Nothing read yet.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.into(), files: BTreeMap::new() }
+        let settings = SINGLE.map(|path| root.join(path)).into();
+        Self { root: root.into(), own: Own::new(vec![root.join(".postrider")], settings), files: BTreeMap::new() }
     }
 
     /// Forgets what the files looked like, so that all are read again.
@@ -67,47 +105,25 @@ impl Sources {
 
     /// Looks at all files and reads those that look different.
     pub fn look(&mut self) -> Scan {
-        let mut scan = Scan::default();
-        let mut seen = BTreeSet::new();
-        let mut kept = Vec::new();
+        let mut look = Looking::default();
         for (folder, ending) in [("flows", ".yaml"), ("scripts", ".rhai")] {
-            let walk = WalkDir::new(self.root.join(folder)).follow_links(true).max_depth(256);
-            for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !hidden(entry)) {
-                match entry {
-                    Ok(entry) if entry.file_type().is_file() => {
-                        let Some(path) = self.relative(entry.path()) else { continue };
-                        if path.ends_with(".yml") {
-                            let message = "the file is left out: a flow's name ends with .yaml";
-                            scan.problems.push(Diagnostic::warning(&path, 0, 0, message).with_hint("rename it"));
-                        }
-                        if path.ends_with(ending)
-                            && !path.ends_with(".test.yaml")
-                            && let Ok(about) = entry.metadata()
-                        {
-                            self.read(&path, &about, &mut scan);
-                            seen.insert(path);
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        let missing =
-                            error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-                        if let Some(path) = error.path().and_then(|path| self.relative(path)).filter(|_| !missing) {
-                            let message = format!("the folder cannot be read: {error}");
-                            scan.problems.push(Diagnostic::error(&path, 0, 0, message));
-                            kept.push(path);
-                        }
-                    }
-                }
+            match Top::open(&self.root, folder, &self.own) {
+                Ok(Some(top)) => self.walk(&top, folder, ending, &mut look),
+                Ok(None) => {}
+                Err(why) => look.leave_out(folder, why),
             }
         }
         for path in SINGLE {
-            if let Ok(about) = std::fs::metadata(self.root.join(path)) {
+            let file = self.root.join(path);
+            if let Ok(about) = std::fs::metadata(&file) {
+                look.warn_of(path, &about);
                 // What is no file, such as a pipe, is said by whoever reads the settings.
-                self.read(path, &about, &mut scan);
-                seen.insert(path.into());
+                let open = || open_regular(&file).map_err(|error| format!("the file cannot be read: {error}"));
+                self.read(path, &about, open, &mut look);
             }
         }
+        let Looking { mut scan, seen, kept, open } = look;
+        scan.problems.extend(opened(&open));
         let below = |path: &str| kept.iter().any(|folder| Path::new(path).starts_with(folder));
         let gone: Vec<String> =
             self.files.keys().filter(|path| !seen.contains(*path) && !below(path)).cloned().collect();
@@ -118,11 +134,63 @@ impl Sources {
         scan
     }
 
+    /// Looks at one of the folders.
+    fn walk(&mut self, top: &Top, folder: &str, ending: &str, look: &mut Looking) {
+        let base = self.root.join(folder);
+        if let Ok(about) = base.metadata() {
+            look.warn_of(folder, &about);
+        }
+        let walk = WalkDir::new(&base).follow_links(true).max_depth(DEEPEST);
+        let mut walk = walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !hidden(entry));
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let missing = error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+                    if let Some(path) = error.path().and_then(|path| self.relative(path)).filter(|_| !missing) {
+                        look.leave_out(&path, format!("the folder cannot be read: {error}"));
+                    }
+                    continue;
+                }
+            };
+            let (Some(path), Ok(below)) = (self.relative(entry.path()), entry.path().strip_prefix(&base)) else {
+                continue;
+            };
+            if entry.file_type().is_dir() {
+                if entry.depth() > 0
+                    && entry.path_is_symlink()
+                    && let Err(why) = top.may_follow(below)
+                {
+                    look.leave_out(&path, why);
+                    walk.skip_current_dir();
+                }
+                continue;
+            }
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            if path.ends_with(".yml") {
+                let message = "the file is left out: a flow's name ends with .yaml";
+                look.scan.problems.push(Diagnostic::warning(&path, 0, 0, message).with_hint("rename it"));
+            }
+            let wanted = path.ends_with(ending) && !path.ends_with(".test.yaml");
+            if wanted && let Ok(about) = entry.metadata() {
+                let open = || match entry.path_is_symlink() {
+                    true => top.may_follow(below).and_then(|()| top.file(below)),
+                    false => top.file(below),
+                };
+                self.read(&path, &about, open, look);
+            }
+        }
+    }
+
     fn relative(&self, path: &Path) -> Option<String> {
         path.strip_prefix(&self.root).ok().map(|path| path.to_string_lossy().into_owned())
     }
 
-    fn read(&mut self, path: &str, about: &Metadata, scan: &mut Scan) {
+    /// Reads a file that looks different from what is known of it.
+    fn read(&mut self, path: &str, about: &Metadata, open: impl FnOnce() -> Result<File, String>, look: &mut Looking) {
+        look.seen.insert(path.into());
         let signature = Signature {
             size: about.size(),
             modified: (about.mtime(), about.mtime_nsec()),
@@ -137,10 +205,10 @@ impl Sources {
         let age = file_time().saturating_sub(seconds.saturating_mul(1_000_000_000).saturating_add(nanos));
         // A time far ahead is another machine's: nothing to wait for.
         let fresh = (-TICK..TICK).contains(&age);
-        scan.fresh |= fresh;
-        let text = text(&self.root.join(path));
+        look.scan.fresh |= fresh;
+        let text = open().and_then(text);
         if known.is_none_or(|known| known.text != text) {
-            scan.changed.insert(path.into());
+            look.scan.changed.insert(path.into());
         }
         self.files.insert(path.into(), Source { signature: (!fresh).then_some(signature), text });
     }
@@ -156,14 +224,31 @@ impl Sources {
     }
 }
 
+/// A warning about secrets that everybody may read.
+fn readable(about: &Metadata) -> Option<Diagnostic> {
+    let finding = Diagnostic::warning(".env", 0, 0, "everybody on this computer may read the secrets here");
+    (about.mode() & EVERYBODY_READS != 0).then(|| finding.with_hint("run `chmod 600 .env`"))
+}
+
+/// A warning about what everybody may write: they decide what is sent, and with which secrets.
+fn opened(open: &[String]) -> Option<Diagnostic> {
+    let first = open.first()?;
+    let others = match open.len() {
+        1 => String::new(),
+        count => format!(", and {} more here", count - 1),
+    };
+    let message = format!("everybody on this computer may write this{others}, and so decide what Postrider does");
+    Some(Diagnostic::warning(first, 0, 0, message).with_hint("run `chmod -R o-w flows scripts postrider.yaml .env`"))
+}
+
 fn hidden(entry: &DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with('.')
 }
 
-fn text(path: &Path) -> Result<Arc<str>, String> {
-    let failed = |error: std::io::Error| format!("the file cannot be read: {error}");
+fn text(file: File) -> Result<Arc<str>, String> {
     let mut bytes = Vec::new();
-    open_regular(path).map_err(failed)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("the file cannot be read: {error}"))?;
     if bytes.len() as u64 > LARGEST {
         return Err(format!("the file is larger than {} MiB", LARGEST >> 20));
     }

@@ -62,10 +62,11 @@ impl Versions {
             return Ok(flow.clone());
         }
         let known = self.old.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
-        if let Some(flow) = known {
+        let ground = self.catalog.borrow().ground.clone();
+        // One that holds what is not for it any more is built again, without that.
+        if let Some(flow) = known.filter(|flow| !flow.holds_too_much(&ground.environment)) {
             return Ok(flow);
         }
-        let ground = self.catalog.borrow().ground.clone();
         let flow = build(&self.store, version, |content| revive(content, &ground.environment, &ground.zone)).await?;
         let flow = Arc::new(flow);
         self.retire(version, flow.clone());
@@ -87,7 +88,10 @@ async fn build(
     make: impl FnOnce(&Content) -> Result<Flow, Vec<Diagnostic>>,
 ) -> Result<Flow, Missing> {
     let broken = |message: String| Missing::Broken(ScriptError::new("version", message));
-    let row = store.version(version).await.map_err(Missing::Store)?;
+    let row = store.version(version).await.map_err(|error| match error {
+        StoreError::Unreadable(what) => broken(format!("version {version} cannot be read: {what}")),
+        error => Missing::Store(error),
+    })?;
     let row = row.ok_or_else(|| broken(format!("version {version} is not kept any more")))?;
     let name = row.flow;
     let content: Content = serde_json::from_str(&row.content)

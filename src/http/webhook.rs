@@ -77,7 +77,7 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         body: read_body(&head.headers, &text)?,
         method,
         path,
-        params: matched.params.iter().map(|(name, value)| (name.as_str(), decoded(value))).collect(),
+        params: matched.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         query: pairs(head.uri.query().unwrap_or_default()),
         headers: visible(&head.headers, webhook.verify.as_ref()),
         raw: &text,
@@ -106,7 +106,7 @@ struct Event<'a> {
     body: Content<'a>,
     method: &'a str,
     path: &'a str,
-    params: BTreeMap<&'a str, String>,
+    params: BTreeMap<&'a str, &'a str>,
     query: Value,
     headers: BTreeMap<&'a str, Cow<'a, str>>,
     raw: &'a str,
@@ -277,10 +277,6 @@ fn pairs(text: &str) -> Value {
         }
     }
     Value::Object(map)
-}
-
-fn decoded(part: &str) -> String {
-    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 fn visible<'a>(headers: &'a HeaderMap, rule: Option<&Verify>) -> BTreeMap<&'a str, Cow<'a, str>> {

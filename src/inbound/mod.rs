@@ -9,10 +9,11 @@ use tokio::sync::watch;
 use crate::clock::{SharedClock, rfc3339};
 use crate::flow::catalog::Catalog;
 use crate::flow::prepare;
-use crate::model::inbound::{Told, Written};
+use crate::model::inbound::{Told, Written, is_believed};
 use crate::model::policy::OptOut;
 use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
+use crate::model::walls::FlowNames;
 use crate::store::rows::{Fate, Inbound, Letter, Received};
 use crate::store::{Store, StoreError};
 
@@ -50,7 +51,13 @@ impl Inbox {
         let mut received = Vec::with_capacity(told.len());
         // What an event says of two addresses counts for what comes behind it.
         let mut said: Vec<(Recipient, Recipient)> = Vec::new();
+        let now = self.clock.now();
         for told in told {
+            if let Some(at) = told.at().filter(|at| !is_believed(*at, now)) {
+                let at = rfc3339(at);
+                tracing::warn!(account = to.account, %at, "a message was left out: its time is not believed");
+                continue;
+            }
             received.push(match told {
                 Told::Written(written) => Received::Letter(Box::new(self.letter(to, *written, &said).await?)),
                 Told::Same(one, other) => {
@@ -60,12 +67,14 @@ impl Inbox {
                 other => Received::Told(other),
             });
         }
+        let accounts = self.catalog.borrow().ground.accounts.clone();
         let inbound = Inbound {
             account: to.account.to_owned(),
+            flows: accounts.by_name.get(to.account).map_or(FlowNames::ALL, |facts| facts.flows.clone()),
             window: to.window,
             opt_out: to.opt_out.cloned(),
             told: received,
-            now: self.clock.now(),
+            now,
         };
         self.store.receive(inbound).await
     }
@@ -89,6 +98,7 @@ impl Inbox {
         let now = self.clock.now();
         let begun = |first: bool| -> Vec<NewRun> {
             let listeners = catalog.listeners.iter().filter(|(_, on)| on.first == first);
+            let listeners = listeners.filter(|(flow, _)| catalog.ground.accounts.allows(to.account, &flow.who));
             let mut runs: Vec<NewRun> = Vec::new();
             for (flow, _) in listeners.filter(|(_, on)| on.wants(to.account, &names, text)) {
                 // A flow with two triggers that fit runs once.

@@ -15,4 +15,5 @@ pub mod question;
 pub mod recipient;
 pub mod run;
 mod split;
+pub mod walls;
 pub mod zones;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Account;
+use super::addresses::{all_handed_out, spare};
+use super::caught::{caught, tried};
 use super::gate::Place;
 use super::pace::distance;
 use super::supply::Supply;
@@ -20,9 +22,13 @@ use crate::model::recipient::Recipient;
 use crate::store::rows::{Claimed, Settlement, Verdict};
 use crate::store::{Store, StoreError};
 use crate::transport::Outgoing;
+use crate::transport::answer::readable;
 
 /// After a failure of the store it is tried again then.
 const STORE_REST: Duration = Duration::from_secs(1);
+
+/// Most bytes of an error that is kept.
+const LONGEST_ERROR: usize = 4096;
 
 /// All that one attempt needs.
 pub struct Attempt {
@@ -54,6 +60,27 @@ pub struct Outcome {
     pub at: Timestamp,
 }
 
+/// A panic outside of the transport, where nothing touches the wire. Of several parts an earlier one may be
+/// in doubt: then nothing is tried again by itself.
+fn broken(panic: &str, parts: &[Part]) -> SendError {
+    let class = match parts.iter().any(Part::is_in_doubt) {
+        true => ErrorClass::Ambiguous,
+        false => ErrorClass::Upstream { retry_after: None },
+    };
+    SendError::new(class, breakdown("the attempt", panic))
+}
+
+fn breakdown(what: &str, panic: &str) -> String {
+    format!("{what} broke down, which is a defect, please report it: {panic}")
+}
+
+/// An error as it is kept: one line that can be read, and no more than a page of it.
+fn kept(error: &str) -> String {
+    let mut line = readable(error);
+    line.truncate(line.floor_char_boundary(LONGEST_ERROR));
+    line
+}
+
 impl Attempt {
     /// One that has touched nothing yet.
     pub fn new(account: Arc<Account>, store: Arc<dyn Store>, supply: Supply, place: Place) -> Self {
@@ -64,7 +91,9 @@ impl Attempt {
     pub async fn make(mut self, message: Claimed) -> Outcome {
         let (id, tries) = (message.id, message.tries);
         let mut parts = message.parts.clone();
-        let result = self.send(message, &mut parts).await;
+        let result = caught(|| self.send(message, &mut parts)).await;
+        let result = result.unwrap_or_else(|panic| Err(broken(&panic, &parts)));
+        let result = result.map_err(|error| SendError { message: kept(&error.message), ..error });
         // Waiting for the store is not the gateway's concern.
         let Self { account, store, supply, place, sent_at, .. } = self;
         drop(place);
@@ -76,14 +105,14 @@ impl Attempt {
         let (verdict, effect) = decide(result, tries, fallback, &account.retry, now, id.chance() ^ u64::from(tries));
         loop {
             let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
-            match store.settle(settlement).await {
+            match tried(|| store.settle(settlement)).await {
                 Ok(()) => {
                     let reached = matches!(verdict, Verdict::Reached { .. });
                     return Outcome { effect, reached, sent_at, at: now };
                 }
                 // What the gateway said must not be lost: it is recorded as soon as the store
                 // takes writes again. If the engine dies before, the message is unknown.
-                Err(error) => tracing::error!(id = %id, %error, "an attempt's end cannot be recorded"),
+                Err(error) => tracing::error!(id = %id, error, "an attempt's end cannot be recorded"),
             }
             supply.clock.sleep_until(after(supply.clock.now(), STORE_REST)).await;
         }
@@ -104,6 +133,8 @@ impl Attempt {
                 self.place.leave();
             }
             let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
+            let strict = self.policy(&body) == OnUnsupported::Strict;
+            degraded.append(&mut spare(&self.supply.fetch, &mut body.content, capabilities, strict).await?);
             self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;
             let mut fitted = self.fitted(body)?;
             degraded.append(&mut fitted.degraded);
@@ -124,8 +155,12 @@ impl Attempt {
     }
 
     fn fitted(&self, body: Body) -> Result<crate::model::fit::Fitted, SendError> {
-        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
+        let policy = self.policy(&body);
         self.account.transport.capabilities().adapt(body, policy, self.account.public_url.is_some())
+    }
+
+    fn policy(&self, body: &Body) -> OnUnsupported {
+        body.options.on_unsupported.unwrap_or(self.account.on_unsupported)
     }
 
     /// A message stays as it was cut first. What of it is not out yet is fitted again to what the
@@ -161,6 +196,7 @@ impl Attempt {
         if body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. })) {
             self.place.leave();
         }
+        all_handed_out(&self.supply.fetch, &body.content, self.account.public_url.as_ref()).await?;
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
         self.place.go().await;
         let marked: Result<(), StoreError> = match mark {
@@ -174,10 +210,12 @@ impl Attempt {
         let upstream =
             |error: StoreError| SendError::new(ErrorClass::Upstream { retry_after: None }, error.to_string());
         marked.map_err(upstream)?;
-        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
-        let strict = policy == OnUnsupported::Strict;
+        let strict = self.policy(&body) == OnUnsupported::Strict;
         self.sent_at = Some(self.supply.clock.now());
-        self.account.transport.send(Outgoing { id, part, to: to.clone(), body, strict, file }).await
+        let outgoing = Outgoing { id, part, to: to.clone(), body, strict, file };
+        let sent = caught(|| self.account.transport.send(outgoing)).await;
+        // How far it had come nobody knows.
+        sent.unwrap_or_else(|panic| Err(SendError::new(ErrorClass::Ambiguous, breakdown("the transport", &panic))))
     }
 
     /// Sends what is not out yet of several parts, so that none is ever sent twice for the sake of
@@ -210,7 +248,7 @@ impl Attempt {
                     }
                 }
                 Err(error) => {
-                    known[place].error = Some(error.message.clone());
+                    known[place].error = Some(kept(&error.message));
                     known[place].state = match error.class.remedy() {
                         Remedy::Doubt => MessageState::Unknown,
                         Remedy::Refuse => MessageState::Rejected,

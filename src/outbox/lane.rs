@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, Outcome};
+use super::caught::tried;
 use super::diversion::diverted;
 use super::gate::{Gate, Place};
 use super::line::{Line, Next};
+use super::opening::opened;
 use super::pace::{Bucket, by_chance, distance, next_day, quiet_until};
 use super::pause::{FIRST_PROBE, Pause};
 use super::supply::Supply;
@@ -129,13 +131,13 @@ impl Lane {
     /// Reads what the line has room for.
     async fn fill(&mut self) {
         while let Some(cursor) = self.line.wants() {
-            match self.store.due_messages(&self.account.name, cursor, PAGE).await {
+            match tried(|| self.store.due_messages(&self.account.name, cursor, PAGE)).await {
                 Ok(messages) => {
                     let whole = messages.len() < PAGE;
                     self.line.load(messages, whole, self.clock.now());
                 }
                 Err(error) => {
-                    tracing::error!(account = %self.account.name, %error, "the lane cannot read its messages");
+                    tracing::error!(account = %self.account.name, error, "the lane cannot read its messages");
                     self.rest_until = Some(after(self.clock.now(), STORE_REST));
                     return;
                 }
@@ -217,16 +219,11 @@ impl Lane {
             daily: self.account.pace.daily,
             new_recipients: self.account.pace.new_recipients,
         });
-        let ids = asked.iter().map(|next| next.id).collect();
-        let claim = self.store.claim(&self.account.name, ids, ClaimRules { budget, cards }, now);
-        let account = self.account.name.clone();
+        let claim = opened(&self.store, &self.account, &asked, ClaimRules { budget, cards }, now);
         self.tasks.spawn(async move {
             match claim.await {
-                Ok(claims) => Event::Claimed { asked, claims, now },
-                Err(error) => {
-                    tracing::error!(%account, %error, "the lane cannot open attempts");
-                    Event::NotClaimed { asked }
-                }
+                Some(claims) => Event::Claimed { asked, claims, now },
+                None => Event::NotClaimed { asked },
             }
         });
     }
@@ -254,8 +251,8 @@ impl Lane {
         };
         let store = self.store.clone();
         self.tasks.spawn(async move {
-            let moved = diverted(&*store, diversion, now).await;
-            Event::Diverted(moved.inspect_err(|error| tracing::error!(%error, "messages cannot be moved")).ok())
+            let moved = tried(|| diverted(&*store, diversion, now)).await;
+            Event::Diverted(moved.inspect_err(|error| tracing::error!(error, "messages cannot be moved")).ok())
         });
         true
     }
@@ -283,11 +280,10 @@ impl Lane {
                     self.rest_until = Some(pause.probe_at);
                 }
             }
-            // A transport that panics leaves its attempt open, as a crash would; the next start
-            // finds it. The lane goes on.
+            // What tasks call is caught within them, so that they come back with what they hold.
             Err(error) => {
                 self.no_probe();
-                tracing::error!(account = %self.account.name, %error, "an attempt broke down");
+                tracing::error!(account = %self.account.name, %error, "a task of the lane broke down");
             }
         }
     }

@@ -1,13 +1,16 @@
 //! The outbox: messages promised and not yet settled. Each account has a lane that sends them in
 //! order, at its pace, and records every attempt before and after the wire.
 
+mod addresses;
 mod attempt;
 mod cards;
+mod caught;
 mod diversion;
 mod gate;
 mod lane;
 mod line;
 mod mover;
+mod opening;
 mod pace;
 mod pause;
 mod supply;

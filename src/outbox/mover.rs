@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Accounts;
+use super::caught::tried;
 use crate::clock::{SharedClock, after};
 use crate::model::policy::OnUnknown;
 use crate::shutdown::Shutdown;
@@ -43,10 +44,10 @@ impl Mover {
     /// Moves whatever is due until told to stop.
     pub async fn run(mut self, shutdown: Shutdown) {
         while shutdown.is_running() {
-            let next = match self.turn().await {
+            let next = match tried(|| self.turn()).await {
                 Ok(next) => next,
                 Err(error) => {
-                    tracing::error!(%error, "messages cannot be moved");
+                    tracing::error!(error, "messages cannot be moved");
                     Some(after(self.clock.now(), Duration::from_secs(1)))
                 }
             };

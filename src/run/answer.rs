@@ -62,7 +62,7 @@ pub async fn answer(
         Question::Read(Read::File { path }) => return Ok(of_file(context.files.text(path).map(Value::String))),
         Question::Read(Read::List { path }) => return Ok(of_file(context.files.list(path).map(|list| json!(list)))),
         Question::Read(Read::Seen { path }) => return Ok(of_file(context.files.seen(path).map(|seen| json!(seen)))),
-        Question::Read(Read::Exists { path }) => context.files.resolve(path).is_ok().into(),
+        Question::Read(Read::Exists { path }) => context.files.exists(path).into(),
         Question::Read(Read::Snapshot { path }) => {
             return Ok(of_file(snapshot(context, path).map(|copy| snapshot_answer(&copy))));
         }

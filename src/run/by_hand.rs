@@ -39,6 +39,7 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
             event: &event,
             params: &Value::Null,
             flow: "",
+            who: None,
             account: None,
             zone: ground.zone.clone(),
             accounts: ground.accounts.clone(),

@@ -128,7 +128,7 @@ impl Errands {
 
     async fn save(&self, account: &str, source: &str, mime: Option<&str>, to: &str) -> Answer {
         // What cannot be kept need not be fetched.
-        self.files.place(to).map_err(|error| ScriptError::new("file", error))?;
+        self.files.may_write(to).map_err(|error| ScriptError::new("file", error))?;
         let broken = |error: String| ScriptError::new("media", format!("save: {error}"));
         let bytes = self.gateways.download(account, source).await.map_err(broken)?;
         // A proxy's login page comes with a success too.

@@ -51,6 +51,7 @@ pub fn simulate(
         event: &origin.event,
         params: &flow.params,
         flow: &flow.name,
+        who: Some(flow.who.clone()),
         account: flow.account.as_deref(),
         zone: flow.zone.clone(),
         accounts: ground.accounts.clone(),

@@ -232,6 +232,7 @@ pub fn work(context: &Context, board: &Board, runtime: &Handle, run: &ReadyRun) 
             event: &run.event,
             params: &flow.params,
             flow: &flow.name,
+            who: Some(flow.who.clone()),
             account: flow.account.as_deref(),
             zone: flow.zone.clone(),
             accounts: ground.accounts.clone(),

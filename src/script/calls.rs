@@ -1,4 +1,4 @@
-//! Calls that send, as far as a script's text tells what they ask for.
+//! Calls that send or wait for messages, as far as a script's text tells what they ask for.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,6 +8,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::message::{Body, Contact, Content, Media, SendOptions, Snapshot, Source};
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
+use crate::model::walls::Who;
 use crate::script::{AccountFacts, Accounts};
 use crate::units::nearest;
 
@@ -88,7 +89,10 @@ fn fields(expression: &Expr) -> Option<Vec<(String, Written)>> {
     }
 }
 
-/// All calls that send in a script.
+/// The kind of a call that sends nothing and waits for what people write.
+const WAIT: &str = "wait_for_message";
+
+/// All calls that send or wait for messages in a script.
 pub fn of(ast: &AST, file: &str) -> Vec<Call> {
     let own: HashSet<String> = ast.iter_functions().map(|function| function.name.to_string()).collect();
     let mut calls = Vec::new();
@@ -111,16 +115,21 @@ fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
         "send_image" => Some(("image", "source")),
         "send_file" => Some(("file", "source")),
         "send" => None,
+        WAIT => Some((WAIT, "")),
         _ => return None,
     };
+    let waits = call.name.as_str() == WAIT;
     let mut arguments = call.args.iter();
-    let to = match written(arguments.next()?) {
-        Written::Text(to) => vec![to],
-        Written::List(_, all) => all,
-        _ => Vec::new(),
+    let to = match waits {
+        true => Vec::new(),
+        false => match written(arguments.next()?) {
+            Written::Text(to) => vec![to],
+            Written::List(_, all) => all,
+            _ => Vec::new(),
+        },
     };
     let mut all = BTreeMap::new();
-    if let Some((_, field)) = named {
+    if let Some((_, field)) = named.filter(|_| !waits) {
         all.insert(field.to_owned(), written(arguments.next()?));
     }
     let read: Vec<_> = arguments.map(fields).collect();
@@ -140,8 +149,8 @@ impl Call {
         Diagnostic::warning(&self.file, self.line, self.column, message)
     }
 
-    /// What the accounts that there are lack for this call; `of_flow` is the flow's own account.
-    pub fn lacks(&self, accounts: &Accounts, of_flow: Option<&str>) -> Vec<Diagnostic> {
+    /// What the accounts that there are lack for this call of a flow; `of_flow` is the flow's own account.
+    pub fn lacks(&self, accounts: &Accounts, of_flow: Option<&str>, who: &Who) -> Vec<Diagnostic> {
         let named = match self.fields.get("account") {
             Some(Written::Text(name)) => Some(name.as_str()),
             Some(Written::Nothing) | None if self.whole => None,
@@ -152,7 +161,9 @@ impl Call {
         for to in &self.to {
             found.extend(Recipient::parse(to).err().map(|error| self.warning(error)));
         }
-        let Some(name) = named.or(of_flow).or(accounts.default.as_deref()) else { return found };
+        let meant = named.or(of_flow).or(accounts.default.as_deref());
+        found.extend(self.is_deaf(meant, who));
+        let Some(name) = meant else { return found };
         let Some(facts) = accounts.by_name.get(name) else {
             if let Some(name) = named {
                 let finding = self.warning(format!("there is no account `{name}` in postrider.yaml"));
@@ -163,9 +174,31 @@ impl Call {
             }
             return found;
         };
+        if !facts.flows.means(who) {
+            let finding = self.warning(format!("flow `{}` may not use account `{name}`", who.name));
+            let hint =
+                format!("name another account, or add {} to `flows` of that one in postrider.yaml", who.listed());
+            found.push(finding.with_hint(hint));
+            return found;
+        }
         let said = self.of_account(facts, accounts.public).into_iter();
         found.extend(said.map(|said| self.warning(format!("account `{name}` ({}): {said}", facts.transport))));
         found
+    }
+
+    /// Whether the call waits for what anybody writes to an account that the flow has no trigger for.
+    fn is_deaf(&self, account: Option<&str>, who: &Who) -> Option<Diagnostic> {
+        let heard = account.map_or(!who.listens.is_empty(), |account| who.listens_to(account));
+        if self.kind != WAIT
+            || !self.whole
+            || heard
+            || !matches!(self.fields.get("from"), None | Some(Written::Nothing))
+        {
+            return None;
+        }
+        let finding =
+            self.warning("`wait_for_message` without `from` needs a `message` trigger of that account".into());
+        Some(finding.with_hint("name a person by `from`, or add the trigger"))
     }
 
     fn of_account(&self, facts: &AccountFacts, public: bool) -> Vec<String> {

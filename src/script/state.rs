@@ -20,6 +20,7 @@ use crate::model::message::Promised;
 use crate::model::policy::Limits;
 use crate::model::question::{Question, Read};
 use crate::model::run::ScriptError;
+use crate::model::walls::Who;
 use crate::secret::Secret;
 
 /// What the turn's functions share. One thread uses it; the lock is only what Rhai's `sync`
@@ -42,6 +43,7 @@ pub struct State {
     pub(super) run_time: Timestamp,
     pub(super) seed: [u8; 16],
     pub(super) flow: String,
+    pub(super) who: Option<Arc<Who>>,
     pub(super) account: Option<String>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) zone: TimeZone,
@@ -115,6 +117,25 @@ pub fn line(ctx: &NativeCallContext) -> u32 {
 }
 
 impl State {
+    /// Whether the flow may send from an account and hear it.
+    ///
+    /// # Errors
+    /// A sentence, when it may not.
+    pub fn may_use(&self, function: &str, account: &str) -> Result<(), ScriptError> {
+        match &self.who {
+            Some(who) if !self.accounts.allows(account, who) => Err(ScriptError::new(
+                "invalid",
+                format!(
+                    "{function}: flow `{}` may not use account `{account}`; name another account, or add {} to \
+                     `flows` of that one in postrider.yaml",
+                    who.name,
+                    who.listed()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The names of the secrets that the flow may ask for.
     pub fn secret_names(&self) -> Vec<String> {
         self.secrets.keys().cloned().collect()

@@ -21,6 +21,7 @@ use crate::model::journal::{Entry, Pending, Promises};
 use crate::model::message::Promised;
 use crate::model::policy::{Limits, OnUnsupported};
 use crate::model::run::ScriptError;
+use crate::model::walls::{FlowNames, Who};
 use crate::secret::Secret;
 
 /// The accounts that messages may be sent from.
@@ -34,8 +35,15 @@ pub struct Accounts {
     pub public: bool,
 }
 
+impl Accounts {
+    /// Whether a flow may send from an account and hear it. One that is not there is for others to tell.
+    pub fn allows(&self, account: &str, who: &Who) -> bool {
+        self.by_name.get(account).is_none_or(|facts| facts.flows.means(who))
+    }
+}
+
 /// What a script's messages can expect of an account.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AccountFacts {
     /// The word for its transport.
     pub transport: &'static str,
@@ -43,6 +51,8 @@ pub struct AccountFacts {
     pub capabilities: &'static Capabilities,
     /// What becomes of what it cannot.
     pub on_unsupported: OnUnsupported,
+    /// Which flows may send from it and hear it.
+    pub flows: FlowNames,
 }
 
 /// Everything a turn depends on. The same input gives the same output.
@@ -55,6 +65,8 @@ pub struct TurnInput<'a> {
     pub params: &'a Value,
     /// Name of the flow.
     pub flow: &'a str,
+    /// What walls between flows go by; none for a person, whom they do not stop.
+    pub who: Option<Arc<Who>>,
     /// The flow's account.
     pub account: Option<&'a str>,
     /// The flow's zone.
@@ -233,6 +245,7 @@ fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
         run_time: input.run_time,
         seed: input.seed,
         flow: input.flow.to_owned(),
+        who: input.who,
         account: input.account.map(str::to_owned),
         accounts: input.accounts,
         zone: input.zone,

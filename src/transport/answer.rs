@@ -67,11 +67,13 @@ impl Answer {
     }
 }
 
-/// Text of others as people can read it: one line, no control characters. It is cut short only when
-/// no credential can be cut in two by that.
+/// Text of others as people can read it: one line, no control characters, nothing that turns the order
+/// of letters round. It is cut short only when no credential can be cut in two by that.
 pub fn readable(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).collect()
+    let turns =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    line.chars().filter(|c| !c.is_control() && !turns(*c)).collect()
 }
 
 /// Text of others, cut short.

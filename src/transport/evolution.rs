@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
+use super::extra::Raw;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -46,6 +47,44 @@ const CAPABILITIES: Capabilities = Capabilities {
     max_text: None,
     max_caption: None,
     window: false,
+};
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw {
+    gateway: "evolution",
+    own: &[
+        "text",
+        "media",
+        "mediatype",
+        "caption",
+        "fileName",
+        "audio",
+        "video",
+        "sticker",
+        "latitude",
+        "longitude",
+        "name",
+        "address",
+        "contact",
+        "values",
+        "key",
+        "reaction",
+        "language",
+        "components",
+        "quoted",
+        "options",
+        "textMessage",
+        "mediaMessage",
+        "audioMessage",
+        "stickerMessage",
+        "locationMessage",
+        "contactMessage",
+        "pollMessage",
+        "reactionMessage",
+        "templateMessage",
+        "listMessage",
+        "buttonMessage",
+    ],
 };
 
 /// What an account of this transport is configured with.
@@ -235,7 +274,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             fields.insert("components".into(), components.into());
         }
     }
-    call.fields.extend(options.extra);
+    RAW.add(&mut call.fields, options.extra)?;
     Ok(call)
 }
 

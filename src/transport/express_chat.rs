@@ -10,6 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
+use super::extra::Raw;
 use super::meta;
 use super::meta_codes::classify_code;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
@@ -34,6 +35,9 @@ const CAPABILITIES: Capabilities = Capabilities {
     max_caption: Some(1024),
     window: true,
 };
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw { gateway: "express-chat", own: &["type", "message", "templateId", "params", "userName"] };
 
 /// What an account of this transport is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +124,7 @@ fn prepare(message: Outgoing) -> Result<(&'static str, Fields), SendError> {
             return Err(SendError::new(ErrorClass::Unsupported, message));
         }
     }
-    fields.extend(options.extra);
+    RAW.add(&mut fields, options.extra)?;
     Ok((path, fields))
 }
 

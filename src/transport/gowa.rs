@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{Answer, exchange, readable};
+use super::extra::Raw;
 use super::heard::gowa as heard;
 use super::heard::{below_folder, bytes, get};
 use super::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
@@ -58,6 +59,36 @@ const CAPABILITIES: Capabilities = Capabilities {
     max_text: None,
     max_caption: None,
     window: false,
+};
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw {
+    gateway: "gowa",
+    own: &[
+        "message",
+        "caption",
+        "link",
+        "image",
+        "image_url",
+        "file",
+        "file_url",
+        "video",
+        "video_url",
+        "audio",
+        "audio_url",
+        "sticker",
+        "sticker_url",
+        "ptt",
+        "latitude",
+        "longitude",
+        "contact_name",
+        "contact_phone",
+        "question",
+        "options",
+        "max_answer",
+        "emoji",
+        "reply_message_id",
+    ],
 };
 
 /// What an account of this transport is configured with.
@@ -275,8 +306,9 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             "send/poll".into()
         }
         Content::Reaction { message, emoji, .. } => {
-            // A path of dots alone leads elsewhere, however it is encoded.
-            if message.bytes().all(|b| b == b'.') {
+            // A path of dots alone leads elsewhere, however it is encoded; what a proxy on the way takes for
+            // a slash as well.
+            if message.bytes().all(|b| b == b'.') || message.contains(['/', '\\', '%', '?', '#']) {
                 return Err(SendError::new(ErrorClass::Invalid, format!("`{message}` is no id of a message")));
             }
             call.fields.insert("emoji".into(), emoji.into());
@@ -299,7 +331,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
         });
         call.fields.insert("mentions".into(), mentions.collect());
     }
-    call.fields.extend(options.extra);
+    RAW.add(&mut call.fields, options.extra)?;
     Ok(call)
 }
 

@@ -12,6 +12,7 @@ use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
+use super::extra::Raw;
 use super::meta_codes::classify_code;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
@@ -22,6 +23,8 @@ use crate::model::message::{Contact, Content, Media};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
+/// Most bytes of a file's id at Meta; they have about 16.
+const LONGEST_ID: usize = 512;
 /// Most bytes of a document.
 pub const LARGEST_FILE: u64 = 100_000_000;
 /// Pictures: 8-bit RGB or RGBA.
@@ -53,6 +56,32 @@ const CAPABILITIES: Capabilities = Capabilities {
     max_text: Some(4096),
     max_caption: Some(1024),
     window: true,
+};
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw {
+    gateway: "meta",
+    own: &[
+        "messaging_product",
+        "type",
+        "text",
+        "image",
+        "document",
+        "video",
+        "audio",
+        "sticker",
+        "location",
+        "contacts",
+        "interactive",
+        "template",
+        "reaction",
+        "context",
+        "status",
+        "message_id",
+        "id",
+        "ids",
+        "biz_opaque_callback_data",
+    ],
 };
 
 /// What an account of this transport is configured with.
@@ -177,7 +206,8 @@ async fn upload(wire: &Wire, number: &str, file: &Attached) -> Result<String, Se
     let answer = exchange(request).await.map_err(certain)?;
     let body: Value = answer.json().unwrap_or_default();
     match body["id"].as_str() {
-        Some(id) if answer.status < 300 => Ok(id.to_owned()),
+        // It is remembered, a thousand of them.
+        Some(id) if answer.status < 300 && id.len() <= LONGEST_ID => Ok(id.to_owned()),
         _ => Err(certain(refused(&answer, &body))),
     }
 }
@@ -263,7 +293,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             return Err(SendError::new(ErrorClass::Unsupported, format!("meta has no messages of kind `{kind}`")));
         }
     }
-    call.fields.extend(options.extra);
+    RAW.add(&mut call.fields, options.extra)?;
     Ok(call)
 }
 

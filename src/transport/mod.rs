@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod evolution;
 pub mod express_chat;
+pub mod extra;
 pub mod gowa;
 mod heard;
 pub mod meta;
@@ -11,6 +12,7 @@ pub mod redacted;
 pub mod sandbox;
 pub mod twilio;
 pub mod waha;
+mod waha_ids;
 pub mod wapim;
 pub mod wawp;
 pub mod wire;
@@ -178,6 +180,8 @@ pub enum NotHeard {
     WrongToken,
     /// It is from the gateway, and makes no sense.
     Unreadable,
+    /// It was sent at a time that is not believed: somebody may have kept it.
+    Stale,
 }
 
 /// A transport shared by everything that sends through its account.

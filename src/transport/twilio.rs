@@ -10,6 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use super::answer::{Answer, exchange};
+use super::extra::Raw;
 use super::wire::{Header, Wire, attached, basic, segment};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -44,6 +45,10 @@ pub enum Sender {
     /// A Messaging Service's id, `MG...`.
     Service(String),
 }
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw =
+    Raw { gateway: "twilio", own: &["Body", "MediaUrl", "PersistentAction", "ContentSid", "ContentVariables"] };
 
 /// What an account of this transport is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,12 +164,11 @@ fn prepare(message: Outgoing, options: TwilioOptions) -> Result<Vec<(String, Str
         }
         _ => return Err(SendError::new(ErrorClass::Unsupported, format!("twilio has no messages of kind `{kind}`"))),
     }
-    for (name, value) in message.body.options.extra {
+    let extra = RAW.checked(message.body.options.extra, form.iter().map(|(name, _)| name.as_str()))?;
+    form.extend(extra.into_iter().map(|(name, value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        // A raw field takes the place of one of ours.
-        form.retain(|(ours, _)| *ours != name);
-        form.push((name, text));
-    }
+        (name, text)
+    }));
     Ok(form)
 }
 

@@ -10,14 +10,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange, reached};
-use super::heard::{below_folder, bytes, get, person, person_in, waha as heard};
+use super::extra::Raw;
+use super::heard::{below_folder, bytes, get, waha as heard};
+use super::waha_ids::{chat, chat_in, marked, provider_id};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::conversation::numbered;
 use crate::model::delivery::{ErrorClass, Receipt, SendError};
 use crate::model::message::Content;
-use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
 /// It publishes no limit; a file inside a request is held in memory whole, here and there.
@@ -103,6 +104,27 @@ impl Engine {
         self != Self::Webjs
     }
 }
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw {
+    gateway: "waha",
+    own: &[
+        "id",
+        "text",
+        "caption",
+        "file",
+        "preview",
+        "linkPreview",
+        "latitude",
+        "longitude",
+        "title",
+        "contacts",
+        "poll",
+        "reaction",
+        "messageId",
+        "reply_to",
+    ],
+};
 
 /// What an account of this transport is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,14 +218,6 @@ struct Call {
     file: Option<Attached>,
 }
 
-/// The address as WAHA and its hosted sister write it.
-pub(super) fn chat(to: &Recipient) -> String {
-    match to {
-        Recipient::Phone(digits) => format!("{digits}@c.us"),
-        other => other.to_string(),
-    }
-}
-
 /// `{url | data, mimetype, filename}`.
 pub(super) async fn described(file: &Attached) -> Result<Fields, SendError> {
     let mut described = fields([("mimetype", file.mime().into()), ("filename", file.name.as_str().into())]);
@@ -283,12 +297,15 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
             fields.insert("poll".into(), poll);
             maybe(fields, "id", id);
         }
-        Content::Reaction { message, emoji, own } => {
+        Content::Reaction { message: theirs, emoji, own } => {
             (call.method, call.path) = (Method::PUT, "api/reaction");
             // The message's own id names its chat; what was sent by a client is known without it.
             fields.remove("chatId");
-            let message = if message.contains('_') { message } else { format!("{own}_{to}_{message}") };
-            fields.insert("messageId".into(), message.into());
+            let theirs = match theirs.contains('_') {
+                true => marked(theirs, &message.to)?,
+                false => format!("{own}_{to}_{theirs}"),
+            };
+            fields.insert("messageId".into(), theirs.into());
             fields.insert("reaction".into(), emoji.into());
         }
         Content::Image(media) => call.media("api/sendImage", media, message.file)?,
@@ -305,7 +322,7 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
         }
         _ => return Err(SendError::new(ErrorClass::Unsupported, format!("waha has no messages of kind `{kind}`"))),
     }
-    call.fields.extend(options.extra);
+    RAW.add(&mut call.fields, options.extra)?;
     Ok(call)
 }
 
@@ -349,25 +366,6 @@ fn words(fields: &mut Fields, mut text: String, mentions: &[String]) {
     if !named.is_empty() {
         fields.insert("mentions".into(), named.into());
     }
-}
-
-/// The id of a message object, in the places where engines put it.
-pub(super) fn provider_id(body: &Value) -> Option<String> {
-    let places = [
-        &body["id"]["_serialized"],
-        &body["id"],
-        &body["_data"]["id"]["_serialized"],
-        &body["key"]["id"],
-        &body["job_id"],
-    ];
-    places.into_iter().find_map(Value::as_str).map(str::to_owned)
-}
-
-/// The chat that a message object stands in; the long id names it in every engine.
-pub(super) fn chat_in(body: &Value) -> Option<Recipient> {
-    let id = provider_id(body).unwrap_or_default();
-    let places = [&body["id"]["remote"], &body["id"]["remote"]["_serialized"], &body["to"], &body["key"]["remoteJid"]];
-    heard::chat_of(&id).and_then(person).or_else(|| places.into_iter().find_map(person_in))
 }
 
 fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{Answer, exchange};
+use super::extra::Raw;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -35,6 +36,23 @@ const CAPABILITIES: Capabilities = Capabilities {
     max_text: None,
     max_caption: None,
     window: false,
+};
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw {
+    gateway: "wapim",
+    own: &[
+        "message",
+        "url",
+        "title",
+        "description",
+        "content_url",
+        "caption",
+        "lat",
+        "lon",
+        "contact_name",
+        "contact_number",
+    ],
 };
 
 /// What an account of this transport is configured with.
@@ -127,7 +145,7 @@ fn prepare(message: Outgoing) -> Result<(&'static str, Fields), SendError> {
         }
         _ => return Err(SendError::new(ErrorClass::Unsupported, format!("wapim has no messages of kind `{kind}`"))),
     };
-    fields.extend(message.body.options.extra);
+    RAW.add(&mut fields, message.body.options.extra)?;
     Ok((path, fields))
 }
 

@@ -9,8 +9,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange, reached};
+use super::extra::Raw;
 use super::heard::{below_folder, bytes, get, wawp as heard};
-use super::waha::{ELSEWHERE, FILE, FILES, chat, chat_in, described, provider_id};
+use super::waha::{ELSEWHERE, FILE, FILES, described};
+use super::waha_ids::{chat, chat_in, marked, provider_id};
 use super::wire::{Fields, Wire, attached, fields, maybe};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -40,6 +42,26 @@ const CAPABILITIES: Capabilities = Capabilities {
     max_text: Some(4096),
     max_caption: None,
     window: false,
+};
+
+/// What the parts of a message are called here, of whatever kind it is.
+const RAW: Raw = Raw {
+    gateway: "wawp",
+    own: &[
+        "message",
+        "text",
+        "url",
+        "caption",
+        "file",
+        "latitude",
+        "longitude",
+        "title",
+        "contacts",
+        "poll",
+        "reaction",
+        "messageId",
+        "reply_to",
+    ],
 };
 
 /// What an account of this transport is configured with.
@@ -103,7 +125,6 @@ impl Transport for Wawp {
             if let Some(file) = &file {
                 fields.insert("file".into(), described(file).await?.into());
             }
-            // Last, so that nothing in `extra` can take their place.
             fields.insert("instance_id".into(), instance.into());
             fields.insert("access_token".into(), token.reveal().into());
             read(&exchange(wire.json(method, path, fields)).await?)
@@ -193,15 +214,15 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             fields.insert("poll".into(), poll);
             "v2/send/poll"
         }
-        Content::Reaction { message, emoji, .. } => {
+        Content::Reaction { message: theirs, emoji, .. } => {
             method = Method::PUT;
-            fields.insert("messageId".into(), message.into());
+            fields.insert("messageId".into(), marked(theirs, &message.to)?.into());
             fields.insert("reaction".into(), emoji.into());
             "v2/send/reaction"
         }
         _ => return Err(SendError::new(ErrorClass::Unsupported, format!("wawp has no messages of kind `{kind}`"))),
     };
-    fields.extend(options.extra);
+    RAW.add(&mut fields, options.extra)?;
     Ok(Call { method, path, fields, file })
 }
 

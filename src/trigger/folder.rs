@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
-use super::scan::{Found, Look, content, scan};
+use super::reading::{Beside, Content, Outcome, Room, TURN, aside, content};
+use super::scan::{Found, Look, scan};
 use crate::changes::{Changes, Ear};
 use crate::clock::{SharedClock, after, from_millis, rfc3339};
 use crate::files::Files;
@@ -48,26 +49,15 @@ pub struct Surroundings {
     /// How many folders are looked into at once.
     pub looks: Arc<Semaphore>,
     /// How many files are read at once.
-    pub reads: Arc<Semaphore>,
+    pub reads: Room,
 }
 
 impl Surroundings {
     /// With bounds on what is done at once, so that a thousand triggers need no thousand threads.
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, files: Files, changes: Changes) -> Self {
-        let (looks, reads) = (Arc::new(Semaphore::new(8)), Arc::new(Semaphore::new(4)));
+        let (looks, reads) = (Arc::new(Semaphore::new(8)), Room::default());
         Self { store, clock, files, changes, looks, reads }
     }
-}
-
-/// Does what blocks on a thread for that, when there is room; none when it broke down.
-async fn aside<T: Send + 'static>(room: &Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    // It is never closed, so there is always a place in the end.
-    let place = room.clone().acquire_owned().await.ok();
-    let work = move || {
-        let _place = place;
-        work()
-    };
-    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// One watch trigger.
@@ -89,7 +79,9 @@ pub struct Folder {
     /// Files that were there at first and are to be read, so that a touch of them will not count.
     unread: Vec<LedgerRow>,
     /// Reads some of them.
-    reading: Option<JoinHandle<Vec<LedgerRow>>>,
+    reading: JoinSet<Vec<LedgerRow>>,
+    /// Reads finished files that are large.
+    beside: Beside,
 }
 
 /// The files that are there already, as a ledger. They are not read yet: nobody waits for that.
@@ -127,7 +119,10 @@ impl Folder {
         rule: watch::Receiver<(Arc<Flow>, Watch)>,
         ledger: Vec<LedgerRow>,
     ) -> Self {
-        let unread = ledger.iter().filter(|row| row.hash.is_none() && row.gone_at.is_none()).cloned().collect();
+        let mut unread: Vec<LedgerRow> =
+            ledger.iter().filter(|row| row.hash.is_none() && row.gone_at.is_none()).cloned().collect();
+        // They are taken from the end: small ones do not wait for large ones.
+        unread.sort_by_key(|row| std::cmp::Reverse(row.size));
         Self {
             key,
             rule,
@@ -139,7 +134,8 @@ impl Folder {
             said: BTreeSet::new(),
             devices: BTreeMap::new(),
             unread,
-            reading: None,
+            reading: JoinSet::new(),
+            beside: Beside::default(),
             around,
         }
     }
@@ -175,7 +171,8 @@ impl Folder {
             tokio::select! {
                 () = self.bell.rung() => tokio::time::sleep(GATHER.max(took.saturating_mul(5))).await,
                 () = self.around.clock.sleep_until(at) => {}
-                read = read(&mut self.reading) => if let Err(error) = self.take_read(read).await {
+                () = self.beside.next() => {}
+                Some(read) = self.reading.join_next() => if let Err(error) = self.take_read(read.unwrap_or_default()).await {
                     tracing::error!(flow = %self.key.flow, %error, "what was read of files cannot be recorded");
                 },
                 changed = self.rule.changed() => if changed.is_err() { return },
@@ -202,11 +199,13 @@ impl Folder {
         }
         self.note(&found, now);
         let over = |since: &Timestamp| after(*since, watch.settle) <= now;
-        let finished: Vec<String> =
-            self.unsettled.iter().filter(|(_, (_, since))| over(since)).map(|(path, _)| path.clone()).collect();
+        let finished = self.unsettled.iter().filter(|(_, (_, since))| over(since));
+        let finished: Vec<(String, Look)> = finished.map(|(path, (look, _))| (path.clone(), *look)).collect();
         let mut seen = Vec::new();
-        for path in finished {
-            seen.extend(self.finished(path, &flow, &watch, now).await);
+        for (path, look) in finished {
+            if let Some(read) = self.content(&path, look).await {
+                seen.extend(self.finished(path, read, &flow, &watch, now));
+            }
         }
         let gone: Vec<String> =
             self.missing.iter().filter(|(_, since)| over(since)).map(|(path, _)| path.clone()).collect();
@@ -228,32 +227,37 @@ impl Folder {
         }
         self.ledger.retain(|_, row| row.gone_at.is_none_or(|at| at >= forget));
         self.read_some();
-        let waiting = self.unsettled.values().map(|(_, since)| since).chain(self.missing.values());
+        // Large ones that are finished tell when they have been read.
+        let reading = |look: &Look, since: &Timestamp| look.size > TURN && over(since);
+        let unsettled = self.unsettled.values().filter(|(look, since)| !reading(look, since)).map(|(_, since)| since);
+        let waiting = unsettled.chain(self.missing.values());
         Ok(waiting.map(|since| after(*since, watch.settle)).min())
     }
 
     /// Begins to read some of the files that nobody has read yet, each of them once: one that
     /// cannot be read would be tried for ever.
     fn read_some(&mut self) {
-        if self.reading.is_some() || self.unread.is_empty() {
+        if !self.reading.is_empty() || self.unread.is_empty() {
             return;
         }
         let rows = self.unread.split_off(self.unread.len().saturating_sub(CHUNK));
-        let files = self.around.files.clone();
-        let read = move |row: LedgerRow| {
-            // What cannot be read, or has another look by now, is looked at when it is finished.
-            let (look, hash) = content(&files, &row.path).ok().flatten()?;
-            let same = (look.size, look.modified) == (row.size, row.modified);
-            same.then_some(LedgerRow { hash: Some(hash), ..row })
-        };
-        let room = self.around.reads.clone();
-        let all = move || rows.into_iter().filter_map(read).collect();
-        self.reading = Some(tokio::spawn(async move { aside(&room, all).await.unwrap_or_default() }));
+        let (files, room) = (self.around.files.clone(), self.around.reads.clone());
+        self.reading.spawn(async move {
+            let mut read = Vec::new();
+            for row in rows {
+                // What cannot be read, or has another look by now, is looked at when it is finished.
+                if let Ok(Some((look, hash))) = content(&files, &room, &row.path).await
+                    && (look.size, look.modified) == (row.size, row.modified)
+                {
+                    read.push(LedgerRow { hash: Some(hash), ..row });
+                }
+            }
+            read
+        });
     }
 
     /// Records what was read.
     async fn take_read(&mut self, rows: Vec<LedgerRow>) -> Result<(), StoreError> {
-        self.reading = None;
         let unchanged = |row: &LedgerRow| {
             self.ledger.get(&row.path).is_some_and(|known| {
                 known.hash.is_none() && (known.size, known.modified, known.gone_at) == (row.size, row.modified, None)
@@ -283,6 +287,7 @@ impl Folder {
             }
         }
         self.unsettled.retain(|path, _| found.files.contains_key(path));
+        self.beside.keep(|path| self.unsettled.contains_key(path));
         // What cannot be seen now is not known to be gone either.
         self.missing.retain(|path, _| found.would_show(path));
         let lost = |row: &&LedgerRow| row.gone_at.is_none() && !found.files.contains_key(&row.path);
@@ -291,25 +296,41 @@ impl Folder {
         }
     }
 
+    /// What is in a file that looks like this; none while a large one is being read.
+    async fn content(&mut self, path: &str, look: Look) -> Option<Outcome> {
+        if look.size <= TURN {
+            return Some(content(&self.around.files, &self.around.reads, path).await);
+        }
+        let read = self.beside.take(path, look);
+        if read.is_none() {
+            self.beside.begin(path, &self.around.files, &self.around.reads);
+        }
+        read
+    }
+
     /// A file has not changed for long enough: is it new, and does that matter?
-    async fn finished(&mut self, path: String, flow: &Arc<Flow>, watch: &Watch, now: Timestamp) -> Option<Seen> {
-        let (files, name) = (self.around.files.clone(), path.clone());
-        let read = aside(&self.around.reads, move || content(&files, &name)).await;
+    fn finished(
+        &mut self,
+        path: String,
+        read: Outcome,
+        flow: &Arc<Flow>,
+        watch: &Watch,
+        now: Timestamp,
+    ) -> Option<Seen> {
         let before = self.unsettled.get(&path)?.0;
-        let (look, hash) = match read {
-            Some(Ok(Some(read))) => read,
+        let (look, hash): Content = match read {
+            Ok(Some(read)) => read,
             // It is gone, and that is no error.
-            Some(Ok(None)) => {
+            Ok(None) => {
                 self.unsettled.remove(&path);
                 return None;
             }
-            Some(Err(why)) => {
+            Err(why) => {
                 self.say(&why);
                 // It is tried again when it is looked at again.
                 self.unsettled.remove(&path);
                 return None;
             }
-            None => return None,
         };
         if look != before {
             self.unsettled.insert(path, (look, now));
@@ -341,14 +362,6 @@ impl Folder {
         if self.said.insert(why.to_owned()) {
             tracing::warn!(flow = %self.key.flow, "{why}");
         }
-    }
-}
-
-/// What was read, once it is; never, when nothing is being read.
-async fn read(reading: &mut Option<JoinHandle<Vec<LedgerRow>>>) -> Vec<LedgerRow> {
-    match reading {
-        Some(reading) => reading.await.unwrap_or_default(),
-        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@
 mod clockwork;
 mod due;
 mod folder;
+mod reading;
 mod scan;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,10 @@
-//! Looks which files a watch trigger means, and what is in them.
+//! Looks which files a watch trigger means.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::files::Files;
@@ -46,18 +45,20 @@ impl Found {
 /// Looks for the files that these patterns mean.
 pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
     let mut found = Found::default();
+    let held = files.held();
     for pattern in patterns {
         let base = files.root().join(pattern.base());
-        if !pattern.base().is_empty()
-            && let Err(why) = files.resolve(pattern.base())
-        {
-            // A folder that is not there, perhaps a drive that is not mounted, tells nothing.
-            found.blind.push(pattern.base().into());
-            if base.exists() {
-                found.refused.push(why);
+        let real = match files.real(if pattern.base().is_empty() { "." } else { pattern.base() }) {
+            Ok(real) => real,
+            Err(why) => {
+                // A folder that is not there, perhaps a drive that is not mounted, tells nothing.
+                found.blind.push(pattern.base().into());
+                if base.exists() {
+                    found.refused.push(why);
+                }
+                continue;
             }
-            continue;
-        }
+        };
         if let Ok(about) = base.metadata() {
             found.devices.insert(pattern.base().into(), about.dev());
         }
@@ -74,13 +75,16 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
             if entry.file_name().to_string_lossy().starts_with('.') {
                 return false;
             }
+            // What the engine keeps changes all the time, and nobody may read it.
+            if entry.file_type().is_dir() && entry.metadata().is_ok_and(|about| held.has(&about)) {
+                return false;
+            }
             if !entry.path_is_symlink() {
                 return true;
             }
-            let path = relative(files, entry.path());
-            match files.resolve(&path) {
+            match files.real(&relative(files, entry.path())) {
                 // It would show the same files once more.
-                Ok(real) if real.is_dir() && base.canonicalize().is_ok_and(|base| base.starts_with(&real)) => false,
+                Ok(there) if entry.file_type().is_dir() && real.starts_with(&there) => false,
                 Ok(_) => true,
                 Err(why) => {
                     refused.push(why);
@@ -103,6 +107,7 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
                     } else if pattern.means(&path)
                         && path != "postrider.yaml"
                         && let Ok(about) = entry.metadata()
+                        && !held.has(&about)
                     {
                         found.files.insert(path, look(&about));
                     }
@@ -125,31 +130,8 @@ fn relative(files: &Files, path: &Path) -> String {
     path.strip_prefix(files.root()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
-fn look(about: &std::fs::Metadata) -> Look {
+/// What a file looks like.
+pub fn look(about: &std::fs::Metadata) -> Look {
     let modified = about.mtime().saturating_mul(1_000_000_000).saturating_add(about.mtime_nsec());
     Look { size: about.size(), modified }
-}
-
-/// A fingerprint of a file's content, and what it looked like when that was read; none when it is
-/// not there any more.
-///
-/// # Errors
-/// A sentence that says why it cannot be read.
-pub fn content(files: &Files, path: &str) -> Result<Option<(Look, [u8; 16])>, String> {
-    if !files.root().join(path).exists() {
-        return Ok(None);
-    }
-    let mut file = files.open(path)?;
-    let failed = |error: std::io::Error| format!("`{path}` cannot be read: {error}");
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            count => hash.update(&buffer[..count]),
-        }
-    }
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash.finalize()[..16]);
-    Ok(Some((look(&file.metadata().map_err(failed)?), short)))
 }

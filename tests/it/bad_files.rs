@@ -200,7 +200,8 @@ log::info(1, 2);
 "#;
     let own = script.replace("fn emit() { 1 }\n", "");
     let module = ("scripts/own.rhai", "fn info(a, b) { a + b }\n");
-    let found = |script: &str| findings(&[("flows/a.yaml", "script: a.rhai\n"), ("scripts/a.rhai", script), module]);
+    let flow = ("flows/a.yaml", "triggers:\n  - message: {}\nscript: a.rhai\n");
+    let found = |script: &str| findings(&[flow, ("scripts/a.rhai", script), module]);
     // What is called `emit` here is the script's own.
     assert_eq!(found(script).len(), 5, "{:?}", found(script));
     assert_eq!(

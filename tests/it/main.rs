@@ -2,6 +2,7 @@
 //! binary for commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
 
+mod authors;
 mod bad_files;
 mod cli;
 mod clockwork;
@@ -10,6 +11,7 @@ mod corners;
 mod corpus;
 mod crash;
 mod docs;
+mod files;
 mod fuzz;
 mod gateways;
 mod hostile;
@@ -17,10 +19,12 @@ mod inbound;
 mod kill;
 mod order;
 mod pinned;
+mod poison;
 mod preview;
 mod reload;
 mod runs;
 mod settings;
+mod shown;
 mod store;
 mod stored;
 mod support;

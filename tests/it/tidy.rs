@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Modules by row; imports may only point to a lower one.
 const ROWS: [&[&str]; 10] = [
-    &["blobs", "clock", "fetch", "files", "id", "memory", "secret", "shutdown", "telemetry", "units", "wake"],
-    &["changes", "links", "preview"],
+    &["blobs", "clock", "fetch", "files", "id", "memory", "plain", "secret", "shutdown", "units", "wake"],
+    &["changes", "links", "preview", "telemetry"],
     &["model"],
     &["store", "transport", "script"],
     &["flow", "outbox"],

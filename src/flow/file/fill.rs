@@ -3,12 +3,16 @@
 //! They are filled in after parsing, in string values only, so that a value can never change a
 //! file's structure and works quoted or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::grants::Grants;
 
 /// The values that may be filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     values: BTreeMap<String, String>,
+    /// Which flows may have which of them.
+    pub grants: Grants,
 }
 
 impl Environment {
@@ -16,7 +20,7 @@ impl Environment {
     pub fn new(dotenv: BTreeMap<String, String>, process: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut values = dotenv;
         values.extend(process);
-        Self { values }
+        Self { values, grants: Grants::default() }
     }
 
     /// The value of a name.
@@ -29,41 +33,67 @@ impl Environment {
     /// # Errors
     /// A sentence for the first name that is not set or not closed.
     pub fn fill(&self, text: &str) -> Result<String, String> {
-        let mut filled = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(start) = rest.find("${") {
-            if rest[..start].ends_with('$') {
-                filled.push_str(&rest[..start]);
-                filled.push('{');
-                rest = &rest[start + 2..];
-                continue;
-            }
-            filled.push_str(&rest[..start]);
-            let inner = &rest[start + 2..];
-            let Some(end) = inner.find('}') else {
-                return Err("`${` is not closed; write `${NAME}`, or `$${` for the characters themselves".into());
-            };
-            let (name, default) = match inner[..end].split_once(":-") {
-                Some((name, default)) => (name, Some(default)),
-                None => (&inner[..end], None),
-            };
-            let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            if !sound {
-                return Err(format!("`${{{name}}}` is no name; write letters, digits and `_`"));
-            }
-            match self.get(name).filter(|value| !value.is_empty() || default.is_none()).or(default) {
-                Some(value) => filled.push_str(value),
-                None => {
-                    return Err(format!(
-                        "`{name}` is not set; set it in the environment or in .env, or write `${{{name}:-default}}`"
-                    ));
-                }
-            }
-            rest = &inner[end + 1..];
-        }
-        filled.push_str(rest);
-        Ok(filled)
+        fill_by(text, |name| Ok(self.get(name)))
     }
+}
+
+/// Whether a text is a name.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The names that a text asks for.
+pub fn names(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    // Whatever else is wrong with the text is told when it is filled in.
+    let _ = fill_by(text, |name| {
+        names.insert(name.to_owned());
+        Ok(Some(""))
+    });
+    names
+}
+
+/// Fills in a text with what `lookup` has under each name.
+///
+/// # Errors
+/// A sentence for the first name that is not set or not closed, and what `lookup` refuses.
+pub fn fill_by<'a>(
+    text: &str,
+    mut lookup: impl FnMut(&str) -> Result<Option<&'a str>, String>,
+) -> Result<String, String> {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        if rest[..start].ends_with('$') {
+            filled.push_str(&rest[..start]);
+            filled.push('{');
+            rest = &rest[start + 2..];
+            continue;
+        }
+        filled.push_str(&rest[..start]);
+        let inner = &rest[start + 2..];
+        let Some(end) = inner.find('}') else {
+            return Err("`${` is not closed; write `${NAME}`, or `$${` for the characters themselves".into());
+        };
+        let (name, default) = match inner[..end].split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (&inner[..end], None),
+        };
+        if !is_name(name) {
+            return Err(format!("`${{{name}}}` is no name; write letters, digits and `_`"));
+        }
+        match lookup(name)?.filter(|value| !value.is_empty() || default.is_none()).or(default) {
+            Some(value) => filled.push_str(value),
+            None => {
+                return Err(format!(
+                    "`{name}` is not set; set it in the environment or in .env, or write `${{{name}:-default}}`"
+                ));
+            }
+        }
+        rest = &inner[end + 1..];
+    }
+    filled.push_str(rest);
+    Ok(filled)
 }
 
 /// Reads a `.env` file: `NAME=value` lines, `#` comments, `export ` before a name, values in
@@ -82,9 +112,7 @@ pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Vec<(u32, St
         let line = line.strip_prefix("export ").unwrap_or(line);
         let entry = line.split_once('=').map(|(name, value)| (name.trim(), unquote(value.trim())));
         match entry {
-            Some((name, Some(value)))
-                if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
-            {
+            Some((name, Some(value))) if is_name(name) => {
                 values.insert(name.to_owned(), value);
             }
             Some((_, None)) => wrong.push((number, "the quotes are not closed".to_owned())),

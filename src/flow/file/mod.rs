@@ -1,9 +1,13 @@
 //! A flow's YAML file: from text to a checked flow, with all findings at once.
 
 pub mod fill;
+pub mod grants;
 mod message;
 pub mod node;
 mod parts;
+pub mod share;
+pub mod shown;
+pub mod strength;
 mod timed;
 mod watch;
 mod webhook;
@@ -17,12 +21,14 @@ use sha2::{Digest, Sha256};
 
 pub use parts::{retry, zone};
 
-use super::Flow;
+use super::{Flow, Trigger};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Retry;
+use crate::model::walls::Who;
 use crate::script::{Main, Program};
 use fill::Environment;
 use node::{Fields, Findings, Node, Yaml};
+use share::Share;
 
 /// Everything that a flow version is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +91,9 @@ pub fn read(file: &str, yaml: &Arc<str>, around: &Surroundings<'_>) -> Result<Fl
     };
     let flow = build(file, yaml, &root, around, &mut findings);
     match (flow, findings.finish()) {
-        (Some(flow), Ok(())) => Ok(flow),
+        (Some(flow), Ok(doubts)) => Ok(Flow { doubts, ..flow }),
         (_, Err(list)) => Err(list),
-        (None, Ok(())) => Err(vec![Diagnostic::error(file, 0, 0, "the flow cannot be read")]),
+        (None, Ok(_)) => Err(vec![Diagnostic::error(file, 0, 0, "the flow cannot be read")]),
     }
 }
 
@@ -99,16 +105,21 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         }
     }
     let name = parts::name(fields.take("name"), file, findings);
+    // Without a good name it is nobody, who has no more than anybody.
+    let name_or_none: Arc<str> = name.as_deref().unwrap_or_default().into();
+    let author = Who::new(name_or_none, file, Vec::new());
+    let share = Share::of(around.environment, &author);
     let description = fields.text("description", findings);
     let enabled = fields.flag("enabled", findings).unwrap_or(true);
     let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.zone.clone());
     let account = fields.text("account", findings);
-    let triggers = parts::triggers(fields.take("triggers"), around.environment, &zone, findings);
+    let triggers = parts::triggers(fields.take("triggers"), &share, &zone, findings);
     let params = match around.params {
         Some(filled) => filled.clone(),
-        None => parts::params(fields.take("params"), around.environment, findings),
+        None => parts::params(fields.take("params"), &share, findings),
     };
-    let secrets = parts::secrets(fields.take("secrets"), around.environment, findings);
+    let secrets = parts::secrets(fields.take("secrets"), &share, findings);
+    let holds = share.given();
     let retry = parts::retry(
         fields.take("retry"),
         Retry { attempts: 1, first: std::time::Duration::from_secs(1), max: std::time::Duration::from_secs(300) },
@@ -116,22 +127,13 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     );
     let on_failure = fields.text("on_failure", findings);
     let (script, program) = program(file, yaml, root, &mut fields, around, findings)?;
-
-    let mut scripts = BTreeMap::new();
-    for (name, text) in program.sources() {
-        scripts.insert(format!("scripts/{name}.rhai"), text);
-    }
-    if let Some(path) = script.strip_prefix("scripts/")
-        && let Some(text) = (around.script)(path)
-    {
-        scripts.insert(script.clone(), text);
-    }
-    let inherited = around.zone.iana_name().map(str::to_owned);
-    let content =
-        Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone: inherited };
+    let content = content(file, yaml, &script, &program, &params, around);
     let version = version(&content, &params, around.zone);
+    let name: Arc<str> = name?.into();
+    let listens = triggers.iter().filter_map(Trigger::message).map(|on| on.account.clone()).collect();
     Some(Flow {
-        name: name?.into(),
+        who: Arc::new(Who::new(name.clone(), file, listens)),
+        name,
         file: file.into(),
         description,
         enabled,
@@ -140,13 +142,37 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         triggers,
         params,
         secrets: Arc::new(secrets),
+        holds,
         retry,
         on_failure,
         script,
         program,
         version,
         content,
+        doubts: Vec::new(),
     })
+}
+
+/// All that the flow is made of.
+fn content(
+    file: &str,
+    yaml: &Arc<str>,
+    script: &str,
+    program: &Program,
+    params: &serde_json::Value,
+    around: &Surroundings<'_>,
+) -> Content {
+    let mut scripts = BTreeMap::new();
+    for (name, text) in program.sources() {
+        scripts.insert(format!("scripts/{name}.rhai"), text);
+    }
+    if let Some(path) = script.strip_prefix("scripts/")
+        && let Some(text) = (around.script)(path)
+    {
+        scripts.insert(script.to_owned(), text);
+    }
+    let zone = around.zone.iana_name().map(str::to_owned);
+    Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone }
 }
 
 /// The version of a flow is the hash of all it is made of: its texts, its filled-in constants
@@ -268,6 +294,6 @@ pub fn revive(content: &Content, environment: &Environment, zone: &TimeZone) -> 
     match (build(&content.file, &content.yaml, &root, &around, &mut findings), findings.finish()) {
         (Some(flow), _) => Ok(flow),
         (None, Err(list)) => Err(list),
-        (None, Ok(())) => Err(vec![Diagnostic::error(&content.file, 0, 0, "the flow cannot be read")]),
+        (None, Ok(_)) => Err(vec![Diagnostic::error(&content.file, 0, 0, "the flow cannot be read")]),
     }
 }

@@ -1,13 +1,15 @@
 //! YAML as a tree that knows its places, and how findings about it are gathered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::fill::Environment;
-use crate::model::diagnostic::Diagnostic;
+use super::share::Share;
+use super::shown::{as_written, named, needs_quotes, shows_all, without_credentials};
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::units::nearest;
 
 /// A value with its place in the file.
@@ -141,7 +143,10 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
             return finding.with_hint("indent with blanks, YAML takes no tabs");
         }
         if let Some(value) = needs_quotes(own) {
-            return finding.with_hint(format!("put it in quotes: \"{value}\""));
+            return finding.with_hint(match shows_all(own) {
+                true => format!("put it in quotes: \"{value}\""),
+                false => "put the value in quotes".to_owned(),
+            });
         }
         if own.contains("${") && own.contains('{') && message.contains("',' or '}'") {
             return finding.with_hint("put `${NAME}` in quotes between `{` and `}`");
@@ -153,17 +158,12 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
     })
 }
 
-/// A value that YAML takes for something else because of how it begins, such as `* * * * *`.
-fn needs_quotes(line: &str) -> Option<&str> {
-    let line = line.trim().trim_start_matches("- ");
-    let value = line.split_once(": ").map_or(line, |(_, value)| value).trim();
-    value.starts_with(['*', '&', '@', '%', '`', '!']).then_some(value)
-}
-
 /// Findings about one file.
 pub struct Findings {
     file: String,
     list: Vec<Diagnostic>,
+    /// What was filled in, by its place, and how it is written.
+    filled: BTreeMap<(u32, u32), (String, String)>,
 }
 
 /// The finding that was just made, to be given a remedy.
@@ -179,7 +179,7 @@ impl Latest<'_> {
 impl Findings {
     /// None yet.
     pub fn new(file: &str) -> Self {
-        Self { file: file.into(), list: Vec::new() }
+        Self { file: file.into(), list: Vec::new(), filled: BTreeMap::new() }
     }
 
     /// Something is wrong at a node.
@@ -188,6 +188,13 @@ impl Findings {
         self.list.push(finding);
         let last = self.list.len() - 1;
         Latest(&mut self.list[last])
+    }
+
+    /// Something at a node is probably not as meant.
+    pub fn warn(&mut self, node: &Node, message: impl Into<String>) -> Latest<'_> {
+        let latest = self.at(node, message);
+        latest.0.severity = Severity::Warning;
+        latest
     }
 
     /// The node is of a later version.
@@ -200,14 +207,28 @@ impl Findings {
         self.list.extend(list);
     }
 
+    /// The warnings, when there is nothing worse, in the order of their places.
+    ///
     /// # Errors
-    /// The findings, if there are any, in the order of their places.
-    pub fn finish(mut self) -> Result<(), Vec<Diagnostic>> {
-        if self.list.is_empty() {
-            return Ok(());
+    /// All findings, when there are errors. They name values that were filled in as these are written, and
+    /// no credentials.
+    pub fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+        for finding in &mut self.list {
+            if let Some((filled, written)) = self.filled.get(&(finding.line, finding.column)) {
+                finding.message = as_written(&finding.message, filled, written);
+            }
+            finding.message = without_credentials(&finding.message);
         }
         self.list.sort_by_key(|finding| (finding.line, finding.column));
-        Err(self.list)
+        match self.list.iter().any(|finding| finding.severity == Severity::Error) {
+            true => Err(self.list),
+            false => Ok(self.list),
+        }
+    }
+
+    /// Whether something was found just there.
+    fn has(&self, node: &Node) -> bool {
+        self.list.iter().any(|finding| (finding.line, finding.column) == (node.line, node.column))
     }
 }
 
@@ -259,9 +280,9 @@ impl Node {
     }
 
     /// Its text with `${NAME}` filled in.
-    pub fn filled(&self, name: &str, environment: &Environment, findings: &mut Findings) -> Option<String> {
+    pub fn filled(&self, name: &str, share: &Share<'_>, findings: &mut Findings) -> Option<String> {
         let text = self.word(name, findings)?;
-        match environment.fill(&text) {
+        match self.fill(&text, |text| share.fill(text), findings) {
             Ok(text) => Some(text),
             Err(error) => {
                 findings.at(self, format!("`{name}`: {error}"));
@@ -270,10 +291,23 @@ impl Node {
         }
     }
 
+    fn fill(
+        &self,
+        written: &str,
+        fill: impl FnOnce(&str) -> Result<String, String>,
+        findings: &mut Findings,
+    ) -> Result<String, String> {
+        let filled = fill(written)?;
+        if filled != written {
+            findings.filled.insert((self.line, self.column), (filled.clone(), written.to_owned()));
+        }
+        Ok(filled)
+    }
+
     /// The same tree with `${NAME}` filled in wherever a text stands as a value.
     pub fn all_filled(&self, environment: &Environment, findings: &mut Findings) -> Self {
         let value = match &self.value {
-            Yaml::Text(text) => match environment.fill(text) {
+            Yaml::Text(text) => match self.fill(text, |text| environment.fill(text), findings) {
                 Ok(text) => Yaml::Text(text),
                 Err(error) => {
                     findings.at(self, error);
@@ -306,6 +340,12 @@ impl Node {
         }
     }
 
+    /// The value of a key, if it is a map that has it.
+    pub fn value_of(&self, name: &str) -> Option<&Node> {
+        let Yaml::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
+    }
+
     /// Its items.
     pub fn list(&self, name: &str, findings: &mut Findings) -> Option<&[Node]> {
         match &self.value {
@@ -319,6 +359,9 @@ impl Node {
         }
     }
 }
+
+/// Keys that may stand there without a value. What any other one should protect would be open.
+const MAY_BE_EMPTY: [&str; 4] = ["accounts", "description", "params", "triggers"];
 
 /// The keys of a map, taken one by one.
 pub struct Fields<'a> {
@@ -334,15 +377,19 @@ impl<'a> Fields<'a> {
             return None;
         };
         let mut seen = BTreeSet::new();
-        for (key, _) in entries {
+        for (key, value) in entries {
             let Some(name) = key.as_text() else { continue };
             if !seen.insert(name) {
                 findings.at(key, format!("`{name}` stands here twice"));
             }
             if known.contains(&name) {
+                // A name that could not be filled in has been complained about.
+                if matches!(value.value, Yaml::Null) && !MAY_BE_EMPTY.contains(&name) && !findings.has(value) {
+                    findings.at(key, format!("`{name}` has no value")).hint("write its value, or remove the key");
+                }
                 continue;
             }
-            let finding = findings.at(key, format!("{what} has no key `{name}`"));
+            let finding = findings.at(key, format!("{what} has no key `{}`", named(name)));
             match nearest(name, known.iter().copied()) {
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.hint(format!("it has {}", known.join(", "))),

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::fill::Environment;
 use super::node::{Fields, Findings, Node, Yaml};
+use super::share::Share;
 use super::{message, timed, watch, webhook};
 use crate::flow::Trigger;
+use crate::flow::routes::overlap;
 use crate::model::policy::Retry;
 use crate::secret::Secret;
 use crate::units::{nearest, parse_duration};
@@ -53,28 +54,39 @@ pub fn zone(node: Option<&Node>, findings: &mut Findings) -> Option<TimeZone> {
 }
 
 /// The triggers, those that can be read.
-pub fn triggers(
-    node: Option<&Node>,
-    environment: &Environment,
-    zone: &TimeZone,
-    findings: &mut Findings,
-) -> Vec<Trigger> {
+pub fn triggers(node: Option<&Node>, share: &Share<'_>, zone: &TimeZone, findings: &mut Findings) -> Vec<Trigger> {
     let Some(items) = node.and_then(|node| node.list("triggers", findings)) else { return Vec::new() };
     let mut keys = BTreeSet::new();
     let mut triggers = Vec::new();
     for item in items {
-        let Some(trigger) = trigger(item, environment, zone, findings) else { continue };
+        let Some(trigger) = trigger(item, share, zone, findings) else { continue };
         match trigger.key() {
             Some(key) if !keys.insert(key.clone()) => {
                 findings.at(item, format!("this trigger stands here twice: {key}")).hint("remove one of them");
             }
-            _ => triggers.push(trigger),
+            _ => {
+                look_beside(&trigger, &triggers, item, findings);
+                triggers.push(trigger);
+            }
         }
     }
     triggers
 }
 
-fn trigger(item: &Node, environment: &Environment, zone: &TimeZone, findings: &mut Findings) -> Option<Trigger> {
+/// Warns of a webhook that some calls of another one reach, where the two ask callers for other proof.
+fn look_beside(trigger: &Trigger, before: &[Trigger], item: &Node, findings: &mut Findings) {
+    let Some(webhook) = trigger.webhook() else { return };
+    let mut others = before.iter().filter_map(Trigger::webhook);
+    if let Some(other) = others.find(|other| other.verify != webhook.verify && overlap(other, webhook)) {
+        let message = format!(
+            "some calls of {} are meant by {} as well, which verifies its callers otherwise",
+            webhook.path, other.path
+        );
+        findings.warn(item, message).hint("the more exact path decides; use another path, or the same `verify`");
+    }
+}
+
+fn trigger(item: &Node, share: &Share<'_>, zone: &TimeZone, findings: &mut Findings) -> Option<Trigger> {
     let Yaml::Map(entries) = &item.value else {
         let finding = findings.at(item, "a trigger is its kind, `:`, a blank, and what belongs to it");
         finding.hint("write one such as `- webhook: /orders` or `- cron: \"0 9 * * MON-FRI\"`");
@@ -87,7 +99,7 @@ fn trigger(item: &Node, environment: &Environment, zone: &TimeZone, findings: &m
         return None;
     };
     match key.as_text().unwrap_or_default() {
-        "webhook" => webhook::read(value, environment, findings).map(Trigger::Webhook),
+        "webhook" => webhook::read(value, share, findings).map(Trigger::Webhook),
         "cron" => timed::cron(value, zone, findings).map(Trigger::Timed),
         "every" => timed::every(value, zone, findings).map(Trigger::Timed),
         "at" => timed::at(value, zone, findings).map(Trigger::Timed),
@@ -105,29 +117,29 @@ fn trigger(item: &Node, environment: &Environment, zone: &TimeZone, findings: &m
 }
 
 /// The flow's constants as JSON, with `${NAME}` filled in.
-pub fn params(node: Option<&Node>, environment: &Environment, findings: &mut Findings) -> Value {
+pub fn params(node: Option<&Node>, share: &Share<'_>, findings: &mut Findings) -> Value {
     match node {
         None => Value::Object(serde_json::Map::new()),
         Some(node) => {
             if !matches!(node.value, Yaml::Map(_)) {
                 node.wrong("params", "a map", findings);
             }
-            json(node, environment, findings)
+            json(node, share, findings)
         }
     }
 }
 
-fn json(node: &Node, environment: &Environment, findings: &mut Findings) -> Value {
+fn json(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Value {
     match &node.value {
         Yaml::Null => Value::Null,
         Yaml::Bool(flag) => (*flag).into(),
         Yaml::Int(number) => (*number).into(),
         Yaml::Float(number) => (*number).into(),
-        Yaml::Text(_) => node.filled("params", environment, findings).map_or(Value::Null, Value::String),
-        Yaml::List(items) => items.iter().map(|item| json(item, environment, findings)).collect(),
+        Yaml::Text(_) => node.filled("params", share, findings).map_or(Value::Null, Value::String),
+        Yaml::List(items) => items.iter().map(|item| json(item, share, findings)).collect(),
         Yaml::Map(entries) => {
             let entry = |(key, value): &(Node, Node)| {
-                (key.as_text().unwrap_or_default().to_owned(), json(value, environment, findings))
+                (key.as_text().unwrap_or_default().to_owned(), json(value, share, findings))
             };
             entries.iter().map(entry).collect()
         }
@@ -135,18 +147,21 @@ fn json(node: &Node, environment: &Environment, findings: &mut Findings) -> Valu
 }
 
 /// The secrets that the script may ask for. One that is not set is a finding now, not at night.
-pub fn secrets(
-    node: Option<&Node>,
-    environment: &Environment,
-    findings: &mut Findings,
-) -> BTreeMap<String, Option<Secret>> {
+pub fn secrets(node: Option<&Node>, share: &Share<'_>, findings: &mut Findings) -> BTreeMap<String, Option<Secret>> {
     let mut secrets = BTreeMap::new();
     for item in node.and_then(|node| node.list("secrets", findings)).unwrap_or_default() {
         let Some(name) = item.text("secrets", findings) else { continue };
-        let value = environment.get(name).map(Secret::new);
-        if value.is_none() {
-            findings.at(item, format!("secret `{name}` is not set")).hint("set it in the environment or in .env");
-        }
+        let value = match share.get(name) {
+            Ok(Some(value)) => Some(Secret::new(value)),
+            Ok(None) => {
+                findings.at(item, format!("secret `{name}` is not set")).hint("set it in the environment or in .env");
+                None
+            }
+            Err(why) => {
+                findings.at(item, why);
+                None
+            }
+        };
         secrets.insert(name.to_owned(), value);
     }
     secrets

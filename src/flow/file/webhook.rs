@@ -1,7 +1,9 @@
 //! The webhook trigger in a flow file.
 
-use super::fill::Environment;
 use super::node::{Fields, Findings, Node, Yaml};
+use super::share::Share;
+use super::shown::named;
+use super::strength::is_secret;
 use crate::flow::{Algorithm, Encoding, Hmac, Respond, Verify, Webhook};
 use crate::secret::Secret;
 use crate::units::nearest;
@@ -10,10 +12,17 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 const VERIFY_LATER: [&str; 8] = ["basic", "github", "stripe", "slack", "shopify", "meta", "standard-webhooks", "mode"];
 
 /// Reads the short form (a path) or the long one.
-pub fn read(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Webhook> {
+pub fn read(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Webhook> {
+    let plain = |path: String| Webhook {
+        path,
+        methods: vec!["POST".into()],
+        verify: None,
+        open: false,
+        respond: Respond::Accepted,
+        at: (node.line, node.column),
+    };
     if node.as_text().is_some() {
-        let path = path(node, findings)?;
-        return Some(Webhook { path, methods: vec!["POST".into()], verify: None, respond: Respond::Accepted });
+        return path(node, findings).map(plain);
     }
     let keys = ["path", "methods", "verify", "respond", "dedupe", "rate"];
     let mut fields = Fields::of(node, "a webhook", &keys, findings)?;
@@ -23,8 +32,10 @@ pub fn read(node: &Node, environment: &Environment, findings: &mut Findings) -> 
         }
     }
     let methods = fields.take("methods").map_or(Some(vec!["POST".into()]), |node| methods(node, findings));
-    let verify = match fields.take("verify") {
-        Some(node) => Some(verify(node, environment, findings)?),
+    let rule = fields.take("verify");
+    let open = rule.is_some_and(|rule| rule.as_text() == Some("none"));
+    let verify = match rule.filter(|_| !open) {
+        Some(rule) => Some(verify(rule, share, findings)?),
         None => None,
     };
     let respond = |word: &str| match word {
@@ -37,7 +48,8 @@ pub fn read(node: &Node, environment: &Environment, findings: &mut Findings) -> 
         findings.at(node, "a webhook needs a `path`").hint("add `path: /orders`");
         return None;
     };
-    Some(Webhook { path: path(path_node, findings)?, methods: methods?, verify, respond })
+    let path = path(path_node, findings)?;
+    Some(Webhook { methods: methods?, verify, open, respond, ..plain(path) })
 }
 
 fn path(node: &Node, findings: &mut Findings) -> Option<String> {
@@ -81,9 +93,9 @@ fn methods(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
     Some(methods)
 }
 
-fn verify(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Verify> {
+fn verify(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Verify> {
     let Yaml::Map(entries) = &node.value else {
-        node.wrong("verify", "a map such as `token: ${TOKEN}`", findings);
+        node.wrong("verify", "a map such as `{ token: \"${TOKEN}\" }`, or the word `none`", findings);
         return None;
     };
     if let Some((key, _)) =
@@ -97,10 +109,10 @@ fn verify(node: &Node, environment: &Environment, findings: &mut Findings) -> Op
         return None;
     };
     match key.as_text().unwrap_or_default() {
-        "token" => secrets("token", value, environment, findings).map(Verify::Token),
-        "hmac" => hmac(value, environment, findings).map(Verify::Hmac),
+        "token" => secrets("token", value, share, findings).map(Verify::Token),
+        "hmac" => hmac(value, share, findings).map(Verify::Hmac),
         other => {
-            let finding = findings.at(key, format!("there is no way to verify called `{other}`"));
+            let finding = findings.at(key, format!("there is no way to verify called `{}`", named(other)));
             match nearest(other, ["token", "hmac"]) {
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding.hint("it is `token` or `hmac`"),
@@ -110,7 +122,7 @@ fn verify(node: &Node, environment: &Environment, findings: &mut Findings) -> Op
     }
 }
 
-fn hmac(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Hmac> {
+fn hmac(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Hmac> {
     let keys = ["header", "secret", "algorithm", "encoding", "prefix", "timestamp_header", "tolerance"];
     let mut fields = Fields::of(node, "`hmac`", &keys, findings)?;
     for key in ["timestamp_header", "tolerance"] {
@@ -131,7 +143,7 @@ fn hmac(node: &Node, environment: &Environment, findings: &mut Findings) -> Opti
     };
     let header = |word: &str| match !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         true => Ok(word.to_ascii_lowercase()),
-        false => Err(format!("`{word}` is no header's name")),
+        false => Err("a header's name has letters, digits and `-` only".to_owned()),
     };
     let algorithm = fields.parsed("algorithm", algorithm, findings).unwrap_or(Algorithm::Sha256);
     let encoding = fields.parsed("encoding", encoding, findings).unwrap_or(Encoding::Hex);
@@ -144,12 +156,12 @@ fn hmac(node: &Node, environment: &Environment, findings: &mut Findings) -> Opti
         }
     }
     let header = fields.parsed("header", header, findings);
-    let secrets = secrets("secret", fields.take("secret")?, environment, findings)?;
+    let secrets = secrets("secret", fields.take("secret")?, share, findings)?;
     Some(Hmac { header: header?, secrets, algorithm, encoding, prefix })
 }
 
 /// One secret, or two while one replaces the other.
-fn secrets(name: &str, node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Vec<Secret>> {
+fn secrets(name: &str, node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Vec<Secret>> {
     let items = match &node.value {
         Yaml::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
@@ -160,11 +172,8 @@ fn secrets(name: &str, node: &Node, environment: &Environment, findings: &mut Fi
     }
     let mut secrets = Vec::new();
     for item in items {
-        let text = item.filled(name, environment, findings)?;
-        if text.is_empty() {
-            findings
-                .at(item, format!("`{name}` is empty, so anybody could come in"))
-                .hint("set it to a long random text");
+        let text = item.filled(name, share, findings)?;
+        if !is_secret(item, name, &text, findings) {
             return None;
         }
         secrets.push(Secret::new(text));

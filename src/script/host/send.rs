@@ -224,6 +224,7 @@ pub(super) fn account(
         }
         return Err(ScriptError::new("invalid", message));
     };
+    turn.may_use(function, name)?;
     match to.iter().find_map(|to| known.capabilities.addresses(to).err()) {
         Some(error) => Err(ScriptError::new("unsupported", format!("{function}: account `{name}`: {error}"))),
         None => Ok(name.to_owned()),

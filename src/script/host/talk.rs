@@ -9,6 +9,7 @@ use crate::id::MessageId;
 use crate::model::conversation::says;
 use crate::model::journal::Kind;
 use crate::model::question::{Asked, Question};
+use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State, json};
 use crate::script::value::to_dynamic;
@@ -110,18 +111,52 @@ fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynami
         if let Some(answer) = turn.recall(Kind::WaitMessage, &request)? {
             return Ok(to_dynamic(&answer));
         }
-        // Without a word about it, any account will do when none is the flow's or the workspace's own.
-        let account = match named {
-            Some(_) => match account(turn, "wait_for_message", named.as_deref(), &[]) {
-                Ok(account) => Some(account),
-                Err(error) => return turn.refuse(Kind::WaitMessage, request, line, error),
-            },
-            None => turn.account.clone().or_else(|| turn.accounts.default.clone()),
+        let account = match heard(turn, named.as_deref(), from.is_none()) {
+            Ok(account) => account,
+            Err(error) => return turn.refuse(Kind::WaitMessage, request, line, error),
         };
         let until = after(turn.moment, timeout).as_millisecond();
         let from = from.map(|from| from.to_string());
         turn.ask(Kind::WaitMessage, request, line, Question::Message { account, from, text, until })
     })
+}
+
+/// The account that is to be listened to; none for all of them. Whoever waits for `anybody` would take
+/// the messages of people who mean other flows, so the flow must be one that people write to.
+fn heard(turn: &State, named: Option<&str>, anybody: bool) -> Result<Option<String>, ScriptError> {
+    let function = "wait_for_message";
+    let accounts = &turn.accounts;
+    let listens = |name: &str| !anybody || turn.who.as_ref().is_none_or(|who| who.listens_to(name));
+    let nobody = |account: &str| {
+        let message = format!(
+            "{function}: without `from` it takes what anybody writes to {account}, so the flow needs a `message` \
+             trigger of that account; name a person by `from`, or add the trigger"
+        );
+        Err(ScriptError::new("invalid", message))
+    };
+    if named.is_some() {
+        account(turn, function, named, &[])?;
+    }
+    if let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) {
+        turn.may_use(function, name)?;
+        return match listens(name) {
+            true => Ok(Some(name.to_owned())),
+            false => nobody(&format!("account `{name}`")),
+        };
+    }
+    // Without a word about it any account will do, of those that are for this flow.
+    let fit: Vec<&String> =
+        accounts.by_name.keys().filter(|name| turn.may_use(function, name).is_ok() && listens(name)).collect();
+    match fit.as_slice() {
+        all if all.len() == accounts.by_name.len() => Ok(None),
+        [] if anybody => nobody("its account"),
+        [only] => Ok(Some((*only).clone())),
+        _ => {
+            let message =
+                format!("{function}: which account? name one by the option `account`, or by `account:` in the flow");
+            Err(ScriptError::new("invalid", message))
+        }
+    }
 }
 
 fn save(ctx: &NativeCallContext, media: &Map, path: &str) -> HostResult<Dynamic> {
@@ -136,6 +171,9 @@ fn save(ctx: &NativeCallContext, media: &Map, path: &str) -> HostResult<Dynamic>
         match turn.recall(Kind::Save, &request)? {
             Some(answer) => Ok(to_dynamic(&answer)),
             None => {
+                if let Err(error) = turn.may_use("save", &account) {
+                    return turn.refuse(Kind::Save, request, line, error);
+                }
                 let (mime, to) = (text("mime"), path.to_owned());
                 turn.ask(Kind::Save, request, line, Question::Save { account, source, mime, to })
             }

@@ -7,6 +7,7 @@ use crate::id::RunId;
 use crate::model::inbound::{Told, Written};
 use crate::model::policy::OptOut;
 use crate::model::run::{NewRun, RunState};
+use crate::model::walls::FlowNames;
 
 /// What one request of a gateway told, ready to be taken in as one transaction.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Inbound {
     pub window: bool,
     /// What people write who want to hear no more.
     pub opt_out: Option<OptOut>,
+    /// Which flows may hear it.
+    pub flows: FlowNames,
     /// In order.
     pub told: Vec<Received>,
     /// When it came.

@@ -19,7 +19,7 @@ use crate::model::delivery::{Attempt, MessageState, Part};
 use crate::model::journal::Answer;
 use crate::model::question::Question;
 use crate::model::run::ScriptError;
-use crate::store::rows::Letter;
+use crate::store::rows::{Inbound, Letter};
 
 /// How far the clocks of gateways are behind ours, as the last messages of each account show: the least
 /// time that one took from being written to being here is the clock's, what others took besides is the
@@ -61,7 +61,8 @@ pub enum Heard {
 
 /// Gives a message to the run that waits for it: to the one whose question is quoted, else to the
 /// oldest.
-pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp) -> Read<Option<Heard>> {
+pub fn hear(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Option<Heard>> {
+    let (account, now) = (inbound.account.as_str(), inbound.now);
     let quoted = quoted(work, account, letter)?;
     // Whoever answers a message of ours stands in the chat that it was sent to, by whatever address.
     if let Some(quoted) = &quoted {
@@ -73,7 +74,7 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
     let beside = senders.iter().filter(|name| !chats.contains(name)).map(String::as_str);
     // Whoever waits for a person hears that person in groups too; a question is answered where it
     // was asked.
-    let sql = "SELECT run, place, pattern FROM listening WHERE chat = ?1 AND (account = ?2 OR before = ?2) AND open = 1 AND asks <= ?3";
+    let sql = "SELECT run, place, pattern, asks FROM listening WHERE chat = ?1 AND (account = ?2 OR before = ?2) AND open = 1 AND asks <= ?3";
     let said = letter.written.text.as_deref().unwrap_or_default();
     let here = chats.iter().map(|chat| (chat.as_str(), true)).chain([("", false)]);
     for (chat, asks) in here.chain(beside.map(|name| (name, false))) {
@@ -81,6 +82,10 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
             let mut find = work.tx.prepare_cached(sql)?;
             let mut rows = find.query(params![chat, account, asks])?;
             while let Some(row) = rows.next()? {
+                // A question was let through when it was asked; who only listens may be walled off since then.
+                if row.get::<_, i64>(3)? == 0 && !may_hear(work, inbound, &row.get(0)?)? {
+                    continue;
+                }
                 // A pattern that cannot be read finds nothing.
                 let Ok(pattern) = row.get_ref(2)?.as_str_or_null() else { continue };
                 if pattern.is_none_or(|pattern| work.memory.patterns.finds(pattern, said)) {
@@ -106,6 +111,16 @@ pub fn hear(work: &mut Work<'_>, account: &str, letter: &Letter, now: Timestamp)
         }
     }
     Ok(None)
+}
+
+/// Whether the flow of a run may hear what comes to the account.
+fn may_hear(work: &Work<'_>, inbound: &Inbound, run: &[u8; 16]) -> Read<bool> {
+    if inbound.flows.is_all() {
+        return Ok(true);
+    }
+    let mut find = work.tx.prepare_cached("SELECT flow FROM runs WHERE id = ?")?;
+    let flow: Option<String> = find.query_row([run], |row| row.get(0)).optional()?;
+    Ok(flow.is_some_and(|flow| inbound.flows.means_name(&flow)))
 }
 
 /// The message of ours that somebody quotes, or whose buttons they press.

@@ -11,13 +11,13 @@ use super::{Read, attempts, evidence, outbox, people, runs, text};
 use crate::clock::millis;
 use crate::id::MessageId;
 use crate::model::conversation::says;
-use crate::model::inbound::{Reaction, Told};
+use crate::model::inbound::{AHEAD, OLDEST, Reaction, Told};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Fate, Inbound, Letter, Received};
 
-/// How long an event is remembered: Meta tells again for a week.
-const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// How long an event is remembered: for as long as its message is believed, also by a clock that is ahead.
+const KEPT: Duration = OLDEST.saturating_add(AHEAD);
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -31,14 +31,14 @@ pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refu
                 wrote.push((letter.written.from.clone(), letter.written.at));
                 fates.push(take(work, inbound, letter)?);
             }
-            Received::Told(Told::Same(one, other)) => {
-                people::same(work, &inbound.account, &one.to_string(), &other.to_string())?;
+            Received::Told(told) => {
+                // What cannot be noted because of a row that cannot be read keeps nothing else out.
+                let left_out = |_: &mut Work<'_>, why: &str| {
+                    tracing::error!(account = %inbound.account, "something that a gateway told is left out: {why}");
+                    Ok(())
+                };
+                work.each(|work| hear(work, inbound, told), left_out)?;
             }
-            Received::Told(Told::Ack(ack)) => evidence::ack(work, inbound, ack)?,
-            Received::Told(Told::Echo(echo)) => evidence::echo(work, inbound, echo)?,
-            Received::Told(Told::Reaction(reaction)) => note_reaction(work, inbound, reaction)?,
-            // A person's message comes as a letter; how a link stands is no business of the store's.
-            Received::Told(Told::Written(_) | Told::Connection(_)) => {}
         }
     }
     if inbound.window {
@@ -51,6 +51,17 @@ pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refu
     }
     sweep(work, inbound.now)?;
     Ok(fates)
+}
+
+fn hear(work: &mut Work<'_>, inbound: &Inbound, told: &Told) -> Read<()> {
+    match told {
+        Told::Same(one, other) => people::same(work, &inbound.account, &one.to_string(), &other.to_string()),
+        Told::Ack(ack) => evidence::ack(work, inbound, ack),
+        Told::Echo(echo) => evidence::echo(work, inbound, echo),
+        Told::Reaction(reaction) => note_reaction(work, inbound, reaction),
+        // A person's message comes as a letter; how a link stands is no business of the store's.
+        Told::Written(_) | Told::Connection(_) => Ok(()),
+    }
 }
 
 fn sweep(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
@@ -101,7 +112,6 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate,
 }
 
 fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
-    let account = &inbound.account;
     let opted = opt(work, inbound, letter)?;
     if !letter.first.is_empty() {
         return begin(work, &letter.first);
@@ -110,7 +120,7 @@ fn route(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate
     if opted {
         return Ok(Fate::Opted);
     }
-    match hearing::hear(work, account, letter, inbound.now)? {
+    match hearing::hear(work, inbound, letter)? {
         Some(Heard::Answered(run)) => return Ok(Fate::Answered(run)),
         Some(Heard::Repeated(run)) => return Ok(Fate::Repeated(run)),
         None => {}

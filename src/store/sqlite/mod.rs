@@ -26,7 +26,7 @@ mod waits;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -79,8 +79,8 @@ impl SqliteStore {
             let reader = read_only(file)?;
             schema::examine(&reader, &file.display().to_string())?;
         }
-        let mut connection = writer::connect(file)?;
         restrict(file)?;
+        let mut connection = writer::connect(file)?;
         schema::migrate(&mut connection)?;
         let memory = runs::memory(&connection, most_backlog).map_err(|error| error_of(&error))?;
         let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;
@@ -103,11 +103,33 @@ fn refused<T: Send + 'static>(why: StoreError) -> Reply<T> {
     Box::pin(std::future::ready(Err(why)))
 }
 
-/// The file holds what people wrote to each other: it is its owner's alone.
+/// A store's file and those that SQLite keeps beside it while it is open.
+pub fn files_of(file: &Path) -> [PathBuf; 4] {
+    ["", "-wal", "-shm", "-journal"].map(|ending| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(ending);
+        name.into()
+    })
+}
+
+/// The files hold what people wrote to each other: they are their owner's alone. The first one is made
+/// before SQLite makes it, for those beside it get its mode.
 fn restrict(file: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
-        .map_err(|error| StoreError::NoRoom(error.to_string()))
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let failed = |error: std::io::Error| StoreError::NoRoom(error.to_string());
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    if let Err(error) = made
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(failed(error));
+    }
+    for file in files_of(file) {
+        match std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Store for SqliteStore {

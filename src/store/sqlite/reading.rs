@@ -3,13 +3,16 @@
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
+use super::columns::{if_readable, is_unreadable, readable};
 use super::outbox::{self, state};
 use super::runs;
 use super::{Read, instant, json, json_or_none};
 use crate::clock::{from_millis, millis};
 use crate::id::{MessageId, RunId};
+use crate::model::delivery::MessageState;
 use crate::model::journal::Entry;
-use crate::model::run::RunState;
+use crate::model::message::{Body, Content, SendOptions};
+use crate::model::run::{RunState, ScriptError};
 use crate::store::rows::{Called, MessageFilter, MessageRecord, PhoneMessage, RunFilter, RunRecord};
 
 /// Conditions of a query, with their values.
@@ -62,6 +65,35 @@ fn run_row(row: &Row<'_>) -> Read<RunRecord> {
     })
 }
 
+/// A run whose row does not read as what it should be is shown as that, and hides no other.
+fn run_or_damage(row: &Row<'_>) -> Read<RunRecord> {
+    let error = match run_row(row) {
+        Err(error) if is_unreadable(&error) => error,
+        read => return read,
+    };
+    let text = |column| if_readable(row.get::<_, String>(column)).map(Option::unwrap_or_default);
+    let (id, attempt) = (RunId::from_bytes(row.get(0)?), if_readable(row.get(6))?.unwrap_or(1));
+    Ok(RunRecord {
+        id,
+        flow: text(1)?,
+        version: text(2)?,
+        trigger: text(3)?,
+        state: RunState::Failed,
+        waiting_for: None,
+        attempt,
+        created_at: if_readable(row.get(7))?.map_or(id.made_at(), from_millis),
+        started_at: if_readable(instant(row, 8))?.flatten(),
+        finished_at: if_readable(instant(row, 9))?.flatten(),
+        error: Some(ScriptError::new("damaged", damaged(&error))),
+        event: "null".into(),
+        result: None,
+    })
+}
+
+fn damaged(error: &rusqlite::Error) -> String {
+    format!("its row in the state file cannot be read: {error}")
+}
+
 pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Vec<RunRecord>> {
     let mut only = Where::default();
     if let Some(flow) = &filter.flow {
@@ -85,11 +117,11 @@ pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Vec<RunRecord>>
     // Lists show neither events nor results, which may be large.
     let columns = RUN.replace("event, result FROM", "'', NULL FROM");
     let sql = format!("{columns} {} ORDER BY id DESC LIMIT {}", only.sql(), filter.limit);
-    connection.prepare(&sql)?.query_map(params_from_iter(only.values), run_row)?.collect()
+    readable(connection.prepare(&sql)?.query_map(params_from_iter(only.values), run_or_damage)?, "runs")
 }
 
 pub fn run(connection: &Connection, id: RunId) -> Read<Option<RunRecord>> {
-    connection.prepare_cached(&format!("{RUN} WHERE id = ?"))?.query_row([id.as_bytes()], run_row).optional()
+    connection.prepare_cached(&format!("{RUN} WHERE id = ?"))?.query_row([id.as_bytes()], run_or_damage).optional()
 }
 
 pub fn journal(connection: &Connection, id: RunId) -> Read<Vec<Called>> {
@@ -97,8 +129,7 @@ pub fn journal(connection: &Connection, id: RunId) -> Read<Vec<Called>> {
     let mut find = connection.prepare_cached(sql)?;
     let row = |row: &Row<'_>| Ok((json::<Vec<Entry>>(row, 0)?, row.get(1)?, row.get::<_, bool>(2)?));
     let mut all = Vec::new();
-    for part in find.query_map([id.as_bytes()], row)? {
-        let (entries, attempt, live) = part?;
+    for (entries, attempt, live) in readable(find.query_map([id.as_bytes()], row)?, "a journal")? {
         all.extend(entries.into_iter().map(|entry| Called { entry, attempt, lost: !live }));
     }
     Ok(all)
@@ -131,6 +162,37 @@ fn message_row(row: &Row<'_>) -> Read<MessageRecord> {
     })
 }
 
+/// A message whose row does not read as what it should be is shown as that, and hides no other.
+fn message_or_damage(row: &Row<'_>) -> Read<MessageRecord> {
+    let error = match message_row(row) {
+        Err(error) if is_unreadable(&error) => error,
+        read => return read,
+    };
+    let text = |column| if_readable(row.get::<_, String>(column)).map(Option::unwrap_or_default);
+    let id = MessageId::from_bytes(row.get(0)?);
+    let unread = Body { content: Content::Text { text: String::new() }, options: SendOptions::default() };
+    let why: Option<String> = if_readable(row.get(10))?.flatten();
+    Ok(MessageRecord {
+        id,
+        run: if_readable(row.get::<_, Option<[u8; 16]>>(1))?.flatten().map(RunId::from_bytes),
+        flow: text(2)?,
+        account: text(3)?,
+        to: text(4)?,
+        body: if_readable(json(row, 5))?.unwrap_or(unread),
+        state: if_readable(state(row, 6))?.unwrap_or(MessageState::Dead),
+        attempts: if_readable(json(row, 7))?.unwrap_or_default(),
+        provider_id: if_readable(row.get(8))?.flatten(),
+        degraded: if_readable(json_or_none(row, 9))?.flatten().unwrap_or_default(),
+        error: Some(
+            why.filter(|why| why.starts_with("damaged")).unwrap_or_else(|| format!("damaged: {}", damaged(&error))),
+        ),
+        created_at: if_readable(row.get(11))?.map_or(id.made_at(), from_millis),
+        due_at: if_readable(instant(row, 12))?.flatten(),
+        parts: if_readable(json_or_none(row, 13))?.flatten().unwrap_or_default(),
+        clicks: None,
+    })
+}
+
 pub fn messages(connection: &Connection, filter: &MessageFilter) -> Read<Vec<MessageRecord>> {
     let mut only = Where::default();
     if let Some(to) = &filter.to {
@@ -149,12 +211,12 @@ pub fn messages(connection: &Connection, filter: &MessageFilter) -> Read<Vec<Mes
         only.and("id < ?", after.as_bytes().to_vec());
     }
     let sql = format!("{MESSAGE} {} ORDER BY id DESC LIMIT {}", only.sql(), filter.limit);
-    connection.prepare(&sql)?.query_map(params_from_iter(only.values), message_row)?.collect()
+    readable(connection.prepare(&sql)?.query_map(params_from_iter(only.values), message_or_damage)?, "messages")
 }
 
 pub fn message(connection: &Connection, id: MessageId) -> Read<Option<MessageRecord>> {
     let sql = format!("{MESSAGE} WHERE id = ?");
-    connection.prepare_cached(&sql)?.query_row([id.as_bytes()], message_row).optional()
+    connection.prepare_cached(&sql)?.query_row([id.as_bytes()], message_or_damage).optional()
 }
 
 pub fn phone_messages(connection: &Connection, limit: usize) -> Read<Vec<PhoneMessage>> {
@@ -169,5 +231,5 @@ pub fn phone_messages(connection: &Connection, limit: usize) -> Read<Vec<PhoneMe
             incoming: row.get(5)?,
         })
     };
-    connection.prepare_cached(sql)?.query_map([limit as i64], row)?.collect()
+    readable(connection.prepare_cached(sql)?.query_map([limit as i64], row)?, "phones")
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
-use crate::model::journal::{Answer, Entry, Outcome, Retrying, TurnCommit};
+use crate::model::journal::{Answer, Entry, Kind, Outcome, Retrying, TurnCommit};
 use crate::model::run::{NewRun, RunState, ScriptError};
 use crate::store::StoreError;
 use crate::store::rows::{Committed, Origin, ReadyRun, WaitingFor, Woken};
@@ -257,7 +257,11 @@ pub fn commit_turn(work: &mut Work<'_>, turn: &TurnCommit) -> Result<Committed, 
     }
     let begun = !turn.entries.is_empty();
     let mut last = None;
-    for (entries, live) in [(&turn.entries, true), (&turn.lost, false)] {
+    let lost = match turn.lost.is_empty() {
+        true => Vec::new(),
+        false => as_much_as_fits(work, turn)?,
+    };
+    for (entries, live) in [(&turn.entries, true), (&lost, false)] {
         if !entries.is_empty() {
             let part = append(work, turn, entries, live)?;
             last = live.then_some(part).or(last);
@@ -268,6 +272,22 @@ pub fn commit_turn(work: &mut Work<'_>, turn: &TurnCommit) -> Result<Committed, 
         insert(work, next)?;
     }
     Ok(Committed::Yes { part: last, ready })
+}
+
+/// Most bytes of what is kept of all attempts of a run that threw.
+const LOST: i64 = 1 << 20;
+
+/// What is kept of a turn that threw: while there is room, what it logged; in any case the answers that it had.
+fn as_much_as_fits(work: &Work<'_>, turn: &TurnCommit) -> Read<Vec<Entry>> {
+    let sql = "SELECT coalesce(sum(length(entries)), 0) FROM journal WHERE run = ? AND live = 0";
+    let kept: i64 = work.tx.prepare_cached(sql)?.query_row([turn.run.as_bytes()], |row| row.get(0))?;
+    let mut room = u64::try_from(LOST - kept).unwrap_or(0);
+    let fits = |entry: &&Entry| {
+        let left = room.checked_sub(entry.weight());
+        room = left.unwrap_or(0);
+        left.is_some() || entry.kind != Kind::Log
+    };
+    Ok(turn.lost.iter().filter(fits).cloned().collect())
 }
 
 fn append(work: &mut Work<'_>, turn: &TurnCommit, entries: &[Entry], live: bool) -> Read<i64> {

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 use super::ask::{ADA, BOB, DOOR, GROUP, HEARD, LID, NAP, TWO, heard, pass, result, told, writes};
 use crate::support::engine::House;
 
-/// A flow that waits for the message that it is told to, and gives it back.
-pub const LISTEN: (&str, &str) = ("flows/listen.yaml", "run: |\n  wait_for_message(event.data)\n");
+/// A flow that waits for the message that it is told to, and gives it back. Its trigger, for words that
+/// nobody writes, lets it wait for anybody.
+pub const LISTEN: (&str, &str) = (
+    "flows/listen.yaml",
+    "triggers:\n  - message: { text: \"^never written$\" }\nrun: |\n  wait_for_message(event.data)\n",
+);
 
 /// Begins a run that waits for a message; gives it when it does.
 pub async fn waits(house: &House, options: Value) -> String {
@@ -212,7 +216,7 @@ async fn mistakes_are_told_at_the_line() {
     ] {
         let run = house.trigger("listen", options.clone()).await;
         let run = house.run_is(&run, "failed").await;
-        assert_eq!(run["error"]["line"], 2, "{options}: {run}");
+        assert_eq!(run["error"]["line"], 4, "{options}: {run}");
         let message = run["error"]["message"].as_str().unwrap();
         assert!(message.contains("wait_for_message") && message.contains(part), "{options}: {message}");
     }

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod gateway;
 pub mod mortal;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,11 @@ pub fn folder(files: &[(&str, &str)]) -> TempDir {
 pub fn write(folder: &Path, path: &str, text: &str) {
     let file = folder.join(path);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    std::fs::write(file, text).unwrap();
+    std::fs::write(&file, text).unwrap();
+    if path == ".env" {
+        // As its owner should have it: there is a warning else.
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
 }
 
 /// A time that only a defect can need, also on a machine that has other things to do.

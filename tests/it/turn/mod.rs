@@ -1,5 +1,6 @@
 //! Turns by themselves: replay, the latch, and every trap that Rhai lays for them.
 
+mod bounds;
 mod functions;
 mod replay;
 
@@ -15,6 +16,7 @@ use postrider::model::journal::{Entry, Promises};
 use postrider::model::policy::{Limits, OnUnsupported};
 use postrider::model::question::{Question, Read};
 use postrider::model::run::ScriptError;
+use postrider::model::walls::FlowNames;
 use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::secret::Secret;
 use serde_json::{Value, json};
@@ -32,6 +34,7 @@ const FACTS: AccountFacts = AccountFacts {
         window: false,
     },
     on_unsupported: OnUnsupported::Emulate,
+    flows: FlowNames::ALL,
 };
 
 fn start() -> Timestamp {
@@ -82,6 +85,7 @@ impl Run {
             event: &self.event.to_string(),
             params: &json!({ "team": "+15417543010" }),
             flow: "test",
+            who: None,
             account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             accounts: Arc::new(accounts),

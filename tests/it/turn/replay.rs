@@ -111,6 +111,7 @@ impl Case {
             event: &self.event,
             params: &self.params,
             flow: "test",
+            who: None,
             account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             accounts: Arc::new(accounts),

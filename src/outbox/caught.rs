@@ -1,0 +1,53 @@
+//! Panics caught where they happen, so that whoever broke down still gives back what it held.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// Makes a call at once, and waits for what it gives; a panic on the way is an error in words.
+///
+/// What the call borrows may be left half changed by a panic: the caller knows which of it to trust.
+pub fn caught<F: Future>(call: impl FnOnce() -> F) -> impl Future<Output = Result<F::Output, String>> {
+    let made = catch_unwind(AssertUnwindSafe(call));
+    async move {
+        let mut future = pin!(made.map_err(|panic| words(&*panic))?);
+        poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(words(&*panic))),
+        })
+        .await
+    }
+}
+
+/// The same for a call that has errors of its own; handed in when it is first waited for.
+pub async fn tried<T, E: Display, F: Future<Output = Result<T, E>>>(call: impl FnOnce() -> F) -> Result<T, String> {
+    caught(call).await.and_then(|result| result.map_err(|error| error.to_string()))
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no reason given").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panics_become_words_wherever_they_happen() {
+        assert_eq!(caught(|| async { 7 }).await, Ok(7));
+        let late = caught(|| async {
+            tokio::task::yield_now().await;
+            assert_eq!(1 + 1, 3, "late");
+        });
+        assert!(late.await.unwrap_err().contains("late"));
+        let early = caught(|| -> std::future::Ready<()> { panic!("early {}", 1) });
+        assert_eq!(early.await, Err("early 1".to_owned()));
+        let odd = caught(|| async { std::panic::resume_unwind(Box::new(7)) });
+        assert_eq!(odd.await.map(|(): ()| ()), Err("no reason given".to_owned()));
+    }
+}
