@@ -107,6 +107,10 @@ fn node(place: serde_yaml::Location, value: Yaml) -> Node {
     Node { line: place.line() as u32, column: place.column() as u32, value }
 }
 
+/// Deepest nesting of a file. Each level is a call of the reader's, and threads that read files have no more
+/// than two megabytes of stack.
+const DEEPEST: usize = 32;
+
 /// Reads a file of one document. Anchors, depth and size are bounded by the parser's budget.
 ///
 /// # Errors
@@ -115,7 +119,8 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
     if text.trim().is_empty() {
         return Err(Diagnostic::error(file, 0, 0, "the file is empty"));
     }
-    serde_yaml::from_str::<Spanned<Raw>>(text).map(Node::from).map_err(|error| {
+    let options = serde_yaml::options! { budget: serde_yaml::budget! { max_depth: DEEPEST } };
+    serde_yaml::from_str_with_options::<Spanned<Raw>>(text, options).map(Node::from).map_err(|error| {
         let place = error.location();
         let (line, column) = place.map_or((0, 0), |place| (place.line() as u32, place.column() as u32));
         let tab = text
@@ -125,6 +130,9 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
         let message = error.without_snippet().to_string();
         let message =
             message.split(" at line ").next().unwrap_or(&message).lines().next().unwrap_or_default().to_owned();
+        if message.contains("Depth {") {
+            return Diagnostic::error(file, line, column, format!("the file is nested more than {DEEPEST} deep"));
+        }
         let finding = Diagnostic::error(file, line, column, format!("this is no YAML: {message}"));
         let own = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
         if let Some((_, key)) = message.split_once("duplicate mapping key: ") {

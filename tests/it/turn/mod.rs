@@ -42,18 +42,18 @@ fn start() -> Timestamp {
 }
 
 /// A run that is driven by hand.
-struct Run {
+pub struct Run {
     program: Program,
-    event: Value,
-    journal: Vec<Entry>,
+    pub event: Value,
+    pub journal: Vec<Entry>,
     promises: Promises,
     now: Timestamp,
-    limits: Limits,
-    committed: usize,
+    pub limits: Limits,
+    pub committed: usize,
 }
 
 impl Run {
-    fn new(script: &str) -> Self {
+    pub fn new(script: &str) -> Self {
         Self::with_modules(script, &[])
     }
 
@@ -74,7 +74,7 @@ impl Run {
         }
     }
 
-    fn turn(&mut self) -> TurnOutput {
+    pub fn turn(&mut self) -> TurnOutput {
         let accounts = Accounts {
             default: Some("main".into()),
             by_name: BTreeMap::from([("main".into(), FACTS), ("other".into(), FACTS)]),
@@ -107,7 +107,7 @@ impl Run {
     }
 
     /// One turn whose question, if it has one, gets `answer`.
-    fn step(&mut self, answer: Value) -> Option<Question> {
+    pub fn step(&mut self, answer: Value) -> Option<Question> {
         let output = self.turn();
         self.journal.extend(output.entries);
         self.promises.add(output.promises);
