@@ -98,9 +98,38 @@ impl Guard {
         self.allowed.iter().any(|allowed| matches!(allowed, Allowed::Net(net) if net.contains(&address)))
     }
 
+    /// Whether a name leads to what may be called, by all the addresses that it has now.
+    pub fn leads_out(&self, name: &str, found: impl Iterator<Item = IpAddr>) -> Result<(), FetchError> {
+        let mut found = found.peekable();
+        if self.hosts(name).next().is_some() {
+            return Ok(());
+        }
+        if found.peek().is_none() && !is_local(name) {
+            return Err(FetchError::Unreachable(format!("the name `{name}` is not known here")));
+        }
+        match found.peek().is_some() && found.all(|address| self.may_call(name, address)) {
+            true => Ok(()),
+            false => Err(private(name)),
+        }
+    }
+
     /// Whether a name may be called at the address that it has now.
     pub fn may_call(&self, name: &str, address: IpAddr) -> bool {
         is_public(address) || self.in_net(address) || self.hosts(name).next().is_some()
+    }
+}
+
+/// Reads an address of which all readers find the same host.
+pub fn unequivocal(text: &str) -> Result<Url, FetchError> {
+    let refused = |why: &str| FetchError::Refused(format!("an address {why} is not handed on"));
+    // Some take these for the end of a host or for nothing, others for a part of it.
+    if text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) {
+        return Err(refused("with blanks or backslashes"));
+    }
+    let url = Url::parse(text).map_err(|error| FetchError::Refused(format!("this is no address: {error}")))?;
+    match url.username().is_empty() && url.password().is_none() {
+        true => Ok(url),
+        false => Err(refused("with a user name or a password")),
     }
 }
 
@@ -108,6 +137,14 @@ pub fn private(what: &str) -> FetchError {
     FetchError::Refused(format!(
         "`{what}` is not a public address; if it may be called, add it to `http: {{ allow: [...] }}` in postrider.yaml"
     ))
+}
+
+/// Whether a name is one that only private networks have: others may know it where we do not.
+fn is_local(name: &str) -> bool {
+    const ENDINGS: [&str; 11] =
+        ["local", "localhost", "localdomain", "internal", "intranet", "private", "lan", "home", "corp", "arpa", "svc"];
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name.rsplit_once('.').is_none_or(|(_, ending)| ENDINGS.contains(&ending))
 }
 
 pub fn own_port(url: &Url) -> FetchError {
@@ -228,6 +265,31 @@ mod tests {
             assert!(!looked(&guard, other), "{other}");
         }
         assert!(!looked(&guard, "file:///etc/passwd"));
+    }
+
+    #[test]
+    fn names_are_judged_by_all_that_they_lead_to() {
+        let guard = guard(&["10.0.0.0/8", "printer.lan:80"]);
+        let leads = |name: &str, found: &[&str]| guard.leads_out(name, found.iter().map(|ip| ip.parse().unwrap()));
+        assert_eq!(leads("example.com", &["93.184.216.34", "2606:4700::1111"]), Ok(()));
+        assert_eq!(leads("inside.example.com", &["10.1.2.3"]), Ok(()));
+        assert_eq!(leads("printer.lan", &[]), Ok(()));
+        assert!(matches!(leads("example.com", &[]), Err(FetchError::Unreachable(_))));
+        for (name, found) in [
+            ("example.com", vec!["93.184.216.34", "127.0.0.1"]),
+            ("example.com", vec!["::1"]),
+            ("redis", vec![]),
+            ("redis.", vec![]),
+            ("metadata.google.internal", vec![]),
+            ("x.svc.cluster.local.", vec![]),
+            ("LOCALHOST", vec![]),
+        ] {
+            assert!(matches!(leads(name, &found), Err(FetchError::Refused(_))), "{name} {found:?}");
+        }
+        for odd in ["http://example.com\\@127.0.0.1/", "http://a@b/", "http://a:b@c/", "http://a/ b", "http://a\t.b/"] {
+            assert!(unequivocal(odd).is_err(), "{odd}");
+        }
+        assert!(unequivocal("https://example.com/a%20b?c=@d").is_ok());
     }
 
     #[test]

@@ -158,19 +158,19 @@ impl Fetch {
         }
     }
 
-    /// Whether an address may be called at all, by its text and by what its name leads to now.
-    pub async fn allows(&self, url: &str) -> bool {
-        let Ok(url) = Url::parse(url) else { return false };
-        if !url.username().is_empty() || url.password().is_some() || self.check(&url).await.is_err() {
-            return false;
-        }
-        let Some(url::Host::Domain(name)) = url.host() else { return true };
-        let found: Vec<SocketAddr> = match tokio::net::lookup_host((name, 0)).await {
-            Ok(found) => found.collect(),
-            Err(_) => return false,
-        };
-        let guard = self.guard.read().unwrap_or_else(PoisonError::into_inner);
-        !found.is_empty() && found.iter().all(|address| guard.may_call(name, address.ip()))
+    /// Whether somebody may be asked to fetch an address for us, such as a gateway: by its text, and by what
+    /// its name leads to now.
+    ///
+    /// # Errors
+    /// [`FetchError::Refused`]; [`FetchError::Unreachable`] when the name is known to nobody here, though it
+    /// does not look like one of a private network.
+    pub async fn permits(&self, text: &str) -> Result<(), FetchError> {
+        let url = guard::unequivocal(text)?;
+        self.check(&url).await?;
+        let Some(url::Host::Domain(name)) = url.host() else { return Ok(()) };
+        let found: Vec<SocketAddr> =
+            tokio::net::lookup_host((name, 0)).await.map(Iterator::collect).unwrap_or_default();
+        self.guard.read().unwrap_or_else(PoisonError::into_inner).leads_out(name, found.iter().map(SocketAddr::ip))
     }
 
     /// What can be said before a connection is made.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Account;
+use super::addresses::{all_handed_out, spare};
 use super::caught::{caught, tried};
 use super::gate::Place;
 use super::pace::distance;
@@ -120,6 +121,8 @@ impl Attempt {
     async fn send(&mut self, message: Claimed, known: &mut Vec<Part>) -> Result<Receipt, SendError> {
         let invalid = |error: String| SendError::new(ErrorClass::Invalid, error);
         let to = Recipient::from_canonical(&message.to).map_err(invalid)?;
+        // Before a part of it goes out, and before anything is fetched for it.
+        self.account.transport.raw().check(&message.body.options.extra, [])?;
         let capabilities = self.account.transport.capabilities();
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
         let Claimed { id, mut body, preparing, .. } = message;
@@ -132,6 +135,8 @@ impl Attempt {
                 self.place.leave();
             }
             let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
+            let strict = self.policy(&body) == OnUnsupported::Strict;
+            degraded.append(&mut spare(&self.supply.fetch, &mut body.content, capabilities, strict).await?);
             self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;
             let mut fitted = self.fitted(body)?;
             degraded.append(&mut fitted.degraded);
@@ -152,8 +157,12 @@ impl Attempt {
     }
 
     fn fitted(&self, body: Body) -> Result<crate::model::fit::Fitted, SendError> {
-        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
+        let policy = self.policy(&body);
         self.account.transport.capabilities().adapt(body, policy, self.account.public_url.is_some())
+    }
+
+    fn policy(&self, body: &Body) -> OnUnsupported {
+        body.options.on_unsupported.unwrap_or(self.account.on_unsupported)
     }
 
     /// A message stays as it was cut first. What of it is not out yet is fitted again to what the
@@ -189,6 +198,7 @@ impl Attempt {
         if body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. })) {
             self.place.leave();
         }
+        all_handed_out(&self.supply.fetch, &body.content, self.account.public_url.as_ref()).await?;
         let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
         self.place.go().await;
         let marked: Result<(), StoreError> = match mark {
@@ -202,8 +212,7 @@ impl Attempt {
         let upstream =
             |error: StoreError| SendError::new(ErrorClass::Upstream { retry_after: None }, error.to_string());
         marked.map_err(upstream)?;
-        let policy = body.options.on_unsupported.unwrap_or(self.account.on_unsupported);
-        let strict = policy == OnUnsupported::Strict;
+        let strict = self.policy(&body) == OnUnsupported::Strict;
         self.sent_at = Some(self.supply.clock.now());
         let outgoing = Outgoing { id, part, to: to.clone(), body, strict, file };
         let sent = caught(|| self.account.transport.send(outgoing)).await;

@@ -14,6 +14,8 @@ use crate::preview::{self, Card};
 const PAGE_TIME: Duration = Duration::from_secs(8);
 /// Most that are remembered, ...
 const MOST: usize = 1_000;
+/// ... with addresses of up to so many bytes, ...
+const LONGEST_URL: usize = 2_048;
 /// ... and for how long.
 const AGE: Duration = Duration::from_secs(600);
 
@@ -47,7 +49,9 @@ impl Cards {
         if cards.len() >= MOST {
             cards.clear();
         }
-        cards.insert(url.into(), (now, card.clone()));
+        if url.len() <= LONGEST_URL {
+            cards.insert(url.into(), (now, card.clone()));
+        }
         card
     }
 }

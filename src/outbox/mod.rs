@@ -1,6 +1,7 @@
 //! The outbox: messages promised and not yet settled. Each account has a lane that sends them in
 //! order, at its pace, and records every attempt before and after the wire.
 
+mod addresses;
 mod attempt;
 mod cards;
 mod caught;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::addresses::{handed_out, refused};
 use super::cards::Cards;
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
@@ -74,7 +75,7 @@ impl Supply {
         }
         // What a stranger's page calls its picture may lead anywhere, and the gateway would go there.
         if let Some(image) = card.image.take_if(|_| thumbnail.is_none() && capabilities.has("link", "thumbnail"))
-            && self.fetch.allows(&image).await
+            && self.fetch.permits(&image).await.is_ok()
         {
             card.image = Some(image);
         }
@@ -120,7 +121,7 @@ impl Supply {
         let Some(media) = content.media() else { return Ok(None) };
         let Some(intake) = capabilities.kind(kind).and_then(|kind| kind.media) else { return Ok(None) };
         let file = match &media.source {
-            Source::Url { url } => self.behind(url, kind, &intake).await?,
+            Source::Url { url } => self.behind(url, kind, &intake, public).await?,
             Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name),
             Source::Inline { file_name, text } => self.kept(text.clone().into_bytes(), file_name).await?,
         };
@@ -149,22 +150,32 @@ impl Supply {
         Ok(self.local(&blob, size, name))
     }
 
-    async fn behind(&self, url: &str, kind: &str, intake: &Intake) -> Result<Attached, SendError> {
+    async fn behind(
+        &self,
+        url: &str,
+        kind: &str,
+        intake: &Intake,
+        public: Option<&Url>,
+    ) -> Result<Attached, SendError> {
         let name = name_of(url);
         let ends = intake.endings.is_empty()
             || intake.endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));
         if intake.url && ends {
+            handed_out(&self.fetch, url, public).await?;
             let guess = by_name(&name);
             let mut file = Attached { place: FilePlace::Url(url.into()), mime: guess.map(str::to_owned), name };
             // Where there is nothing to check and nothing to tell, nobody looks.
             if intake.largest.is_some() || (intake.typed && guess.is_none()) {
                 // What we cannot reach the gateway may: only what was seen is held against it.
-                if let Ok(seen) = self.fetch.get(url, AGENT, "*/*", PEEK).await
-                    && seen.status == 200
-                {
-                    let mime = mime_of(&seen).or(file.mime.take());
-                    fits(kind, intake, seen.size(), mime.as_deref())?;
-                    file.mime = mime;
+                match self.fetch.get(url, AGENT, "*/*", PEEK).await {
+                    Ok(seen) if seen.status == 200 => {
+                        let mime = mime_of(&seen).or(file.mime.take());
+                        fits(kind, intake, seen.size(), mime.as_deref())?;
+                        file.mime = mime;
+                    }
+                    // It sends whoever comes on to where nobody may be sent.
+                    Err(FetchError::Refused(why)) => refused(url, public, &why)?,
+                    _ => {}
                 }
             }
             return Ok(file);

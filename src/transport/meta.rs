@@ -23,6 +23,8 @@ use crate::model::message::{Contact, Content, Media};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
+/// Most bytes of a file's id at Meta; they have about 16.
+const LONGEST_ID: usize = 512;
 /// Most bytes of a document.
 pub const LARGEST_FILE: u64 = 100_000_000;
 /// Pictures: 8-bit RGB or RGBA.
@@ -59,27 +61,8 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
     gateway: "meta",
-    own: &[
-        "messaging_product",
-        "type",
-        "text",
-        "image",
-        "document",
-        "video",
-        "audio",
-        "sticker",
-        "location",
-        "contacts",
-        "interactive",
-        "template",
-        "reaction",
-        "context",
-        "status",
-        "message_id",
-        "id",
-        "ids",
-        "biz_opaque_callback_data",
-    ],
+    own: "messaging_product type text image document video audio sticker location contacts interactive \
+        template reaction context status message_id id ids biz_opaque_callback_data",
 };
 
 /// What an account of this transport is configured with.
@@ -156,6 +139,10 @@ impl Transport for Meta {
         &CAPABILITIES
     }
 
+    fn raw(&self) -> &'static Raw {
+        &RAW
+    }
+
     fn send(&self, message: Outgoing) -> Sending {
         let (wire, number, uploads) = (self.wire.clone(), self.number.clone(), self.uploads.clone());
         Box::pin(async move {
@@ -204,7 +191,8 @@ async fn upload(wire: &Wire, number: &str, file: &Attached) -> Result<String, Se
     let answer = exchange(request).await.map_err(certain)?;
     let body: Value = answer.json().unwrap_or_default();
     match body["id"].as_str() {
-        Some(id) if answer.status < 300 => Ok(id.to_owned()),
+        // It is remembered, a thousand of them.
+        Some(id) if answer.status < 300 && id.len() <= LONGEST_ID => Ok(id.to_owned()),
         _ => Err(certain(refused(&answer, &body))),
     }
 }

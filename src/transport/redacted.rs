@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::answer::{readable, shortened};
+use super::extra::Raw;
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, SharedTransport, Transport};
 use crate::model::capability::Capabilities;
 use crate::model::delivery::SendError;
@@ -75,7 +76,9 @@ impl Written {
         };
         let bytes = hex::encode(text);
         let whole = STANDARD.encode(text);
-        let plain = [text, &whole, &whole.replace('+', "-").replace('/', "_")];
+        let bare = whole.trim_end_matches('=');
+        let urls = [&whole, bare].map(|text| text.replace('+', "-").replace('/', "_"));
+        let plain = [text, &whole, bare, &urls[0], &urls[1]];
         for text in plain {
             let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
             let path = super::wire::segment(text);
@@ -136,6 +139,10 @@ fn lower(encoded: &str) -> String {
 impl Transport for Redacted {
     fn capabilities(&self) -> &'static Capabilities {
         self.inner.capabilities()
+    }
+
+    fn raw(&self) -> &'static Raw {
+        self.inner.raw()
     }
 
     fn send(&self, message: Outgoing) -> Sending {
@@ -221,7 +228,7 @@ mod tests {
             "p%c3%a4ss%2f%3cw%27ord%3e%26%221".to_owned(),
             hex::encode(secret),
             hex::encode_upper(secret),
-            format!("p\u{e4}ss/<w'\u{200e}\u{0}ord>&\"1"),
+            "p\u{e4}ss/<w'\u{200e}\u{0}ord>&\"1".to_owned(),
         ] {
             assert_eq!(shown(&[secret], &format!("a {written} b")), "a *** b", "{written}");
         }

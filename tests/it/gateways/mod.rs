@@ -1,15 +1,19 @@
 //! Every gateway over real HTTP: the exact requests, the refusals, what errors mean.
 
 mod binary;
+mod breakdown;
 pub mod fake;
 mod fallback;
 mod gate;
 mod golden;
 mod hosted;
+mod inside;
 mod media;
 mod pace;
 mod pages;
 mod parts;
+mod raw;
+mod repeats;
 mod schemas;
 mod trouble;
 mod warned;

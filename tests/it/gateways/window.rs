@@ -88,14 +88,14 @@ async fn events_must_show_who_sends_them() {
     let status = async |url: String| client().get(url).send().await.unwrap().status().as_u16();
     assert_eq!(client().post(format!("{base}/main")).body(body).send().await.unwrap().status(), 401);
     assert_eq!(client().put(format!("{base}/main")).send().await.unwrap().status(), 405);
-    assert_eq!(status(format!("{base}/nobody")).await, 404);
+    assert_eq!(status(format!("{base}/nobody")).await, 401);
     let asked = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=";
-    assert_eq!(status(format!("{base}/main?{asked}wrong")).await, 403);
+    assert_eq!(status(format!("{base}/main?{asked}wrong")).await, 401);
     let right = format!("{base}/main?{asked}v3rify%2F%2Bmeta%3Dthree");
     assert_eq!(client().get(right).send().await.unwrap().text().await.unwrap(), "1158201444");
     let large = client().post(format!("{base}/main")).body(vec![b' '; (4 << 20) + 1]).send().await.unwrap();
     assert_eq!(large.status(), 413);
     let desk = Desk::open(fake::gowa::DIALECT, "").await;
     let deaf = format!("http://{}/gateways/main", desk.house.engine.address().listen);
-    assert_eq!(client().post(deaf).body("{}").send().await.unwrap().status(), 403);
+    assert_eq!(client().post(deaf).body("{}").send().await.unwrap().status(), 401);
 }

@@ -1,7 +1,7 @@
 //! A store that dies at a named step, just before it or just after it without having heard of it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use jiff::Timestamp;
@@ -23,10 +23,32 @@ pub struct Death {
     pub after: bool,
 }
 
+/// When to break down once, and to live on: at the n-th call of a method.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub method: &'static str,
+    pub nth: usize,
+    pub moment: Moment,
+}
+
+/// How far a call has come when it breaks down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It was made.
+    Called,
+    /// Its answer is waited for, and nothing was done.
+    Awaited,
+    /// All was done, and the answer is lost.
+    Done,
+}
+
 /// A store that dies once. From then on nothing answers and nothing is written.
 struct Mortal {
     inner: Arc<dyn Store>,
     death: Option<Death>,
+    fault: Option<Fault>,
+    /// Calls of the method that breaks down.
+    faulty: AtomicUsize,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     dead: Arc<AtomicBool>,
     /// Nobody is between the question whether it lives and the handing in when it is buried.
@@ -34,6 +56,26 @@ struct Mortal {
 }
 
 impl Mortal {
+    /// Breaks down if it is time for it.
+    fn shaken<T: Send + 'static>(&self, method: &str, call: impl FnOnce() -> Reply<T>) -> Reply<T> {
+        let fault = self.fault.filter(|fault| fault.method == method);
+        match fault
+            .filter(|fault| self.faulty.fetch_add(1, Ordering::SeqCst) + 1 == fault.nth)
+            .map(|fault| fault.moment)
+        {
+            None => call(),
+            Some(Moment::Called) => panic!("a fault at once in `{method}`"),
+            Some(Moment::Awaited) => Box::pin(async { panic!("a fault in waiting") }),
+            Some(Moment::Done) => {
+                let reply = call();
+                Box::pin(async move {
+                    let _ = reply.await;
+                    panic!("a fault at the end")
+                })
+            }
+        }
+    }
+
     fn step<T: Send + 'static>(&self, step: &'static str, call: impl FnOnce() -> Reply<T>) -> Reply<T> {
         let _gate = self.gate.read().unwrap();
         let nth = {
@@ -79,14 +121,14 @@ macro_rules! mortal {
      looks { $($look:ident($($lname:ident: $lkind:ty),*) -> $lout:ty;)* }) => {
         impl Store for Mortal {
             $(fn $step(&self, $($name: $kind),*) -> Reply<$out> {
-                self.step(stringify!($step), || self.inner.$step($($name),*))
+                self.shaken(stringify!($step), || self.step(stringify!($step), || self.inner.$step($($name),*)))
             })*
             $(fn $look(&self, $($lname: $lkind),*) -> Reply<$lout> {
                 let _gate = self.gate.read().unwrap();
                 if self.dead.load(Ordering::SeqCst) {
                     return Box::pin(std::future::pending());
                 }
-                self.alive(self.inner.$look($($lname),*))
+                self.shaken(stringify!($look), || self.alive(self.inner.$look($($lname),*)))
             })*
             fn traffic(&self) -> Traffic {
                 self.inner.traffic()
@@ -169,11 +211,21 @@ pub struct Coroner {
 impl Coroner {
     /// Opens a store that dies so, or never.
     pub fn open(&self, open: OpenStore, death: Option<Death>) -> OpenStore {
+        self.wrap(open, death, None)
+    }
+
+    /// Opens a store that breaks down so, and lives on.
+    pub fn shake(&self, open: OpenStore, fault: Fault) -> OpenStore {
+        self.wrap(open, None, Some(fault))
+    }
+
+    fn wrap(&self, open: OpenStore, death: Option<Death>, fault: Option<Fault>) -> OpenStore {
         let Self { calls, dead, gate, inner: known } = self.clone();
         Box::new(move |signals| {
             let inner = open(signals)?;
             *known.lock().unwrap() = Some(inner.clone());
-            Ok(Arc::new(Mortal { inner, death, calls, dead, gate }) as Arc<dyn Store>)
+            Ok(Arc::new(Mortal { inner, death, fault, faulty: AtomicUsize::new(0), calls, dead, gate })
+                as Arc<dyn Store>)
         })
     }
 
