@@ -2,21 +2,30 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use jiff::Timestamp;
 
 use super::House;
-use super::body::whole;
+use super::body::{pass_by, too_large, whole};
 use super::error::Refused;
 use crate::inbound::Letterbox;
 use crate::model::inbound::Told;
-use crate::outbox::{Account, SharedView};
+use crate::outbox::{Account, Accounts, SharedView};
+use crate::transport::answer::{readable, shortened};
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Most bytes of one request; Meta puts up to 3 MB into one.
 const LARGEST: usize = 4 << 20;
+/// Most characters of what gateways tell that are logged or shown.
+const LONGEST_NAME: usize = 64;
+
+const UNVERIFIABLE: &str =
+    "the account has nothing to verify events by; set the gateway's secret, or `inbound_token`, in postrider.yaml";
+const STALE: &str = "it is older than seven days, or dated more than a day ahead; is the gateway's clock right?";
 
 /// `/gateways/<account>/<anything>`.
 pub async fn incoming_below(
@@ -37,54 +46,103 @@ pub async fn incoming(
 }
 
 async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) -> Result<Response<Body>, Refused> {
-    let accounts = house.accounts.borrow().clone();
-    let found = accounts.iter().find(|(account, _)| account.name == name);
-    let (account, view) = found.ok_or_else(|| Refused::missing(format!("there is no account `{name}`")))?;
-    if !matches!(*request.method(), Method::GET | Method::POST) {
-        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "gateways send GET or POST"));
-    }
-    let (path, by_token) = behind_token(account, suffix)?;
     let (head, body) = request.into_parts();
-    let body = whole(body, LARGEST).await?;
-    let url = account.public_url.as_ref().map(|base| {
-        let asked = head.uri.path_and_query().map_or("/", |asked| asked.as_str());
-        format!("{}{asked}", base.as_str().trim_end_matches('/'))
-    });
-    let heard = {
-        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        account.transport.receive(&Incoming {
-            is_get: head.method == Method::GET,
-            path,
-            query: head.uri.query().unwrap_or_default(),
-            url: url.as_deref(),
-            header: &header,
-            body: &body,
-            by_token,
-            now: house.clock.now(),
-        })
+    let accounts = house.accounts.borrow().clone();
+    let door = match Door::open(&accounts, name, suffix, &head, body.size_hint().lower(), house.clock.now()) {
+        Ok(door) => door,
+        Err(refused) => {
+            pass_by(body).await;
+            return Err(refused);
+        }
     };
-    match heard {
-        Ok(Heard::Challenge(text)) => Ok(text.into_response()),
-        Ok(Heard::Told(told)) => {
-            take(&house, account, view, told).await?;
-            Ok(match account.transport.thanks() {
-                "" => StatusCode::OK.into_response(),
-                xml => ([(header::CONTENT_TYPE, "text/xml")], xml).into_response(),
-            })
+    // Who has shown nothing yet is told nothing either: not even what is wrong with the body.
+    let body = whole(body, LARGEST).await.map_err(|refused| match door.by_token {
+        true => refused,
+        false => closed(name, "the body cannot be read"),
+    })?;
+    match door.read(&body) {
+        Ok(Heard::Challenge(text)) => return Ok(text.into_response()),
+        Ok(Heard::Told(told)) => take(&house, door.account, door.view, told).await?,
+        // It is answered as what was heard, or the gateway would send it again and again.
+        Err(NotHeard::Stale) => tracing::warn!(account = name, "an event was left out: {STALE}"),
+        Err(NotHeard::Unverifiable) => return Err(closed(name, UNVERIFIABLE)),
+        Err(NotHeard::WrongToken) => return Err(closed(name, "`verify_token` is another one")),
+        Err(NotHeard::Forged) => return Err(closed(name, "the signature is missing or wrong")),
+        Err(NotHeard::Unreadable) => return Err(Refused::bad("the body cannot be read")),
+    }
+    Ok(match door.account.transport.thanks() {
+        "" => StatusCode::OK.into_response(),
+        xml => ([(header::CONTENT_TYPE, "text/xml")], xml).into_response(),
+    })
+}
+
+/// The way in to one account, for one request.
+struct Door<'a> {
+    account: &'a Account,
+    view: &'a SharedView,
+    head: &'a Parts,
+    /// What stands behind the token in the address.
+    path: &'a str,
+    by_token: bool,
+    /// The whole address as the world sees it.
+    url: Option<String>,
+    now: Timestamp,
+}
+
+impl<'a> Door<'a> {
+    /// All that can be said before the body is there: nobody's body is held in memory for nothing.
+    fn open(
+        accounts: &'a Accounts,
+        name: &str,
+        suffix: &'a str,
+        head: &'a Parts,
+        declared: u64,
+        now: Timestamp,
+    ) -> Result<Self, Refused> {
+        if !matches!(head.method, Method::GET | Method::POST) {
+            return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "gateways send GET or POST"));
         }
-        Err(NotHeard::Unverifiable) => {
-            let message = format!("account `{name}` has nothing to verify events by");
-            let refused = Refused::new(StatusCode::FORBIDDEN, "unverifiable", message);
-            Err(refused.hint("set the gateway's secret, or `inbound_token`, in postrider.yaml"))
+        if declared > LARGEST as u64 {
+            return Err(too_large(LARGEST));
         }
-        Err(NotHeard::WrongToken) => Err(Refused::new(StatusCode::FORBIDDEN, "forged", "the token is wrong")),
-        Err(NotHeard::Forged) => Err(forged()),
-        Err(NotHeard::Unreadable) => Err(Refused::bad("the body cannot be read")),
+        let found = accounts.iter().find(|(account, _)| account.name == name);
+        let (account, view) = found.ok_or_else(|| closed(name, "there is no such account"))?;
+        let (path, by_token) = behind_token(account, suffix)?;
+        let url = account.public_url.as_ref().map(|base| {
+            let asked = head.uri.path_and_query().map_or("/", |asked| asked.as_str());
+            format!("{}{asked}", base.as_str().trim_end_matches('/'))
+        });
+        let door = Self { account, view, head, path, by_token, url, now };
+        // Where there is nothing to verify by, no body changes that.
+        match door.read(&[]) {
+            Err(NotHeard::Unverifiable) => Err(closed(name, UNVERIFIABLE)),
+            _ => Ok(door),
+        }
+    }
+
+    fn read(&self, body: &[u8]) -> Result<Heard, NotHeard> {
+        let headers = &self.head.headers;
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        self.account.transport.receive(&Incoming {
+            is_get: self.head.method == Method::GET,
+            path: self.path,
+            query: self.head.uri.query().unwrap_or_default(),
+            url: self.url.as_deref(),
+            header: &header,
+            body,
+            by_token: self.by_token,
+            now: self.now,
+        })
     }
 }
 
-fn forged() -> Refused {
-    Refused::new(StatusCode::UNAUTHORIZED, "forged", "this does not come from the gateway")
+/// Nothing came of it, for one reason or another. From outside all of them look alike: nobody can find out
+/// which accounts there are, and how far a request came. The owner finds the reason in the log.
+fn closed(name: &str, why: &str) -> Refused {
+    let account = shortened(&readable(name), LONGEST_NAME);
+    tracing::warn!(account, "a request to `/gateways` was refused: {why}");
+    let message = "no gateway that is known here has sent this; the log of Postrider says what is missing";
+    Refused::new(StatusCode::UNAUTHORIZED, "forged", message)
 }
 
 /// What stands behind the token that the account's address has, if it has one.
@@ -93,7 +151,7 @@ fn behind_token<'a>(account: &Account, suffix: &'a str) -> Result<(&'a str, bool
     let (given, path) = suffix.split_once('/').unwrap_or((suffix, ""));
     match token.matches(given.as_bytes()) {
         true => Ok((path, true)),
-        false => Err(forged()),
+        false => Err(closed(&account.name, "`inbound_token` is not in its address")),
     }
 }
 
@@ -101,11 +159,12 @@ fn behind_token<'a>(account: &Account, suffix: &'a str) -> Result<(&'a str, bool
 pub async fn take(house: &House, account: &Account, view: &SharedView, told: Vec<Told>) -> Result<(), Refused> {
     for told in &told {
         if let Told::Connection(link) = told {
-            view.link(link.is_up, &link.state);
+            let state = shortened(&readable(&link.state), LONGEST_NAME);
+            view.link(link.is_up, &state);
             house.lanes.ring(&account.name);
             match link.is_up {
-                true => tracing::info!(account = %account.name, state = %link.state, "the gateway is connected"),
-                false => tracing::warn!(account = %account.name, state = %link.state, "the gateway is not connected"),
+                true => tracing::info!(account = %account.name, state, "the gateway is connected"),
+                false => tracing::warn!(account = %account.name, state, "the gateway is not connected"),
             }
         }
     }

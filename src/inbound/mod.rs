@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::clock::{SharedClock, rfc3339};
 use crate::flow::catalog::Catalog;
 use crate::flow::prepare;
-use crate::model::inbound::{Told, Written};
+use crate::model::inbound::{Told, Written, is_believed};
 use crate::model::policy::OptOut;
 use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
@@ -50,7 +50,13 @@ impl Inbox {
         let mut received = Vec::with_capacity(told.len());
         // What an event says of two addresses counts for what comes behind it.
         let mut said: Vec<(Recipient, Recipient)> = Vec::new();
+        let now = self.clock.now();
         for told in told {
+            if let Some(at) = told.at().filter(|at| !is_believed(*at, now)) {
+                let at = rfc3339(at);
+                tracing::warn!(account = to.account, %at, "a message was left out: its time is not believed");
+                continue;
+            }
             received.push(match told {
                 Told::Written(written) => Received::Letter(Box::new(self.letter(to, *written, &said).await?)),
                 Told::Same(one, other) => {
@@ -65,7 +71,7 @@ impl Inbox {
             window: to.window,
             opt_out: to.opt_out.cloned(),
             told: received,
-            now: self.clock.now(),
+            now,
         };
         self.store.receive(inbound).await
     }

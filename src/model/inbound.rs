@@ -3,13 +3,28 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::delivery::{ErrorClass, MessageState};
 use super::recipient::Recipient;
 use crate::id::MessageId;
+
+/// How old a message may be: gateways that were away for a while tell what came meanwhile, and Meta tells
+/// again for a week.
+pub const OLDEST: Duration = Duration::from_secs(7 * 86_400);
+/// How far ahead of us a gateway's clock may be.
+pub const AHEAD: Duration = Duration::from_secs(86_400);
+
+/// Whether a time that a gateway gives to a message is believed. What is older than what is remembered of
+/// ids could be told twice by whoever kept it.
+pub fn is_believed(at: Timestamp, now: Timestamp) -> bool {
+    let age = now.duration_since(at);
+    let longest = |span: Duration| SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    age <= longest(OLDEST) && age >= -longest(AHEAD)
+}
 
 /// One thing that a gateway told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +41,18 @@ pub enum Told {
     Reaction(Reaction),
     /// How the gateway's link to WhatsApp stands.
     Connection(Connection),
+}
+
+impl Told {
+    /// When it was written, where that is told.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Written(written) => Some(written.at),
+            Self::Echo(echo) => Some(echo.at),
+            Self::Reaction(reaction) => Some(reaction.at),
+            Self::Same(..) | Self::Ack(_) | Self::Connection(_) => None,
+        }
+    }
 }
 
 /// A message that a person wrote.
@@ -128,6 +155,8 @@ pub enum Fate {
 pub struct Echo {
     /// The gateway's id of the message.
     pub message_id: String,
+    /// When it was written, by the gateway's clock.
+    pub at: Timestamp,
     /// The chat that it stands in.
     pub chat: Recipient,
     /// Its kind, as in [`Written::kind`].

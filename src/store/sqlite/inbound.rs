@@ -11,13 +11,13 @@ use super::{Read, attempts, evidence, outbox, people, runs, text};
 use crate::clock::millis;
 use crate::id::MessageId;
 use crate::model::conversation::says;
-use crate::model::inbound::{Reaction, Told};
+use crate::model::inbound::{AHEAD, OLDEST, Reaction, Told};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Fate, Inbound, Letter, Received};
 
-/// How long an event is remembered: Meta tells again for a week.
-const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// How long an event is remembered: for as long as its message is believed, also by a clock that is ahead.
+const KEPT: Duration = OLDEST.saturating_add(AHEAD);
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 

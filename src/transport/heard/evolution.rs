@@ -44,7 +44,9 @@ pub fn read(options: &EvolutionOptions, incoming: &Incoming<'_>) -> Result<Heard
     for data in body["data"].as_array().map_or(std::slice::from_ref(&body["data"]), Vec::as_slice) {
         match event.as_str() {
             "messages.upsert" if data["key"]["fromMe"] != true => written(&mut told, data, own.as_ref(), incoming.now),
-            "messages.upsert" | "send.message" => told.extend(echoed(data, event == "messages.upsert")),
+            "messages.upsert" | "send.message" => {
+                told.extend(echoed(data, event == "messages.upsert", incoming.now));
+            }
             "messages.update" => told.extend(acknowledged(data)),
             "connection.update" => told.extend(text(&data["state"]).map(connection)),
             _ => {}
@@ -105,11 +107,14 @@ fn written(told: &mut Vec<Told>, data: &Value, own: Option<&Recipient>, now: Tim
 
 /// A message of our own. Which device it is from is read off its id: what phones write looks
 /// otherwise than what programs do.
-fn echoed(data: &Value, is_told_by_whatsapp: bool) -> Option<Told> {
+fn echoed(data: &Value, is_told_by_whatsapp: bool, now: Timestamp) -> Option<Told> {
     let (message_id, chat) = (text(&data["key"]["id"])?, person_in(&data["key"]["remoteJid"])?);
     let by_hand = is_told_by_whatsapp && (data["source"] == "android" || data["source"] == "ios");
     match said(data, &message_id)? {
-        Said::Words { kind, text, .. } => Some(Told::Echo(Echo { message_id, chat, kind, text, by_hand })),
+        Said::Words { kind, text, .. } => {
+            let at = moment(&data["messageTimestamp"], now);
+            Some(Told::Echo(Echo { message_id, at, chat, kind, text, by_hand }))
+        }
         Said::Mark { .. } => None,
     }
 }
@@ -341,7 +346,7 @@ mod tests {
         let own = message("A", &json!({ "fromMe": true }), &json!({ "conversation": "Hi" }));
         let echo = |by_hand| {
             let (message_id, chat, text) = ("A".to_owned(), person("77@lid").unwrap(), Some("Hi".to_owned()));
-            [Told::Echo(Echo { message_id, chat, kind: "text", text, by_hand })]
+            [Told::Echo(Echo { message_id, at: second(7), chat, kind: "text", text, by_hand })]
         };
         assert_eq!(told("messages.upsert", &own), echo(true));
         assert_eq!(told("send.message", &own), echo(false));

@@ -79,7 +79,8 @@ fn message(told: &mut Vec<Told>, item: &Value, now: Timestamp) {
     // Without an id the same words at another time are known by the time, if it is there.
     let message_id = id(item).unwrap_or_else(|| hex::encode(Sha256::digest(item.to_string())));
     if item["fromMe"] == true || item["from_me"] == true {
-        told.push(Told::Echo(Echo { message_id, chat, kind, text: words, by_hand: false }));
+        let at = moment(&item["timestamp"], now);
+        told.push(Told::Echo(Echo { message_id, at, chat, kind, text: words, by_hand: false }));
         return;
     }
     told.push(Told::Written(Box::new(Written {

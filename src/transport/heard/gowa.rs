@@ -83,7 +83,8 @@ fn message(payload: &Value, now: Timestamp) -> Option<Vec<Told>> {
     if payload["is_from_me"] == true {
         let chat = own_chat(&mut told, payload)?;
         // Nothing tells the phone from another program on the same number.
-        told.push(Told::Echo(Echo { message_id: id, chat, kind: said.kind, text: said.text, by_hand: false }));
+        let (message_id, at) = (id, moment(&payload["timestamp"], now));
+        told.push(Told::Echo(Echo { message_id, at, chat, kind: said.kind, text: said.text, by_hand: false }));
         return Some(told);
     }
     let (chat, from) = written_by(&mut told, payload)?;

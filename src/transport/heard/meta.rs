@@ -75,7 +75,7 @@ pub fn events(body: &Value, number: Option<&str>, now: Timestamp) -> Vec<Told> {
             // Written in the app of a phone that shares the number.
             Some("smb_message_echoes") => {
                 for message in list(&value["message_echoes"]) {
-                    echoed(&mut told, &contacts, message);
+                    echoed(&mut told, &contacts, message, now);
                 }
             }
             _ => {}
@@ -132,12 +132,13 @@ fn written(told: &mut Vec<Told>, contacts: &[Contact], message: &Value, now: Tim
     told.push(Told::Written(Box::new(written)));
 }
 
-fn echoed(told: &mut Vec<Told>, contacts: &[Contact], message: &Value) {
+fn echoed(told: &mut Vec<Told>, contacts: &[Contact], message: &Value, now: Timestamp) {
     let ids = [&message["to"], &message["to_user_id"], &message["to_parent_user_id"]];
     if let (Some(message_id), Some((chat, _))) = (text(&message["id"]), who(told, contacts, ids))
         && let Some((kind, text, _)) = said(message)
     {
-        told.push(Told::Echo(Echo { message_id, chat, kind, text, by_hand: true }));
+        let at = moment(&message["timestamp"], now);
+        told.push(Told::Echo(Echo { message_id, at, chat, kind, text, by_hand: true }));
     }
 }
 

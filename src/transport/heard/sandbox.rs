@@ -15,7 +15,11 @@ use super::moment;
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
+use crate::transport::answer::{readable, shortened};
 use crate::transport::{Heard, Incoming, NotHeard};
+
+/// Most characters of an error.
+const LONGEST_ERROR: usize = 400;
 
 const KINDS: [&str; 11] =
     ["text", "image", "video", "audio", "voice", "file", "sticker", "location", "contact", "poll", "choice"];
@@ -48,7 +52,10 @@ fn event(item: &Value, incoming: &Incoming<'_>, told: &mut Vec<Told>) {
                 ) => Fate::Reached(state),
                 _ if item["state"] == "failed" => Fate::Failed {
                     class: ErrorClass::Invalid,
-                    error: text("error").unwrap_or_else(|| "the phone refused it".into()),
+                    error: text("error").map_or_else(
+                        || "the phone refused it".into(),
+                        |said| shortened(&readable(&said), LONGEST_ERROR),
+                    ),
                 },
                 _ => return,
             };

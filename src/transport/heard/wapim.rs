@@ -69,7 +69,8 @@ fn message(told: &mut Vec<Told>, event: &Value, kind: &'static str, now: Timesta
     }
     if event["from_me"] == true {
         let chat = group.or_else(|| person_in(to));
-        told.extend(chat.map(|chat| Told::Echo(Echo { message_id, chat, kind, text: words, by_hand: false })));
+        let at = moment(&event["timestamp"], now);
+        told.extend(chat.map(|chat| Told::Echo(Echo { message_id, at, chat, kind, text: words, by_hand: false })));
         return;
     }
     // Where the sender in a group stands is not known; then the group itself is named.
@@ -140,7 +141,8 @@ mod tests {
         let expected = Told::Written(Box::new(written));
         assert_eq!(told(&json!([7, event(&json!({})), { "event_name": [] }])), [expected]);
         let (message_id, chat) = ("3A06".to_owned(), person("15417543010").unwrap());
-        let echo = Echo { message_id, chat, kind: "text", text: Some("Hi".into()), by_hand: false };
+        let (at, text) = (second(1_582_291_178), Some("Hi".into()));
+        let echo = Echo { message_id, at, chat, kind: "text", text, by_hand: false };
         assert_eq!(told(&event(&json!({ "from_me": true }))), [Told::Echo(echo)]);
         let group = told(&event(&json!({ "from_group": true, "to_phone_number": "15417543010-1570918620" })));
         assert!(matches!(&group[..], [Told::Written(written)] if written.chat.kind() == "group"));

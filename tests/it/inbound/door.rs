@@ -36,11 +36,7 @@ async fn an_account_without_anything_to_verify_by_listens_to_nobody() {
         for suffix in ["", "/", "/0pen-sesame", "/a/b"] {
             let path = format!("/gateways/{name}{suffix}");
             let (status, answer) = call(&client, &house, Method::POST, &path, &[], b"{}".to_vec()).await;
-            match name {
-                // It has its token, but nobody can check an address that nobody knows.
-                "twilio" => assert!(matches!(status, 401 | 403), "{path}: {status} {answer}"),
-                _ => assert_eq!(status, 403, "{path}: {answer}"),
-            }
+            assert_eq!(status, 401, "{path}: {answer}");
         }
     }
     // A secret that is shown by the other side of the challenge signs nothing.
@@ -48,7 +44,7 @@ async fn an_account_without_anything_to_verify_by_listens_to_nobody() {
     let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", meta)]).await;
     let headers = sign::hub("v", b"{}");
     let headers = [("x-hub-signature-256", headers.as_str())];
-    assert_eq!(call(&client, &house, Method::POST, "/gateways/main", &headers, b"{}".to_vec()).await.0, 403);
+    assert_eq!(call(&client, &house, Method::POST, "/gateways/main", &headers, b"{}".to_vec()).await.0, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,9 +60,7 @@ async fn a_secret_address_lets_in_those_who_know_it() {
             let bodies: [&[u8]; 2] = [b"{}", b"no JSON"];
             for body in bodies {
                 let (status, answer) = post(&format!("{base}{wrong}"), body).await;
-                // Twilio's has nothing to verify by either, for it does not know our address.
-                let right = status == 401 || (name == "twilio" && status == 403);
-                assert!(right, "{base}{wrong}: {status} {answer}");
+                assert_eq!(status, 401, "{base}{wrong}: {answer}");
                 assert!(!answer.contains(TOKEN), "{answer}");
             }
         }
@@ -98,7 +92,7 @@ async fn what_is_not_for_gateways_is_told_so() {
     let status = async |method: Method, path: &str| call(&client, &house, method, path, &[], Vec::new()).await.0;
     for path in ["/gateways/nobody", "/gateways/nobody/0pen-sesame", "/gateways/GOWA", "/gateways/gowa%20"] {
         for method in [Method::GET, Method::POST] {
-            assert_eq!(status(method.clone(), path).await, 404, "{method} {path}");
+            assert_eq!(status(method.clone(), path).await, 401, "{method} {path}");
         }
     }
     for path in ["/gateways", "/gateways/"] {
@@ -150,11 +144,11 @@ async fn a_challenge_is_given_back_to_those_who_know_the_token() {
     let asked = "hub.mode=subscribe&hub.challenge=1158201444";
     for wrong in ["hub.verify_token=v3rify", "hub.verify_token=", "hub.verify_token=v3rify/ me", "other=1"] {
         let response = ask("main", &format!("{asked}&{wrong}")).await;
-        assert_eq!(response.status(), 403, "{wrong}");
+        assert_eq!(response.status(), 401, "{wrong}");
         assert_ne!(response.text().await.unwrap(), "1158201444");
     }
-    assert_eq!(ask("mute", &format!("{asked}&{right}")).await.status(), 403, "no token was set");
-    assert_eq!(ask("mute", &format!("{asked}&hub.verify_token=")).await.status(), 403, "no token was set");
+    assert_eq!(ask("mute", &format!("{asked}&{right}")).await.status(), 401, "no token was set");
+    assert_eq!(ask("mute", &format!("{asked}&hub.verify_token=")).await.status(), 401, "no token was set");
     // Who knows the token for challenges may not tell events with it.
     let body = json!({ "object": "whatsapp_business_account", "entry": [] }).to_string().into_bytes();
     let path = format!("/gateways/main?{asked}&{right}");

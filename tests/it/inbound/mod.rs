@@ -12,8 +12,10 @@ macro_rules! each {
 }
 
 mod acks;
+mod age;
 mod aliases;
 mod choices;
+mod closed;
 mod door;
 mod downloads;
 mod early;
