@@ -121,6 +121,8 @@ impl Attempt {
     async fn send(&mut self, message: Claimed, known: &mut Vec<Part>) -> Result<Receipt, SendError> {
         let invalid = |error: String| SendError::new(ErrorClass::Invalid, error);
         let to = Recipient::from_canonical(&message.to).map_err(invalid)?;
+        // Before a part of it goes out, and before anything is fetched for it.
+        self.account.transport.raw().check(&message.body.options.extra, [])?;
         let capabilities = self.account.transport.capabilities();
         capabilities.addresses(&to).map_err(|error| SendError::new(ErrorClass::Unsupported, error))?;
         let Claimed { id, mut body, preparing, .. } = message;

@@ -52,39 +52,10 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
     gateway: "evolution",
-    own: &[
-        "text",
-        "media",
-        "mediatype",
-        "caption",
-        "fileName",
-        "audio",
-        "video",
-        "sticker",
-        "latitude",
-        "longitude",
-        "name",
-        "address",
-        "contact",
-        "values",
-        "key",
-        "reaction",
-        "language",
-        "components",
-        "quoted",
-        "options",
-        "textMessage",
-        "mediaMessage",
-        "audioMessage",
-        "stickerMessage",
-        "locationMessage",
-        "contactMessage",
-        "pollMessage",
-        "reactionMessage",
-        "templateMessage",
-        "listMessage",
-        "buttonMessage",
-    ],
+    own: "text media mediatype caption fileName audio video sticker latitude longitude name address \
+        contact values key reaction language components quoted options textMessage mediaMessage \
+        audioMessage stickerMessage locationMessage contactMessage pollMessage reactionMessage \
+        templateMessage listMessage buttonMessage",
 };
 
 /// What an account of this transport is configured with.
@@ -125,6 +96,10 @@ impl Evolution {
 impl Transport for Evolution {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {

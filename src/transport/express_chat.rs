@@ -37,7 +37,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 };
 
 /// What the parts of a message are called here, of whatever kind it is.
-const RAW: Raw = Raw { gateway: "express-chat", own: &["type", "message", "templateId", "params", "userName"] };
+const RAW: Raw = Raw { gateway: "express-chat", own: "type message templateId params userName" };
 
 /// What an account of this transport is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,10 @@ impl ExpressChat {
 impl Transport for ExpressChat {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {

@@ -15,9 +15,9 @@ const LONGEST_NAME: usize = 64;
 pub struct Raw {
     /// The gateway's name in errors.
     pub gateway: &'static str,
-    /// Fields that are the message itself in one kind of message or another. What addresses a message
-    /// is known for all gateways, see [`Taken::by`].
-    pub own: &'static [&'static str],
+    /// Fields that are the message itself in one kind of message or another, with blanks between them. What
+    /// addresses a message is known for all gateways, see [`Taken::by`].
+    pub own: &'static str,
 }
 
 /// What a field would change.
@@ -113,24 +113,24 @@ impl Raw {
     /// Adds raw fields to a request in JSON.
     ///
     /// # Errors
-    /// As of [`checked`](Self::checked).
+    /// As of [`check`](Self::check).
     pub fn add(&self, fields: &mut Fields, extra: Fields) -> Result<(), SendError> {
-        let extra = self.checked(extra, fields.keys().map(String::as_str))?;
+        self.check(&extra, fields.keys().map(String::as_str))?;
         fields.extend(extra);
         Ok(())
     }
 
-    /// Raw fields that may stand beside those that are `set` already.
+    /// Whether raw fields may stand beside those that are `set` already.
     ///
     /// # Errors
     /// [`ErrorClass::Invalid`] with the field that may not be there, and what to write instead.
-    pub fn checked<'a>(&self, extra: Fields, set: impl Iterator<Item = &'a str>) -> Result<Fields, SendError> {
+    pub fn check<'a>(&self, extra: &Fields, set: impl IntoIterator<Item = &'a str>) -> Result<(), SendError> {
         if extra.is_empty() {
-            return Ok(extra);
+            return Ok(());
         }
-        let mut taken: Vec<String> = set.map(plain).collect();
-        taken.extend(self.own.iter().map(|name| plain(name)));
-        for (name, value) in &extra {
+        let mut taken: Vec<String> = set.into_iter().map(plain).collect();
+        taken.extend(self.own.split_whitespace().map(plain));
+        for (name, value) in extra {
             // In forms `a[b]` and `a.b` are fields within fields.
             let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
             if name.is_empty() || name.len() > LONGEST_NAME || !is_name {
@@ -146,7 +146,7 @@ impl Raw {
                 return Err(self.refused(&format!("{name}.{inner}"), why.instead()));
             }
         }
-        Ok(extra)
+        Ok(())
     }
 
     fn refused(&self, name: &str, why: &str) -> SendError {
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    const RAW: Raw = Raw { gateway: "g", own: &["image_url"] };
+    const RAW: Raw = Raw { gateway: "g", own: "image_url" };
 
     fn joined(extra: Value) -> Result<Value, String> {
         let mut fields = super::super::wire::fields([("reply_to", "A".into()), ("x", json!({ "y": 1 }))]);

@@ -8,17 +8,17 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::multipart::Form;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{Answer, exchange, readable};
+use super::answer::{exchange, readable};
 use super::extra::Raw;
+use super::gowa_answers::{is_download, read};
 use super::heard::gowa as heard;
 use super::heard::{below_folder, bytes, get};
 use super::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
 use super::{Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
-use crate::model::delivery::{Degraded, ErrorClass, MessageState, Receipt, Scope, SendError};
+use crate::model::delivery::{Degraded, ErrorClass, Receipt, SendError};
 use crate::model::message::{Content, Media};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
@@ -64,31 +64,9 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
     gateway: "gowa",
-    own: &[
-        "message",
-        "caption",
-        "link",
-        "image",
-        "image_url",
-        "file",
-        "file_url",
-        "video",
-        "video_url",
-        "audio",
-        "audio_url",
-        "sticker",
-        "sticker_url",
-        "ptt",
-        "latitude",
-        "longitude",
-        "contact_name",
-        "contact_phone",
-        "question",
-        "options",
-        "max_answer",
-        "emoji",
-        "reply_message_id",
-    ],
+    own: "message caption link image image_url file file_url video video_url audio audio_url sticker \
+        sticker_url ptt latitude longitude contact_name contact_phone question options max_answer emoji \
+        reply_message_id",
 };
 
 /// What an account of this transport is configured with.
@@ -141,6 +119,10 @@ impl Gowa {
 impl Transport for Gowa {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {
@@ -362,52 +344,6 @@ impl Call {
         }
         Ok(format!("send/{field}"))
     }
-}
-
-/// Every answer is of this shape, but for plain texts from the basic-auth guard and proxies.
-#[derive(Deserialize)]
-struct Envelope {
-    code: String,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    results: Value,
-}
-
-fn read(answer: &Answer) -> Result<Receipt, SendError> {
-    let envelope: Option<Envelope> = answer.json();
-    let Some(envelope) = envelope else { return Err(answer.refusal("gowa", answer.class(), "")) };
-    if answer.status == 200 && envelope.code == "SUCCESS" {
-        let provider_id = envelope.results["message_id"].as_str().map(str::to_owned);
-        return Ok(Receipt { state: MessageState::Sent, provider_id, chat: None, degraded: Vec::new() });
-    }
-    let class = classify(answer, &envelope.code, &envelope.message);
-    Err(answer.refusal("gowa", class, &format!("{}: {}", envelope.code, envelope.message)))
-}
-
-fn classify(answer: &Answer, code: &str, text: &str) -> ErrorClass {
-    let retry_after = answer.retry_after;
-    match (answer.status, code) {
-        (400, "INVALID_JID") => ErrorClass::RecipientInvalid,
-        // The account's settings are wrong, not the message.
-        (400, "DEVICE_ID_REQUIRED") | (404, "DEVICE_NOT_FOUND") => ErrorClass::Auth,
-        (401, "AUTHENTICATION_ERROR") => ErrorClass::NotConnected,
-        // WhatsApp's lock on new contacts lasts for hours.
-        (429, "WA_REACHOUT_TIMELOCK") => ErrorClass::RateLimited {
-            retry_after: retry_after.or(Some(Duration::from_secs(3_600))),
-            scope: Scope::Recipient,
-        },
-        (429, _) => ErrorClass::RateLimited { retry_after, scope: Scope::Recipient },
-        // The link's page or the picture could not be loaded; nothing had been sent by then.
-        (500, _) if text.starts_with("failed to download") => ErrorClass::Upstream { retry_after },
-        (503, _) => ErrorClass::Upstream { retry_after },
-        _ => answer.class(),
-    }
-}
-
-/// What it says when it could not load a page or a picture.
-fn is_download(error: &SendError) -> bool {
-    matches!(error.class, ErrorClass::Upstream { .. }) && error.message.contains("failed to download")
 }
 
 /// Names the devices that there are, so that the settings can be mended.

@@ -61,27 +61,8 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
     gateway: "meta",
-    own: &[
-        "messaging_product",
-        "type",
-        "text",
-        "image",
-        "document",
-        "video",
-        "audio",
-        "sticker",
-        "location",
-        "contacts",
-        "interactive",
-        "template",
-        "reaction",
-        "context",
-        "status",
-        "message_id",
-        "id",
-        "ids",
-        "biz_opaque_callback_data",
-    ],
+    own: "messaging_product type text image document video audio sticker location contacts interactive \
+        template reaction context status message_id id ids biz_opaque_callback_data",
 };
 
 /// What an account of this transport is configured with.
@@ -156,6 +137,10 @@ impl Meta {
 impl Transport for Meta {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {

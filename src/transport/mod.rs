@@ -5,6 +5,7 @@ pub mod evolution;
 pub mod express_chat;
 pub mod extra;
 pub mod gowa;
+mod gowa_answers;
 mod heard;
 pub mod meta;
 mod meta_codes;
@@ -90,6 +91,9 @@ pub type Sending = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Sen
 pub trait Transport: Send + Sync {
     /// What the gateway can do.
     fn capabilities(&self) -> &'static Capabilities;
+
+    /// What raw fields of an author may not be.
+    fn raw(&self) -> &'static extra::Raw;
 
     /// Sends to the gateway; each error says by its class whether anything can have gone out.
     fn send(&self, message: Outgoing) -> Sending;

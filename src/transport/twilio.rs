@@ -47,8 +47,7 @@ pub enum Sender {
 }
 
 /// What the parts of a message are called here, of whatever kind it is.
-const RAW: Raw =
-    Raw { gateway: "twilio", own: &["Body", "MediaUrl", "PersistentAction", "ContentSid", "ContentVariables"] };
+const RAW: Raw = Raw { gateway: "twilio", own: "Body MediaUrl PersistentAction ContentSid ContentVariables" };
 
 /// What an account of this transport is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +95,10 @@ impl Twilio {
 impl Transport for Twilio {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {
@@ -164,7 +167,8 @@ fn prepare(message: Outgoing, options: TwilioOptions) -> Result<Vec<(String, Str
         }
         _ => return Err(SendError::new(ErrorClass::Unsupported, format!("twilio has no messages of kind `{kind}`"))),
     }
-    let extra = RAW.checked(message.body.options.extra, form.iter().map(|(name, _)| name.as_str()))?;
+    let extra = message.body.options.extra;
+    RAW.check(&extra, form.iter().map(|(name, _)| name.as_str()))?;
     form.extend(extra.into_iter().map(|(name, value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         (name, text)

@@ -108,22 +108,8 @@ impl Engine {
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
     gateway: "waha",
-    own: &[
-        "id",
-        "text",
-        "caption",
-        "file",
-        "preview",
-        "linkPreview",
-        "latitude",
-        "longitude",
-        "title",
-        "contacts",
-        "poll",
-        "reaction",
-        "messageId",
-        "reply_to",
-    ],
+    own: "id text caption file preview linkPreview latitude longitude title contacts poll reaction \
+        messageId reply_to",
 };
 
 /// What an account of this transport is configured with.
@@ -169,6 +155,10 @@ impl Waha {
 impl Transport for Waha {
     fn capabilities(&self) -> &'static Capabilities {
         self.engine.capabilities()
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {

@@ -41,18 +41,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
     gateway: "wapim",
-    own: &[
-        "message",
-        "url",
-        "title",
-        "description",
-        "content_url",
-        "caption",
-        "lat",
-        "lon",
-        "contact_name",
-        "contact_number",
-    ],
+    own: "message url title description content_url caption lat lon contact_name contact_number",
 };
 
 /// What an account of this transport is configured with.
@@ -85,6 +74,10 @@ impl Wapim {
 impl Transport for Wapim {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {

@@ -47,21 +47,8 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
     gateway: "wawp",
-    own: &[
-        "message",
-        "text",
-        "url",
-        "caption",
-        "file",
-        "latitude",
-        "longitude",
-        "title",
-        "contacts",
-        "poll",
-        "reaction",
-        "messageId",
-        "reply_to",
-    ],
+    own: "message text url caption file latitude longitude title contacts poll reaction messageId \
+        reply_to",
 };
 
 /// What an account of this transport is configured with.
@@ -115,6 +102,10 @@ impl Wawp {
 impl Transport for Wawp {
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
+    }
+
+    fn raw(&self) -> &'static Raw {
+        &RAW
     }
 
     fn send(&self, message: Outgoing) -> Sending {
