@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn what_is_cut_is_json_still() {
         let long = "\\\"\u{1}ä\u{202e}".repeat(2_000);
-        let value = serde_json::json!({ "a": 1, "long": long, "short": "\\", "flow": "f", "far": "x".repeat(90) });
+        let value = serde_json::json!({ "a": 1, "long": long, "short": "\\", "run": "r", "wide": "x".repeat(90) });
         let mut line = String::new();
         // In pieces, as a serializer writes.
         let mut strings = Strings::new(&mut line);
@@ -75,7 +75,7 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
         let kept = read["long"].as_str().unwrap().split('…').next().unwrap();
         assert!(long.starts_with(kept) && kept.len() > 1_000 && line.len() < 4_500, "{line}");
-        assert_eq!((&read["short"], &read["flow"], &read["a"]), (&value["short"], &value["flow"], &value["a"]));
-        assert!(read["far"].as_str().unwrap().ends_with("x… (26 bytes left out)"), "{line}");
+        assert_eq!((&read["short"], &read["run"], &read["a"]), (&value["short"], &value["run"], &value["a"]));
+        assert!(read["wide"].as_str().unwrap().ends_with("x… (26 bytes left out)"), "{line}");
     }
 }
