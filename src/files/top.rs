@@ -28,9 +28,12 @@ impl Top {
     /// # Errors
     /// A sentence that says why not.
     pub fn may_follow(&self, path: &Path) -> Result<(), String> {
-        let followed = self.walk(path).and_then(|spot| match spot.leaf {
-            Some(_) => self.0.open(&spot).map(|_| ()),
-            None => Ok(()),
+        let followed = settled(|| {
+            let spot = self.walk(path)?;
+            match spot.leaf {
+                Some(_) => self.0.open(&spot).map(|_| ()),
+                None => Ok(()),
+            }
         });
         followed.map_err(|why| format!("the link is not followed: {why}"))
     }

@@ -169,8 +169,13 @@ impl Library {
     /// The set of flows as it should be now, and when to look again because a file is away.
     pub fn catalog(&mut self, now: Timestamp) -> (Catalog, Option<Timestamp>) {
         let mut candidates = Vec::new();
+        // What a flow says of a file of its own need not be said twice.
+        let wrong = |reading: &Reading, problem: &Diagnostic| {
+            reading.outcome.as_ref().is_err_and(|wrong| wrong.contains(problem))
+        };
+        let told = |problem: &&Diagnostic| self.readings.values().any(|reading| wrong(reading, problem));
         let mut findings = self.ground.doubts.clone();
-        findings.extend(self.problems.iter().cloned());
+        findings.extend(self.problems.iter().filter(|problem| !told(problem)).cloned());
         for (path, reading) in &self.readings {
             let good = self.good.get(path);
             match &reading.outcome {

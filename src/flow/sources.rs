@@ -175,11 +175,11 @@ impl Sources {
             }
             let wanted = path.ends_with(ending) && !path.ends_with(".test.yaml");
             if wanted && let Ok(about) = entry.metadata() {
-                let open = || match entry.path_is_symlink() {
-                    true => top.may_follow(below).and_then(|()| top.file(below)),
-                    false => top.file(below),
-                };
-                self.read(&path, &about, open, look);
+                let link = if entry.path_is_symlink() { top.may_follow(below) } else { Ok(()) };
+                if let Err(why) = &link {
+                    look.scan.problems.push(Diagnostic::error(&path, 0, 0, why.clone()));
+                }
+                self.read(&path, &about, || link.and_then(|()| top.file(below)), look);
             }
         }
     }

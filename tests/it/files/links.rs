@@ -65,6 +65,8 @@ async fn a_link_that_leads_out_of_its_folder_is_named_and_not_followed() {
     link(Path::new("../postrider.yaml"), "flows/settings.yaml");
     link(&there.join("x.yaml"), "flows/out.yaml");
     link(&there.join("deep"), "flows/deep");
+    // Also one that no flow asks for.
+    link(Path::new("../.env"), "scripts/unused.rhai");
     let refused = [
         "scripts/env.rhai",
         "scripts/out.rhai",
@@ -74,6 +76,7 @@ async fn a_link_that_leads_out_of_its_folder_is_named_and_not_followed() {
         "scripts/dots.rhai",
         "scripts/absolute.rhai",
         "scripts/twice.rhai",
+        "scripts/unused.rhai",
         "flows/settings.yaml",
         "flows/out.yaml",
         "flows/deep",
@@ -89,6 +92,8 @@ async fn a_link_that_leads_out_of_its_folder_is_named_and_not_followed() {
         let named = flows["diagnostics"].as_array().unwrap().iter().find(|one| one["file"] == file);
         let named = named.unwrap_or_else(|| panic!("nothing is said of {file}: {flows}"));
         assert!(named["message"].as_str().unwrap().contains("link"), "{named}");
+        let all = flows["diagnostics"].as_array().unwrap().iter();
+        assert_eq!(all.filter(|one| one["file"] == file && one["message"] == named["message"]).count(), 1, "{flows}");
     }
     assert!(!keeps(house.folder.path(), SECRET), "the state has what links lead to");
 }

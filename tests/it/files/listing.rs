@@ -42,7 +42,7 @@ async fn odd_names_are_listed_as_they_are_and_what_cannot_be_read_is_left_out() 
     symlink("nowhere", folder.join("dangling")).unwrap();
     symlink(".hidden", folder.join("to-hidden")).unwrap();
     symlink("/etc/hostname", folder.join("out")).unwrap();
-    let mut wanted = vec!["new\nline", "\u{1b}[31m", "quote'\"", "ä", &long, "plain.txt", "linked.txt"];
+    let mut wanted = ["new\nline", "\u{1b}[31m", "quote'\"", "ä", &long, "plain.txt", "linked.txt"];
     wanted.sort_unstable();
     let wanted: Vec<String> = wanted.iter().map(|name| format!("box/{name}")).collect();
     let said = listed(&house, &["box", "box/", "box/self", "box/loop-a", "box/linked", "box/../box", ""]).await;

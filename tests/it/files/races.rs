@@ -90,7 +90,7 @@ fn no_race_leads_to_what_is_secret_or_outside() {
     let blobs = Blobs::new(root.join(".postrider/blobs"));
     let (mut read, mut refused) = (0, 0);
     let swaps = while_names_change(root, out, |swaps| {
-        let rounds = (0..).take_while(|round| *round < 10_000 || swaps.load(Ordering::Relaxed) < 20_000);
+        let rounds = (0..).take_while(|round| *round < 5_000 || swaps.load(Ordering::Relaxed) < 12_000);
         for round in rounds {
             for path in ["inbox/x.csv", "box/x.csv"] {
                 match files.text(path) {
