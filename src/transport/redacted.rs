@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::answer::{readable, shortened};
+use super::extra::Raw;
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, SharedTransport, Transport};
 use crate::model::capability::Capabilities;
 use crate::secret::{Secret, Veil};
@@ -31,6 +32,10 @@ impl Redacted {
 impl Transport for Redacted {
     fn capabilities(&self) -> &'static Capabilities {
         self.inner.capabilities()
+    }
+
+    fn raw(&self) -> &'static Raw {
+        self.inner.raw()
     }
 
     fn send(&self, message: Outgoing) -> Sending {
