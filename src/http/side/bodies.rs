@@ -10,7 +10,7 @@ pub const SMALL: usize = 64 << 10;
 /// Most bytes of small bodies together, and of larger ones: a few callers with much to say do not keep
 /// out the many who have little.
 const SMALL_ONES: usize = 16 << 20;
-const LARGE_ONES: usize = 32 << 20;
+const LARGE_ONES: usize = 24 << 20;
 
 /// The room.
 pub struct Bodies {

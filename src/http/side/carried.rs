@@ -24,6 +24,9 @@ impl fmt::Display for Crowded {
 
 impl std::error::Error for Crowded {}
 
+/// Says whether there is room in the end.
+type Waiting = Pin<Box<dyn Future<Output = bool> + Send>>;
+
 /// The body of a request.
 pub struct Carried {
     body: Incoming,
@@ -31,7 +34,7 @@ pub struct Carried {
     /// By what it says of itself.
     large: bool,
     /// A piece that came and waits for room.
-    waiting: Option<(Frame<Bytes>, Pin<Box<dyn Future<Output = bool> + Send>>)>,
+    waiting: Option<(Frame<Bytes>, Waiting)>,
 }
 
 impl Carried {

@@ -19,7 +19,7 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const IDLE_TIME: Duration = Duration::from_secs(75);
 
 /// Most bytes of heads that are not whole, without the first piece of each.
-const HEADS: usize = 8 << 20;
+const HEADS: usize = 4 << 20;
 
 /// How long a body that brings nothing is safe from those who need its room, and how long one is that
 /// goes on and on.

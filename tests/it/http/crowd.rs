@@ -20,7 +20,8 @@ async fn hold(address: SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStream>
     let mut held = Vec::new();
     for _ in 0..count {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
+        // Those that want much may be closed while they send it.
+        let _ = stream.write_all(bytes).await;
         held.push(stream);
     }
     held
@@ -57,10 +58,8 @@ async fn half_requests_by_the_thousand_keep_nobody_out() {
     let process = Process::start(folder.path());
     let begun = Instant::now();
     let half = b"POST /hooks/ok HTTP/1.1\r\nHost: x\r\nX-Half: ";
-    let mut heads = hold(process.public, 1_000, half).await;
+    let mut heads = hold(process.public, 2_000, half).await;
     let nothing = hold(process.public, 1_000, b"").await;
-    let long = [&half[..], &[b'x'; 60_000]].concat();
-    let longer = hold(process.public, 1_000, &long).await;
     // Bodies of which the last byte does not come; what there is no room for is not read.
     let mut bodies = JoinSet::new();
     for n in 0..300 {
@@ -79,6 +78,13 @@ async fn half_requests_by_the_thousand_keep_nobody_out() {
     println!("usual answer {usual:?}, peak {peak} MiB");
     assert!(usual < Duration::from_millis(200), "{usual:?}");
     assert!(peak < 150, "{peak} MiB");
+    let long = [&half[..], &[b'x'; 90_000]].concat();
+    let longer = hold(process.public, 1_000, &long).await;
+    let usual = serves(&process).await;
+    let peak = process.memory("VmHWM") >> 20;
+    println!("with long heads: usual answer {usual:?}, peak {peak} MiB");
+    assert!(usual < Duration::from_millis(200), "{usual:?}");
+    assert!(peak < 220, "{peak} MiB");
     // Nobody stays for long.
     for stream in heads.iter_mut().take(3) {
         assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
