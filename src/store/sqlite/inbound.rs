@@ -87,6 +87,7 @@ fn note_reaction(work: &Work<'_>, inbound: &Inbound, reaction: &Reaction) -> Rea
 
 fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
     let (account, written) = (&inbound.account, &letter.written);
+    runs::room(work)?;
     if !note(work, inbound, &written.event_id, &written.from, &text(&letter.event)?)? {
         return Ok(Fate::Known);
     }

@@ -6,6 +6,7 @@ mod checkpoint;
 mod columns;
 mod conversation;
 mod decisions;
+mod disk;
 mod diversion;
 mod events;
 mod evidence;
@@ -47,6 +48,7 @@ use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
 use checkpoint::Checkpoints;
 use columns::{first, instant, json, json_or_none, text};
+use disk::Disk;
 use readers::{Readers, read_only};
 use schema::error_of;
 use writer::Writer;
@@ -81,7 +83,8 @@ impl SqliteStore {
         let mut connection = writer::connect(file)?;
         restrict(file)?;
         schema::migrate(&mut connection)?;
-        let memory = runs::memory(&connection, most_backlog).map_err(|error| error_of(&error))?;
+        let disk = Disk::of(file.to_owned());
+        let memory = runs::memory(&connection, most_backlog, disk).map_err(|error| error_of(&error))?;
         let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;
         Ok(Self { writer, readers: Arc::new(Readers::new(file)) })
     }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::conversation::Time;
+use super::disk::Disk;
 use super::hearing::Clocks;
 use super::writer::{Memory, Patterns, Refusal, Work};
 use super::{
@@ -25,7 +26,7 @@ pub fn number(state: RunState) -> i64 {
 }
 
 /// What the writer begins with.
-pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
+pub fn memory(connection: &Connection, most_backlog: u64, disk: Disk) -> Read<Memory> {
     let ready: i64 = first(connection, "SELECT coalesce(max(ready), 0) FROM runs WHERE ready IS NOT NULL")?;
     let queued: i64 = first(connection, "SELECT coalesce(max(seq), 0) FROM messages WHERE seq IS NOT NULL")?;
     // Only runs whose first turn is to come count, and all of those are ready.
@@ -41,6 +42,7 @@ pub fn memory(connection: &Connection, most_backlog: u64) -> Read<Memory> {
         patterns: Patterns::default(),
         clocks: Clocks::default(),
         swept: 0,
+        disk,
     })
 }
 
@@ -52,10 +54,19 @@ pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<(), Refusal> {
 }
 
 /// Whether there is room for one run more.
-pub fn door(work: &Work<'_>) -> Result<(), Refusal> {
+pub fn door(work: &mut Work<'_>) -> Result<(), Refusal> {
+    room(work)?;
     match work.memory.backlog >= work.memory.most_backlog {
         true => Err(StoreError::Backlog(work.memory.backlog).into()),
         false => Ok(()),
+    }
+}
+
+/// Whether the disk has room for more work.
+pub fn room(work: &mut Work<'_>) -> Result<(), Refusal> {
+    match work.memory.disk.low() {
+        Some(free) => Err(StoreError::NoRoom(format!("only {} MiB of the disk are free", free >> 20)).into()),
+        None => Ok(()),
     }
 }
 

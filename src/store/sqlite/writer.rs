@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::checkpoint::Checkpoints;
+use super::disk::Disk;
 use super::hearing::Clocks;
 use super::schema::error_of;
 use crate::store::{Reply, Signals, StoreError};
@@ -51,6 +52,8 @@ pub struct Memory {
     pub clocks: Clocks,
     /// When what is too old was last looked for, in milliseconds since 1970.
     pub swept: i64,
+    /// What the file is on.
+    pub disk: Disk,
 }
 
 /// Patterns, compiled: the runs of a flow mostly wait by the same one.
