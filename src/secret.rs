@@ -1,6 +1,9 @@
-//! Text that must never be printed.
+//! Text that must never be printed, and what is done where others say it.
 
 use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 /// A credential. It shows itself as `***` wherever it might be printed; only [`Secret::reveal`]
 /// gives the text, at the place where it goes onto the wire.
@@ -37,5 +40,218 @@ impl fmt::Debug for Secret {
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+/// What stands in the place of a secret.
+const STARS: &str = "***";
+/// What is shorter is no secret: it would blacken half of every sentence.
+const SHORTEST: usize = 4;
+/// Characters that HTML knows by a name.
+const ENTITIES: [(char, &str); 5] = [('&', "amp"), ('<', "lt"), ('>', "gt"), ('"', "quot"), ('\'', "apos")];
+
+/// Finds secrets in what others say: as they are, with some of their characters written as addresses, forms,
+/// JSON or HTML write them, in Base64 within whatever it encodes, and in hex.
+#[derive(Clone, Debug, Default)]
+pub struct Veil {
+    secrets: Vec<Vec<char>>,
+    /// As they stand within Base64, without the characters that they share with what stands around.
+    base64: Vec<String>,
+    hex: Vec<String>,
+}
+
+impl Veil {
+    /// Over these. Of `user:password` the password is one too.
+    pub fn over<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        let mut veil = Self::default();
+        for secret in secrets {
+            let secret = secret.reveal();
+            veil.add(secret);
+            if let Some((_, password)) = secret.split_once(':') {
+                veil.add(password);
+            }
+        }
+        // One may stand within another.
+        veil.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        veil.base64.sort_by_key(|written| std::cmp::Reverse(written.len()));
+        veil.hex.sort_by_key(|written| std::cmp::Reverse(written.len()));
+        veil
+    }
+
+    /// Only over those that have so many characters.
+    pub fn over_long_ones(&self, length: usize) -> Self {
+        let long = |list: &[String]| list.iter().filter(|written| written.len() >= length).cloned().collect();
+        let secrets = self.secrets.iter().filter(|secret| secret.len() >= length).cloned().collect();
+        Self { secrets, base64: long(&self.base64), hex: long(&self.hex) }
+    }
+
+    fn add(&mut self, secret: &str) {
+        if secret.len() < SHORTEST {
+            return;
+        }
+        self.secrets.push(secret.chars().collect());
+        self.hex.extend([hex::encode(secret), hex::encode_upper(secret)]);
+        for before in ["", "x", "xx"] {
+            let encoded = STANDARD_NO_PAD.encode(format!("{before}{secret}"));
+            let shared = if before.is_empty() { 0 } else { 4 };
+            let inner = encoded.get(shared..encoded.len().saturating_sub(2)).unwrap_or_default();
+            if inner.len() >= SHORTEST {
+                self.base64.extend([inner.to_owned(), inner.replace('+', "-").replace('/', "_")]);
+            }
+        }
+    }
+
+    /// A text with stars in the places of secrets.
+    pub fn drawn_over(&self, text: String) -> String {
+        let exactly = |written: &String, text: &str| text.find(written.as_str()).map(|place| (place, written.len()));
+        let text = self.base64.iter().fold(text, |text, way| starred(text, |text| exactly(way, text), is_base64));
+        let text = self.hex.iter().fold(text, |text, way| starred(text, |text| exactly(way, text), |_| false));
+        self.secrets.iter().fold(text, |text, secret| starred(text, |text| find(text, secret), |_| false))
+    }
+}
+
+/// Puts stars in the places that `next` finds, and over what of the same kind is around them: the ends of an
+/// encoded secret are encoded with their neighbours.
+fn starred(text: String, next: impl Fn(&str) -> Option<(usize, usize)>, same: impl Fn(char) -> bool) -> String {
+    let (mut done, mut rest) = (String::new(), text.as_str());
+    while let Some((place, length)) = next(rest) {
+        done.push_str(rest[..place].trim_end_matches(&same));
+        done.push_str(STARS);
+        rest = rest[place + length..].trim_start_matches(&same);
+    }
+    match done.is_empty() {
+        true => text,
+        false => done + rest,
+    }
+}
+
+fn is_base64(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '=')
+}
+
+/// The first place that says a secret, with its length.
+fn find(text: &str, secret: &[char]) -> Option<(usize, usize)> {
+    let mut space = [0; 4];
+    let first = secret.first()?.encode_utf8(&mut space).as_bytes()[0];
+    let begins = |byte: u8| byte == first || matches!(byte, b'%' | b'+' | b'\\' | b'&');
+    let places = text.bytes().enumerate().filter(|(place, byte)| begins(*byte) && text.is_char_boundary(*place));
+    places.map(|(place, _)| place).find_map(|place| Some((place, said(&text[place..], secret)?)))
+}
+
+/// How many bytes of a text's beginning say a secret, if it begins with one.
+fn said(text: &str, secret: &[char]) -> Option<usize> {
+    let Some((first, rest)) = secret.split_first() else { return Some(0) };
+    let mut ways = [None; 4];
+    ways[0] = text.starts_with(*first).then(|| first.len_utf8());
+    // Most characters of most texts begin nothing that is written otherwise.
+    match text.as_bytes().first() {
+        Some(b'%') => ways[1] = percent(text, *first),
+        Some(b'+') if *first == ' ' => ways[1] = Some(1),
+        Some(b'\\') => {
+            // JSON within JSON doubles them.
+            let more = text.bytes().take_while(|b| *b == b'\\').count() - 1;
+            let last = &text[more..];
+            let plain = last[1..].starts_with(*first).then(|| 1 + first.len_utf8());
+            ways[1] = plain.map(|length| more + length);
+            ways[2] = unicode(last, *first).or_else(|| short(last, *first)).map(|length| more + length);
+            ways[3] = (*first == '\\' && more > 0).then_some(2);
+        }
+        Some(b'&') => ways[1] = entity(text, *first),
+        _ => {}
+    }
+    ways.into_iter().flatten().find_map(|length| Some(length + said(&text[length..], rest)?))
+}
+
+/// `%XX` for each of a character's bytes.
+fn percent(text: &str, wanted: char) -> Option<usize> {
+    let mut space = [0; 4];
+    let bytes = wanted.encode_utf8(&mut space).as_bytes();
+    let mut rest = text.as_bytes();
+    for byte in bytes {
+        let [b'%', high, low, ..] = rest else { return None };
+        let value = char::from(*high).to_digit(16)? * 16 + char::from(*low).to_digit(16)?;
+        if value != u32::from(*byte) {
+            return None;
+        }
+        rest = &rest[3..];
+    }
+    Some(3 * bytes.len())
+}
+
+/// `\uXXXX`, twice for what lies beyond sixteen bits.
+fn unicode(text: &str, wanted: char) -> Option<usize> {
+    let mut space = [0; 2];
+    let units = wanted.encode_utf16(&mut space);
+    for (n, unit) in units.iter().enumerate() {
+        let written = text.get(6 * n..6 * n + 6)?.strip_prefix("\\u")?;
+        if u16::from_str_radix(written, 16) != Ok(*unit) {
+            return None;
+        }
+    }
+    Some(6 * units.len())
+}
+
+/// `\n` and its like.
+fn short(text: &str, wanted: char) -> Option<usize> {
+    let letter = match wanted {
+        '\n' => "\\n",
+        '\r' => "\\r",
+        '\t' => "\\t",
+        _ => return None,
+    };
+    text.starts_with(letter).then_some(letter.len())
+}
+
+/// `&amp;`, or any character by its number.
+fn entity(text: &str, wanted: char) -> Option<usize> {
+    let end = text.bytes().take(12).position(|b| b == b';')?;
+    let name = text.get(1..end)?;
+    let number = match name.strip_prefix('#') {
+        Some(number) => match number.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16).ok(),
+            None => number.parse().ok(),
+        },
+        None => ENTITIES.iter().find(|(_, known)| *known == name).map(|(c, _)| u32::from(*c)),
+    };
+    (number == Some(u32::from(wanted))).then_some(end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_however_it_is_written() {
+        let secret = Secret::new("k/+&=\"hü sh");
+        let veil = Veil::over([&secret]);
+        for written in [
+            "k/+&=\"hü sh",
+            "k%2F%2B%26%3D%22h%C3%BC%20sh",
+            "k%2f%2b%26%3d%22h%c3%bc+sh",
+            "k/%2b&=%22h%C3%bc sh",
+            "k\\/+&=\\\"h\\u00fc sh",
+            "k\\u002F+&=\\\"h\\u00FC\\u0020sh",
+            "k/+&amp;=&quot;h&#252; sh",
+            "k\\\\/+&=\\\\\\\"h\\\\u00fc sh",
+            "k&#x2F;+&#38;=&#x22;hü sh",
+            &hex::encode("k/+&=\"hü sh"),
+            &hex::encode_upper("k/+&=\"hü sh"),
+        ] {
+            assert_eq!(veil.drawn_over(format!("<{written}>")), "<***>", "{written}");
+        }
+        for before in ["", "u:", "us:", "use:", "user:"] {
+            let encoded = STANDARD_NO_PAD.encode(format!("{before}k/+&=\"hü sh"));
+            assert_eq!(veil.drawn_over(format!("Basic {encoded}==, more")), "Basic ***, more", "{before}");
+        }
+        let plain = "k/+ is none, 5 % of it; a\\b & c";
+        assert_eq!(veil.drawn_over(plain.into()), plain);
+    }
+
+    #[test]
+    fn a_password_is_a_secret_of_its_own_and_short_ones_are_none() {
+        let (pair, short) = (Secret::new("user:hushhush"), Secret::new("abc"));
+        let veil = Veil::over([&pair, &short]);
+        assert_eq!(veil.drawn_over("hushhush for user:hushhush, abc".into()), "*** for ***, abc");
+        assert_eq!(veil.over_long_ones(12).drawn_over("hushhush for user:hushhush".into()), "hushhush for ***");
     }
 }
