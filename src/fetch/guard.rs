@@ -111,7 +111,7 @@ pub fn private(what: &str) -> FetchError {
 }
 
 pub fn own_port(url: &Url) -> FetchError {
-    FetchError::Refused(format!("{} leads back to Postrider, which never calls itself", super::shown(url)))
+    FetchError::Refused(format!("{} leads back to Postrider, which never calls itself", super::server(url)))
 }
 
 /// Whether an address is one of the open internet, also behind the forms in which IPv6 hides those

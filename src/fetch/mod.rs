@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, HeaderMap, LOCATION, USER_AGENT};
 use reqwest::{Client, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 pub use guard::{Allowed, parse_allowed};
@@ -23,11 +24,21 @@ pub use send::Request;
 /// Most redirects that are followed.
 const HOPS: usize = 10;
 
+/// The part of each answer that may be held without asking. Of a larger one the rest waits until there is
+/// room for all that may come of it: whoever begins to be held can be held whole.
+const SMALL: usize = 64 << 10;
+/// Bytes of larger answers that are held at once, over all who fetch; and as many of files, which are so
+/// large and so slow that answers would wait behind them.
+const ROOM: usize = 128 << 20;
+const FILE: usize = 16 << 20;
+
 /// Fetches. Cheap to clone; all clones follow one set of rules.
 #[derive(Clone)]
 pub struct Fetch {
     client: Client,
     guard: Arc<RwLock<Guard>>,
+    answers: Arc<Semaphore>,
+    files: Arc<Semaphore>,
 }
 
 /// How much may be fetched.
@@ -56,6 +67,8 @@ pub struct Fetched {
     pub hops: Vec<Url>,
     /// From the first request to the last byte.
     pub took: Duration,
+    /// The room that a large body takes.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Fetched {
@@ -113,7 +126,8 @@ impl Fetch {
             .pool_idle_timeout(Duration::from_secs(15))
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { client, guard })
+        let room = || Arc::new(Semaphore::new(ROOM));
+        Ok(Self { client, guard, answers: room(), files: room() })
     }
 
     /// Changes what is allowed besides public addresses.
@@ -152,10 +166,49 @@ impl Fetch {
                 }
                 continue;
             }
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let (body, whole) = read(response, most).await.map_err(|error| unreachable(&url, &error))?;
-            return Ok(Fetched { url, status, headers, body, whole, hops, took: begun.elapsed() });
+            return self
+                .fetched(response, url, hops, most, begun)
+                .await
+                .map_err(|(url, error)| unreachable(&url, &error));
         }
+    }
+
+    /// Reads an answer, as far as the bounds allow.
+    async fn fetched(
+        &self,
+        mut response: Response,
+        url: Url,
+        hops: Vec<Url>,
+        most: usize,
+        begun: Instant,
+    ) -> Result<Fetched, (Url, reqwest::Error)> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let told = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let (mut body, mut room, mut whole) = (Vec::new(), None, true);
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => return Err((url, error)),
+            };
+            let left = most - body.len();
+            whole = chunk.len() <= left;
+            let chunk = &chunk[..chunk.len().min(left)];
+            if room.is_none() && body.len() + chunk.len() > SMALL {
+                let wanted = told.unwrap_or(most).min(most).min(ROOM);
+                let rooms = if most > FILE { &self.files } else { &self.answers };
+                // Nobody ever closes it.
+                room = rooms.clone().acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX)).await.ok();
+                if told.is_some() {
+                    body.reserve_exact(wanted.saturating_sub(body.len()));
+                }
+            }
+            body.extend_from_slice(chunk);
+            if !whole {
+                break;
+            }
+        }
+        Ok(Fetched { url, status, headers, body, whole, hops, took: begun.elapsed(), _room: room })
     }
 
     /// Whether an address may be called at all, by its text and by what its name leads to now.
@@ -201,19 +254,6 @@ fn redirect(url: &Url, response: &Response) -> Option<Url> {
     url.join(location.to_str().ok()?).ok()
 }
 
-async fn read(mut response: Response, most: usize) -> reqwest::Result<(Vec<u8>, bool)> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = most - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body, false));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body, true))
-}
-
 /// An address as it may be shown: without credentials, query and fragment.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
@@ -226,6 +266,15 @@ pub fn shown(url: &Url) -> String {
 }
 
 fn unreachable(url: &Url, error: &reqwest::Error) -> FetchError {
+    cannot_be_reached(&shown(url), error)
+}
+
+/// An address's server alone, where its path is nobody's business either.
+fn server(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+fn cannot_be_reached(place: &str, error: &reqwest::Error) -> FetchError {
     let mut causes: Vec<String> = Vec::new();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
@@ -238,7 +287,7 @@ fn unreachable(url: &Url, error: &reqwest::Error) -> FetchError {
         }
         next = cause.source();
     }
-    FetchError::Unreachable(format!("{} cannot be reached: {}", shown(url), causes.join(": ")))
+    FetchError::Unreachable(format!("{place} cannot be reached: {}", causes.join(": ")))
 }
 
 /// Resolves names, and forgets the addresses that may not be called.

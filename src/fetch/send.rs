@@ -6,7 +6,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, Head
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::{Bounds, Fetch, FetchError, Fetched, HOPS, read, redirect, unreachable};
+use super::{Bounds, Fetch, FetchError, Fetched, HOPS, cannot_be_reached, redirect, server, shown};
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Request {
     /// Whether only the first server may see the body: a redirect that would carry it elsewhere is the
     /// answer then.
     pub private_body: bool,
+    /// Whether only the first server may see the path: errors name servers alone then.
+    pub private_path: bool,
 }
 
 impl Fetch {
@@ -38,7 +40,8 @@ impl Fetch {
     }
 
     async fn sent(&self, request: Request, most: usize) -> Result<Fetched, FetchError> {
-        let Request { mut method, mut url, mut headers, mut body, private, private_body } = request;
+        let Request { mut method, mut url, mut headers, mut body, private, private_body, private_path } = request;
+        let place = |url: &Url| if private_path { server(url) } else { shown(url) };
         let begun = Instant::now();
         let mut hops = Vec::new();
         loop {
@@ -47,14 +50,14 @@ impl Fetch {
             if let Some(body) = &body {
                 next = next.body(body.clone());
             }
-            let response = next.send().await.map_err(|error| unreachable(&url, &error))?;
+            let response = next.send().await.map_err(|error| cannot_be_reached(&place(&url), &error))?;
             let next = redirect(&url, &response).filter(|next| {
                 let keeps = keeps_body(&method, response.status());
                 !(private_body && body.is_some() && keeps && next.origin() != url.origin())
             });
             if let Some(next) = next {
                 if hops.len() == HOPS {
-                    return Err(FetchError::Circles(super::shown(&next)));
+                    return Err(FetchError::Circles(place(&next)));
                 }
                 if !keeps_body(&method, response.status()) {
                     if method != Method::HEAD {
@@ -72,9 +75,8 @@ impl Fetch {
                 hops.push(std::mem::replace(&mut url, next));
                 continue;
             }
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let (body, whole) = read(response, most).await.map_err(|error| unreachable(&url, &error))?;
-            return Ok(Fetched { url, status, headers, body, whole, hops, took: begun.elapsed() });
+            let fetched = self.fetched(response, url, hops, most, begun).await;
+            return fetched.map_err(|(url, error)| cannot_be_reached(&place(&url), &error));
         }
     }
 }

@@ -3,6 +3,34 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// Whether a header says where a message ends, how it is packed, or what becomes of its connection: that
+/// is for whoever writes the message, not for whoever hands it on.
+pub fn is_framing(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("proxy-")
+        || matches!(
+            name.as_str(),
+            "connection"
+                | "content-encoding"
+                | "content-length"
+                | "date"
+                | "expect"
+                | "host"
+                | "http2-settings"
+                | "keep-alive"
+                | "te"
+                | "trailer"
+                | "trailers"
+                | "transfer-encoding"
+                | "upgrade"
+        )
+}
+
+/// Whether a header can be called so (RFC 9110, 5.6.2).
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
 /// Text of which some parts are secrets, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -45,6 +73,18 @@ impl Veiled {
         self.0.iter().map(piece).collect()
     }
 
+    /// The same with words that stand beside each other in one piece.
+    pub fn joined(&self) -> Self {
+        let mut joined: Vec<Piece> = Vec::with_capacity(self.0.len());
+        for piece in &self.0 {
+            match (joined.last_mut(), piece) {
+                (Some(Piece::Plain(before)), Piece::Plain(text)) => before.push_str(text),
+                _ => joined.push(piece.clone()),
+            }
+        }
+        Self(joined)
+    }
+
     /// Whether there is a secret in it.
     pub fn has_secret(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Named { .. }))
@@ -56,8 +96,11 @@ impl Veiled {
 pub struct Call {
     /// `GET`, `POST`, ...
     pub method: String,
-    /// Where to.
+    /// Where to; the server alone when the rest holds a secret.
     pub url: String,
+    /// That rest, from its slash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Veiled>,
     /// Added to the address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, Veiled)>,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use serde_json::{Map, Value, json};
@@ -18,19 +19,20 @@ use crate::fetch::{Bounds, Fetch, FetchError, Fetched, Request};
 use crate::files::Files;
 use crate::flow::Flow;
 use crate::id::RunId;
-use crate::model::call::{Call, CallBody, reveal_json};
+use crate::model::call::{Call, CallBody, is_framing, reveal_json};
 use crate::model::journal::{Answer, Pending};
 use crate::model::question::{Question, TOO_LARGE};
 use crate::model::run::ScriptError;
-use crate::secret::Secret;
+use crate::secret::Veil;
 use crate::shutdown::Shutdown;
 use crate::transport::Download;
 
 /// Most requests to one server at once, and to all of them. More wait, and their time does not run.
 const OF_ONE: usize = 128;
 const OF_ALL: usize = 2_048;
-/// Most files of messages that are fetched at once for an account: each is held in memory whole.
+/// Most files of messages that are fetched at once for an account, and for all: each is held in memory whole.
 const FILES: usize = 2;
+const FILES_OF_ALL: usize = 3;
 /// Most bytes of an answer that a script gets.
 const LARGEST: usize = 4 << 20;
 /// Most bytes of all answers of one list together, shared evenly.
@@ -49,7 +51,24 @@ pub struct Errands {
     gateways: Arc<dyn Gateways>,
     by_server: Mutex<HashMap<String, Arc<Semaphore>>>,
     all: Semaphore,
+    all_files: Semaphore,
 }
+
+/// What an address does not have but for its secrets' sake: the path stays one, and its server stays the same.
+/// A `%` is left alone, for people copy secrets as they stand in addresses.
+const OF_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// An errand.
 pub struct Errand<'a> {
@@ -90,7 +109,8 @@ impl Room<'_> {
 impl Errands {
     /// By these ways.
     pub fn new(fetch: Fetch, files: Files, gateways: Arc<dyn Gateways>) -> Self {
-        Self { fetch, files, gateways, by_server: Mutex::default(), all: Semaphore::new(OF_ALL) }
+        let (all, all_files) = (Semaphore::new(OF_ALL), Semaphore::new(FILES_OF_ALL));
+        Self { fetch, files, gateways, by_server: Mutex::default(), all, all_files }
     }
 
     /// Runs one. None when the end has come before it began.
@@ -119,7 +139,10 @@ impl Errands {
             }
             Question::Save { account, source, mime, to } => {
                 let own = self.of(&format!("files of {account}"), FILES);
-                let _room = Room { shutdown, begun: &AtomicBool::new(false) }.of(&own).await?;
+                let begun = AtomicBool::new(false);
+                let room = Room { shutdown, begun: &begun };
+                let _own = room.of(&own).await?;
+                let _all = room.of(&self.all_files).await?;
                 Some(self.save(account, source, mime.as_deref(), to).await)
             }
             _ => Some(Err(ScriptError::new("panic", "this question is no errand; please report it"))),
@@ -155,9 +178,7 @@ impl Errands {
     async fn called(&self, call: &Call, flow: &Flow, key: &str, most: usize) -> Answer {
         let request = request(call, flow, key)?;
         // Also one that another request told may come back here.
-        let mut secrets: Vec<&str> = flow.secrets.values().flatten().map(Secret::reveal).collect();
-        // One may stand within another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let veil = Veil::over(flow.secrets.values().flatten());
         let bounds = Bounds { time: Duration::from_millis(call.timeout), bytes: most };
         let fetched = self.fetch.send(request, bounds).await.map_err(|error| {
             let kind = match &error {
@@ -165,10 +186,10 @@ impl Errands {
                 FetchError::Slow(_) => "timeout",
                 FetchError::Unreachable(_) | FetchError::Circles(_) => "unreachable",
             };
-            ScriptError::new(kind, veil(format!("http: {}: {error}", shown(&call.url)), &secrets))
+            ScriptError::new(kind, veil.drawn_over(format!("http: {}: {error}", shown(&call.url))))
         })?;
         // What JSON writes with six signs a byte must not burst the journal either.
-        let recorded = answer(&fetched, &secrets).filter(|answer| answer.to_string().len() <= 2 * most + (64 << 10));
+        let recorded = answer(call, &fetched, &veil).filter(|answer| answer.to_string().len() <= 2 * most + (64 << 10));
         recorded.ok_or_else(|| {
             let message = format!("http: {} answered more than {} KiB", shown(&call.url), most >> 10);
             ScriptError::new(TOO_LARGE, message)
@@ -251,6 +272,11 @@ fn request(call: &Call, flow: &Flow, key: &str) -> Result<Request, ScriptError> 
         || ScriptError::new("secret", "http: a secret is not set any more; set it in the environment or in .env");
     let invalid = |what: String| ScriptError::new("invalid", format!("http: {what}"));
     let mut url = Url::parse(&call.url).map_err(|error| invalid(error.to_string()))?;
+    if let Some(path) = &call.path {
+        let encoded = |name: &str| Some(utf8_percent_encode(&lookup(name)?, OF_PATHS).to_string());
+        let whole = format!("{}{}", call.url, path.reveal(&encoded).ok_or_else(gone)?);
+        url = Url::parse(&whole).map_err(|error| invalid(error.to_string()))?;
+    }
     for (name, value) in &call.query {
         url.query_pairs_mut().append_pair(name, &value.reveal(&lookup).ok_or_else(gone)?);
     }
@@ -295,35 +321,28 @@ fn request(call: &Call, flow: &Flow, key: &str) -> Result<Request, ScriptError> 
     }
     let method = Method::from_bytes(call.method.as_bytes()).map_err(|error| invalid(error.to_string()))?;
     let private_body = call.body.as_ref().is_some_and(CallBody::has_secret);
-    Ok(Request { method, url, headers, body, private, private_body })
+    Ok(Request { method, url, headers, body, private, private_body, private_path: call.path.is_some() })
 }
 
 /// The answer as it is recorded; none when it is larger than it may be. A server may say back what it
 /// was told: secrets are not put on record.
-fn answer(fetched: &Fetched, secrets: &[&str]) -> Option<Value> {
+fn answer(call: &Call, fetched: &Fetched, veil: &Veil) -> Option<Value> {
     if !fetched.whole {
         return None;
     }
     let mut headers = Map::new();
-    for name in fetched.headers.keys() {
+    // What was said of the body on its way is not true of the text that came of it. A HEAD asks for just that.
+    let told = |name: &str| !is_framing(name) || name == "date" || (name == "content-length" && call.method == "HEAD");
+    for name in fetched.headers.keys().filter(|name| told(name.as_str())) {
         let all = fetched.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-        headers.insert(name.to_string(), veil(all.collect::<Vec<_>>().join(", "), secrets).into());
+        headers.insert(name.to_string(), veil.drawn_over(all.collect::<Vec<_>>().join(", ")).into());
     }
     Some(json!({
         "status": fetched.status,
         "ok": (200..300).contains(&fetched.status),
         "headers": headers,
-        "body": veil(String::from_utf8_lossy(&fetched.body).into_owned(), secrets),
+        "body": veil.drawn_over(String::from_utf8_lossy(&fetched.body).into_owned()),
     }))
-}
-
-fn veil(text: String, secrets: &[&str]) -> String {
-    // What is too short to be a secret would blacken half of every answer.
-    secrets.iter().filter(|secret| secret.len() >= 4).fold(text, |text, secret| {
-        let quoted = Value::from(*secret).to_string();
-        let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        [*secret, quoted.trim_matches('"'), &encoded].iter().fold(text, |text, way| text.replace(way, "***"))
-    })
 }
 
 /// An address as it may be shown.

@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Map, Module, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::options::Options;
-use crate::model::call::{Call, CallBody, Veiled};
+use crate::model::call::{Call, CallBody, Piece, Veiled, is_framing, is_name};
 use crate::model::journal::Kind;
 use crate::model::question::Question;
 use crate::script::error::{HostResult, at, thrown};
@@ -72,24 +72,55 @@ fn body_of(function: &str, body: &Dynamic) -> HostResult<Option<CallBody>> {
     Ok(Some(CallBody::Json(json)))
 }
 
-fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, options: &Map) -> HostResult<Wanted> {
+/// Where a request goes. What stands behind the server may hold secrets; then it is kept apart, and the server
+/// is all that is shown.
+fn address(function: &str, url: &Dynamic) -> HostResult<(String, Option<Veiled>)> {
     let invalid = |message: String| thrown("invalid", format!("{function}: {message}"));
-    if url.is::<SecretText>() {
-        return Err(invalid(
-            "a secret does not belong into an address; put it into the option `query` or `headers`".into(),
-        ));
-    }
-    let Ok(url) = url.as_immutable_string_ref() else {
-        let found = type_name(url);
-        return Err(thrown("type", format!("{function}: an address is a text, not a value of type {found}")));
+    let (begin, secret) = match url.read_lock::<SecretText>() {
+        Some(secret) => {
+            let secret = secret.0.joined();
+            let begin = match secret.0.first() {
+                Some(Piece::Plain(text)) => text.clone(),
+                _ => String::new(),
+            };
+            (begin, Some(secret))
+        }
+        None => match url.as_immutable_string_ref() {
+            Ok(url) => (url.to_string(), None),
+            Err(_) => {
+                let found = type_name(url);
+                return Err(thrown("type", format!("{function}: an address is a text, not a value of type {found}")));
+            }
+        },
     };
-    let known = url::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let server = begin.find("://").and_then(|end| Some(end + 3 + begin[end + 3..].find(['/', '?', '#', '\\'])?));
+    let behind = server.map_or("", |server| &begin[server..]);
+    if secret.is_some() && !behind.starts_with('/') {
+        let message = "a secret may not name the server; it stands behind the server's `/`, \
+            such as in `\"https://hooks.example.com/\" + secret(\"PATH\")`, or in the option `query` or `headers`";
+        return Err(invalid(message.into()));
+    }
+    let known = url::Url::parse(&begin).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(parsed) = known else {
-        return Err(invalid(format!("`{}` is no web address; it begins with http:// or https://", url.as_str())));
+        return Err(invalid(format!("`{begin}` is no web address; it begins with http:// or https://")));
     };
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(invalid("credentials do not belong into an address; put them into the option `headers`".into()));
     }
+    let Some(mut secret) = secret else { return Ok((begin, None)) };
+    let last = secret.0.iter().rposition(|piece| matches!(piece, Piece::Named { .. })).unwrap_or_default();
+    if secret.0[..last].iter().any(|piece| matches!(piece, Piece::Plain(text) if text.contains(['?', '#']))) {
+        return Err(invalid("a secret does not belong behind an address's `?` or `#`; use the option `query`".into()));
+    }
+    if let Some(first) = secret.0.first_mut() {
+        *first = Piece::Plain(behind.to_owned());
+    }
+    Ok((parsed.origin().ascii_serialization(), Some(secret)))
+}
+
+fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, options: &Map) -> HostResult<Wanted> {
+    let invalid = |message: String| thrown("invalid", format!("{function}: {message}"));
+    let (url, path) = address(function, url)?;
     let options = Options::only(function, options, &OPTIONS)?;
     let mut body = body_of(function, body)?;
     if options.get("form").is_some() {
@@ -100,12 +131,17 @@ fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, o
     }
     let mut headers = pairs(&options, "headers")?;
     for (name, value) in &mut headers {
-        let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         let plain = |text: &str| text.bytes().all(|b| b == b'\t' || (b >= 0x20 && b != 0x7f));
-        if !sound || !plain(&value.by_name()) {
+        if !is_name(name) || !plain(&value.by_name()) {
             return Err(invalid(format!("`{name}` is no header that can be sent")));
         }
         name.make_ascii_lowercase();
+        // How a body is packed the script may know, for it may have packed it.
+        if is_framing(name) && !matches!(name.as_str(), "content-encoding" | "date") {
+            return Err(invalid(format!(
+                "`{name}` belongs to the connection, which is not the script's; leave it out"
+            )));
+        }
     }
     let timeout = options.span("timeout")?.map_or(USUAL, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
     if !(1..=LONGEST).contains(&timeout) {
@@ -116,7 +152,7 @@ fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, o
     if let Some(expect) = expect.as_deref().filter(|expect| !is_pattern(expect)) {
         return Err(options.invalid("expect", &format!("`{expect}` is no status such as \"2xx\" or \"200\"")));
     }
-    let call = Call { method: method.into(), url: url.to_string(), query, headers, body, timeout };
+    let call = Call { method: method.into(), url, path, query, headers, body, timeout };
     Ok(Wanted { call, expect })
 }
 

@@ -3,6 +3,7 @@
 use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map, Module, NativeCallContext};
 use serde_json::Value;
 
+use crate::model::call::{is_framing, is_name};
 use crate::model::journal::Kind;
 use crate::model::run::{Response, ScriptError};
 use crate::script::error::{HostResult, thrown};
@@ -61,12 +62,10 @@ fn respond(ctx: NativeCallContext, status: i64, body: Dynamic, headers: Map) -> 
     };
     let body = to_json(&body).map_err(|error| thrown("invalid", format!("respond: {error}")))?;
     let mut fields = Vec::new();
-    for (name, value) in &headers {
+    // Where the answer ends is ours to say, also where another server's headers are handed on.
+    for (name, value) in headers.iter().filter(|(name, _)| !is_framing(name)) {
         let value = value.to_string();
-        let sound = !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-            && value.bytes().all(|b| (0x20..0x7f).contains(&b));
-        if !sound {
+        if !is_name(name) || value.bytes().any(|b| b != b'\t' && (b < 0x20 || b == 0x7f)) {
             return Err(thrown("invalid", format!("respond: `{name}` is no header that can be sent")));
         }
         fields.push((name.to_string(), value));

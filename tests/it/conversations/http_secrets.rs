@@ -161,14 +161,15 @@ run: |
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_in_an_address_is_an_error_at_the_line() {
+async fn a_secret_in_an_address_but_in_its_path_is_an_error_at_the_line() {
     let server = Server::start(|_, _| Say::Echo).await;
     let calls = [
         r#"http::get(secret("CRM_TOKEN"))"#,
-        r#"http::get(at + "/" + secret("CRM_TOKEN"))"#,
+        r#"http::get(at + secret("CRM_TOKEN") + "/x")"#,
         r#"http::post(at + "?key=" + secret("CRM_TOKEN"), "x")"#,
-        r#"http::request(#{ url: at + "/" + secret("CRM_TOKEN") })"#,
-        r#"http::all([#{ url: at }, #{ url: at + "/" + secret("CRM_TOKEN") }])"#,
+        r#"http::post(at + "/x?key=" + secret("CRM_TOKEN"), "x")"#,
+        r#"http::request(#{ url: at + "/#" + secret("CRM_TOKEN") })"#,
+        r#"http::all([#{ url: at }, #{ url: "http://" + secret("CRM_TOKEN") + "/" }])"#,
     ];
     let flow = |call: &str| format!("secrets: [CRM_TOKEN]\nrun: |\n  let at = event.data;\n  {call};\n");
     let flows: Vec<(String, String)> =

@@ -15,7 +15,7 @@ mod once_wrong_too;
 mod opt_out;
 mod replay;
 mod routing;
-mod server;
+pub mod server;
 mod simulate;
 mod together;
 mod values;
