@@ -2,30 +2,66 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{StatusCode, header};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::Refused;
+use super::side::Crowded;
 
 /// How long a body may take; whoever lets it drip holds its memory.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After so long it must have brought so many bytes for each second more.
+const START: Duration = Duration::from_secs(5);
+const RATE: usize = 1_024;
 
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
-/// 413, 408, or 400 when it broke off.
-pub async fn whole(body: Body, limit: usize) -> Result<Bytes, Refused> {
-    let Ok(read) = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await else {
-        let message = format!("the body was not there after {} seconds", PATIENCE.as_secs());
-        return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
-    };
-    match read {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let message = format!("the body is larger than {limit} bytes");
-            Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
+/// 413, 408, 503 when too many are under way, or 400 when it broke off.
+pub async fn whole(mut body: Body, limit: usize) -> Result<Bytes, Refused> {
+    // Said before a byte of it is asked for.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    let begun = Instant::now();
+    let (mut first, mut more) = (Bytes::new(), Vec::new());
+    loop {
+        let came = first.len() + more.len();
+        // What was brought buys time.
+        let time = START + Duration::from_secs((came / RATE) as u64);
+        let Ok(frame) = timeout_at(begun + time.min(PATIENCE), body.frame()).await else {
+            let message = format!("the body comes too slowly: {came} bytes in {} seconds", begun.elapsed().as_secs());
+            return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| broken(error.into_inner().is::<Crowded>()))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if came + piece.len() > limit {
+            return Err(too_large(limit));
         }
-        Err(_) => Err(Refused::bad("the body broke off")),
+        // Most come in one piece, which is not copied.
+        match (came, more.is_empty()) {
+            (0, _) => first = piece,
+            (_, true) => {
+                more = [&first[..], &piece[..]].concat();
+                first = Bytes::new();
+            }
+            (_, false) => more.extend_from_slice(&piece),
+        }
+    }
+    Ok(if more.is_empty() { first } else { more.into() })
+}
+
+fn too_large(limit: usize) -> Refused {
+    let message = format!("the body is larger than {limit} bytes");
+    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+}
+
+fn broken(crowded: bool) -> Refused {
+    match crowded {
+        true => Refused::busy("too many bodies are under way; come again in a moment").with(header::RETRY_AFTER, "2"),
+        false => Refused::bad("the body broke off"),
     }
 }

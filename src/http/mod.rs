@@ -7,13 +7,13 @@ mod gateways;
 mod hosted;
 mod private;
 mod public;
+mod side;
 mod verify;
 mod webhook;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::serve::ListenerExt as _;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -27,6 +27,11 @@ use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::wake::Bells;
+use side::{Room, Side};
+
+/// Most connections of the public side, and of the private one.
+const MOST_PUBLIC: usize = 10_000;
+const MOST_PRIVATE: usize = 1_000;
 
 /// What both sides work with.
 pub struct House {
@@ -65,23 +70,14 @@ pub struct House {
 /// Serves both sides until told to stop, and lets requests under way end.
 pub async fn serve(house: Arc<House>, public: TcpListener, private: TcpListener) {
     let shutdown = house.shutdown.clone();
-    let side = |listener: TcpListener, router: Router| {
-        let (draining, stopped) = (shutdown.clone(), shutdown.clone());
-        async move {
-            // An answer is not held back for more to come. Where that cannot be said, it comes a little later.
-            let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-            let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-            let served =
-                axum::serve(listener, service).with_graceful_shutdown(async move { draining.draining().await });
-            tokio::select! {
-                result = served => {
-                    if let Err(error) = result {
-                        tracing::error!(%error, "a listener broke down");
-                    }
-                }
-                () = stopped.stopped() => {}
-            }
-        }
-    };
-    tokio::join!(side(public, public::router(house.clone())), side(private, private::router(house)));
+    // Each connection takes a descriptor. Whatever comes to the public side leaves some to the private
+    // one, and to the engine's own files and requests.
+    let descriptors = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+    let descriptors = descriptors.unwrap_or(usize::MAX);
+    let relief = Room::new("public", (descriptors / 2).clamp(1, MOST_PUBLIC));
+    let public =
+        Side { listener: public, router: public::router(house.clone()), room: relief.clone(), relief: relief.clone() };
+    let room = Room::new("private", (descriptors / 8).clamp(1, MOST_PRIVATE));
+    let private = Side { listener: private, router: private::router(house), room, relief };
+    tokio::join!(public.serve(shutdown.clone()), private.serve(shutdown));
 }

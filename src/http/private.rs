@@ -52,19 +52,30 @@ async fn ready(State(house): State<Arc<House>>) -> Response<Body> {
 /// A page of another site may make a browser call us by a name that leads here; it does not know
 /// our names.
 async fn called_by_name(State(house): State<Arc<House>>, request: Request<Body>, next: Next) -> Response<Body> {
-    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(host, |(name, _)| name);
-    let name = name.to_ascii_lowercase();
-    let loopback = matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]");
-    if loopback || house.admin_hosts.borrow().contains(&name) {
-        return next.run(request).await;
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    // Where there are two, each may be looked at by somebody else.
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Refused::bad("a request has one `Host` header").into_response();
+    };
+    let host = host.to_str().unwrap_or_default();
+    // A whole address in the request line says it too.
+    let asked = request.uri().authority().map(|authority| authority.as_str());
+    let unknown = [Some(host), asked].into_iter().flatten().map(name_of).find(|name| {
+        let loopback = matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]");
+        !loopback && (name.is_empty() || !house.admin_hosts.borrow().contains(name))
+    });
+    match unknown {
+        None => next.run(request).await,
+        Some(name) => Refused::new(StatusCode::FORBIDDEN, "host", format!("this side is not called `{name}`"))
+            .hint("call it by localhost, or list the name under `admin_hosts` in postrider.yaml")
+            .into_response(),
     }
-    Refused::new(StatusCode::FORBIDDEN, "host", format!("this side is not called `{name}`"))
-        .hint("call it by localhost, or list the name under `admin_hosts` in postrider.yaml")
-        .into_response()
+}
+
+/// A host's name without its port, in small letters.
+fn name_of(host: &str) -> String {
+    let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    port.map_or(host, |(name, _)| name).to_ascii_lowercase()
 }
 
 async fn authorized(State(house): State<Arc<House>>, request: Request<Body>, next: Next) -> Response<Body> {
