@@ -192,6 +192,8 @@ pub struct Webhook {
     pub verify: Option<Verify>,
     /// When the caller is answered.
     pub respond: Respond,
+    /// Pages that may call it, by their origins; `*` stands for all.
+    pub origins: Vec<String>,
 }
 
 /// How a caller shows that it may start a run.

@@ -3,8 +3,10 @@
 mod api;
 mod body;
 mod error;
+mod event;
 mod gateways;
 mod hosted;
+mod origin;
 mod private;
 mod public;
 mod side;

@@ -1,37 +1,32 @@
 //! A webhook: verified, read, made a durable run, answered.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use serde::Serialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::House;
 use super::body::whole;
 use super::error::{Refused, answer};
+use super::event::{self, event};
+use super::origin;
+use super::side::Seat;
 use super::verify::verify;
 use crate::clock::after;
-use crate::flow::{Respond, Verify};
+use crate::flow::Respond;
+use crate::flow::catalog::{Catalog, Matched, Route};
 use crate::id::RunId;
+use crate::model::call::is_framing;
 use crate::run::Reply;
 
 /// How long a caller with `respond: result` waits before it gets the run's id instead.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How deep a body in JSON may be nested; serde_json itself stops at 128, and an event adds some.
-const DEEPEST: usize = 100;
-
-/// Headers that the script does not see: they are credentials.
-const SECRET_HEADERS: [&str; 6] =
-    ["authorization", "proxy-authorization", "cookie", "x-token", "x-hub-signature", "x-hub-signature-256"];
 
 /// Takes any request below `/hooks`.
 pub async fn webhook(
@@ -56,13 +51,42 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         return Err(Refused::missing(format!("no flow has a webhook at {path}")));
     };
     let method = head.method.as_str();
-    let Some(route) = matched.routes.iter().find(|route| route.webhook.methods.iter().any(|known| known == method))
-    else {
-        let allowed: Vec<_> = matched.routes.iter().flat_map(|route| route.webhook.methods.iter().cloned()).collect();
-        let message = format!("{path} takes {}, not {method}", allowed.join(" and "));
-        let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", message);
-        return Err(refused.with(header::ALLOW, allowed.join(", ")));
+    let route = |method: &str| matched.routes.iter().find(|route| route.webhook.methods.iter().any(|m| m == method));
+    if let Some(asked) = origin::asked_before(&head.method, &head.headers)
+        && matched.routes.iter().any(|route| !route.webhook.origins.is_empty())
+    {
+        let Some(route) = route(asked) else { return Err(not_taken(path, asked, &matched)) };
+        return origin::permitted(&route.webhook, &head.headers);
+    }
+    let Some(route) = route(method) else { return Err(not_taken(path, method, &matched)) };
+    let page = origin::admitted(&route.webhook, &head.headers)?;
+    let mut answered = match take(house, peer, &catalog, route, &matched, &head, body).await {
+        Ok(answered) => answered,
+        Err(refused) => refused.into_response(),
     };
+    if let Some(page) = page {
+        origin::tell(&mut answered, page);
+    }
+    Ok(answered)
+}
+
+fn not_taken(path: &str, method: &str, matched: &Matched<'_>) -> Refused {
+    let allowed: Vec<_> = matched.routes.iter().flat_map(|route| route.webhook.methods.iter().cloned()).collect();
+    let message = format!("{path} takes {}, not {method}", allowed.join(" and "));
+    let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", message);
+    refused.with(header::ALLOW, allowed.join(", "))
+}
+
+/// Takes a request that came to its webhook.
+async fn take(
+    house: &House,
+    peer: SocketAddr,
+    catalog: &Catalog,
+    route: &Route,
+    matched: &Matched<'_>,
+    head: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Refused> {
     let webhook = &route.webhook;
     let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
     let raw = whole(body, limit).await.map_err(|refused| match refused.status() {
@@ -72,18 +96,22 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
     if let Some(rule) = &webhook.verify {
         verify(rule, &head.headers, &raw).map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why))?;
     }
-    let text = String::from_utf8_lossy(&raw);
-    let event = Event {
-        body: read_body(&head.headers, &text)?,
-        method,
-        path,
-        params: matched.params.iter().map(|(name, value)| (name.as_str(), decoded(value))).collect(),
-        query: pairs(head.uri.query().unwrap_or_default()),
-        headers: visible(&head.headers, webhook.verify.as_ref()),
-        raw: &text,
-        ip: peer.ip().to_canonical(),
+    let run = {
+        let text = String::from_utf8_lossy(&raw);
+        let event = event(&event::Request {
+            method: head.method.as_str(),
+            path: head.uri.path().strip_prefix("/hooks").unwrap_or_default(),
+            params: &matched.params,
+            query: head.uri.query().unwrap_or_default(),
+            headers: &head.headers,
+            verify: webhook.verify.as_ref(),
+            raw: &raw,
+            text: &text,
+            ip: peer.ip().to_canonical(),
+        })?;
+        house.intake.prepare(&route.flow, "webhook", &event)
     };
-    let run = house.intake.prepare(&route.flow, "webhook", &event);
+    drop(raw);
     let id = run.id;
     if webhook.respond == Respond::Accepted {
         house.intake.accept(run).await?;
@@ -92,35 +120,17 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
     let mut place = house.waiters.wait_for(id);
     let deadline = house.clock.sleep_until(after(house.clock.now(), PATIENCE));
     house.intake.accept(run).await?;
+    // Whoever waits does so without its body.
+    if let Some(seat) = head.extensions.get::<Arc<Seat>>() {
+        seat.releases();
+    }
+    let said = |reply| said(id, reply, webhook.verify.is_some());
     tokio::select! {
-        reply = place.reply() => Ok(reply.map_or_else(|| accepted(id), |reply| said(id, reply))),
+        reply = place.reply() => Ok(reply.map_or_else(|| accepted(id), said)),
         () = deadline => Ok(accepted(id)),
         // The run goes on after the restart, this connection does not.
         () = house.shutdown.draining() => Ok(accepted(id)),
     }
-}
-
-/// What the script sees of a request.
-#[derive(Serialize)]
-struct Event<'a> {
-    body: Content<'a>,
-    method: &'a str,
-    path: &'a str,
-    params: BTreeMap<&'a str, String>,
-    query: Value,
-    headers: BTreeMap<&'a str, Cow<'a, str>>,
-    raw: &'a str,
-    ip: IpAddr,
-}
-
-/// A body: JSON goes into the event as it stands, once it was seen to be JSON.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Content<'a> {
-    Json(&'a RawValue),
-    Form(Value),
-    Text(&'a str),
-    Nothing,
 }
 
 fn accepted(run: RunId) -> Response<Body> {
@@ -131,18 +141,24 @@ fn accepted(run: RunId) -> Response<Body> {
     response
 }
 
-/// What a run says, over HTTP.
-fn said(run: RunId, reply: Reply) -> Response<Body> {
+/// What a run says, over HTTP. Why it failed is for those alone who have shown who they are.
+fn said(run: RunId, reply: Reply, verified: bool) -> Response<Body> {
     match reply {
         Reply::Value(value) => answer(StatusCode::OK, &value),
         Reply::Failed(error) => {
-            let body = json!({ "error": { "kind": error.kind, "message": error.message }, "run": run });
-            answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
+            let error = match verified {
+                true => json!({ "kind": error.kind, "message": error.message }),
+                false => json!({ "kind": "failed" }),
+            };
+            answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error, "run": run }))
         }
         Reply::Ended(state) => answer(StatusCode::CONFLICT, &json!({ "run": run, "reason": state.name() })),
         Reply::Response(said) => {
             let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::OK);
+            let bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
             let mut response = match said.body {
+                // These have no body, whatever is handed on.
+                _ if bare => Response::new(Body::empty()),
                 Value::String(text) => {
                     let mut response = Response::new(Body::from(text));
                     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -154,143 +170,14 @@ fn said(run: RunId, reply: Reply) -> Response<Body> {
             };
             *response.status_mut() = status;
             for (name, value) in said.headers {
-                if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                // Also in answers that were put on record when they could still be given.
+                if !is_framing(&name)
+                    && let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+                {
                     response.headers_mut().insert(name, value);
                 }
             }
             response
         }
     }
-}
-
-/// JSON and forms parsed, else the text. A form that is JSON is JSON: that is what curl sends
-/// when it is told nothing.
-fn read_body<'a>(headers: &HeaderMap, text: &'a str) -> Result<Content<'a>, Refused> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let form = kind == "application/x-www-form-urlencoded";
-    if text.trim().is_empty() {
-        return Ok(if form { Content::Form(pairs("")) } else { Content::Nothing });
-    }
-    if kind == "application/json" || kind.ends_with("+json") {
-        return read_json(text).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")));
-    }
-    let looks_like_json = text.trim_start().starts_with(['{', '[']);
-    if (kind.is_empty() || form) && looks_like_json {
-        match read_json(text) {
-            Ok(content) => return Ok(content),
-            // In a form these characters are written another way.
-            Err(error) if form => {
-                return Err(Refused::bad(format!("the body is no JSON: {error}"))
-                    .hint("a body that is no JSON needs its content type, such as `text/plain`"));
-            }
-            Err(_) => {}
-        }
-    }
-    Ok(if form { Content::Form(pairs(text)) } else { Content::Text(text) })
-}
-
-/// Reads the whole text without keeping it: whatever is wrong with it is known before anything
-/// is accepted.
-fn read_json(text: &str) -> serde_json::Result<Content<'_>> {
-    serde_json::from_str::<Sound>(text)?;
-    let content = serde_json::from_str(text).map(Content::Json)?;
-    match too_deep(text) {
-        true => Err(serde::de::Error::custom(format!("it is nested more than {DEEPEST} deep"))),
-        false => Ok(content),
-    }
-}
-
-/// Sees every value as a reader would, without keeping any: numbers and escapes that could not be
-/// read again are found at the door.
-struct Sound;
-
-impl<'de> serde::Deserialize<'de> for Sound {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> serde::de::Visitor<'de> for Sound {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
-        while fields.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
-    }
-}
-
-/// Whether JSON is nested deeper than it could be read again.
-fn too_deep(text: &str) -> bool {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    text.bytes().any(|byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => depth += 1,
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > DEEPEST
-    })
-}
-
-/// A query or form as a map; a name that comes again makes a list.
-fn pairs(text: &str) -> Value {
-    let mut map = Map::new();
-    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-        let value = Value::String(value.into_owned());
-        match map.entry(name.into_owned()) {
-            serde_json::map::Entry::Vacant(free) => {
-                free.insert(value);
-            }
-            serde_json::map::Entry::Occupied(mut taken) => match taken.get_mut() {
-                Value::Array(list) => list.push(value),
-                one => *one = Value::Array(vec![one.take(), value]),
-            },
-        }
-    }
-    Value::Object(map)
-}
-
-fn decoded(part: &str) -> String {
-    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
-}
-
-fn visible<'a>(headers: &'a HeaderMap, rule: Option<&Verify>) -> BTreeMap<&'a str, Cow<'a, str>> {
-    let signature = match rule {
-        Some(Verify::Hmac(rule)) => Some(rule.header.as_str()),
-        _ => None,
-    };
-    let plain = headers.iter().filter(|(name, _)| {
-        let name = name.as_str();
-        !SECRET_HEADERS.contains(&name) && signature != Some(name)
-    });
-    plain.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
 }

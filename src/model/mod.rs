@@ -5,6 +5,7 @@ pub mod capability;
 pub mod conversation;
 pub mod delivery;
 pub mod diagnostic;
+pub mod event;
 pub mod fit;
 pub mod inbound;
 pub mod journal;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::flow::catalog::Catalog;
 use crate::flow::{Flow, prepare};
+use crate::model::event::seen;
 use crate::model::run::{NewRun, ScriptError};
 use crate::store::rows::ReadyRun;
 
@@ -12,7 +13,7 @@ use crate::store::rows::ReadyRun;
 /// itself one that heard of a failure (so that two flows cannot ping each other for ever).
 pub fn follow_up(catalog: &Catalog, flow: &Flow, run: &ReadyRun, error: &ScriptError, at: Timestamp) -> Option<NewRun> {
     let next = flow.on_failure.as_deref()?;
-    let event: Value = serde_json::from_str(&run.event).unwrap_or(Value::Null);
+    let event = seen(&run.event);
     if event.get("trigger").and_then(Value::as_str) == Some("failure") {
         return None;
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rhai::{Dynamic, EvalAltResult, Scope};
+use rhai::{Dynamic, EvalAltResult, Map, Scope};
 use serde_json::Value;
 
 use super::engine;
@@ -17,6 +17,7 @@ use super::state::{Differs, Handle, Latch, State, excess_error};
 use super::value::{read_json, to_dynamic, to_json};
 use crate::id::RunId;
 use crate::model::capability::Capabilities;
+use crate::model::event::raw_of;
 use crate::model::journal::{Entry, Pending, Promises};
 use crate::model::message::Promised;
 use crate::model::policy::{Limits, OnUnsupported};
@@ -120,7 +121,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let cpu_left = input.cpu_left.min(input.limits.cpu_turn);
     let watch = Watch::new(cpu_left, input.limits.memory);
     let program = input.program;
-    let event = match read_json(input.event) {
+    let event = match read_event(input.event) {
         Ok(event) => event,
         Err(error) => {
             let error = ScriptError::new("damaged", format!("the run's event cannot be read: {error}"));
@@ -165,6 +166,27 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
         }
     };
     TurnOutput { ending, entries, promises, cpu, replayed: state.position, differs: state.differs.take() }
+}
+
+/// The event as the script sees it. What a webhook's body says is kept once; `raw` is made of it.
+fn read_event(text: &str) -> Result<Dynamic, serde_json::Error> {
+    let mut event = read_json(text)?;
+    if let Some(mut fields) = event.write_lock::<Map>()
+        && fields.get("trigger").is_some_and(|trigger| trigger.as_immutable_string_ref().is_ok_and(|t| *t == "webhook"))
+        && !fields.contains_key("raw")
+    {
+        let body = fields.get("body").filter(|body| body.is_string()).cloned();
+        let raw = body.map(|body| (body, false)).or_else(|| raw_of(text).map(|(raw, own)| (raw.into(), own)));
+        if let Some((raw, is_body)) = raw {
+            if is_body {
+                fields.insert("body".into(), raw.clone());
+            }
+            fields.insert("raw".into(), raw);
+        }
+        fields.remove("raw_bytes");
+        fields.remove("raw_around");
+    }
+    Ok(event)
 }
 
 /// A broken bound gets the place where Rhai stopped.

@@ -1,5 +1,7 @@
 //! The webhook trigger in a flow file.
 
+use url::Url;
+
 use super::fill::Environment;
 use super::node::{Fields, Findings, Node, Yaml};
 use crate::flow::{Algorithm, Encoding, Hmac, Respond, Verify, Webhook};
@@ -13,9 +15,10 @@ const VERIFY_LATER: [&str; 8] = ["basic", "github", "stripe", "slack", "shopify"
 pub fn read(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Webhook> {
     if node.as_text().is_some() {
         let path = path(node, findings)?;
-        return Some(Webhook { path, methods: vec!["POST".into()], verify: None, respond: Respond::Accepted });
+        let methods = vec!["POST".into()];
+        return Some(Webhook { path, methods, verify: None, respond: Respond::Accepted, origins: Vec::new() });
     }
-    let keys = ["path", "methods", "verify", "respond", "dedupe", "rate"];
+    let keys = ["path", "methods", "verify", "respond", "origins", "dedupe", "rate"];
     let mut fields = Fields::of(node, "a webhook", &keys, findings)?;
     for key in ["dedupe", "rate"] {
         if let Some(node) = fields.take(key) {
@@ -33,11 +36,15 @@ pub fn read(node: &Node, environment: &Environment, findings: &mut Findings) -> 
         other => Err(format!("`{other}` is neither `accepted` nor `result`")),
     };
     let respond = fields.parsed("respond", respond, findings).unwrap_or(Respond::Accepted);
+    let origins = match fields.take("origins") {
+        Some(node) => origins(node, verify.is_some(), findings)?,
+        None => Vec::new(),
+    };
     let Some(path_node) = fields.take("path") else {
         findings.at(node, "a webhook needs a `path`").hint("add `path: /orders`");
         return None;
     };
-    Some(Webhook { path: path(path_node, findings)?, methods: methods?, verify, respond })
+    Some(Webhook { path: path(path_node, findings)?, methods: methods?, verify, respond, origins })
 }
 
 fn path(node: &Node, findings: &mut Findings) -> Option<String> {
@@ -79,6 +86,46 @@ fn methods(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
         return None;
     }
     Some(methods)
+}
+
+/// Pages by their origins, as browsers write them.
+fn origins(node: &Node, is_verified: bool, findings: &mut Findings) -> Option<Vec<String>> {
+    let mut origins = Vec::new();
+    for item in node.list("origins", findings)? {
+        let text = item.text("origins", findings)?;
+        if text == "*" && is_verified {
+            origins.push(text.to_owned());
+            continue;
+        }
+        let Some(origin) = origin(text) else {
+            match text {
+                "*" => findings
+                    .at(item, "`*` lets every page in, and this webhook has no `verify`")
+                    .hint("list the pages, or add `verify`"),
+                _ => findings
+                    .at(item, format!("`{text}` is no page's origin"))
+                    .hint("write one such as `https://shop.example.com`: no path, no slash at the end"),
+            };
+            return None;
+        };
+        origins.push(origin);
+    }
+    if origins.is_empty() {
+        findings.at(node, "`origins` is empty").hint("list the pages that may call, or remove the line");
+        return None;
+    }
+    Some(origins)
+}
+
+fn origin(text: &str) -> Option<String> {
+    let (scheme, host) = text.split_once("://")?;
+    let url = Url::parse(text).ok()?;
+    let sound = ["http", "https"].contains(&url.scheme())
+        && scheme.eq_ignore_ascii_case(url.scheme())
+        && url.has_host()
+        && !host.contains(['/', '\\', '?', '#', '@', '*'])
+        && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+    sound.then(|| url.origin().ascii_serialization())
 }
 
 fn verify(node: &Node, environment: &Environment, findings: &mut Findings) -> Option<Verify> {

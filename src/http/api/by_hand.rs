@@ -1,10 +1,12 @@
 //! What people decide about runs, and about people.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::{Answer, runs};
@@ -109,7 +111,7 @@ fn live(house: &House, name: &str) -> Result<Arc<Flow>, Refused> {
 /// A new run for the same event. What the others for that event promised is not sent again, unless
 /// `resend` says so.
 async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend: bool) -> Result<RunId, Refused> {
-    let mut event = remembered(origin)?;
+    remembered(origin)?;
     let version = match latest {
         true => live(house, &origin.flow)?.version.clone(),
         false => origin.version.clone(),
@@ -119,19 +121,26 @@ async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend:
     }
     let now = house.clock.now();
     let new = RunId::new(now);
-    event["run"] = new.to_string().into();
     let run = NewRun {
         id: new,
         flow: origin.flow.clone(),
         version,
         trigger: origin.trigger.clone(),
-        event: event.to_string(),
+        event: renamed(&origin.event, new)?,
         seed: random_bytes(),
         at: now,
         root: (!resend).then(|| origin.root.unwrap_or(id)),
     };
     house.intake.accept(run).await?;
     Ok(new)
+}
+
+/// The event of another run. Its parts stay as they are written: a webhook's body is its text too.
+fn renamed(event: &str, run: RunId) -> Result<String, Refused> {
+    let broken = |error: serde_json::Error| conflict(format!("the run's event cannot be read: {error}"));
+    let mut event: BTreeMap<String, Box<RawValue>> = serde_json::from_str(event).map_err(broken)?;
+    event.insert("run".into(), to_raw_value(&run).map_err(broken)?);
+    serde_json::to_string(&event).map_err(broken)
 }
 
 /// What today's text of the flow would do with the run's journal.

@@ -11,6 +11,7 @@ use crate::clock::from_millis;
 use crate::http::House;
 use crate::http::error::{Refused, answer};
 use crate::id::RunId;
+use crate::model::event::seen;
 use crate::model::run::RunState;
 use crate::store::rows::{Called, MessageFilter, RunFilter, RunRecord};
 
@@ -56,7 +57,7 @@ pub async fn one(house: &House, id: RunId, status: StatusCode) -> Answer {
     let filter = MessageFilter { run: Some(id), limit: super::MOST, ..MessageFilter::default() };
     let sent = house.store.messages(filter).await?;
     let mut shown = row(house, &run);
-    shown["event"] = read(&run.event);
+    shown["event"] = seen(&run.event);
     shown["result"] = run.result.as_deref().map_or(Value::Null, read);
     shown["entries"] = entries.iter().map(entry).collect();
     shown["messages"] = messages::rows(house, &sent).await?.into();
