@@ -11,6 +11,7 @@ mod crash;
 mod docs;
 mod gateways;
 mod hostile;
+mod http;
 mod inbound;
 mod kill;
 mod order;
