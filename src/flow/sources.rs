@@ -27,10 +27,8 @@ const SINGLE: [&str; 2] = ["postrider.yaml", ".env"];
 
 /// Bits of a file's mode: anybody may read it, ...
 const EVERYBODY_READS: u32 = 0o004;
-/// ... write to it, ...
+/// ... or write to it.
 const ANYBODY: u32 = 0o002;
-/// ... or remove from it only what is their own.
-const STICKY: u32 = 0o1000;
 
 /// The files below a workspace.
 pub struct Sources {
@@ -84,7 +82,7 @@ impl Looking {
 
     /// Who may write flows or secrets may do everything that this program can.
     fn warn_of(&mut self, path: &str, about: &Metadata) {
-        if about.mode() & (ANYBODY | STICKY) == ANYBODY {
+        if about.mode() & ANYBODY != 0 {
             self.open.push(path.to_owned());
         }
         self.scan.problems.extend((path == ".env").then(|| readable(about)).flatten());
@@ -163,6 +161,10 @@ impl Sources {
                 {
                     look.leave_out(&path, why);
                     walk.skip_current_dir();
+                } else if let Ok(about) = entry.metadata()
+                    && entry.depth() > 0
+                {
+                    look.warn_of(&path, &about);
                 }
                 continue;
             }
@@ -179,6 +181,7 @@ impl Sources {
                 if let Err(why) = &link {
                     look.scan.problems.push(Diagnostic::error(&path, 0, 0, why.clone()));
                 }
+                look.warn_of(&path, &about);
                 self.read(&path, &about, || link.and_then(|()| top.file(below)), look);
             }
         }

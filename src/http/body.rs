@@ -16,25 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const START: Duration = Duration::from_secs(5);
 const RATE: usize = 1_024;
 
-/// How long, and for how many bytes, a body is let pass by that nobody wants.
-const MOMENT: Duration = Duration::from_secs(1);
-const PASSING: usize = 16 << 20;
-
-/// Lets a body pass by, and keeps nothing of it: a caller that still writes would lose the answer when the
-/// connection is closed on it.
-pub async fn pass_by(mut body: Body) {
-    let passing = async {
-        let mut left = PASSING;
-        while left > 0
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        }
-    };
-    // Whoever sends nothing has nothing to lose.
-    let _ = tokio::time::timeout(MOMENT, passing).await;
-}
-
 /// 413.
 pub fn too_large(limit: usize) -> Refused {
     let message = format!("the body is larger than {limit} bytes");

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use jiff::Timestamp;
 
 use super::House;
-use super::body::{pass_by, too_large, whole};
+use super::body::{too_large, whole};
 use super::error::Refused;
 use crate::inbound::Letterbox;
 use crate::model::inbound::Told;
@@ -48,13 +48,7 @@ pub async fn incoming(
 async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) -> Result<Response<Body>, Refused> {
     let (head, body) = request.into_parts();
     let accounts = house.accounts.borrow().clone();
-    let door = match Door::open(&accounts, name, suffix, &head, body.size_hint().lower(), house.clock.now()) {
-        Ok(door) => door,
-        Err(refused) => {
-            pass_by(body).await;
-            return Err(refused);
-        }
-    };
+    let door = Door::open(&accounts, name, suffix, &head, body.size_hint().lower(), house.clock.now())?;
     // Who has shown nothing yet is told nothing either: not even what is wrong with the body.
     let body = whole(body, LARGEST).await.map_err(|refused| match door.by_token {
         true => refused,

@@ -21,12 +21,14 @@ const UNCOMMITTED: usize = 512;
 const RELIEF: usize = 8;
 /// A version whose turns had to be given up so often is not run any more.
 const GIVEN_UP: u32 = 3;
+/// ... nor one whose turns have left so many bytes behind.
+const LEAKED: u64 = 64 << 20;
 
 /// Ready runs, shared by the dispatcher that fills it and the threads that empty it.
 pub struct Board {
     state: Mutex<State>,
     changed: Condvar,
-    /// Wakes whoever looks after the threads: all of them have work.
+    /// Wakes whoever looks after the threads: they have work.
     busy: Condvar,
     hungry: Bell,
     settled: Bell,
@@ -42,6 +44,8 @@ struct State {
     is_looked_after: bool,
     /// How often turns of a version had to be given up, by flow and version.
     given_up: HashMap<(Arc<str>, String), u32>,
+    /// Bytes that turns of a version have left behind.
+    leaks: HashMap<(Arc<str>, String), u64>,
     losses: Losses,
     flows: HashMap<Arc<str>, FlowLine>,
     /// Flows in the order in which they get their turn.
@@ -83,7 +87,19 @@ struct Working {
     run: Arc<ReadyRun>,
     name: Arc<str>,
     alarm: Arc<Alarm>,
+    /// Where the thread's note is.
+    place: u64,
     since: Instant,
+}
+
+/// A turn that is under way, for whoever looks after it.
+pub struct UnderWay {
+    /// Whose it is.
+    pub run: Arc<ReadyRun>,
+    /// That of its thread.
+    pub alarm: Arc<Alarm>,
+    /// Where the thread's note is.
+    pub place: u64,
 }
 
 /// What has been lost to turns that had to be given up, in this life.
@@ -208,9 +224,9 @@ impl Board {
         state.threads = state.threads.saturating_sub(1);
     }
 
-    /// The next run to work on, for the thread with this alarm; waits for one. None when the thread is not
-    /// needed any more.
-    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>) -> Option<Taken> {
+    /// The next run to work on, for the thread with this alarm and this place for its note; waits for one. None
+    /// when the thread is not needed any more.
+    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>, place: u64) -> Option<Taken> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -222,9 +238,10 @@ impl Board {
             {
                 let run = Arc::new(run);
                 let barred = state.is_barred(&name, &run.version);
-                let working = Working { run: run.clone(), name, alarm: alarm.clone(), since: Instant::now() };
+                let (alarm, since) = (alarm.clone(), Instant::now());
+                let working = Working { run: run.clone(), name, alarm, place, since };
                 state.working.push(working);
-                if state.is_looked_after && state.idle == 0 {
+                if state.is_looked_after {
                     self.busy.notify_one();
                 }
                 return Some(Taken { run, barred, board: self.clone() });
@@ -240,34 +257,27 @@ impl Board {
         }
     }
 
-    /// Waits until all threads have work, or for `most`; says whether anybody is to be looked after still.
+    /// Waits until a turn is under way, or for `most`; says whether anybody is to be looked after still.
     pub fn watch(&self, most: Duration) -> bool {
         let mut state = self.lock();
         state.is_looked_after = true;
-        if !state.closed && state.idle > 0 {
+        if !state.closed && state.working.is_empty() {
             state = self.busy.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.is_looked_after = false;
         !state.closed || !state.working.is_empty()
     }
 
-    /// The turns that have to be given up. They are the caller's now: their threads count no more, and what
-    /// comes of them is nobody's.
-    pub fn overdue(&self) -> Vec<(Arc<ReadyRun>, Arc<Alarm>, Overdue)> {
-        let looked: Vec<_> = self.lock().working.iter().map(|turn| (turn.run.id, turn.alarm.clone())).collect();
-        // Asked without the lock, for the system is asked, too.
-        let overdue = looked.into_iter().filter_map(|(run, alarm)| {
-            let why = match alarm.is_stopped() {
-                true => Some(Overdue::Memory),
-                false => {
-                    alarm.spent().filter(|(spent, allowed)| *spent > 2 * *allowed).map(|(_, most)| Overdue::Time(most))
-                }
-            };
-            Some((run, why?))
-        });
-        let overdue: Vec<_> = overdue.collect();
-        let mut state = self.lock();
-        overdue.into_iter().filter_map(|(run, why)| state.give_up(run, why)).collect()
+    /// The turns that are under way.
+    pub fn turns(&self) -> Vec<UnderWay> {
+        let of = |turn: &Working| UnderWay { run: turn.run.clone(), alarm: turn.alarm.clone(), place: turn.place };
+        self.lock().working.iter().map(of).collect()
+    }
+
+    /// Gives a turn up: its run is the caller's now, its thread counts no more, and what comes of it is nobody's.
+    /// Says whether it was still under way.
+    pub fn give_up(&self, turn: &UnderWay, why: Overdue) -> bool {
+        self.lock().give_up(&turn.run, why)
     }
 
     /// How many threads are to be added because those that there are hold turns that take long while others
@@ -291,7 +301,7 @@ impl Board {
     pub fn leaked(&self, flow: &str, version: &str, bytes: u64) {
         let mut state = self.lock();
         state.losses.leaked += bytes;
-        *state.given_up.entry((flow.into(), version.to_owned())).or_default() += 1;
+        *state.leaks.entry((flow.into(), version.to_owned())).or_default() += bytes;
     }
 
     /// The run's turn is on disk; an errand is under way for it, and it stays away until [`Self::back`].
@@ -390,13 +400,17 @@ impl Board {
 
 impl State {
     fn is_barred(&self, flow: &Arc<str>, version: &str) -> bool {
-        !self.given_up.is_empty()
-            && self.given_up.get(&(flow.clone(), version.to_owned())).is_some_and(|times| *times >= GIVEN_UP)
+        if self.given_up.is_empty() && self.leaks.is_empty() {
+            return false;
+        }
+        let version = (flow.clone(), version.to_owned());
+        self.given_up.get(&version).is_some_and(|times| *times >= GIVEN_UP)
+            || self.leaks.get(&version).is_some_and(|bytes| *bytes >= LEAKED)
     }
 
-    fn give_up(&mut self, run: RunId, why: Overdue) -> Option<(Arc<ReadyRun>, Arc<Alarm>, Overdue)> {
-        let place = self.working.iter().position(|turn| turn.run.id == run)?;
-        let Working { run, name, alarm, .. } = self.working.swap_remove(place);
+    fn give_up(&mut self, run: &Arc<ReadyRun>, why: Overdue) -> bool {
+        let Some(place) = self.working.iter().position(|turn| Arc::ptr_eq(&turn.run, run)) else { return false };
+        let Working { run, name, .. } = self.working.swap_remove(place);
         if let Some(line) = self.flows.get_mut(&name) {
             line.on_threads -= 1;
         }
@@ -406,7 +420,7 @@ impl State {
             Overdue::Time(_) => self.losses.computing += 1,
         }
         *self.given_up.entry((name, run.version.clone())).or_default() += 1;
-        Some((run, alarm, why))
+        true
     }
 
     /// Whether a thread more would find work.
@@ -470,7 +484,7 @@ mod tests {
     use super::*;
 
     fn take(board: &Arc<Board>) -> Taken {
-        board.take(&Alarm::mine()).unwrap()
+        board.take(&Alarm::mine(), 0).unwrap()
     }
 
     fn run(id: u8, flow: &str, ready: i64) -> ReadyRun {

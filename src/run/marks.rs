@@ -3,8 +3,12 @@
 //!
 //! The notes are in a file that is written to and never synced: a process that dies leaves them to the
 //! system, and a machine that loses its power was not brought down by a script. A note is a run with its
-//! number among the ready ones. Every turn that is put on record gives the run another number, so an old
-//! note is known by being out of date, and nobody has to cross it out.
+//! number among the ready ones: every turn that is put on record gives the run another number, so an old note
+//! is known by being out of date. Each note is crossed out when the turn is over; its commit may still be on
+//! its way when the engine dies, and that is no fault of the run.
+//!
+//! Whoever ends the engine by force may meet a run in the moment that it is on a thread. So a death counts
+//! whole only when the turn had taken its time; it takes more of the others.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -18,16 +22,27 @@ use crate::id::RunId;
 use crate::model::run::ScriptError;
 use crate::store::StoreError;
 
-/// Bytes of a note: run, number among the ready ones, deaths so far.
-const NOTE: usize = 16 + 8 + 8;
-/// So many deaths, and a run is not taken up again.
-const DEATHS: u64 = 3;
+/// Bytes of a note: run, number among the ready ones, record so far, whether the turn takes its time.
+const NOTE: usize = 16 + 8 + 4 + 4 + 1;
+/// What a death counts, by whether the turn had just begun, ...
+const BRIEF: u32 = 3;
+/// ... or had taken its time.
+const WHOLE: u32 = 10;
+/// A run with so much on its record is not taken up again: three whole deaths, or ten brief ones.
+const TOO_MUCH: u32 = 30;
+
+/// What speaks against a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Record {
+    weight: u32,
+    deaths: u32,
+}
 
 /// The notes of one engine.
 pub struct Marks {
     file: File,
     /// Deaths of runs that were on a thread when an engine died.
-    suspects: HashMap<(RunId, i64), u64>,
+    suspects: HashMap<(RunId, i64), Record>,
     next: AtomicU64,
 }
 
@@ -55,12 +70,12 @@ impl Marks {
             .map_err(failed)?;
         let mut bytes = Vec::new();
         notes.read_to_end(&mut bytes).map_err(failed)?;
-        let mut suspects: HashMap<(RunId, i64), u64> = HashMap::new();
-        for (run, ready, deaths) in bytes.chunks_exact(NOTE).map(read) {
-            match still(context, run, ready, deaths + 1).await {
-                Ok(Some(deaths)) => {
-                    let known = suspects.entry((run, ready)).or_insert(deaths);
-                    *known = deaths.max(*known);
+        let mut suspects: HashMap<(RunId, i64), Record> = HashMap::new();
+        for (run, ready, record) in bytes.chunks_exact(NOTE).map(read) {
+            match still(context, run, ready, record).await {
+                Ok(Some(record)) => {
+                    let known = suspects.entry((run, ready)).or_insert(record);
+                    *known = record.max(*known);
                 }
                 // What cannot be read fails when it is taken up.
                 Ok(None) | Err(StoreError::Unreadable(_)) => {}
@@ -70,8 +85,8 @@ impl Marks {
         notes.set_len(0).map_err(failed)?;
         let marks = Self { file: notes, suspects, next: AtomicU64::new(0) };
         // Those that are not on a thread when the next one dies are suspects still.
-        for ((run, ready), deaths) in &marks.suspects {
-            marks.place().write(*run, *ready, deaths - 1);
+        for ((run, ready), record) in &marks.suspects {
+            marks.place().write(*run, *ready, *record, REST);
         }
         Ok(marks)
     }
@@ -88,45 +103,86 @@ impl Marks {
     }
 }
 
+/// How a run stands: on no thread, just taken, or worked on for some time.
+const REST: u8 = 0;
+const TAKEN: u8 = 1;
+const LONG: u8 = 2;
+
 impl Place<'_> {
-    /// A run is on this thread now.
-    pub fn mark(&self, run: RunId, ready: i64) {
-        let suspects = &self.marks.suspects;
-        let deaths = if suspects.is_empty() { 0 } else { suspects.get(&(run, ready)).copied().unwrap_or(0) };
-        self.write(run, ready, deaths);
+    /// Where it is.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
-    fn write(&self, run: RunId, ready: i64, deaths: u64) {
+    /// A run is on this thread now.
+    pub fn mark(&self, run: RunId, ready: i64) {
+        self.write(run, ready, self.marks.record(run, ready), TAKEN);
+    }
+
+    /// Nothing is on this thread.
+    pub fn clear(&self) {
+        let _ = self.marks.file.write_all_at(&[0; NOTE], self.offset);
+    }
+
+    fn write(&self, run: RunId, ready: i64, record: Record, stands: u8) {
+        self.marks.write(self.offset, run, ready, record, stands);
+    }
+}
+
+impl Marks {
+    /// The turn of a run on the thread with this place takes its time.
+    pub fn takes_time(&self, offset: u64, run: RunId, ready: i64) {
+        self.write(offset, run, ready, self.record(run, ready), LONG);
+    }
+
+    fn record(&self, run: RunId, ready: i64) -> Record {
+        if self.suspects.is_empty() {
+            Record::default()
+        } else {
+            self.suspects.get(&(run, ready)).copied().unwrap_or_default()
+        }
+    }
+
+    fn write(&self, offset: u64, run: RunId, ready: i64, record: Record, stands: u8) {
         let mut note = [0; NOTE];
         note[..16].copy_from_slice(run.as_bytes());
         note[16..24].copy_from_slice(&ready.to_be_bytes());
-        note[24..].copy_from_slice(&deaths.to_be_bytes());
+        note[24..28].copy_from_slice(&record.weight.to_be_bytes());
+        note[28..32].copy_from_slice(&record.deaths.to_be_bytes());
+        note[32] = stands;
         // On a full disk nobody is a suspect.
-        let _ = self.marks.file.write_all_at(&note, self.offset);
+        let _ = self.file.write_all_at(&note, offset);
     }
 }
 
-fn read(note: &[u8]) -> (RunId, i64, u64) {
-    let mut run = [0; 16];
-    run.copy_from_slice(&note[..16]);
-    let number = |from: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&note[from..from + 8]);
-        u64::from_be_bytes(bytes)
+/// A note, with the death that it tells of.
+fn read(note: &[u8]) -> (RunId, i64, Record) {
+    fn bytes<const N: usize>(note: &[u8], from: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&note[from..from + N]);
+        bytes
+    }
+    let number = |from| u32::from_be_bytes(bytes(note, from));
+    let (weight, death) = match note[32] {
+        REST => (0, 0),
+        LONG => (WHOLE, 1),
+        _ => (BRIEF, 1),
     };
-    (RunId::from_bytes(run), number(16).cast_signed(), number(24))
+    let record = Record { weight: number(24).saturating_add(weight), deaths: number(28).saturating_add(death) };
+    (RunId::from_bytes(bytes(note, 0)), i64::from_be_bytes(bytes(note, 16)), record)
 }
 
-/// How many deaths a run has that is still to be worked on; none when it is not, or not any more.
-async fn still(context: &Context, run: RunId, ready: i64, deaths: u64) -> Result<Option<u64>, StoreError> {
+/// The record of a run that is still to be worked on; none when it is not, or not any more.
+async fn still(context: &Context, run: RunId, ready: i64, record: Record) -> Result<Option<Record>, StoreError> {
     let Some(known) = context.store.origin(run).await? else { return Ok(None) };
     let found = context.store.ready_runs(&known.flow, ready - 1, 1).await?;
     let Some(found) = found.into_iter().find(|found| found.id == run && found.ready == ready) else {
         return Ok(None);
     };
-    if deaths < DEATHS {
-        return Ok(Some(deaths));
+    if record.weight < TOO_MUCH {
+        return Ok(Some(record));
     }
+    let deaths = record.deaths;
     let message = format!(
         "the engine ended {deaths} times while it worked on this run, so it is not taken up again by itself; look at \
          the script and the event, then `postrider runs retry`"

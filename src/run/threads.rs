@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::board::{Board, Losses, Overdue};
-use super::marks::Marks;
+use super::board::{Board, Losses, Overdue, UnderWay};
+use super::marks::{Marks, Place};
 use super::worker::{Context, Worked, broken, hand_in, work};
 use crate::model::run::ScriptError;
 use crate::script::Alarm;
@@ -24,7 +24,7 @@ const STACK: usize = 512 << 20;
 const SMALL_STACK: usize = 16 << 20;
 
 /// A turn that takes longer than this may keep others waiting.
-const LONG: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_millis(25);
 /// How often the threads are looked at where none of them is waited for.
 const LOOK: Duration = Duration::from_millis(500);
 /// What the engine can bear to lose to turns that were given up; then it ends, to be started anew.
@@ -75,13 +75,14 @@ impl Threads {
     fn take_turns(&self) {
         let alarm = Alarm::mine();
         let place = self.marks.place();
-        while let Some(taken) = self.board.take(&alarm) {
+        while let Some(taken) = self.board.take(&alarm, place.offset()) {
             let run = taken.run.clone();
             let work = match taken.barred {
                 true => Ok(broken(&self.context, &run, barred())),
                 false => {
-                    place.mark(run.id, run.ready);
-                    self.work(&run)
+                    let work = self.work(&run, &place);
+                    place.clear();
+                    work
                 }
             };
             // Given up meanwhile: the thread has been replaced, and what came of it is nobody's.
@@ -90,8 +91,9 @@ impl Threads {
         }
     }
 
-    fn work(&self, run: &ReadyRun) -> Result<Worked, StoreError> {
-        let worked = catch_unwind(AssertUnwindSafe(|| work(&self.context, &self.board, &self.runtime, run)));
+    fn work(&self, run: &ReadyRun, place: &Place<'_>) -> Result<Worked, StoreError> {
+        let begins = || place.mark(run.id, run.ready);
+        let worked = catch_unwind(AssertUnwindSafe(|| work(&self.context, &self.board, &self.runtime, run, &begins)));
         let work = worked.unwrap_or_else(|_| {
             let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
             Ok(broken(&self.context, run, error))
@@ -109,9 +111,7 @@ impl Threads {
     fn look_after(self: Arc<Self>) {
         while self.board.watch(LOOK) {
             std::thread::sleep(LONG);
-            for (run, alarm, why) in self.board.overdue() {
-                self.give_up(run, &alarm, why);
-            }
+            self.board.turns().into_iter().for_each(|turn| self.look_at(turn));
             for _ in 0..self.board.wants_relief(LONG) {
                 if let Err(error) = self.add() {
                     tracing::error!(%error, "no thread can be added for other runs");
@@ -130,9 +130,25 @@ impl Threads {
         }
     }
 
-    fn give_up(&self, run: Arc<ReadyRun>, alarm: &Alarm, why: Overdue) {
+    fn look_at(&self, turn: UnderWay) {
+        if turn.alarm.is_stopped() {
+            return self.give_up(turn, Overdue::Memory);
+        }
+        let Some((spent, allowed)) = turn.alarm.spent() else { return };
+        if spent > 2 * allowed {
+            return self.give_up(turn, Overdue::Time(allowed));
+        }
+        if spent > LONG {
+            self.marks.takes_time(turn.place, turn.run.id, turn.run.ready);
+        }
+    }
+
+    fn give_up(&self, turn: UnderWay, why: Overdue) {
+        if !self.board.give_up(&turn, why) {
+            return;
+        }
         // What cannot be stopped gets the time that nobody else wants.
-        if let Some(thread) = rustix::process::Pid::from_raw(alarm.thread()) {
+        if let Some(thread) = rustix::process::Pid::from_raw(turn.alarm.thread()) {
             let _ = rustix::process::setpriority_process(Some(thread), 19);
         }
         let message = match why {
@@ -146,14 +162,14 @@ impl Threads {
                     .into()
             }
         };
-        let failed = broken(&self.context, &run, ScriptError::new("limit", message));
-        hand_in(&self.board, &self.context, &self.runtime, run, Ok(failed));
+        let failed = broken(&self.context, &turn.run, ScriptError::new("limit", message));
+        hand_in(&self.board, &self.context, &self.runtime, turn.run, Ok(failed));
     }
 }
 
 fn barred() -> ScriptError {
-    let message = "turns of this version of the flow had to be given up several times, so it is not run any more; \
-                   change the flow, or start Postrider anew, and then retry the run";
+    let message = "turns of this version of the flow had to be given up, or left memory behind, several times, so it \
+                   is not run any more; the log says why; change the flow, or start Postrider anew, and retry the run";
     ScriptError::new("limit", message)
 }
 

@@ -23,6 +23,7 @@ use crate::flow::catalog::Catalog;
 use crate::flow::versions::{Missing, Versions};
 use crate::model::journal::{Answer, Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
 use crate::model::question::Question;
+use crate::model::recipient;
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
 use crate::shutdown::Shutdown;
@@ -178,8 +179,14 @@ fn said_of(commit: &TurnCommit) -> Option<Reply> {
     }
 }
 
-/// One run's next turn, up to where the outside world is needed.
-pub fn work(context: &Context, board: &Board, runtime: &Handle, run: &ReadyRun) -> Result<Worked, StoreError> {
+/// One run's next turn, up to where the outside world is needed. `begins` is called before the script is run.
+pub fn work(
+    context: &Context,
+    board: &Board,
+    runtime: &Handle,
+    run: &ReadyRun,
+    begins: &dyn Fn(),
+) -> Result<Worked, StoreError> {
     let now = context.clock.now();
     if let Some(what) = &run.damaged {
         return Err(StoreError::Unreadable(format!("{what}; `postrider runs retry` asks its last question anew")));
@@ -226,6 +233,11 @@ pub fn work(context: &Context, board: &Board, runtime: &Handle, run: &ReadyRun) 
         answered = Some(answer.clone());
         push(&mut journal, &mut weight, pending.answered(now, answer));
     }
+    if !flow.program.calls().is_empty() {
+        // They take a moment the first time, which is not the script's.
+        recipient::warm();
+    }
+    begins();
     let ending = loop {
         let output = turn(TurnInput {
             program: &flow.program,
@@ -268,6 +280,10 @@ pub fn work(context: &Context, board: &Board, runtime: &Handle, run: &ReadyRun) 
     };
     if leaked > 0 {
         board.leaked(&run.flow, &run.version, leaked);
+        tracing::warn!(
+            flow = %run.flow, run = %run.id, bytes = leaked,
+            "the script has left memory behind that nobody can free: a closure is kept in the variable that it uses"
+        );
     }
     let entries = journal[committed..].to_vec();
     let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, answered, now };

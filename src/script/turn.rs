@@ -140,7 +140,7 @@ const LOGGED: usize = 1 << 20;
 const LOGGED_AT_LEAST: usize = 4 << 10;
 
 /// What a turn leaves behind besides what it gives back: caches of the engine, and of the allocator.
-const LEFT_BEHIND: u64 = 8 << 20;
+const LEFT_BEHIND: u64 = 1 << 20;
 
 /// Runs one turn on the calling thread.
 pub fn turn(input: TurnInput<'_>) -> TurnOutput {

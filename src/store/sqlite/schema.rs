@@ -311,20 +311,24 @@ pub fn examine(connection: &Connection, file: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Brings the file behind `connection` to the present format; each step is one transaction.
+/// Brings the file behind `connection` to the present format, in one transaction.
 ///
 /// # Errors
-/// As SQLite fails; the file then has the format of the last step that succeeded.
+/// As SQLite fails; the file is then as it was.
 pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let format = number(connection, "user_version")?;
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(format.max(0).unsigned_abs() as usize) {
-        let sql = format!(
-            "BEGIN IMMEDIATE; {sql} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}; COMMIT;",
-            step + 1
-        );
-        connection.execute_batch(&sql).map_err(|error| error_of(&error))?;
+    let format = number(connection, "user_version")?.max(0);
+    if format >= FORMAT {
+        return Ok(());
     }
-    Ok(())
+    let steps = MIGRATIONS[usize::try_from(format).unwrap_or(0)..].concat();
+    let sql = format!(
+        "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
+    );
+    connection.execute_batch(&sql).map_err(|error| {
+        // It may have stopped within the transaction; what cannot be taken back goes with the connection.
+        let _ = connection.execute_batch("ROLLBACK");
+        error_of(&error)
+    })
 }
 
 fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {

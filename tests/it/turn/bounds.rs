@@ -222,7 +222,7 @@ fn walking_and_comparing_look_at_the_clock() {
 
 #[test]
 fn closures_that_hold_themselves_are_noticed() {
-    let script = "let b = blob(20_000_000); let a = [b]; let f = || a.len(); a.push(f); 1";
+    let script = "let one = #{ bytes: blob(20_000_000, 1) }; let f = || one.len(); one.me = f; 1";
     let leaked = Run::new(script).turn().leaked;
     assert!(leaked > 10 * MIB, "{leaked}");
     assert_eq!(Run::new("let b = blob(20_000_000); let a = [b]; a.len()").turn().leaked, 0);
