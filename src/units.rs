@@ -97,6 +97,10 @@ pub fn parse_rate(text: &str) -> Result<(u32, Duration), String> {
 
 /// The nearest of `names` to what was written, for "did you mean".
 pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Nobody misspells a name of that length, and comparing it would take long.
+    if wrong.len() > 100 {
+        return None;
+    }
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))

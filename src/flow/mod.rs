@@ -18,6 +18,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::model::conversation;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
@@ -108,7 +109,7 @@ impl OnMessage {
     pub fn wants(&self, account: &str, names: &[Recipient], text: &str) -> bool {
         self.account.as_deref().is_none_or(|wanted| wanted == account)
             && self.from.as_ref().is_none_or(|wanted| names.contains(wanted))
-            && self.text.as_ref().is_none_or(|wanted| wanted.is_match(text))
+            && self.text.as_ref().is_none_or(|wanted| conversation::finds(wanted, text))
     }
 }
 

@@ -46,6 +46,31 @@ fn is_mark(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{200b}'..='\u{200f}')
 }
 
+/// Most bytes of a pattern that messages are looked at by, and of what it becomes.
+const LONGEST_PATTERN: usize = 4_096;
+const LARGEST_PATTERN: usize = 256 << 10;
+/// So much of a message is looked at: a stranger's text of any length costs no more.
+const LOOKED_AT: usize = 16 << 10;
+
+/// A pattern that messages are looked at by.
+///
+/// # Errors
+/// Why it is none.
+pub fn pattern(text: &str) -> Result<regex::Regex, String> {
+    if text.len() > LONGEST_PATTERN {
+        return Err(format!("it has {} bytes, {LONGEST_PATTERN} are the most", text.len()));
+    }
+    regex::RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build().map_err(|error| {
+        let why = error.to_string();
+        why.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
+    })
+}
+
+/// Whether a pattern finds something in a message.
+pub fn finds(pattern: &regex::Regex, text: &str) -> bool {
+    pattern.is_match(&text[..text.floor_char_boundary(LOOKED_AT)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,6 +93,8 @@ pub fn bare() -> Engine {
     engine.disable_symbol("eval");
     // It would join constants to texts of any length before anybody can look.
     engine.set_optimization_level(OptimizationLevel::None);
+    // They join texts of any length without asking anybody.
+    engine.set_fast_operators(false);
     // Rhai keeps the word for itself and does nothing with it; here it is the name of a space.
     #[allow(deprecated, reason = "Rhai marks the interface as one that may change, not as one that goes")]
     engine.on_parse_token(|token, _, _| match token {

@@ -20,9 +20,8 @@ use crate::units::format_duration;
 
 /// How often the CPU clock is read: a reading costs about as much as ten operations.
 const OPERATIONS_PER_READING: u64 = 256;
-/// Joining two texts may double what is held before anybody can look; what goes beyond that was
-/// never meant.
-const MARGIN: u64 = 16 << 20;
+/// Copying a list may double what is held before anybody can look; what goes beyond that was never meant.
+const MARGIN: u64 = 4 << 20;
 
 thread_local! {
     static CURRENT: RefCell<Option<Watch>> = const { RefCell::new(None) };
@@ -184,6 +183,11 @@ impl Watch {
     /// Bytes that the thread holds more than at the beginning.
     pub fn held(&self) -> u64 {
         self.mark.held()
+    }
+
+    /// The most that it held more at any instant.
+    pub fn peak(&self) -> u64 {
+        self.mark.peak()
     }
 
     fn left(&self) -> u64 {

@@ -26,6 +26,7 @@ const LONG: usize = 4_096;
 pub fn register(module: &mut Module) {
     printing(module);
     padding(module);
+    joining(module);
     texts(module);
     letters(module);
     pieces(module);
@@ -112,6 +113,59 @@ fn pad_text(text: &mut ImmutableString, len: i64, with: &str) -> HostResult<()> 
     let mut padded = String::from(text.as_str());
     padded.extend(with.chars().cycle().take(missing as usize));
     *text = padded.into();
+    Ok(())
+}
+
+/// What joins two values to a longer one. Rhai's short cuts for its own operators are off, or these would not
+/// be asked.
+fn joining(module: &mut Module) {
+    fn joined(one: &str, other: &str) -> HostResult<ImmutableString> {
+        room_for((one.len() + other.len()) as u64)?;
+        let mut text = String::with_capacity(one.len() + other.len());
+        text.push_str(one);
+        text.push_str(other);
+        Ok(text.into())
+    }
+    module.set_native_fn("+", |one: ImmutableString, other: ImmutableString| {
+        match (one.is_empty(), other.is_empty()) {
+            (true, _) => Ok(other),
+            (_, true) => Ok(one),
+            _ => joined(&one, &other),
+        }
+    });
+    module.set_native_fn("+", |one: &str, other: char| joined(one, other.encode_utf8(&mut [0; 4])));
+    module.set_native_fn("+", |one: char, other: &str| joined(one.encode_utf8(&mut [0; 4]), other));
+    for name in ["+=", "append"] {
+        module.set_native_fn(name, |_: NativeCallContext, one: &mut ImmutableString, other: ImmutableString| {
+            grow(one, &other)
+        });
+        module.set_native_fn(name, |_: NativeCallContext, one: &mut ImmutableString, other: char| {
+            grow(one, other.encode_utf8(&mut [0; 4]))
+        });
+        module.set_native_fn(name, |_: NativeCallContext, one: &mut Array, mut other: Array| {
+            room_for(SLOT * (one.len() + other.len()) as u64)?;
+            one.append(&mut other);
+            Ok(())
+        });
+        module.set_native_fn(name, |_: NativeCallContext, one: &mut Blob, other: Blob| {
+            room_for((one.len() + other.len()) as u64)?;
+            one.extend(other);
+            Ok(())
+        });
+    }
+    module.set_native_fn("+", |_: NativeCallContext, mut one: Array, mut other: Array| {
+        room_for(SLOT * (one.len() + other.len()) as u64)?;
+        one.append(&mut other);
+        Ok(one)
+    });
+}
+
+/// Adds to a text. A long one may be copied as it grows.
+fn grow(text: &mut ImmutableString, more: &str) -> HostResult<()> {
+    if text.len() + more.len() > LONG {
+        room_for((text.len() + more.len()) as u64)?;
+    }
+    *text += more;
     Ok(())
 }
 

@@ -5,10 +5,11 @@ use std::fmt::{self, Write as _};
 
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
+use super::error::LONGEST;
 use super::limits::tick;
 
 /// Most bytes of a value as text: what is longer is no text that anybody reads.
-const LONGEST: u64 = 16 << 20;
+const MOST: u64 = 16 << 20;
 /// Deeper nesting is shown by dots.
 const DEEPEST: usize = 500;
 
@@ -21,7 +22,7 @@ pub struct Text {
 impl Text {
     /// An empty one that may have so many bytes.
     pub fn new(most: u64) -> Self {
-        Self { text: String::new(), most: usize::try_from(most.min(LONGEST)).unwrap_or(usize::MAX) }
+        Self { text: String::new(), most: usize::try_from(most.min(MOST)).unwrap_or(usize::MAX) }
     }
 }
 
@@ -143,6 +144,14 @@ fn own_type(ctx: &NativeCallContext, value: &Dynamic, debug: bool, depth: usize,
     }
     let text = if debug { format!("{value:?}") } else { value.to_string() };
     into.write_str(ctx.engine().map_type_name(&text))
+}
+
+/// A value as a text: texts whole, everything else as far as anybody reads it.
+pub fn plain(value: &Dynamic) -> String {
+    match value.as_immutable_string_ref() {
+        Ok(text) => text.to_string(),
+        Err(_) => beginning(value, LONGEST),
+    }
 }
 
 /// The beginning of something's text, for sentences. The rest is never made.

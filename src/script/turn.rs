@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::engine;
 use super::error;
 use super::limits::{Watch, excess_error};
+use super::printed::Text;
 use super::program::Program;
 use super::state::{Differs, Handle, Latch, State};
 use super::value::{read_json, to_dynamic, to_json};
@@ -132,6 +133,8 @@ pub struct TurnOutput {
     pub differs: Option<Differs>,
     /// Bytes that the script has left behind and nobody can free.
     pub leaked: u64,
+    /// The most bytes that it held at any instant.
+    pub peak: u64,
 }
 
 /// Bytes that a turn of the first attempt may write into the log; later attempts get their part of that,
@@ -163,6 +166,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
                 replayed: 0,
                 differs: None,
                 leaked: 0,
+                peak: 0,
             };
         }
     };
@@ -185,7 +189,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let weight: u64 = entries.iter().map(Entry::weight).sum();
     // Closures that are kept in the variables that they have captured hold each other for ever.
     let leaked = watch.held().saturating_sub(LEFT_BEHIND + weight.saturating_mul(8));
-    TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked }
+    TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked, peak: watch.peak() }
 }
 
 /// How a turn ended. Whatever Rhai returned, a broken bound decides, and then a closed latch: `sort` and
@@ -203,11 +207,12 @@ fn ended(
         (Some(Latch::Question(pending)), _) => Ending::Waiting(pending),
         (Some(Latch::Failed(error)), _) => Ending::Failed(error),
         (Some(Latch::Fatal(error)), result) => return Ending::Thrown(place(error, result, program)),
-        (None, Ok(Ok(value))) => match to_json(&value) {
-            Ok(value) => Ending::Done(value),
+        (None, Ok(Ok(value))) => {
+            let value = to_json(&value).ok();
             // The last value of a script is often that of its last call, which nobody asked for.
-            Err(_) => Ending::Done(Value::Null),
-        },
+            let value = value.filter(|value| is_within(value, LARGEST_RESULT));
+            Ending::Done(value.unwrap_or(Value::Null))
+        }
         (None, Ok(Err(error))) => {
             let report = error::report(&error, &program.main, engine::names());
             return Ending::Thrown(program.with_source(report));
@@ -248,6 +253,13 @@ fn read_event(text: &str) -> Result<Dynamic, serde_json::Error> {
         fields.remove("raw_around");
     }
     Ok(event)
+}
+
+/// Most bytes of a run's result.
+const LARGEST_RESULT: u64 = 4 << 20;
+
+fn is_within(value: &Value, bytes: u64) -> bool {
+    serde_json::to_writer(&mut Text::new(bytes), value).is_ok()
 }
 
 /// A broken bound gets the place where Rhai stopped.

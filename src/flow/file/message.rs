@@ -2,6 +2,7 @@
 
 use super::node::{Fields, Findings, Node, Yaml};
 use crate::flow::OnMessage;
+use crate::model::conversation;
 use crate::model::recipient::Recipient;
 
 /// Reads `message: { account, from, text, first }`, all of which may be left out.
@@ -11,21 +12,11 @@ pub fn read(node: &Node, findings: &mut Findings) -> Option<OnMessage> {
         return Some(any);
     }
     let mut fields = Fields::of(node, "a message trigger", &["account", "from", "text", "first"], findings)?;
-    let pattern = |text: &str| {
-        regex::RegexBuilder::new(text)
-            .size_limit(1 << 20)
-            .build()
-            .map_err(|error| format!("`{text}` is no pattern: {}", last_line(&error.to_string())))
-    };
+    let pattern = |text: &str| conversation::pattern(text).map_err(|why| format!("`{text}` is no pattern: {why}"));
     Some(OnMessage {
         account: fields.text("account", findings),
         from: fields.parsed("from", Recipient::parse, findings),
         text: fields.parsed("text", pattern, findings),
         first: fields.flag("first", findings).unwrap_or(any.first),
     })
-}
-
-/// What a pattern's error says at its end; the drawing before it needs a fixed width.
-fn last_line(text: &str) -> &str {
-    text.lines().last().unwrap_or_default().trim_start_matches("error: ")
 }

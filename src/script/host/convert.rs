@@ -17,6 +17,8 @@ use crate::script::value::{read_json, to_json, type_name};
 /// Most columns of a table, and most bytes of a column's name: each row has them all.
 const MOST_COLUMNS: usize = 1_000;
 const LONGEST_NAME: usize = 1_024;
+/// Most fields of a line.
+const MOST_ENDS: usize = 100_000;
 
 /// A value from the text of JSON.
 ///
@@ -50,8 +52,16 @@ pub fn csv_parse(function: &str, text: &str, options: Map) -> HostResult<Array> 
     }
     let text = text.trim_start_matches('\u{feff}');
     // The reader keeps one row of it, as text and as ends of fields.
-    let longest = text.split('\n').map(str::len).max().unwrap_or(0);
-    room_for(12 * longest as u64)?;
+    let (mut longest, mut ends) = (0, 0);
+    for line in text.split('\n') {
+        longest = longest.max(line.len());
+        ends = ends.max(line.bytes().filter(|byte| *byte == delimiter).count());
+    }
+    if ends > MOST_ENDS {
+        let what = format!("a line has {ends} fields, and {MOST_ENDS} are the most");
+        return Err(thrown("invalid", format!("{function}: {what}; is the `delimiter` another one?")));
+    }
+    room_for(2 * longest as u64)?;
     let mut reader = csv::ReaderBuilder::new().has_headers(header).delimiter(delimiter).from_reader(text.as_bytes());
     let failed = |error: csv::Error| thrown("invalid", format!("{function}: {error}"));
     let names = match header {

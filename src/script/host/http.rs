@@ -8,6 +8,8 @@ use crate::model::call::{Call, CallBody, Piece, Veiled, is_framing, is_name};
 use crate::model::journal::Kind;
 use crate::model::question::Question;
 use crate::script::error::{HostResult, at, thrown};
+use crate::script::limits::room_for;
+use crate::script::printed::plain;
 use crate::script::secret_text::SecretText;
 use crate::script::state::{self, json as text};
 use crate::script::value::{read_json, to_dynamic, to_json_veiled, type_name};
@@ -31,7 +33,10 @@ fn veiled(value: &Dynamic, what: &str) -> HostResult<Veiled> {
         return Ok(secret.0.clone());
     }
     match value.is_string() || value.is_int() || value.is_float() || value.is_bool() {
-        true => Ok(Veiled::plain(value.to_string())),
+        true => {
+            room_for(value.as_immutable_string_ref().map_or(0, |text| text.len()) as u64)?;
+            Ok(Veiled::plain(value.to_string()))
+        }
         false => {
             let found = type_name(value);
             Err(thrown("type", format!("{what} takes a text, a number or a secret, not a value of type {found}")))
@@ -148,7 +153,7 @@ fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, o
         return Err(options.invalid("timeout", "it lies between 1 ms and 10 minutes"));
     }
     let query = pairs(&options, "query")?;
-    let expect = options.get("expect").map(|value| value.to_string());
+    let expect = options.get("expect").map(plain);
     if let Some(expect) = expect.as_deref().filter(|expect| !is_pattern(expect)) {
         return Err(options.invalid("expect", &format!("`{expect}` is no status such as \"2xx\" or \"200\"")));
     }
@@ -208,7 +213,7 @@ fn request(function: &'static str, map: &Map) -> HostResult<Wanted> {
     let mut options = map.clone();
     let mut take = |name: &str| options.remove(name).unwrap_or(Dynamic::UNIT);
     let (method, url, body) = (take("method"), take("url"), take("body"));
-    let method = if method.is_unit() { "GET".to_owned() } else { method.to_string().to_ascii_uppercase() };
+    let method = if method.is_unit() { "GET".to_owned() } else { plain(&method).to_ascii_uppercase() };
     if !METHODS.contains(&method.as_str()) {
         return Err(thrown("invalid", format!("{function}: `method` is one of {}", METHODS.join(", "))));
     }

@@ -14,8 +14,12 @@ use crate::script::limits::{room_for, tick, tick_long, too_long};
 
 /// Most bytes of a compiled pattern.
 const LARGEST: usize = 1 << 20;
+/// Most bytes of a pattern.
+const LONGEST: usize = 16 << 10;
 /// Shorter texts are searched at once.
 const SHORT: usize = 4_096;
+/// ... by patterns that are shorter than this and repeat nothing by number.
+const SIMPLE: usize = 256;
 /// Bytes of text times states of the pattern that are searched in the slow way: about a second.
 const SLOW_STEPS: u64 = 100_000_000;
 
@@ -27,11 +31,16 @@ struct Pattern {
 impl Pattern {
     /// For a text of so many bytes.
     fn new(pattern: &str, text: usize) -> HostResult<Self> {
+        if pattern.len() > LONGEST {
+            let message = format!("a regular expression has at most {LONGEST} bytes, this one {}", pattern.len());
+            return Err(thrown("invalid", message));
+        }
         room_for(4 * LARGEST as u64)?;
         let wrong =
             |error: &dyn std::fmt::Display| thrown("invalid", format!("`{pattern}` is no regular expression: {error}"));
         let regex = regex::RegexBuilder::new(pattern).size_limit(LARGEST).build().map_err(|error| wrong(&error))?;
-        let quick = (text > SHORT).then(|| {
+        // A short pattern has few states, and so has a short text few steps.
+        let quick = (text > SHORT || pattern.len() > SIMPLE || pattern.contains('{')).then(|| {
             // It gives up when it forgets what it has learnt about as fast as it learns.
             let how = DFA::config()
                 .unicode_word_boundary(true)
@@ -80,9 +89,7 @@ impl Pattern {
             return Ok(None);
         }
         let Some(found) = self.regex.find_at(text, from) else { return Ok(None) };
-        if found.len() > SHORT {
-            self.slow(found.len(), self.regex.captures_len())?;
-        }
+        self.slow(found.len(), self.regex.captures_len())?;
         Ok(self.regex.captures_at(text, from))
     }
 }

@@ -8,7 +8,7 @@ use crate::model::call::{is_framing, is_name};
 use crate::model::journal::Kind;
 use crate::model::run::{Response, ScriptError};
 use crate::script::error::{HostResult, LONGEST, cut, thrown};
-use crate::script::printed::beginning;
+use crate::script::printed::{beginning, plain};
 use crate::script::state::{self, State, json};
 use crate::script::value::{to_json, to_json_within, type_name};
 
@@ -70,7 +70,7 @@ fn respond(ctx: NativeCallContext, status: i64, body: Dynamic, headers: Map) -> 
     let mut fields = Vec::new();
     // Where the answer ends is ours to say, also where another server's headers are handed on.
     for (name, value) in headers.iter().filter(|(name, _)| !is_framing(name)) {
-        let value = value.to_string();
+        let value = plain(value);
         if !is_name(name) || value.bytes().any(|b| b != b'\t' && (b < 0x20 || b == 0x7f)) {
             return Err(thrown("invalid", format!("respond: `{name}` is no header that can be sent")));
         }

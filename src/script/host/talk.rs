@@ -6,11 +6,12 @@ use super::options::Options;
 use super::send::{account, target};
 use crate::clock::after;
 use crate::id::MessageId;
-use crate::model::conversation::says;
+use crate::model::conversation::{pattern, says};
 use crate::model::journal::Kind;
 use crate::model::question::{Asked, Question};
 use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, thrown};
+use crate::script::printed::plain;
 use crate::script::state::{self, State, json};
 use crate::script::value::to_dynamic;
 use crate::units::format_duration;
@@ -25,9 +26,13 @@ fn choices(options: &Options<'_>) -> HostResult<Vec<String>> {
     let Some(items) = value.read_lock::<rhai::Array>() else {
         return Err(options.wrong("choices", "an array of texts", value));
     };
+    if items.len() > MOST_CHOICES {
+        let count = items.len();
+        return Err(options.invalid("choices", &format!("there are 2 to {MOST_CHOICES} of them, not {count}")));
+    }
     let mut choices: Vec<String> = Vec::new();
     for item in items.iter() {
-        let text = item.to_string().trim().to_owned();
+        let text = plain(item).trim().to_owned();
         if !(item.is_string() || item.is_int()) || text.is_empty() || text.contains('\n') {
             return Err(options.invalid("choices", "each of them is a line of text"));
         }
@@ -94,9 +99,8 @@ fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynami
     let options = Options::only("wait_for_message", options, &["from", "account", "text", "timeout"])?;
     let from = options.get("from").map(|from| target("wait_for_message", from)).transpose()?;
     let text = options.text("text")?;
-    if let Some(Err(error)) = text.as_deref().map(|text| regex::RegexBuilder::new(text).size_limit(1 << 20).build()) {
-        let why = error.to_string();
-        return Err(options.invalid("text", why.lines().last().unwrap_or_default()));
+    if let Some(Err(why)) = text.as_deref().map(pattern) {
+        return Err(options.invalid("text", &why));
     }
     let timeout = options.span("timeout")?.unwrap_or(USUAL);
     let named = options.text("account")?;

@@ -10,6 +10,7 @@ use crate::model::journal::{Digest, Emitted, Kind};
 use crate::model::question::{Question, Read};
 use crate::model::run::NewRun;
 use crate::script::error::{HostResult, thrown};
+use crate::script::printed::plain;
 use crate::script::state::{self, json};
 use crate::script::value::{to_dynamic, to_json};
 use crate::units::format_duration;
@@ -47,7 +48,7 @@ fn emit(ctx: &NativeCallContext, event: &str, data: &Dynamic, key: Option<String
 fn wait_for_event(ctx: &NativeCallContext, event: &str, options: &Map) -> HostResult<Dynamic> {
     name("wait_for_event", "the name", event)?;
     let options = Options::only("wait_for_event", options, &["key", "timeout"])?;
-    let key = options.get("key").map(ToString::to_string);
+    let key = options.get("key").map(plain);
     let timeout = options.span("timeout")?;
     let line = state::line(ctx);
     state::with(ctx, |turn| {
@@ -113,7 +114,7 @@ pub fn register(module: &mut Module) {
     module.set_native_fn("emit", |ctx: NativeCallContext, event: &str| emit(&ctx, event, &Dynamic::UNIT, None));
     module.set_native_fn("emit", |ctx: NativeCallContext, event: &str, data: Dynamic| emit(&ctx, event, &data, None));
     module.set_native_fn("emit", |ctx: NativeCallContext, event: &str, data: Dynamic, key: Dynamic| {
-        emit(&ctx, event, &data, state::given(&key).map(ToString::to_string))
+        emit(&ctx, event, &data, state::given(&key).map(plain))
     });
     module.set_native_fn("wait_for_event", |ctx: NativeCallContext, event: &str| {
         wait_for_event(&ctx, event, &Map::new())

@@ -19,6 +19,7 @@ use super::columns::is_unreadable;
 use super::disk::Disk;
 use super::hearing::Clocks;
 use super::schema::error_of;
+use crate::model::conversation;
 use crate::shutdown::Breakdown;
 use crate::store::{Reply, Signals, StoreError};
 use crate::wake::Bell;
@@ -99,9 +100,9 @@ impl Patterns {
             if self.0.len() >= Self::MOST {
                 self.0.clear();
             }
-            self.0.insert(pattern.to_owned(), Regex::new(pattern).ok());
+            self.0.insert(pattern.to_owned(), conversation::pattern(pattern).ok());
         }
-        self.0.get(pattern).and_then(Option::as_ref).is_some_and(|pattern| pattern.is_match(text))
+        self.0.get(pattern).and_then(Option::as_ref).is_some_and(|pattern| conversation::finds(pattern, text))
     }
 }
 

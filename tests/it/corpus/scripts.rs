@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub enum End {
     /// A bound stopped it.
     Limit,
+    /// So, after twice its time and from outside: it was in a call of Rhai's that looks at no clock.
+    GivenUp,
     /// Another error stopped it, or it was refused before it ran.
     Refused,
     /// It came to its end.
@@ -28,6 +30,7 @@ impl End {
     fn parse(word: &str) -> Option<Self> {
         Some(match word.trim() {
             "limit" => Self::Limit,
+            "given-up" => Self::GivenUp,
             "refused" => Self::Refused,
             "fine" => Self::Fine,
             "waits" => Self::Waits,
