@@ -51,8 +51,10 @@ fn tally(change: i64) {
 fn stop() {
     CEILING.with(|ceiling| ceiling.set(i64::MAX));
     let told = STOPPED.with(|flag| flag.try_borrow().is_ok_and(|flag| flag.as_ref().is_some_and(tell)));
-    while told {
-        std::thread::sleep(Duration::from_secs(3600));
+    if told {
+        loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use super::board::{Board, Losses, Overdue, UnderWay};
 use super::marks::{Marks, Place};
 use super::worker::{Context, Worked, broken, hand_in, work};
+use crate::memory::{self, Mark};
 use crate::model::run::ScriptError;
 use crate::script::Alarm;
 use crate::shutdown::Breakdown;
@@ -23,6 +24,8 @@ use crate::units::format_duration;
 const STACK: usize = 512 << 20;
 const SMALL_STACK: usize = 16 << 20;
 
+/// A turn that held so many bytes gives them back to the system.
+const MUCH: u64 = 8 << 20;
 /// A turn that takes longer than this may keep others waiting.
 const LONG: Duration = Duration::from_millis(25);
 /// How often the threads are looked at where none of them is waited for.
@@ -75,8 +78,10 @@ impl Threads {
     fn take_turns(&self) {
         let alarm = Alarm::mine();
         let place = self.marks.place();
-        while let Some(taken) = self.board.take(&alarm, place.offset()) {
+        let mut untidy = false;
+        while let Some(taken) = self.board.take(&alarm, place.offset(), untidy) {
             let run = taken.run.clone();
+            let mark = Mark::new();
             let work = match taken.barred {
                 true => Ok(broken(&self.context, &run, barred())),
                 false => {
@@ -85,6 +90,10 @@ impl Threads {
                     work
                 }
             };
+            untidy = mark.peak() > MUCH;
+            if untidy {
+                memory::give_back();
+            }
             // Given up meanwhile: the thread has been replaced, and what came of it is nobody's.
             let Some(run) = taken.off_thread() else { return };
             hand_in(&self.board, &self.context, &self.runtime, run, work);

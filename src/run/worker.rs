@@ -21,7 +21,6 @@ use crate::files::Files;
 use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::{Missing, Versions};
-use crate::memory;
 use crate::model::journal::{Answer, Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
 use crate::model::question::Question;
 use crate::model::recipient;
@@ -33,9 +32,6 @@ use crate::store::{Store, StoreError};
 
 /// After a failure of the store a run is taken up again then.
 pub const STORE_REST: Duration = Duration::from_secs(1);
-
-/// A turn that held so many bytes gives them back to the system.
-const MUCH: u64 = 8 << 20;
 
 /// What the threads work with.
 pub struct Context {
@@ -225,7 +221,7 @@ pub fn work(
     let mut cpu = Duration::ZERO;
     let mut waited_for = None;
     let mut answered = None;
-    let (mut leaked, mut peak) = (0, 0);
+    let mut leaked = 0;
     if let Some(pending) = run.pending.clone() {
         if let Question::Delivery { message, .. } = &pending.question {
             waited_for = Some(*message);
@@ -269,7 +265,6 @@ pub fn work(
         });
         cpu += output.cpu;
         leaked += output.leaked;
-        peak = peak.max(output.peak);
         for entry in output.entries {
             push(&mut journal, &mut weight, entry);
         }
@@ -293,9 +288,6 @@ pub fn work(
     let entries = journal[committed..].to_vec();
     let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, answered, now };
     let commit = Box::new(made.commit(context, ending));
-    if peak > MUCH {
-        memory::give_back();
-    }
     Ok(Worked::Turn(commit, Known { cuts, part, entries: journal, weight }))
 }
 

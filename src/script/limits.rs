@@ -185,11 +185,6 @@ impl Watch {
         self.mark.held()
     }
 
-    /// The most that it held more at any instant.
-    pub fn peak(&self) -> u64 {
-        self.mark.peak()
-    }
-
     fn left(&self) -> u64 {
         self.memory.saturating_sub(self.mark.held())
     }

@@ -34,10 +34,12 @@ pub struct Seen {
 
 /// Walks a script for what can be said before it runs. `caught` gets the names that errors are caught by.
 pub fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
-    let mut names = Names::default();
-    names.own = ast.iter_functions().map(|function| function.name.to_string()).collect();
-    names.variables =
-        ast.iter_functions().flat_map(|function| function.params).map(|name| (*name).to_owned()).collect();
+    let functions = || ast.iter_functions();
+    let mut names = Names {
+        own: functions().map(|function| function.name.to_string()).collect(),
+        variables: functions().flat_map(|function| function.params).map(|name| (*name).to_owned()).collect(),
+        ..Names::default()
+    };
     ast.walk(&mut |path| {
         if let Some(ASTNode::Stmt(statement)) = path.last() {
             names.note(statement, caught);

@@ -110,7 +110,9 @@ fn pad_text(text: &mut ImmutableString, len: i64, with: &str) -> HostResult<()> 
         return Ok(());
     }
     room_for(missing.saturating_mul(4).saturating_add(text.len() as u64))?;
-    let mut padded = String::from(text.as_str());
+    let widest = with.chars().map(char::len_utf8).max().unwrap_or(1);
+    let mut padded = String::with_capacity(text.len() + missing as usize * widest);
+    padded.push_str(text);
     padded.extend(with.chars().cycle().take(missing as usize));
     *text = padded.into();
     Ok(())
@@ -190,11 +192,12 @@ fn texts(module: &mut Module) {
         replaced(text, find.encode_utf8(&mut [0; 4]), by.encode_utf8(&mut [0; 4]))
     });
     // Some letters become three (`ΐ` in capitals).
-    fn cased(text: &str, case: fn(&str) -> String) -> HostResult<ImmutableString> {
+    type Case = fn(&str) -> String;
+    fn cased(text: &str, case: Case) -> HostResult<ImmutableString> {
         room_for((text.len() as u64).saturating_mul(if text.is_ascii() { 1 } else { 3 }))?;
         Ok(case(text).into())
     }
-    let cases: [(&str, &str, fn(&str) -> String); 2] =
+    let cases: [(&str, &str, Case); 2] =
         [("to_upper", "make_upper", str::to_uppercase), ("to_lower", "make_lower", str::to_lowercase)];
     for (to, make, case) in cases {
         module.set_native_fn(to, move |_: NativeCallContext, text: &str| cased(text, case));

@@ -133,8 +133,6 @@ pub struct TurnOutput {
     pub differs: Option<Differs>,
     /// Bytes that the script has left behind and nobody can free.
     pub leaked: u64,
-    /// The most bytes that it held at any instant.
-    pub peak: u64,
 }
 
 /// Bytes that a turn of the first attempt may write into the log; later attempts get their part of that,
@@ -166,7 +164,6 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
                 replayed: 0,
                 differs: None,
                 leaked: 0,
-                peak: 0,
             };
         }
     };
@@ -189,7 +186,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let weight: u64 = entries.iter().map(Entry::weight).sum();
     // Closures that are kept in the variables that they have captured hold each other for ever.
     let leaked = watch.held().saturating_sub(LEFT_BEHIND + weight.saturating_mul(8));
-    TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked, peak: watch.peak() }
+    TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked }
 }
 
 /// How a turn ended. Whatever Rhai returned, a broken bound decides, and then a closed latch: `sort` and

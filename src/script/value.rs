@@ -7,7 +7,7 @@ use rhai::{Array, Blob, Dynamic, Map};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-use super::limits::tick;
+use super::limits::{room_for, tick};
 use super::secret_text::SecretText;
 use super::time::{Moment, Span};
 use crate::model::call::SECRET;
@@ -152,6 +152,7 @@ fn nested(value: &Dynamic, depth: usize, room: &mut usize, veil: bool) -> Result
     *room = room.checked_sub(text + 16).ok_or(TOO_LARGE)?;
     // What the script holds already counts as well.
     tick().map_err(|_| TOO_LARGE)?;
+    room_for(text as u64).map_err(|_| TOO_LARGE)?;
     if value.is_unit() {
         return Ok(Value::Null);
     }

@@ -112,7 +112,7 @@ mod tests {
             "p%c3%a4ss%2f%3cw%27ord%3e%26%221".to_owned(),
             hex::encode(secret),
             hex::encode_upper(secret),
-            format!("p\u{e4}ss/<w'\u{200e}\u{0}ord>&\"1"),
+            "p\u{e4}ss/<w'\u{200e}\u{0}ord>&\"1".to_owned(),
         ] {
             assert_eq!(shown(&[secret], &format!("a {written} b")), "a *** b", "{written}");
         }

@@ -11,6 +11,7 @@ use crate::model::message::{Contact, Content, Media, Snapshot, Source};
 use crate::model::question::Read;
 use crate::model::recipient::Recipient;
 use crate::script::error::{HostResult, thrown};
+use crate::script::limits::room_for;
 use crate::script::state::{self, State};
 use crate::script::value::{to_json, type_name};
 use crate::units::nearest;
@@ -52,6 +53,7 @@ fn said(function: &str, what: &str, value: Option<&Dynamic>) -> HostResult<Strin
     if text.trim().is_empty() {
         return Err(thrown("invalid", format!("{function}: the {what} is empty")));
     }
+    room_for(text.len() as u64)?;
     Ok(text.to_string())
 }
 
@@ -92,11 +94,15 @@ fn number(options: &Options<'_>, name: &str, most: f64) -> HostResult<f64> {
     }
 }
 
-fn texts(options: &Options<'_>, name: &str) -> HostResult<Vec<String>> {
+fn answers(options: &Options<'_>) -> HostResult<Vec<String>> {
+    let name = "options";
     let Some(value) = options.get(name) else {
         return Err(thrown("invalid", format!("{}: the {name} are missing", options.function)));
     };
     let Some(items) = value.read_lock::<Array>() else { return Err(options.wrong(name, "an array of texts", value)) };
+    if !POLL_ANSWERS.contains(&items.len()) {
+        return Err(options.invalid(name, &format!("a poll has 2 to 12 answers, not {}", items.len())));
+    }
     items.iter().map(|item| said(options.function, &format!("item of `{name}`"), Some(item))).collect()
 }
 
@@ -213,10 +219,7 @@ fn content(turn: &mut State, line: u32, kind: &str, options: &Options<'_>) -> Ho
 
 fn poll(options: &Options<'_>) -> HostResult<Content> {
     let question = said(options.function, "question", options.get("question"))?;
-    let answers = texts(options, "options")?;
-    if !POLL_ANSWERS.contains(&answers.len()) {
-        return Err(options.invalid("options", &format!("a poll has 2 to 12 answers, not {}", answers.len())));
-    }
+    let answers = answers(options)?;
     if let Some(twice) = answers.iter().enumerate().find(|(place, answer)| answers[..*place].contains(answer)) {
         return Err(options.invalid("options", &format!("`{}` stands there twice", twice.1)));
     }

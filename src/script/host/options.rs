@@ -10,6 +10,7 @@ use crate::model::message::SendOptions;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::script::error::{HostResult, thrown};
+use crate::script::limits::room_for;
 use crate::script::time::{Moment, Span, instant_of, span_of};
 use crate::script::value::{to_json, type_name};
 
@@ -102,6 +103,7 @@ impl<'a> Options<'a> {
         if text.trim().is_empty() {
             return Err(self.invalid(name, "the text is empty"));
         }
+        room_for(text.len() as u64)?;
         Ok(Some(text.to_string()))
     }
 

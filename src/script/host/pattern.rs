@@ -48,14 +48,11 @@ impl Pattern {
                 .minimum_cache_clear_count(Some(3))
                 .minimum_bytes_per_state(Some(10));
             let nfa = thompson::Config::new().nfa_size_limit(Some(4 * LARGEST));
-            DFA::builder().configure(how).thompson(nfa).build(pattern)
-        });
-        let quick = quick.transpose().map_err(|error| wrong(&error))?;
-        let quick = quick.map(|dfa| {
+            let dfa = DFA::builder().configure(how).thompson(nfa).build(pattern).map_err(|error| wrong(&error))?;
             let cache = dfa.create_cache();
-            (dfa, cache)
+            HostResult::Ok((dfa, cache))
         });
-        Ok(Self { regex, quick })
+        Ok(Self { regex, quick: quick.transpose()? })
     }
 
     /// Whether there may be a match from here on; ends the turn where searching would take too long.

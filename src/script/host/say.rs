@@ -70,6 +70,9 @@ fn respond(ctx: NativeCallContext, status: i64, body: Dynamic, headers: Map) -> 
     let mut fields = Vec::new();
     // Where the answer ends is ours to say, also where another server's headers are handed on.
     for (name, value) in headers.iter().filter(|(name, _)| !is_framing(name)) {
+        if value.is_array() || value.is_map() {
+            return Err(thrown("type", format!("respond: the header `{name}` is a text, not {}", type_name(value))));
+        }
         let value = plain(value);
         if !is_name(name) || value.bytes().any(|b| b != b'\t' && (b < 0x20 || b == 0x7f)) {
             return Err(thrown("invalid", format!("respond: `{name}` is no header that can be sent")));

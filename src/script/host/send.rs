@@ -11,11 +11,17 @@ use crate::model::question::Read;
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, thrown};
+use crate::script::limits::room_for;
+use crate::script::printed::beginning;
 use crate::script::state::{self, State};
 use crate::script::value::type_name;
 
 /// Most recipients of one call.
 const MOST_RECIPIENTS: usize = 1_000;
+/// No name of a recipient is longer.
+const LONGEST_RECIPIENT: usize = 512;
+/// Most bytes of a message without its file. No gateway takes texts of a tenth of that.
+const LARGEST_MESSAGE: usize = 1 << 20;
 
 /// A promised message in a script's hands.
 #[derive(Clone, Debug)]
@@ -45,6 +51,9 @@ pub(super) fn target(function: &str, to: &Dynamic) -> HostResult<Recipient> {
 pub(super) fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
     let one = |to: &Dynamic| -> Result<Recipient, String> {
         match to.as_immutable_string_ref() {
+            Ok(text) if text.len() > LONGEST_RECIPIENT => {
+                Err(format!("`{}` is no recipient: it has {} bytes", beginning(&*text, 40), text.len()))
+            }
             Ok(text) => Recipient::parse(&text),
             Err(_) if to.is_int() => Recipient::parse(&to.to_string()),
             Err(_) => {
@@ -107,6 +116,12 @@ pub(super) fn promise(
         When::In(span) => crate::clock::after(turn.moment, span),
     });
     let body = Body { content, options: common.options };
+    let weight = state::json(&body)?.len();
+    // What was promised already stays promised.
+    if weight > LARGEST_MESSAGE && turn.next_kind().is_none() {
+        let message = format!("{function}: a message has at most {LARGEST_MESSAGE} bytes, this one {weight}");
+        return Err(thrown("invalid", message));
+    }
     let request = state::json(&json!({
         "account": common.account,
         "to": recipients,
@@ -137,6 +152,7 @@ pub(super) fn promise(
                     sent.push(before.clone());
                     continue;
                 }
+                room_for((2 * weight) as u64)?;
                 let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32, &request);
                 sent.push(json!({ "id": id, "to": recipient, "account": account }));
                 turn.promises.messages.push(NewMessage {

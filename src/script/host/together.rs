@@ -49,6 +49,9 @@ fn wait_for_event(ctx: &NativeCallContext, event: &str, options: &Map) -> HostRe
     name("wait_for_event", "the name", event)?;
     let options = Options::only("wait_for_event", options, &["key", "timeout"])?;
     let key = options.get("key").map(plain);
+    if let Some(key) = &key {
+        name("wait_for_event", "the key", key)?;
+    }
     let timeout = options.span("timeout")?;
     let line = state::line(ctx);
     state::with(ctx, |turn| {
