@@ -6,7 +6,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::id::RunId;
-use crate::memory;
 use crate::script::Alarm;
 use crate::store::rows::ReadyRun;
 use crate::wake::Bell;
@@ -20,9 +19,6 @@ const MOST_AWAY: usize = 8_192;
 const UNCOMMITTED: usize = 512;
 /// Threads that are added, for a while, when turns that take long hold all the others.
 const RELIEF: usize = 8;
-/// How long a thread is idle before it gives back what it held: until then its last turn is on disk, and
-/// freed.
-const TIDY: Duration = Duration::from_millis(50);
 /// A version whose turns had to be given up so often is not run any more.
 const GIVEN_UP: u32 = 3;
 /// ... nor one whose turns have left so many bytes behind.
@@ -229,9 +225,8 @@ impl Board {
     }
 
     /// The next run to work on, for the thread with this alarm and this place for its note; waits for one. None
-    /// when the thread is not needed any more. `untidy`: the thread's last turn held much memory, which goes
-    /// back to the system as soon as there is nothing better to do.
-    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>, place: u64, mut untidy: bool) -> Option<Taken> {
+    /// when the thread is not needed any more.
+    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>, place: u64) -> Option<Taken> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -257,20 +252,7 @@ impl Board {
                 return None;
             }
             state.idle += 1;
-            state = match std::mem::take(&mut untidy) {
-                false => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                true => {
-                    let (state, waited) =
-                        self.changed.wait_timeout(state, TIDY).unwrap_or_else(PoisonError::into_inner);
-                    drop(state);
-                    // What other threads have freed meanwhile is still this one's.
-                    match waited.timed_out() {
-                        true => memory::give_back(),
-                        false => untidy = true,
-                    }
-                    self.lock()
-                }
-            };
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
     }
@@ -502,7 +484,7 @@ mod tests {
     use super::*;
 
     fn take(board: &Arc<Board>) -> Taken {
-        board.take(&Alarm::mine(), 0, false).unwrap()
+        board.take(&Alarm::mine(), 0).unwrap()
     }
 
     fn run(id: u8, flow: &str, ready: i64) -> ReadyRun {

@@ -24,7 +24,7 @@ use crate::units::format_duration;
 const STACK: usize = 512 << 20;
 const SMALL_STACK: usize = 16 << 20;
 
-/// A turn that held so many bytes gives them back to the system.
+/// After a turn that held so many bytes the thread is replaced by a new one.
 const MUCH: u64 = 8 << 20;
 /// A turn that takes longer than this may keep others waiting.
 const LONG: Duration = Duration::from_millis(25);
@@ -75,11 +75,10 @@ impl Threads {
     }
 
     /// One thread's life.
-    fn take_turns(&self) {
+    fn take_turns(self: &Arc<Self>) {
         let alarm = Alarm::mine();
         let place = self.marks.place();
-        let mut untidy = false;
-        while let Some(taken) = self.board.take(&alarm, place.offset(), untidy) {
+        while let Some(taken) = self.board.take(&alarm, place.offset()) {
             let run = taken.run.clone();
             let mark = Mark::new();
             let work = match taken.barred {
@@ -90,13 +89,17 @@ impl Threads {
                     work
                 }
             };
-            untidy = mark.peak() > MUCH;
-            if untidy {
-                memory::give_back();
-            }
             // Given up meanwhile: the thread has been replaced, and what came of it is nobody's.
             let Some(run) = taken.off_thread() else { return };
             hand_in(&self.board, &self.context, &self.runtime, run, work);
+            // Its stack may be as deep as its values were nested, and what other threads free of its heap
+            // comes back to it alone. It goes, and another takes the place.
+            if mark.peak() > MUCH {
+                memory::give_back();
+                if self.add().is_ok() {
+                    return;
+                }
+            }
         }
     }
 

@@ -29,6 +29,7 @@ pub fn register(module: &mut Module) {
     joining(module);
     texts(module);
     letters(module);
+    cropping(module);
     pieces(module);
     equality(module);
     sorting(module);
@@ -279,6 +280,34 @@ fn letters(module: &mut Module) {
 }
 
 /// Pieces of a text weigh far more than their letters.
+/// What shortens a text. Rhai would first take four bytes for each of its letters.
+fn cropping(module: &mut Module) {
+    fn crop(text: &mut ImmutableString, start: i64, len: i64) -> HostResult<()> {
+        room_for(text.len() as u64)?;
+        let have = text.chars().count() as u64;
+        let start = if start < 0 { have.saturating_sub(start.unsigned_abs()) } else { count(start) };
+        let place = |letters: u64| text.char_indices().nth(letters as usize).map_or(text.len(), |(place, _)| place);
+        let (from, to) = (place(start), place(start.saturating_add(count(len))));
+        *text = text[from..to].into();
+        Ok(())
+    }
+    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, start: i64, len: i64| {
+        crop(text, start, len)
+    });
+    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, start: i64| {
+        crop(text, start, i64::MAX)
+    });
+    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, range: Range<i64>| {
+        let start = range.start.max(0);
+        crop(text, start, range.end.max(start) - start)
+    });
+    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, range: RangeInclusive<i64>| {
+        let start = (*range.start()).max(0);
+        crop(text, start, (*range.end()).max(start).saturating_add(1) - start)
+    });
+    module.set_native_fn("truncate", |_: NativeCallContext, text: &mut ImmutableString, len: i64| crop(text, 0, len));
+}
+
 fn pieces(module: &mut Module) {
     fn cut<'a>(text: &'a str, split: impl Iterator<Item = &'a str> + Clone) -> HostResult<Array> {
         let many = split.clone().count() as u64;

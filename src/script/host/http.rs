@@ -71,6 +71,8 @@ fn body_of(function: &str, body: &Dynamic) -> HostResult<Option<CallBody>> {
         return Ok(Some(CallBody::Text(secret.0.clone())));
     }
     if let Ok(text) = body.as_immutable_string_ref() {
+        // It is copied for the call, and once more, with room to grow, for the journal.
+        room_for((text.len() as u64).saturating_mul(4))?;
         return Ok(Some(CallBody::Text(Veiled::plain(text.as_str()))));
     }
     let json = to_json_veiled(body).map_err(|error| thrown("invalid", format!("{function}: the body: {error}")))?;

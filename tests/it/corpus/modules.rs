@@ -114,7 +114,10 @@ async fn a_live_engine_survives_whatever_modules_do() {
             let said = binary::run(folder.path(), &["flows", "--json"]);
             let flows: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
             let flows = flows["flows"].as_array().cloned().unwrap_or_default();
-            if flows.iter().any(|flow| flow["name"] == "good" && flow["description"].as_str() == Some(&number.to_string())) {
+            if flows
+                .iter()
+                .any(|flow| flow["name"] == "good" && flow["description"].as_str() == Some(&number.to_string()))
+            {
                 break true;
             }
             if start.elapsed() > PATIENCE {

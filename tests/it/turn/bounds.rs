@@ -189,6 +189,26 @@ fn each_function_that_grows_asks_for_the_room() {
     assert_eq!(value("let t = \"\"; for c in \"aäb\" { t = c + t; } t"), json!("bäa"));
     assert_eq!(value("let t = \"\"; for c in \"abcdef\".chars(1..=3) { t += c; } t"), json!("bcd"));
     assert_eq!(value("let t = \"\"; for c in \"abcdef\".chars(-2) { t += c; } t"), json!("ef"));
+    // So does what is left of one that is cut.
+    let (ending, peak, _) =
+        bounded("let s = \"\"; s.pad(3_000_000, 'ä'); s.crop(1); s.crop(1, 2_000_000); s.truncate(9); s", json!({}));
+    assert!(peak < 20 * MIB && matches!(ending, Ending::Done(_)), "{}", peak / MIB);
+    for (cut, left) in [
+        ("crop(5)", ", wörld!"),
+        ("crop(-3)", "ld!"),
+        ("crop(-99)", "hello, wörld!"),
+        ("crop(99)", ""),
+        ("crop(2, 8)", "llo, wör"),
+        ("crop(-5, 3)", "örl"),
+        ("crop(2, -1)", ""),
+        ("crop(2..8)", "llo, w"),
+        ("crop(2..=8)", "llo, wö"),
+        ("truncate(8)", "hello, w"),
+        ("truncate(99)", "hello, wörld!"),
+        ("truncate(-1)", ""),
+    ] {
+        assert_eq!(value(&format!("let t = \"hello, wörld!\"; t.{cut}; t")), json!(left), "{cut}");
+    }
 }
 
 #[test]
