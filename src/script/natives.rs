@@ -136,6 +136,17 @@ fn joining(module: &mut Module) {
             _ => joined(&one, &other),
         }
     });
+    let shown = |ctx: &NativeCallContext, value: &mut Dynamic| -> HostResult<ImmutableString> {
+        ctx.call_native_fn_raw("to_string", true, &mut [value])?
+            .into_immutable_string()
+            .map_err(|kind| thrown("type", format!("`to_string` gave no text, but a value of type {kind}")))
+    };
+    module.set_native_fn("+", move |ctx: NativeCallContext, one: ImmutableString, mut other: Dynamic| {
+        joined(&one, &shown(&ctx, &mut other)?)
+    });
+    module.set_native_fn("+", move |ctx: NativeCallContext, one: &mut Dynamic, other: &str| {
+        joined(&shown(&ctx, one)?, other)
+    });
     module.set_native_fn("+", |one: &str, other: char| joined(one, other.encode_utf8(&mut [0; 4])));
     module.set_native_fn("+", |one: char, other: &str| joined(one.encode_utf8(&mut [0; 4]), other));
     for name in ["+=", "append"] {

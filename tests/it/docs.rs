@@ -158,6 +158,28 @@ fn the_pages_on_gateways_are_true() {
     }
 }
 
+/// Its promises name the tests that hold them: they are there.
+#[test]
+fn the_page_on_security_is_true() {
+    document("docs/security.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let mut count = 0;
+    for name in page.split('`').skip(1).step_by(2).filter(|name| name.contains("::") && !name.starts_with("flows::")) {
+        let (module, test) = name.rsplit_once("::").unwrap();
+        let file = module.replace("::", "/");
+        let places =
+            [format!("tests/it/{file}.rs"), format!("tests/it/{file}/mod.rs"), format!("src/{file}/{test}.rs")];
+        let there = places.iter().any(|place| {
+            let text = std::fs::read_to_string(root.join(place)).unwrap_or_default();
+            text.contains(&format!("fn {test}()")) || (place.starts_with("src/") && text.contains("#[cfg(test)]"))
+        });
+        assert!(there, "docs/security.md names `{name}`, which is no test");
+        count += 1;
+    }
+    assert!(count > 40, "{count}");
+}
+
 #[test]
 fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -169,7 +191,16 @@ fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
         pages.sort();
         pages
     };
-    let pages = ["conversations.md", "flows.md", "gateways", "links.md", "scripts.md", "settings.md", "triggers.md"];
+    let pages = [
+        "conversations.md",
+        "flows.md",
+        "gateways",
+        "links.md",
+        "scripts.md",
+        "security.md",
+        "settings.md",
+        "triggers.md",
+    ];
     assert_eq!(listed("docs"), pages, "add a test for a new page");
     let mut gateways = GATEWAYS.map(|name| format!("{name}.md"));
     gateways.sort();

@@ -10,6 +10,7 @@ mod conversations;
 mod corners;
 mod corpus;
 mod crash;
+mod damage;
 mod docs;
 mod files;
 mod fuzz;

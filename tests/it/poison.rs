@@ -162,3 +162,41 @@ async fn attempts_do_not_multiply_what_is_logged() {
     let kept: usize = over["entries"].as_array().unwrap().iter().map(|entry| entry.to_string().len()).sum();
     assert!(kept < 3 << 20, "{kept} bytes are kept");
 }
+
+/// Where address space is rationed, what a script takes is refused before the system refuses it: a refusal of
+/// the system would be the end of the engine.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rationed_engine_lives_on_where_scripts_take_all_they_can() {
+    const GREEDY: (&str, &str) = (
+        "flows/greedy.yaml",
+        "triggers:\n  - webhook: { path: /greedy, respond: result }\nrun: |\n  \
+         let rows = csv::parse(event.body.table, #{ header: true });\n  rows.len()\n",
+    );
+    const DOUBLING: (&str, &str) = (
+        "flows/doubling.yaml",
+        "triggers:\n  - webhook: { path: /doubling, respond: result }\nrun: |\n  \
+         let all = [event.body.text];\n  loop { all += all; }\n",
+    );
+    let folder = folder(&[GREEDY, DOUBLING, GOOD]);
+    let engine = env!("CARGO_BIN_EXE_postrider");
+    let mut command = std::process::Command::new("sh");
+    let run = format!("ulimit -v 3500000; exec {engine} run --listen 127.0.0.1:0 --admin 127.0.0.1:0");
+    command.args(["-c", &run]).current_dir(folder.path()).env_clear().env("TZ", "Europe/Berlin");
+    let mut process = Process::of(command, folder.path());
+    // A name for each column, and as many rows as fit: each row is a map of all of them.
+    let table = format!("{}\n{}", "long_name_of_a_column,".repeat(900), ",\n".repeat(400_000));
+    for (path, body) in [
+        ("/greedy", json!({ "table": table })),
+        ("/doubling", json!({ "text": "x".repeat(500_000) })),
+        ("/greedy", json!({ "table": table })),
+    ] {
+        let (status, answer) = post(&process, path, body).await;
+        assert!(status >= 500, "{path}: {status} {answer}");
+        assert_eq!(process.ended(), None, "{path} was the end of the engine");
+        assert_eq!(post(&process, "/good", json!({ "n": 1 })).await, (200, json!(2)));
+    }
+    let runs = binary::json(folder.path(), &["runs"]);
+    let failed = runs["runs"].as_array().unwrap().iter().filter(|run| run["state"] == "failed").count();
+    assert_eq!(failed, 3, "{runs}");
+}
