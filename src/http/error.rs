@@ -65,6 +65,9 @@ impl From<StoreError> for Refused {
             StoreError::Backlog(_) | StoreError::NoRoom(_) | StoreError::Busy | StoreError::Closed => {
                 Self::busy(error.to_string())
             }
+            StoreError::Unreadable(what) => {
+                Self::new(StatusCode::CONFLICT, "damaged", format!("what is stored of it cannot be read: {what}"))
+            }
             other => {
                 tracing::error!(error = %other, "the store failed");
                 Self::busy("the store failed; the log says why")

@@ -16,10 +16,12 @@ use crate::model::message::{Body, Promised};
 use crate::model::run::RunState;
 use crate::store::rows::{Decided, Decision, RunDecided};
 
+/// A run whose state cannot be read is not over: it can be taken back.
 fn state(work: &Work<'_>, run: RunId) -> Read<Option<RunState>> {
     let sql = "SELECT state FROM runs WHERE id = ?";
-    let found: Option<i64> = work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], |row| row.get(0)).optional()?;
-    Ok(found.and_then(|number| RunState::ALL.get(usize::try_from(number).ok()?).copied()))
+    let known = |number: i64| RunState::ALL.get(usize::try_from(number).ok()?).copied();
+    let row = |row: &Row<'_>| Ok(if_readable(row.get(0))?.and_then(known).unwrap_or(RunState::Running));
+    work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], row).optional()
 }
 
 /// Takes a run back, and with it what it promised and has not sent, but for what is to be kept.

@@ -27,19 +27,39 @@ pub fn number(state: RunState) -> i64 {
     RunState::ALL.iter().position(|known| *known == state).unwrap_or(0) as i64
 }
 
+/// Rows whose number no engine gave come last: whoever reads on behind such a number finds nothing any more.
+fn number_anew(connection: &Connection, table: &str, id: &str, number: &str, seq: &mut i64) -> Read<()> {
+    // Texts and bytes are behind all numbers.
+    let wrong = format!("SELECT {id} FROM {table} WHERE {number} > {LAST_NUMBER} OR {number} < 0");
+    let ids = connection
+        .prepare(&wrong)?
+        .query_map([], |row| row.get::<_, rusqlite::types::Value>(0))?
+        .collect::<Read<Vec<_>>>()?;
+    for row in ids {
+        *seq += 1;
+        connection.execute(&format!("UPDATE {table} SET {number} = ? WHERE {id} = ?"), params![*seq, row])?;
+        tracing::warn!(table, "a row had no number that an engine gave; it comes last now");
+    }
+    Ok(())
+}
+
 /// What the writer begins with.
 pub fn memory(connection: &Connection, most_backlog: u64, disk: Disk) -> Read<Memory> {
-    let ready = highest(connection, "SELECT ready FROM runs WHERE ready IS NOT NULL ORDER BY ready DESC")?;
-    let queued = highest(connection, "SELECT seq FROM messages WHERE seq IS NOT NULL ORDER BY seq DESC")?;
-    let listening = highest(connection, "SELECT place FROM listening ORDER BY place DESC")?;
+    let mut seq = 0;
+    let numbered = [("runs", "id", "ready"), ("messages", "id", "seq"), ("listening", "run", "place")];
+    for (table, _, number) in numbered {
+        seq = seq.max(highest(connection, table, number)?);
+    }
+    for (table, id, number) in numbered {
+        number_anew(connection, table, id, number, &mut seq)?;
+    }
     // Only runs whose first turn is to come count, and all of those are ready.
     let sql = "SELECT flow, count(*) FROM runs WHERE ready IS NOT NULL AND state = 0 GROUP BY flow";
     let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
     let backlog = readable(connection.prepare(sql)?.query_map([], row)?, "runs")?;
     let opted_out = first(connection, "SELECT EXISTS (SELECT 1 FROM opted_out)")?;
     Ok(Memory {
-        // The order of listening runs is by the same numbers.
-        seq: ready.max(queued).max(listening),
+        seq,
         backlog: Backlog::new(most_backlog, backlog.into_iter()),
         opted_out,
         early: evidence::any_early(connection)?,
@@ -50,9 +70,13 @@ pub fn memory(connection: &Connection, most_backlog: u64, disk: Disk) -> Read<Me
     })
 }
 
-/// The highest number that is one.
-fn highest(connection: &Connection, sql: &str) -> Read<i64> {
-    let mut find = connection.prepare(sql)?;
+/// No engine lives so long that it counts further. A number beyond it, or none, is damage.
+const LAST_NUMBER: i64 = 1 << 53;
+
+/// The highest number that an engine has given.
+fn highest(connection: &Connection, table: &str, number: &str) -> Read<i64> {
+    let sql = format!("SELECT {number} FROM {table} WHERE {number} <= {LAST_NUMBER} ORDER BY {number} DESC");
+    let mut find = connection.prepare(&sql)?;
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
         if let Some(number) = if_readable(row.get::<_, i64>(0))? {
@@ -89,8 +113,8 @@ pub fn room(work: &mut Work<'_>) -> Result<(), Refusal> {
 /// A run does not wait for its first turn any more.
 pub fn begun(work: &mut Work<'_>, run: &[u8; 16]) -> Read<()> {
     let sql = "SELECT flow FROM runs WHERE id = ?";
-    let flow: Option<String> = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0)).optional()?;
-    flow.iter().for_each(|flow| work.memory.backlog.remove(flow));
+    let found = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get::<_, String>(0)).optional();
+    if_readable(found)?.flatten().iter().for_each(|flow| work.memory.backlog.remove(flow));
     Ok(())
 }
 
