@@ -171,8 +171,8 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     let handle: Handle = Arc::new(Mutex::new(new_state(input, watch.clone())));
     let engine = engine::for_turn(program, event, params, handle.clone(), watch.clone());
 
-    let result =
-        catch_unwind(AssertUnwindSafe(|| engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast)));
+    let evaluate = || engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast).or_else(exited);
+    let result = catch_unwind(AssertUnwindSafe(evaluate));
     drop(engine);
     let mut state = handle.lock().unwrap_or_else(PoisonError::into_inner);
     let entries = std::mem::take(&mut state.entries);
@@ -187,6 +187,18 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     // Closures that are kept in the variables that they have captured hold each other for ever.
     let leaked = watch.held().saturating_sub(LEFT_BEHIND + weight.saturating_mul(8));
     TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked }
+}
+
+/// `exit` within a closure ends the script as well; Rhai would call it an error of who called the closure.
+fn exited(error: Box<EvalAltResult>) -> Result<Dynamic, Box<EvalAltResult>> {
+    let mut inner = &*error;
+    while let EvalAltResult::ErrorInFunctionCall(_, _, error, _) = inner {
+        inner = error;
+    }
+    match inner {
+        EvalAltResult::Exit(value, _) => Ok(value.clone()),
+        _ => Err(error),
+    }
 }
 
 /// How a turn ended. Whatever Rhai returned, a broken bound decides, and then a closed latch: `sort` and

@@ -16,7 +16,7 @@ pub struct Raw {
     /// The gateway's name in errors.
     pub gateway: &'static str,
     /// Fields that are the message itself in one kind of message or another, with blanks between them. What
-    /// addresses a message is known for all gateways, see [`Taken::by`].
+    /// addresses a message is known for all gateways, see `Taken::by`.
     pub own: &'static str,
 }
 

@@ -147,3 +147,11 @@ fn what_can_be_said_before_running_is_said() {
         assert!(text.join("\n").contains(part), "{script}: {text:?}");
     }
 }
+
+#[test]
+fn exit_ends_the_script_wherever_it_stands() {
+    assert_eq!(value("exit(1); 2"), json!(1));
+    assert_eq!(value("fn f() { exit(1); } f(); 2"), json!(1));
+    assert_eq!(value("[1, 2].map(|item| exit(item + 4)); 2"), json!(5));
+    assert_eq!(value("[1, 2].for_each(|| exit()); 2"), json!(null));
+}
