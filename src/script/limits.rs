@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::error::{HostResult, terminated};
 use crate::clock::{cpu_of_thread, thread_cpu, thread_number};
-use crate::memory::{Ceiling, Mark};
+use crate::memory::{self, Ceiling, Mark};
 use crate::model::run::ScriptError;
 use crate::units::format_duration;
 
@@ -22,6 +22,9 @@ use crate::units::format_duration;
 const OPERATIONS_PER_READING: u64 = 256;
 /// Copying a list may double what is held before anybody can look; what goes beyond that was never meant.
 const MARGIN: u64 = 4 << 20;
+
+/// Before so many bytes more are taken, what was freed goes back to the system.
+const LARGE: u64 = 4 << 20;
 
 thread_local! {
     static CURRENT: RefCell<Option<Watch>> = const { RefCell::new(None) };
@@ -227,7 +230,12 @@ pub fn room_for(bytes: u64) -> HostResult<()> {
     with(Ok(()), |watch| match watch.has_ended() {
         true => Err(terminated()),
         false => watch.room(bytes).map_err(|_| terminated()),
-    })
+    })?;
+    // What was freed is kept for a while: a text that grows piece by piece would hold all its former lengths.
+    if bytes > LARGE {
+        memory::give_back();
+    }
+    Ok(())
 }
 
 /// How many bytes more may be held.

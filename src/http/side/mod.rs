@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 pub use carried::Crowded;
 use carried::{Answer, Carried};
+use room::Leaving;
 pub use room::{Room, Seat};
 use wire::Wire;
 
@@ -91,7 +92,9 @@ impl Side {
             };
             // An answer is not held back for more to come. Where that cannot be said, it comes a little later.
             drop(stream.set_nodelay(true));
-            let hosted = host(stream, peer, self.router.clone(), seat.clone(), shutdown.clone());
+            // A connection that is closed before its task has run for the first time leaves as well.
+            let leaves = seat.leaves();
+            let hosted = host(stream, peer, self.router.clone(), leaves, shutdown.clone());
             seat.is_held_by(connections.spawn(hosted));
         }
     }
@@ -115,8 +118,8 @@ impl Side {
 }
 
 /// A connection from its first request to its last.
-async fn host(stream: TcpStream, peer: SocketAddr, router: Router, seat: Arc<Seat>, shutdown: Shutdown) {
-    let _leaves = seat.leaves();
+async fn host(stream: TcpStream, peer: SocketAddr, router: Router, leaves: Leaving, shutdown: Shutdown) {
+    let seat = leaves.seat();
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request| answer(&router, peer, &seat, request));
     let io = TokioIo::new(Wire::new(stream, seat.clone()));

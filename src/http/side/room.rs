@@ -79,6 +79,13 @@ pub struct Seat {
 /// Gives the seat back.
 pub struct Leaving(Arc<Seat>);
 
+impl Leaving {
+    /// The seat.
+    pub fn seat(&self) -> Arc<Seat> {
+        self.0.clone()
+    }
+}
+
 impl Drop for Leaving {
     fn drop(&mut self) {
         let Seat { room, id, .. } = &*self.0;
@@ -162,7 +169,7 @@ impl Room {
                 Turn::Ours => {}
             }
         }
-        waiting.sort_unstable_by_key(|(asked, since, _)| (*asked, *since));
+        waiting.sort_unstable_by_key(|(asked, since, seat)| (*asked, *since, seat.id));
         waiting.iter().take(some).for_each(|(.., seat)| seat.ends());
     }
 
