@@ -62,9 +62,11 @@ impl Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Backlog(_) | StoreError::NoRoom(_) | StoreError::Busy | StoreError::Closed => {
-                Self::busy(error.to_string())
-            }
+            StoreError::Backlog(_)
+            | StoreError::NoRoom(_)
+            | StoreError::Behind
+            | StoreError::Busy
+            | StoreError::Closed => Self::busy(error.to_string()),
             StoreError::Unreadable(what) => {
                 Self::new(StatusCode::CONFLICT, "damaged", format!("what is stored of it cannot be read: {what}"))
             }

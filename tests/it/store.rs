@@ -128,6 +128,40 @@ async fn the_backlog_is_bounded_and_counts_only_first_turns() {
     assert!(store.intake(run(5)).await.is_err(), "the count survives");
 }
 
+/// Another program holds the file; what comes in meanwhile waits, and what is more is refused at once.
+#[tokio::test]
+async fn what_waits_for_the_file_is_bounded_and_nothing_of_it_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.db");
+    let store = Arc::new(SqliteStore::open(&file, 10_000, Signals::default()).unwrap());
+    let backup = rusqlite::Connection::open(&file).unwrap();
+    backup.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let large = |number| NewRun { event: json!({ "text": "x".repeat(1 << 20) }).to_string(), ..run(number) };
+    let answers: Vec<_> = (1..=200)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.intake(large(number)).await })
+        })
+        .collect();
+    // Those that are refused know it while the file is still held.
+    let (mut refused, mut waiting) = (0, Vec::new());
+    for mut answer in answers {
+        match tokio::time::timeout(std::time::Duration::from_millis(20), &mut answer).await {
+            Ok(said) => {
+                assert_eq!(said.unwrap().unwrap_err(), StoreError::Behind);
+                refused += 1;
+            }
+            Err(_) => waiting.push(answer),
+        }
+    }
+    assert!(refused > 100 && waiting.len() > 10, "{refused} refused, {} wait", waiting.len());
+    backup.execute_batch("ROLLBACK").unwrap();
+    for answer in waiting {
+        answer.await.unwrap().unwrap();
+    }
+    store.intake(large(201)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_turn_is_committed_whole() {
     let folder = tempfile::tempdir().unwrap();
