@@ -408,9 +408,14 @@ impl State {
             || self.leaks.get(&version).is_some_and(|bytes| *bytes >= LEAKED)
     }
 
+    /// Ends a turn. Its run may have another one by now, if this one was given up.
+    fn leaves(&mut self, run: &Arc<ReadyRun>) -> Option<Working> {
+        let place = self.working.iter().position(|turn| Arc::ptr_eq(&turn.run, run))?;
+        Some(self.working.swap_remove(place))
+    }
+
     fn give_up(&mut self, run: &Arc<ReadyRun>, why: Overdue) -> bool {
-        let Some(place) = self.working.iter().position(|turn| Arc::ptr_eq(&turn.run, run)) else { return false };
-        let Working { run, name, .. } = self.working.swap_remove(place);
+        let Some(Working { run, name, .. }) = self.leaves(run) else { return false };
         if let Some(line) = self.flows.get_mut(&name) {
             line.on_threads -= 1;
         }
@@ -461,11 +466,10 @@ impl Taken {
         let hungry = {
             let mut state = self.board.lock();
             let state = &mut *state;
-            let Some(place) = state.working.iter().position(|turn| turn.run.id == self.run.id) else {
+            let Some(Working { name, .. }) = state.leaves(&self.run) else {
                 state.losses.computing -= 1;
                 return None;
             };
-            let Working { name, .. } = state.working.swap_remove(place);
             state.flows.get_mut(&name).is_some_and(|line| {
                 line.on_threads -= 1;
                 line.unread && line.ready.len() <= AHEAD / 2
@@ -557,6 +561,22 @@ mod tests {
         board.reads();
         board.fill("a", 8, vec![run(1, "a", 9)], true);
         assert_eq!(take(&board).run.ready, 9, "8 was through");
+    }
+
+    #[test]
+    fn a_thread_that_was_given_up_takes_nothing_from_the_next_turn_of_its_run() {
+        let board = Board::new(2);
+        board.announce("a");
+        board.fill("a", 0, vec![run(1, "a", 7)], true);
+        let old = take(&board);
+        assert!(board.give_up(&board.turns()[0], Overdue::Time(Duration::ZERO)));
+        board.done(old.run.id);
+        // Somebody retries the run while its old thread still computes.
+        board.announce("a");
+        board.fill("a", 7, vec![run(1, "a", 8)], true);
+        let new = take(&board);
+        assert!(old.off_thread().is_none());
+        assert_eq!(new.off_thread().unwrap().ready, 8);
     }
 
     #[test]

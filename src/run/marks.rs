@@ -15,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::worker::{Context, Worked, broken};
 use crate::id::RunId;
@@ -43,7 +43,23 @@ pub struct Marks {
     file: File,
     /// Deaths of runs that were on a thread when an engine died.
     suspects: HashMap<(RunId, i64), Record>,
-    next: AtomicU64,
+    places: Mutex<Places>,
+}
+
+/// Where notes may stand: threads come and go, and the file is not to grow with them.
+#[derive(Default)]
+struct Places {
+    next: u64,
+    free: Vec<u64>,
+}
+
+impl Places {
+    fn take(&mut self) -> u64 {
+        self.free.pop().unwrap_or_else(|| {
+            self.next += NOTE as u64;
+            self.next - NOTE as u64
+        })
+    }
 }
 
 /// A thread's place for its note.
@@ -83,17 +99,21 @@ impl Marks {
             }
         }
         notes.set_len(0).map_err(failed)?;
-        let marks = Self { file: notes, suspects, next: AtomicU64::new(0) };
+        let marks = Self { file: notes, suspects, places: Mutex::default() };
         // Those that are not on a thread when the next one dies are suspects still.
         for ((run, ready), record) in &marks.suspects {
-            marks.place().write(*run, *ready, *record, REST);
+            marks.write(marks.places().take(), *run, *ready, *record, REST);
         }
         Ok(marks)
     }
 
     /// A place for a thread.
     pub fn place(&self) -> Place<'_> {
-        Place { marks: self, offset: self.next.fetch_add(NOTE as u64, Ordering::Relaxed) }
+        Place { marks: self, offset: self.places().take() }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine ends as it was told to: nothing is on a thread.
@@ -116,16 +136,18 @@ impl Place<'_> {
 
     /// A run is on this thread now.
     pub fn mark(&self, run: RunId, ready: i64) {
-        self.write(run, ready, self.marks.record(run, ready), TAKEN);
+        self.marks.write(self.offset, run, ready, self.marks.record(run, ready), TAKEN);
     }
 
     /// Nothing is on this thread.
     pub fn clear(&self) {
         let _ = self.marks.file.write_all_at(&[0; NOTE], self.offset);
     }
+}
 
-    fn write(&self, run: RunId, ready: i64, record: Record, stands: u8) {
-        self.marks.write(self.offset, run, ready, record, stands);
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.marks.places().free.push(self.offset);
     }
 }
 
@@ -136,11 +158,7 @@ impl Marks {
     }
 
     fn record(&self, run: RunId, ready: i64) -> Record {
-        if self.suspects.is_empty() {
-            Record::default()
-        } else {
-            self.suspects.get(&(run, ready)).copied().unwrap_or_default()
-        }
+        self.suspects.get(&(run, ready)).copied().unwrap_or_default()
     }
 
     fn write(&self, offset: u64, run: RunId, ready: i64, record: Record, stands: u8) {

@@ -84,20 +84,26 @@ pub fn hand_in(
         }
         Err(error) => (Err(error), Known::default()),
     };
-    let said = commit.as_ref().ok().and_then(said_of);
-    let goes_on = commit.as_ref().ok().and_then(goes_on);
+    let mut said = commit.as_ref().ok().and_then(said_of);
+    let mut next = commit.as_ref().ok().and_then(goes_on);
     let commit = commit.map(|commit| context.store.commit_turn(commit));
     runtime.spawn(async move {
-        let committed = match commit {
+        let mut committed = match commit {
             Ok(commit) => commit.await,
             Err(error) => Err(error),
         };
+        if let Ok(Committed::NoRoom) = committed {
+            let refused = no_room(&context, &run);
+            // With all that it promised, the turn's question is gone too.
+            (said, next) = (said_of(&refused), None);
+            committed = context.store.commit_turn(refused).await;
+        }
         match committed {
             Ok(Committed::Yes { part, ready }) => {
                 if let Some(reply) = said {
                     context.waiters.tell(run.id, || reply);
                 }
-                if let Some(pending) = goes_on {
+                if let Some(pending) = next {
                     context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
                     if let Some(ready) = ready.filter(|_| pending.question.is_errand()) {
                         board.away(run.id, &run.flow, ready);
@@ -112,20 +118,7 @@ pub fn hand_in(
             }
             // Read again before word of its commit came: that turn is done.
             Ok(Committed::Stale) => board.done(run.id),
-            Ok(Committed::KeyTaken) => board.again(&run.flow, run.id, run.ready),
-            Ok(Committed::NoRoom) => {
-                let refused = no_room(&context, &run);
-                let said = said_of(&refused);
-                if let Err(error) = context.store.commit_turn(refused).await {
-                    tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
-                    context.clock.sleep_until(after(context.clock.now(), STORE_REST)).await;
-                    return board.again(&run.flow, run.id, run.ready);
-                }
-                if let Some(reply) = said {
-                    context.waiters.tell(run.id, || reply);
-                }
-                board.done(run.id);
-            }
+            Ok(Committed::KeyTaken | Committed::NoRoom) => board.again(&run.flow, run.id, run.ready),
             Ok(Committed::Over) => {
                 board.done(run.id);
                 context.waiters.tell(run.id, || Reply::Ended(crate::model::run::RunState::Cancelled));
