@@ -566,6 +566,7 @@ mod tests {
     #[test]
     fn a_thread_that_was_given_up_takes_nothing_from_the_next_turn_of_its_run() {
         let board = Board::new(2);
+        board.joined();
         board.announce("a");
         board.fill("a", 0, vec![run(1, "a", 7)], true);
         let old = take(&board);
