@@ -54,14 +54,14 @@ pub fn decide(
             (Verdict::TryAgain { error: named, due_at: now, counts: false }, effect)
         }
         // The gateway is not there, which is certain and no fault of the message: another way.
-        Remedy::Retry if tries + 1 >= retry.attempts && fallback && error.of_account => {
+        Remedy::Retry if tries.saturating_add(1) >= retry.attempts && fallback && error.of_account => {
             let effect = Effect::Pause { reason: error.message, certain: true };
             (Verdict::TryAgain { error: named, due_at: now, counts: false }, effect)
         }
-        Remedy::Retry if tries + 1 >= retry.attempts => (Verdict::GiveUp { error: named }, Effect::Leave),
+        Remedy::Retry if tries.saturating_add(1) >= retry.attempts => (Verdict::GiveUp { error: named }, Effect::Leave),
         Remedy::Retry => {
             let asked = error.class.retry_after().unwrap_or(Duration::ZERO);
-            let due_at = after(now, retry.delay(tries + 1, chance).max(asked));
+            let due_at = after(now, retry.delay(tries.saturating_add(1), chance).max(asked));
             let account_wide = matches!(error.class, ErrorClass::RateLimited { scope: Scope::Account, .. });
             let effect = if account_wide { Effect::Rest(due_at) } else { Effect::Back(due_at) };
             (Verdict::TryAgain { error: named, due_at, counts: true }, effect)

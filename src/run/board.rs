@@ -492,24 +492,7 @@ mod tests {
     }
 
     fn run(id: u8, flow: &str, ready: i64) -> ReadyRun {
-        ReadyRun {
-            id: RunId::from_bytes([id; 16]),
-            flow: flow.into(),
-            version: String::new(),
-            ready,
-            event: "{}".into(),
-            seed: [0; 16],
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-            base: None,
-            attempt: 1,
-            cpu: std::time::Duration::ZERO,
-            pending: None,
-            answer: None,
-            root: None,
-            cuts: 0,
-            generation: 0,
-            damaged: None,
-        }
+        ReadyRun::bare(flow, RunId::from_bytes([id; 16]), ready)
     }
 
     #[test]

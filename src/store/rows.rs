@@ -77,6 +77,28 @@ pub struct ReadyRun {
 }
 
 impl ReadyRun {
+    /// What is known of a run by its number alone.
+    pub fn bare(flow: &str, id: RunId, ready: i64) -> Self {
+        Self {
+            id,
+            flow: flow.to_owned(),
+            version: String::new(),
+            ready,
+            event: "{}".into(),
+            seed: [0; 16],
+            created_at: Timestamp::UNIX_EPOCH,
+            base: None,
+            attempt: 1,
+            cpu: Duration::ZERO,
+            pending: None,
+            answer: None,
+            root: None,
+            cuts: 0,
+            generation: 0,
+            damaged: None,
+        }
+    }
+
     /// The question that waits for an errand, if one does: the run was made ready so that this is found
     /// after a crash.
     pub fn errand(&self) -> Option<&Pending> {

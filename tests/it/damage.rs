@@ -148,6 +148,77 @@ async fn no_value_in_the_row_of_a_message_stops_the_others() {
     all_are_shown(&house, "messages", messages.len(), &bad[..spoilt]).await;
 }
 
+/// Runs and messages are read in pages: what cannot be addressed must not make a page look like the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_none_hides_nobody_behind_it() {
+    for id in ["x'00'", "'no id of ours..'"] {
+        let house = House::open(&[NAP, LATER]).await;
+        let (mut naps, mut messages) = (Vec::new(), Vec::new());
+        for _ in 0..140 {
+            naps.push(house.trigger("nap", json!("1h")).await);
+            let run = house.trigger("later", json!("x")).await;
+            messages.push(house.run_is(&run, "succeeded").await["result"].as_str().unwrap().to_owned());
+        }
+        for nap in &naps {
+            house.run_is(nap, "waiting").await;
+        }
+        // The first of each in the order of their ids is spoilt.
+        naps.sort();
+        messages.sort();
+        let (folder, clock) = house.down().await;
+        let connection = Connection::open(folder.path().join(".postrider/state.db")).unwrap();
+        for sql in [
+            "UPDATE runs SET ready = wake_at + (SELECT count(*) FROM runs other WHERE other.id < runs.id),
+                wake_at = NULL WHERE state = 2",
+            "UPDATE messages SET state = 1, due_at = NULL,
+                seq = 1 + (SELECT count(*) FROM messages other WHERE other.id < messages.id)",
+            &format!("UPDATE runs SET id = {id} WHERE id = (SELECT min(id) FROM runs WHERE state = 2)"),
+            &format!("UPDATE messages SET id = {id} WHERE id = (SELECT min(id) FROM messages)"),
+        ] {
+            assert!(connection.execute(sql, []).unwrap() > 0, "{sql}");
+        }
+        drop(connection);
+        let house = House::again(folder, clock).await;
+        for nap in &naps[1..] {
+            house.run_is(nap, "succeeded").await;
+        }
+        until("all other messages to be sent", async || {
+            house.pass(Duration::from_secs(1));
+            let mut left = 0;
+            for message in &messages[1..] {
+                left += usize::from(house.get(&format!("/messages/{message}")).await["state"] == "queued");
+            }
+            (left == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A service looks again when there is something to do, not because there was nothing that it could do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_brings_nothing_about_is_not_come_back_to_for_ever() {
+    for spoilt in ["state = 99", "state = 4", "ready = 5, version = ''", "id = x'00'"] {
+        let house = House::open(&[NAP]).await;
+        let nap = house.trigger("nap", json!("1h")).await;
+        house.run_is(&nap, "waiting").await;
+        let (folder, clock) = house.down().await;
+        let connection = Connection::open(folder.path().join(".postrider/state.db")).unwrap();
+        assert_eq!(connection.execute(&format!("UPDATE runs SET {spoilt}"), []).unwrap(), 1);
+        drop(connection);
+        let coroner = Coroner::default();
+        let opener = coroner.open(open_store(&workspace(folder.path())), None);
+        let house = House::with(folder, clock, opener).await;
+        house.pass(Duration::from_secs(3_601));
+        let next = house.trigger("nap", json!("1h")).await;
+        house.run_is(&next, "waiting").await;
+        house.pass(Duration::from_secs(3_601));
+        house.run_is(&next, "succeeded").await;
+        // So often, at most, for some ten changes of what there is to wait for.
+        let looks = coroner.calls()["wake_runs"];
+        assert!(looks < 40, "{spoilt}: {looks} looks");
+    }
+}
+
 /// The list has them all, and each can be looked at: it says what it is, or what is wrong with it.
 async fn all_are_shown(house: &House, what: &str, count: usize, ids: &[String]) {
     let list = house.get(&format!("/{what}?limit=1000")).await;

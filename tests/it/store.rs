@@ -128,6 +128,37 @@ async fn the_backlog_is_bounded_and_counts_only_first_turns() {
     assert!(store.intake(run(5)).await.is_err(), "the count survives");
 }
 
+/// A row that cannot be read decides nothing about a message that went out, or may have: a replay would send
+/// what is certainly dead once more.
+#[tokio::test]
+async fn damage_declares_nothing_dead_that_may_have_gone_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let sent = Verdict::Reached { state: MessageState::Sent, provider_id: None, chat: None, degraded: Vec::new() };
+    let doubt = Verdict::Doubt { error: "?".into(), provider_id: None };
+    for (number, verdict) in [(1, sent), (2, doubt)] {
+        store.promise(vec![message(number, PHONE)], at(0)).await.unwrap();
+        let id = message(number, PHONE).id;
+        store.claim("main", vec![id], ClaimRules::default(), at(1)).await.unwrap();
+        store.settle(Settlement { id, verdict, at: at(2), parts: Vec::new() }).await.unwrap();
+    }
+    let spoil = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    spoil
+        .execute_batch(
+            "INSERT INTO waits (message, run, goal) SELECT id, x'00', 'clicked' FROM messages WHERE state = 4;
+             UPDATE messages SET attempts = '[', account = x'00ff' WHERE state = 7;",
+        )
+        .unwrap();
+    store.click(message(1, PHONE).id, at(3)).await.unwrap();
+    let state = |number: u8| {
+        let sql = "SELECT state FROM messages WHERE id = ?";
+        spoil.query_row(sql, [message(number, PHONE).id.as_bytes()], |row| row.get::<_, i64>(0)).unwrap() as usize
+    };
+    assert_eq!(MessageState::ALL[state(1)], MessageState::Sent);
+    let _ = store.decide(message(2, PHONE).id, Decision::ReleaseAsSent, at(4)).await;
+    assert_ne!(MessageState::ALL[state(2)], MessageState::Dead);
+}
+
 /// Another program holds the file; what comes in meanwhile waits, and what is more is refused at once.
 #[tokio::test]
 async fn what_waits_for_the_file_is_bounded_and_nothing_of_it_is_lost() {

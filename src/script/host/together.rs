@@ -106,7 +106,7 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
             seed: id.child_seed(&turn.seed),
             at: turn.now,
             root: None,
-            generation: turn.generation + 1,
+            generation: turn.generation.saturating_add(1),
         });
         Ok(id.to_string())
     })

@@ -192,9 +192,9 @@ fn count(work: &mut Work<'_>, account: &str, to: &str, left: &mut Left) -> Read<
     if !known && left.budget.new_recipients.is_some_and(|most| left.new >= most) {
         return Ok(Some(Held::NewRecipients));
     }
-    left.sent += 1;
+    left.sent = left.sent.saturating_add(1);
     if !known {
-        left.new += 1;
+        left.new = left.new.saturating_add(1);
         let sql = "INSERT INTO acquaintances (account, recipient) VALUES (?, ?)";
         work.tx.prepare_cached(sql)?.execute(params![account, to])?;
     }

@@ -55,7 +55,7 @@ impl Backlog {
 
     /// A run of this flow waits no more.
     pub fn remove(&mut self, flow: &str) {
-        if let Some((flow, _)) = self.by_flow.get_key_value(flow) {
+        if let Some((flow, 1..)) = self.by_flow.get_key_value(flow) {
             let flow = flow.clone();
             self.change(flow.clone(), false);
             self.changes.push((flow, false));
@@ -106,7 +106,7 @@ impl Backlog {
 }
 
 fn has_room(total: u64, own: u64, most: u64) -> bool {
-    total < most && (total < most - most / RESERVED || own < most / SMALL)
+    total < most && (total < most - most / RESERVED || own < (most / SMALL).max(1))
 }
 
 /// What can be asked without the writer.
@@ -168,6 +168,10 @@ mod tests {
         backlog.remove("greedy");
         backlog.undo(mark);
         assert_eq!((backlog.total(), backlog.by_flow.get("greedy"), backlog.by_flow["other"]), (450, Some(&450), 0));
+        let mark = backlog.mark();
+        backlog.remove("other");
+        backlog.undo(mark);
+        assert_eq!(backlog.by_flow["other"], 0, "there was none to take away, and none to give back");
         let door = Arc::new(Door::default());
         backlog.publish(&door);
         assert!(door.has_room("other") && !door.has_room("greedy"));
@@ -179,6 +183,13 @@ mod tests {
         (0..3).for_each(|_| backlog.add("only"));
         assert!(!backlog.has_room("only", 1) && !backlog.has_room("other", 1));
         assert!(Backlog::new(3, [("only".to_owned(), 2)].into_iter()).has_room("only", 1));
+        for most in [10, 50, 99] {
+            let mut backlog = Backlog::new(most, std::iter::empty());
+            for flow in 0..most {
+                assert!(backlog.has_room(&flow.to_string(), 1), "{flow} of {most}");
+                backlog.add(&flow.to_string());
+            }
+        }
     }
 
     #[test]

@@ -51,8 +51,7 @@ pub fn recall_unsent(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Rea
     let row = |row: &Row<'_>| {
         Ok((MessageId::from_bytes(row.get(0)?), json::<Body>(row, 1).is_ok_and(|body| body.options.keep)))
     };
-    let unsent = work.tx.prepare_cached(sql)?.query_map([run], row)?.collect::<Read<Vec<_>>>()?;
-    for (id, keeps) in unsent {
+    for (id, keeps) in readable(work.tx.prepare_cached(sql)?.query_map([run], row)?, "messages")? {
         if !keeps {
             outbox::recall(work, id, now)?;
         }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use regex::Regex;
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
 
+use super::columns::{if_readable, readable};
 use super::runs::number;
 use super::writer::{Refusal, Work};
 use super::{Read, conversation, decisions, events, json as read_json, json_or_none, people, runs, text, waits};
@@ -47,7 +49,7 @@ pub fn known_by(connection: &Connection, who: &str) -> Read<Known> {
             "SELECT run FROM listening WHERE chat = ?",
         ] {
             let mut find = connection.prepare_cached(sql)?;
-            known.runs.extend(find.query_map([name], |row| row.get::<_, [u8; 16]>(0))?.collect::<Read<Vec<_>>>()?);
+            known.runs.extend(readable(find.query_map([name], |row| row.get::<_, [u8; 16]>(0))?, "runs")?);
         }
     }
     let patterns = names.iter().map(|name| recipient::pattern(name)).collect::<Vec<_>>().join("|");
@@ -56,8 +58,13 @@ pub fn known_by(connection: &Connection, who: &str) -> Read<Known> {
         let mut find = connection.prepare(sql)?;
         let mut rows = find.query([])?;
         while let Some(row) = rows.next()? {
-            if stands_in(&names_them, row.get_ref(0)?.as_str()?) {
-                found(row)?;
+            let text = match row.get_ref(0)? {
+                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes),
+                _ => continue,
+            };
+            if stands_in(&names_them, &text) {
+                // What has no id that can be one cannot be erased by it.
+                if_readable(found(row))?;
             }
         }
         Ok(())
@@ -142,12 +149,13 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
     for name in &names {
         erased.messages += erase_messages(work, "recipient = ?", name, &mut blobs)?;
         erased.messages += erase_phones(work, "recipient = ?", name, &mut blobs)?;
-        let events = "DELETE FROM incoming WHERE sender = ?1 OR json_extract(event, '$.chat') = ?1";
+        let events =
+            "DELETE FROM incoming WHERE sender = ?1 OR iif(json_valid(event), json_extract(event, '$.chat'), '') = ?1";
         erased.events += work.tx.prepare_cached(events)?.execute([name])? as u64;
         for table in ["heard", "acquaintances"] {
             work.tx.execute(&format!("DELETE FROM {table} WHERE recipient = ?"), [name])?;
         }
-        let early = "DELETE FROM early WHERE json_extract(echo, '$.chat') = ?";
+        let early = "DELETE FROM early WHERE iif(json_valid(echo), json_extract(echo, '$.chat'), '') = ?";
         work.tx.prepare_cached(early)?.execute([name])?;
     }
     for (account, id) in &known.events {
@@ -215,7 +223,9 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
     events::forget(work, run)?;
     waits::forget_of(work, run)?;
     let sql = "SELECT state FROM runs WHERE id = ?";
-    let state: i64 = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get(0))?;
+    let state = work.tx.prepare_cached(sql)?.query_row([run], |row| row.get::<_, i64>(0)).optional();
+    // A run of which nothing is known any more is not under way.
+    let state = if_readable(state)?.flatten().unwrap_or(number(RunState::Failed));
     let is_open = state <= number(RunState::Waiting);
     if is_open {
         // As with every run that is taken back.
@@ -231,7 +241,8 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
     let sql =
         "UPDATE runs SET state = iif(state <= 2, ?1, state), finished_at = coalesce(finished_at, ?2), ready = NULL,
         wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL, result = NULL, event = ?3,
-        error = iif(error IS NULL, NULL, json_object('kind', json_extract(error, '$.kind'), 'message', 'forgotten'))
+        error = iif(error IS NULL, NULL, json_object('kind',
+            iif(json_valid(error), json_extract(error, '$.kind'), 'damaged'), 'message', 'forgotten'))
         WHERE id = ?4";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), event, run])?;
     Ok(is_open)
@@ -241,8 +252,9 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
 fn erase_phones(work: &Work<'_>, which: &str, value: impl rusqlite::ToSql, blobs: &mut BTreeSet<String>) -> Read<u64> {
     let sql = format!("DELETE FROM phones WHERE {which} RETURNING body");
     let mut erase = work.tx.prepare_cached(&sql)?;
-    let bodies = erase.query_map([value], |row| read_json::<Body>(row, 0))?.collect::<Read<Vec<_>>>()?;
-    blobs.extend(bodies.iter().filter_map(blob));
+    let row = |row: &Row<'_>| if_readable(read_json::<Body>(row, 0));
+    let bodies = erase.query_map([value], row)?.collect::<Read<Vec<_>>>()?;
+    blobs.extend(bodies.iter().flatten().filter_map(blob));
     Ok(bodies.len() as u64)
 }
 
@@ -253,9 +265,12 @@ fn erase_messages(
     blobs: &mut BTreeSet<String>,
 ) -> Read<u64> {
     let sql = &format!("SELECT id, account, provider_id, body, parts FROM messages WHERE {which}");
-    type Found = ([u8; 16], String, Option<String>, Body, Option<Vec<Part>>);
+    type Found = (Value, Option<String>, Option<String>, Option<Body>, Option<Vec<Part>>);
+    // What cannot be read is erased all the same.
     let row = |row: &Row<'_>| -> Read<Found> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, read_json(row, 3)?, json_or_none(row, 4)?))
+        let provider_id = if_readable(row.get(2))?.flatten();
+        let parts = if_readable(json_or_none(row, 4))?.flatten();
+        Ok((row.get(0)?, if_readable(row.get(1))?, provider_id, if_readable(read_json(row, 3))?, parts))
     };
     let found = work.tx.prepare_cached(sql)?.query_map([value], row)?.collect::<Read<Vec<_>>>()?;
     for (id, account, provider_id, body, parts) in &found {
@@ -263,9 +278,9 @@ fn erase_messages(
         let own = parts.iter().filter_map(|part| part.provider_id.as_ref()).chain(provider_id);
         for provider_id in own {
             let sql = "DELETE FROM posted WHERE account = ? AND provider_id = ?";
-            work.tx.prepare_cached(sql)?.execute([account, provider_id])?;
+            work.tx.prepare_cached(sql)?.execute(params![account, provider_id])?;
         }
-        blobs.extend(std::iter::once(body).chain(parts.iter().map(|part| &part.body)).filter_map(blob));
+        blobs.extend(body.iter().chain(parts.iter().map(|part| &part.body)).filter_map(blob));
         for sql in [
             "DELETE FROM clicks WHERE message = ?",
             "DELETE FROM waits WHERE message = ?",

@@ -82,14 +82,16 @@ pub fn hear(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Opt
             let mut find = work.tx.prepare_cached(sql)?;
             let mut rows = find.query(params![chat, account, asks])?;
             while let Some(row) = rows.next()? {
+                let facts = || Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(3)?));
+                let Some((run, place, asks)) = if_readable(facts())? else { continue };
                 // A question was let through when it was asked; who only listens may be walled off since then.
-                if row.get::<_, i64>(3)? == 0 && !may_hear(work, inbound, &row.get(0)?)? {
+                if !asks && !may_hear(work, inbound, &run)? {
                     continue;
                 }
                 // A pattern that cannot be read finds nothing.
                 let Ok(pattern) = row.get_ref(2)?.as_str_or_null() else { continue };
                 if pattern.is_none_or(|pattern| work.memory.patterns.finds(pattern, said)) {
-                    candidates.push((row.get(0)?, row.get(1)?));
+                    candidates.push((run, place));
                 }
             }
         }
@@ -100,11 +102,11 @@ pub fn hear(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Opt
         candidates.insert(0, quoted);
     }
     for (run, _) in candidates {
-        let Some(found) = waiting(work, &run, now)? else { continue };
-        let heard = work.each(
-            |work| take(work, account, &run, &found, (letter, quoted.as_ref()), now),
-            |work, why| set_aside(work, &run, why, now),
-        )?;
+        let takes = |work: &mut Work<'_>| match waiting(work, &run, now)? {
+            Some(found) => take(work, account, &run, &found, (letter, quoted.as_ref()), now),
+            None => Ok(None),
+        };
+        let heard = work.each(takes, |work, why| set_aside(work, &run, why, now))?;
         match heard.flatten() {
             None => {}
             heard => return Ok(heard),
@@ -119,7 +121,7 @@ fn may_hear(work: &Work<'_>, inbound: &Inbound, run: &[u8; 16]) -> Read<bool> {
         return Ok(true);
     }
     let mut find = work.tx.prepare_cached("SELECT flow FROM runs WHERE id = ?")?;
-    let flow: Option<String> = find.query_row([run], |row| row.get(0)).optional()?;
+    let flow = if_readable(find.query_row([run], |row| row.get::<_, String>(0)).optional())?.flatten();
     Ok(flow.is_some_and(|flow| inbound.flows.means_name(&flow)))
 }
 

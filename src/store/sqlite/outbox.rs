@@ -163,9 +163,9 @@ pub fn apply(
             account: row.get(1)?,
             // What is known of before is written anew, as far as it can be read.
             attempts: if_readable(json(row, 2))?.unwrap_or_default(),
-            waited: row.get(3)?,
+            waited: if_readable(row.get(3))?.unwrap_or(true),
             tries: if_readable(row.get(4))?.unwrap_or_default(),
-            place: row.get(5)?,
+            place: if_readable(row.get(5))?.flatten(),
             expires: row.get(6)?,
             degraded: if_readable(json_or_none(row, 7))?.flatten().unwrap_or_default(),
         })
@@ -191,7 +191,7 @@ pub fn apply(
         // Only what is queued or on the wire has a place.
         (false, _) => None,
     };
-    let tries = if change.anew { 0 } else { tries + u32::from(change.counts) };
+    let tries = if change.anew { 0 } else { tries.saturating_add(u32::from(change.counts)) };
     let sql = "UPDATE messages SET state = ?, seq = ?, due_at = ?, tries = ?, attempts = ?,
             error = ?, provider_id = coalesce(?, provider_id), degraded = coalesce(?, degraded),
             parts = coalesce(?, parts), changed_at = ?
@@ -375,15 +375,17 @@ pub fn each<T: Default>(
 }
 
 /// A message whose row does not read as what it should be goes out no more, and whoever waits for it hears
-/// of that. One that was on the wire may have gone out.
+/// of that. One that was on the wire may have gone out, and one that went out did.
 pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) -> Read<()> {
     let error = format!("damaged: the message's row in the state file cannot be read: {why}");
     tracing::error!(%id, "{error}");
     let (dead, unknown) = (number(MessageState::Dead), number(MessageState::Unknown));
-    let sql =
-        "UPDATE messages SET state = iif(state = 2, ?, ?), seq = NULL, due_at = NULL, expires_at = NULL, error = ?,
-        changed_at = ? WHERE id = ? RETURNING state";
-    let values = params![unknown, dead, error, millis(now), id.as_bytes()];
+    let sql = "UPDATE messages SET seq = NULL, due_at = NULL, expires_at = iif(state IN (0, 1), NULL, ?), state = CASE
+            WHEN state IN (0, 1) THEN ?
+            WHEN typeof(state) = 'integer' AND state BETWEEN 3 AND 11 THEN state
+            ELSE ? END,
+        error = ?, changed_at = ? WHERE id = ? RETURNING state";
+    let values = params![RECALLED, dead, unknown, error, millis(now), id.as_bytes()];
     let left = work.tx.prepare_cached(sql)?.query_row(values, |row| state(row, 0)).optional()?;
     match left {
         Some(left) => if_readable(waits::moved(work, id, left, now)).map(|_| ()),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::backlog::Backlog;
-use super::columns::{if_readable, readable};
+use super::columns::{if_readable, is_unreadable, readable};
 use super::conversation::Time;
 use super::disk::Disk;
 use super::hearing::Clocks;
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
+use crate::model::delivery::MessageState;
 use crate::model::journal::{Answer, Entry, Kind, Outcome, Retrying, TurnCommit};
 use crate::model::run::{NewRun, RunState, ScriptError};
 use crate::store::StoreError;
@@ -29,12 +30,12 @@ pub fn number(state: RunState) -> i64 {
 
 /// Rows whose number no engine gave come last: whoever reads on behind such a number finds nothing any more.
 fn number_anew(connection: &Connection, table: &str, id: &str, number: &str, seq: &mut i64) -> Read<()> {
-    // Texts and bytes are behind all numbers.
-    let wrong = format!("SELECT {id} FROM {table} WHERE {number} > {LAST_NUMBER} OR {number} < 0");
-    let ids = connection
-        .prepare(&wrong)?
-        .query_map([], |row| row.get::<_, rusqlite::types::Value>(0))?
-        .collect::<Read<Vec<_>>>()?;
+    let wrong = format!(
+        "SELECT {id} FROM {table} WHERE {number} IS NOT NULL
+            AND (typeof({number}) <> 'integer' OR {number} NOT BETWEEN 0 AND {LAST_NUMBER})"
+    );
+    let row = |row: &Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+    let ids = connection.prepare(&wrong)?.query_map([], row)?.collect::<Read<Vec<_>>>()?;
     for row in ids {
         *seq += 1;
         connection.execute(&format!("UPDATE {table} SET {number} = ? WHERE {id} = ?"), params![*seq, row])?;
@@ -43,8 +44,34 @@ fn number_anew(connection: &Connection, table: &str, id: &str, number: &str, seq
     Ok(())
 }
 
+/// What has no id that can be one is no work for anybody: it cannot be addressed. Each statement goes by one
+/// index.
+fn retire_nameless(connection: &Connection) -> Read<()> {
+    let nameless = |id: &str| format!("(typeof({id}) <> 'blob' OR length({id}) <> 16)");
+    let failed = number(RunState::Failed);
+    let (dead, unknown) = (outbox::number(MessageState::Dead), outbox::number(MessageState::Unknown));
+    let (runs, messages) = (nameless("id"), nameless("id"));
+    for sql in [
+        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE ready IS NOT NULL AND {runs}"),
+        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE wake_at IS NOT NULL AND {runs}"),
+        format!("DELETE FROM listening WHERE {}", nameless("run")),
+        format!(
+            "UPDATE messages SET seq = NULL, due_at = NULL, expires_at = 0, state = iif(state = 2, {unknown}, {dead}) WHERE seq IS NOT NULL AND {messages}"
+        ),
+        format!("UPDATE messages SET due_at = NULL, expires_at = NULL, state = {dead} WHERE state = 0 AND {messages}"),
+        format!("UPDATE messages SET expires_at = 0 WHERE state = {unknown} AND {messages}"),
+    ] {
+        let rows = connection.execute(&sql, [])?;
+        if rows > 0 {
+            tracing::error!(rows, "rows of the state file have no id that can be one; they are not worked on");
+        }
+    }
+    Ok(())
+}
+
 /// What the writer begins with.
 pub fn memory(connection: &Connection, most_backlog: u64, disk: Disk) -> Read<Memory> {
+    retire_nameless(connection)?;
     let mut seq = 0;
     let numbered = [("runs", "id", "ready"), ("messages", "id", "seq"), ("listening", "run", "place")];
     for (table, _, number) in numbered {
@@ -159,16 +186,13 @@ pub fn ready(connection: &Connection, flow: &str, after: i64, limit: usize) -> R
     let sql = "SELECT id, version, ready, event, seed, created_at, base_at, attempt, cpu, pending, answer, root, cuts,
             generation FROM runs WHERE flow = ? AND ready > ? ORDER BY ready LIMIT ?";
     let mut find = connection.prepare_cached(sql)?;
-    let row = |row: &Row<'_>| {
+    let row = |row: &Row<'_>| match ready_run(row, flow) {
         // One run that cannot be read does not hold up the others of its flow.
-        let whole = ready_run(row, flow);
-        match if_readable(ready_run(row, flow))? {
-            Some(run) => Ok(run),
-            None => {
-                let damaged = whole.err().map(|error| error.to_string());
-                Ok(ReadyRun { damaged, ..bare(flow, RunId::from_bytes(row.get(0)?), row.get(2)?) })
-            }
+        Err(error) if is_unreadable(&error) => {
+            let damaged = Some(error.to_string());
+            Ok(ReadyRun { damaged, ..ReadyRun::bare(flow, RunId::from_bytes(row.get(0)?), row.get(2)?) })
         }
+        read => read,
     };
     readable(find.query_map(params![flow, after, limit as i64], row)?, "ready runs")
 }
@@ -187,30 +211,8 @@ fn ready_run(row: &Row<'_>, flow: &str) -> Read<ReadyRun> {
         root: row.get::<_, Option<[u8; 16]>>(11)?.map(RunId::from_bytes),
         cuts: row.get(12)?,
         generation: row.get(13)?,
-        ..bare(flow, RunId::from_bytes(row.get(0)?), row.get(2)?)
+        ..ReadyRun::bare(flow, RunId::from_bytes(row.get(0)?), row.get(2)?)
     })
-}
-
-/// What is known of a run by its number alone.
-fn bare(flow: &str, id: RunId, ready: i64) -> ReadyRun {
-    ReadyRun {
-        id,
-        flow: flow.to_owned(),
-        version: String::new(),
-        ready,
-        event: "{}".into(),
-        seed: [0; 16],
-        created_at: Timestamp::UNIX_EPOCH,
-        base: None,
-        attempt: 1,
-        cpu: Duration::ZERO,
-        pending: None,
-        answer: None,
-        root: None,
-        cuts: 0,
-        generation: 0,
-        damaged: None,
-    }
 }
 
 /// Where a run comes from.
@@ -432,16 +434,27 @@ fn woken(work: &mut Work<'_>, id: &[u8; 16], now: Timestamp) -> Read<()> {
     // A run whose time has come hears nothing any more, so that nothing is taken and not seen.
     let awaited = events::forget(work, id)?;
     match conversation::time_came(work, id, now)? {
-        Time::Reminds => Ok(()),
-        Time::Else if !awaited => make_ready(work, id),
-        Time::IsOut | Time::Else => answer_run(work, id, &Ok(Value::Null)),
+        Time::Reminds => {}
+        Time::Else if !awaited => make_ready(work, id)?,
+        Time::IsOut | Time::Else => answer_run(work, id, &Ok(Value::Null))?,
     }
+    // What is not in a state to be woken is not to be come back to for ever.
+    let sql = "UPDATE runs SET wake_at = NULL WHERE id = ? AND wake_at <= ?";
+    work.tx.prepare_cached(sql)?.execute(params![id, millis(now)])?;
+    Ok(())
 }
 
 /// A run whose row does not read as what it should be fails, and waits for nothing any more.
 pub fn set_aside(work: &mut Work<'_>, run: &[u8; 16], why: &str, now: Timestamp) -> Read<()> {
     let id = RunId::from_bytes(*run);
     tracing::error!(run = %id, "the run fails, for a row of the state file that it needs cannot be read: {why}");
+    let let_go = |work: &mut Work<'_>| {
+        conversation::close(work, run, false, now)?;
+        events::forget(work, run)?;
+        waits::forget_of(work, run)
+    };
+    // Where that cannot be read either, it is taken away unread.
+    work.each(let_go, |_, _| Ok(()))?;
     for table in ["listening", "awaiting", "waits"] {
         work.tx.execute(&format!("DELETE FROM {table} WHERE run = ?"), [run])?;
     }

@@ -1,8 +1,9 @@
 //! Runs that wait for what becomes of a message.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
+use super::columns::readable;
 use super::conversation;
 use super::outbox::state;
 use super::runs::{make_ready, set_aside};
@@ -42,11 +43,9 @@ pub fn note(work: &Work<'_>, message: &MessageId, run: &[u8; 16], goal: &str) ->
 /// A message that somebody waits for has come to another state.
 pub fn moved(work: &mut Work<'_>, message: MessageId, state: MessageState, now: Timestamp) -> Read<()> {
     let sql = "SELECT run, goal FROM waits WHERE message = ?";
-    let waits: Vec<([u8; 16], String)> = work
-        .tx
-        .prepare_cached(sql)?
-        .query_map([message.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Read<_>>()?;
+    let row = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?));
+    // What stands here decides nothing about the message.
+    let waits = readable(work.tx.prepare_cached(sql)?.query_map([message.as_bytes()], row)?, "waits")?;
     for (run, goal) in waits {
         let told = |work: &mut Work<'_>| {
             if goal == ASKED {
@@ -90,9 +89,8 @@ pub fn click(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
         ON CONFLICT DO UPDATE SET count = count + 1";
     work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), millis(now)])?;
     let sql = "SELECT run FROM waits WHERE message = ? AND goal = 'clicked'";
-    let runs: Vec<[u8; 16]> =
-        work.tx.prepare_cached(sql)?.query_map([id.as_bytes()], |row| row.get(0))?.collect::<Read<_>>()?;
-    for run in runs {
+    let row = |row: &Row<'_>| row.get::<_, [u8; 16]>(0);
+    for run in readable(work.tx.prepare_cached(sql)?.query_map([id.as_bytes()], row)?, "waits")? {
         make_ready(work, &run)?;
         forget(work, id, &run)?;
     }

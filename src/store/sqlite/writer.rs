@@ -53,17 +53,43 @@ impl Work<'_> {
         if !self.careful {
             return act(self).map(Some);
         }
-        self.tx.prepare_cached("SAVEPOINT one")?.execute([])?;
-        let done = act(self);
-        if done.is_err() {
-            self.tx.prepare_cached("ROLLBACK TO one")?.execute([])?;
-        }
-        self.tx.prepare_cached("RELEASE one")?.execute([])?;
-        match done {
+        match self.whole(act) {
             Err(error) if is_unreadable(&error) => aside(self, &error.to_string()).map(|()| None),
             done => done.map(Some),
         }
     }
+
+    /// Does something so that its failure leaves nothing behind, in the file and in memory.
+    fn whole<T, E: From<rusqlite::Error>>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let mark = self.memory.mark();
+        self.tx.prepare_cached("SAVEPOINT whole")?.execute([])?;
+        let outcome = act(self);
+        // SQLite itself gives up the transaction when the disk is full, and the outcome says so.
+        if self.tx.is_autocommit() {
+            return outcome;
+        }
+        let undone = match &outcome {
+            Ok(_) => Ok(0),
+            Err(_) => {
+                self.memory.back_to(mark);
+                self.tx.prepare_cached("ROLLBACK TO whole").and_then(|mut undo| undo.execute([]))
+            }
+        };
+        if let Err(error) = undone.and_then(|_| self.tx.prepare_cached("RELEASE whole")?.execute([])) {
+            // Half of it may stand there: nothing of the group may be kept.
+            self.broken = true;
+            return Err(error.into());
+        }
+        outcome
+    }
+}
+
+/// What memory is taken back to.
+struct Standing {
+    seq: i64,
+    changes: usize,
+    early: bool,
+    swept: i64,
 }
 
 /// What the writer knows without asking the file.
@@ -107,6 +133,15 @@ impl Patterns {
 }
 
 impl Memory {
+    fn mark(&self) -> Standing {
+        Standing { seq: self.seq, changes: self.backlog.mark(), early: self.early, swept: self.swept }
+    }
+
+    fn back_to(&mut self, mark: Standing) {
+        self.backlog.undo(mark.changes);
+        (self.seq, self.early, self.swept) = (mark.seq, mark.early, mark.swept);
+    }
+
     /// The next sequence number.
     pub fn next_seq(&mut self) -> i64 {
         self.seq += 1;
@@ -317,26 +352,7 @@ impl Drop for Told {
 
 /// Does one command's work so that its failure leaves nothing behind.
 fn alone<T>(context: &mut Work<'_>, work: &mut impl FnMut(&mut Work<'_>) -> Result<T, Refusal>) -> Result<T, Refusal> {
-    let (seq, mark) = (context.memory.seq, context.memory.backlog.mark());
-    context.tx.prepare_cached("SAVEPOINT command")?.execute([])?;
-    let outcome = work(context);
-    let undone = match outcome.is_err() && !context.tx.is_autocommit() {
-        true => {
-            context.memory.seq = seq;
-            context.memory.backlog.undo(mark);
-            context.tx.prepare_cached("ROLLBACK TO command").and_then(|mut undo| undo.execute([]))
-        }
-        false => Ok(0),
-    };
-    let released = match context.tx.is_autocommit() {
-        true => Ok(0),
-        false => undone.and_then(|_| context.tx.prepare_cached("RELEASE command")?.execute([])),
-    };
-    if let Err(error) = released {
-        // Half of it may stand there: nothing of the group may be kept.
-        context.broken = true;
-        return Err(error.into());
-    }
+    let outcome = context.whole(work);
     // What was unreadable is set aside when the command is run by itself.
     context.broken |= !context.careful && matches!(&outcome, Err(Refusal::Sql(error)) if is_unreadable(error));
     outcome
@@ -429,7 +445,7 @@ impl Thread {
     /// Runs commands in one transaction; when this returns, what they did is on disk or undone.
     fn attempt(&mut self, group: &mut [Box<dyn Command>], careful: bool) -> Result<(), Undone> {
         let mut rings = Rings::default();
-        let seq = self.memory.seq;
+        let mark = self.memory.mark();
         let result = (|| {
             let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Undone::File)?;
             for command in group.iter_mut() {
@@ -456,10 +472,7 @@ impl Thread {
                 }
                 rings.ring(&self.signals);
             }
-            Err(_) => {
-                self.memory.seq = seq;
-                self.memory.backlog.undo(0);
-            }
+            Err(_) => self.memory.back_to(mark),
         }
         result
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::ask::{ADA, ASK, BOB, HEARD, NAP, asked, asks, on_phone, pass, result, said, writes};
+use super::ask::{ADA, ASK, BOB, HEARD, NAP, asked, asks, heard, on_phone, pass, result, said, writes};
 use crate::support::engine::House;
 
 /// Stops the engine, writes into its state file, and starts it again.
@@ -110,4 +110,45 @@ async fn a_run_whose_journal_cannot_be_read_says_so() {
     house.run_is(&good, "succeeded").await;
     let listed = house.get("/runs?state=failed").await;
     assert_eq!(listed["runs"][0]["error"]["kind"], "damaged", "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_whose_time_cannot_be_read_makes_way_for_the_next_in_its_chat() {
+    let house = House::open(&[ASK, NAP]).await;
+    let bad = asked(&house, ADA, "One?", json!({ "timeout": "1h", "remind": "30m" })).await;
+    let next = asks(&house, ADA, "Two?", json!({ "timeout": "10h" })).await;
+    let house = spoil(house, "UPDATE listening SET deadline = 'x' WHERE run = ?", &bad).await;
+    pass(&house, 31).await;
+    says_so(&house, &bad).await;
+    said(&house, &next, 1).await;
+    writes(&house, ADA, "two").await;
+    assert_eq!(result(&house, &next).await["text"], "two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_in_its_chat_is_heard_by_others() {
+    for spoilt in ["deadline = 'x'", "reminded = 'x'", "place = 'x'", "asks = 'x'"] {
+        let house = House::open(&[ASK, NAP, HEARD]).await;
+        let bad = asked(&house, ADA, "One?", json!({ "timeout": "10h" })).await;
+        let house = spoil(house, &format!("UPDATE listening SET {spoilt} WHERE run = ?"), &bad).await;
+        writes(&house, ADA, "first").await;
+        writes(&house, ADA, "second").await;
+        let texts = heard(&house, "heard").await;
+        assert!(texts.contains(&"second".to_owned()), "{spoilt}: {texts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_forgotten_though_something_beside_cannot_be_read() {
+    let house = House::open(&[ASK, NAP, HEARD]).await;
+    let bad = asked(&house, ADA, "One?", json!({ "timeout": "10h" })).await;
+    writes(&house, BOB, "hello").await;
+    writes(&house, ADA, "mine").await;
+    house.run_is(&bad, "succeeded").await;
+    let house = spoil(house, "UPDATE incoming SET event = '{' WHERE ? IS NOT NULL", &bad).await;
+    let house = spoil(house, "UPDATE messages SET body = '{' WHERE run = ?", &bad).await;
+    let answer = house.post("/forget", json!({ "recipient": ADA })).await;
+    assert_eq!(answer["messages"].as_u64().map(|count| count > 0), Some(true), "{answer}");
+    let left = house.get("/messages?limit=1000").await;
+    assert_eq!(left["messages"], json!([]), "what cannot be read is erased all the same");
 }
