@@ -129,16 +129,19 @@ impl Default for Mark {
 }
 
 /// As long as this lives, the thread stops for good when it holds more than so many bytes above
-/// the mark.
-pub struct Ceiling;
+/// the mark. Then the ceiling that was there before it is there again.
+pub struct Ceiling {
+    before: i64,
+    told: Option<Arc<AtomicBool>>,
+}
 
 impl Ceiling {
     /// Puts the ceiling up for the calling thread. `stopped` is set when the thread has been
-    /// stopped by it. There is one ceiling at a time.
+    /// stopped by it.
     pub fn new(mark: Mark, bytes: u64, stopped: Arc<AtomicBool>) -> Self {
-        STOPPED.with(|flag| *flag.borrow_mut() = Some(stopped));
-        CEILING.with(|ceiling| ceiling.set(mark.0.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX))));
-        Self
+        let told = STOPPED.with(|flag| flag.borrow_mut().replace(stopped));
+        let height = mark.0.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Self { before: CEILING.with(|ceiling| ceiling.replace(height)), told }
     }
 
     /// Does something without it: what holds a lock that others need must not be stopped.
@@ -156,6 +159,7 @@ impl Ceiling {
 
 impl Drop for Ceiling {
     fn drop(&mut self) {
-        CEILING.with(|ceiling| ceiling.set(i64::MAX));
+        CEILING.with(|ceiling| ceiling.set(self.before));
+        STOPPED.with(|flag| *flag.borrow_mut() = self.told.take());
     }
 }

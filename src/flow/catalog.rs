@@ -82,7 +82,10 @@ impl Catalog {
         // A changed flow that is refused stays as it was, and so outranks the changed ones: the
         // set is made again until none falls back any more.
         let mut set = loop {
-            candidates.sort_by(|a, b| (a.standing, &a.flow.file).cmp(&(b.standing, &b.flow.file)));
+            // Whoever calls itself by the place of another file does not keep that one out.
+            candidates.sort_by_cached_key(|Candidate { flow, standing, .. }| {
+                (*standing, *flow.name != flow.who.place, flow.file.clone())
+            });
             let mut set = Self::empty(findings.clone(), ground.clone());
             let fallen: Vec<Candidate> =
                 candidates.iter().filter_map(|candidate| set.place(candidate.clone())).collect();
@@ -226,8 +229,7 @@ impl Catalog {
     fn barred_account(&self, flow: &Flow) -> Option<Diagnostic> {
         let heard = flow.triggers.iter().filter_map(|trigger| trigger.message()?.account.as_ref());
         let barred = flow.account.iter().chain(heard).find(|name| !self.ground.accounts.allows(name, &flow.who))?;
-        let message = format!("flow `{}` may not use account `{barred}`", flow.name);
-        let hint = format!("to allow it, add {} to `flows` of that account in postrider.yaml", flow.who.listed());
+        let (message, hint) = flow.who.barred_from(barred);
         Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(hint))
     }
 

@@ -63,7 +63,8 @@ impl Versions {
         }
         let known = self.old.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
         let ground = self.catalog.borrow().ground.clone();
-        // One that holds what is not for it any more is built again, without that.
+        // One that holds a secret which is not for it any more is built again without it. Its constants stay
+        // those that its runs began with.
         if let Some(flow) = known.filter(|flow| !flow.holds_too_much(&ground.environment)) {
             return Ok(flow);
         }

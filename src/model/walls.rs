@@ -28,6 +28,14 @@ impl Who {
         self.listens.iter().any(|listens| listens.as_deref().is_none_or(|listens| listens == account))
     }
 
+    /// That it may not use an account, and what to do about it.
+    pub fn barred_from(&self, account: &str) -> (String, String) {
+        (
+            format!("flow `{}` may not use account `{account}`", self.name),
+            format!("name another account, or add {} to `flows` of that one in postrider.yaml", self.listed()),
+        )
+    }
+
     /// What to add to a list that leaves it out: its name, and its place if that is another one.
     pub fn listed(&self) -> String {
         match *self.name == self.place {

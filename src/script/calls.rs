@@ -175,10 +175,8 @@ impl Call {
             return found;
         };
         if !facts.flows.means(who) {
-            let finding = self.warning(format!("flow `{}` may not use account `{name}`", who.name));
-            let hint =
-                format!("name another account, or add {} to `flows` of that one in postrider.yaml", who.listed());
-            found.push(finding.with_hint(hint));
+            let (message, hint) = who.barred_from(name);
+            found.push(self.warning(message).with_hint(hint));
             return found;
         }
         let said = self.of_account(facts, accounts.public).into_iter();

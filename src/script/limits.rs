@@ -22,7 +22,6 @@ use crate::units::format_duration;
 const OPERATIONS_PER_READING: u64 = 256;
 /// Copying a list may double what is held before anybody can look; what goes beyond that was never meant.
 const MARGIN: u64 = 4 << 20;
-
 /// Before so many bytes more are taken, what was freed goes back to the system.
 const LARGE: u64 = 4 << 20;
 
@@ -107,16 +106,21 @@ pub enum Excess {
 const CPU: u8 = 1;
 const MEMORY: u8 = 2;
 
-/// As long as this lives, the watch is that of the thread.
+/// As long as this lives, the watch is that of the thread. Then the one before it is so again.
 pub struct Entered {
     before: Option<Watch>,
+    began: u64,
+    allowed: u64,
     _ceiling: Ceiling,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
         let before = self.before.take();
-        ALARM.with(|alarm| alarm.began.store(0, Ordering::Release));
+        ALARM.with(|alarm| {
+            alarm.allowed.store(self.allowed, Ordering::Relaxed);
+            alarm.began.store(self.began, Ordering::Release);
+        });
         CURRENT.with(|current| *current.borrow_mut() = before);
     }
 }
@@ -134,12 +138,12 @@ impl Watch {
     pub fn enter(&self) -> Entered {
         let alarm = &self.shared.alarm;
         let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX - 1);
-        alarm.allowed.store(nanos(self.cpu), Ordering::Relaxed);
-        alarm.began.store(nanos(self.start) + 1, Ordering::Release);
+        let allowed = alarm.allowed.swap(nanos(self.cpu), Ordering::Relaxed);
+        let began = alarm.began.swap(nanos(self.start) + 1, Ordering::AcqRel);
         let ceiling =
             Ceiling::new(self.mark, self.memory.saturating_mul(2).saturating_add(MARGIN), alarm.stopped.clone());
         let before = CURRENT.with(|current| current.borrow_mut().replace(self.clone()));
-        Entered { before, _ceiling: ceiling }
+        Entered { before, began, allowed, _ceiling: ceiling }
     }
 
     /// From now on every operation ends the turn.
@@ -213,11 +217,7 @@ impl Watch {
     }
 }
 
-/// The watch of this thread; none outside of turns and compiling.
-fn current() -> Option<Watch> {
-    CURRENT.with(|current| current.borrow().clone())
-}
-
+/// Asks the watch of this thread; there is none outside of turns and compiling.
 fn with<T>(default: T, look: impl FnOnce(&Watch) -> T) -> T {
     CURRENT.with(|current| current.borrow().as_ref().map_or(default, look))
 }
@@ -265,16 +265,16 @@ pub fn tick_long() -> HostResult<()> {
 
 /// Ends the turn because something would have taken more than there is room for.
 pub fn too_large() {
-    if let Some(watch) = current() {
+    with((), |watch| {
         watch.exceeded(Excess::Memory(watch.memory));
-    }
+    });
 }
 
 /// Ends the turn because something would have taken too long.
 pub fn too_long() {
-    if let Some(watch) = current() {
+    with((), |watch| {
         watch.exceeded(Excess::Cpu(watch.cpu));
-    }
+    });
 }
 
 /// The sentence for a broken bound.
@@ -289,4 +289,21 @@ pub fn excess_error(excess: Excess) -> ScriptError {
         }
     };
     ScriptError::new("limit", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_within_another_leaves_it_in_force() {
+        let (outer, inner) = (Watch::new(Duration::from_secs(7), 1 << 30), Watch::new(Duration::from_secs(3), 1 << 20));
+        let allowed = || Alarm::mine().spent().map(|(_, allowed)| allowed);
+        let entered = outer.enter();
+        drop(inner.enter());
+        assert_eq!(allowed(), Some(Duration::from_secs(7)));
+        assert_eq!(with(0, |watch| watch.memory), 1 << 30);
+        drop(entered);
+        assert_eq!(allowed(), None);
+    }
 }

@@ -127,7 +127,9 @@ fn nested(ctx: &NativeCallContext, value: &Dynamic, debug: bool, depth: usize, i
             return own_type(ctx, value, debug, depth, into);
         }
     }
-    match debug {
+    // Inside of lists these two print as they do alone, as Rhai has it.
+    let bare = depth > 0 && (value.is_char() || value.is_fnptr());
+    match debug && !bare {
         true => write!(into, "{value:?}"),
         false => write!(into, "{value}"),
     }

@@ -123,15 +123,10 @@ impl State {
     /// A sentence, when it may not.
     pub fn may_use(&self, function: &str, account: &str) -> Result<(), ScriptError> {
         match &self.who {
-            Some(who) if !self.accounts.allows(account, who) => Err(ScriptError::new(
-                "invalid",
-                format!(
-                    "{function}: flow `{}` may not use account `{account}`; name another account, or add {} to \
-                     `flows` of that one in postrider.yaml",
-                    who.name,
-                    who.listed()
-                ),
-            )),
+            Some(who) if !self.accounts.allows(account, who) => {
+                let (message, remedy) = who.barred_from(account);
+                Err(ScriptError::new("invalid", format!("{function}: {message}; {remedy}")))
+            }
             _ => Ok(()),
         }
     }

@@ -170,6 +170,16 @@ async fn what_is_live_is_not_pushed_out_by_what_is_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_calls_itself_by_anothers_place_does_not_keep_it_out() {
+    let squatter = format!("name: crm/alerts\n{}", said("squatter").replace("/in", "/squatter"));
+    let house = House::open(&[("flows/a.yaml", &squatter), ("flows/crm/alerts.yaml", &said("rightful"))]).await;
+    says(&house, "/in", "rightful").await;
+    assert_eq!(house.hook("/squatter", &json!({})).await.0, 404);
+    let findings = house.get("/flows").await["diagnostics"].to_string();
+    assert!(findings.contains("flows/crm/alerts.yaml has the name `crm/alerts` already"), "{findings}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_sleeps_goes_on_as_it_began_whatever_becomes_of_its_flow() {
     let flow = |text: &str, more: &str| {
         format!(

@@ -28,7 +28,7 @@ impl Grants {
         if name.starts_with(OWN) {
             return Some(format!("`{name}` is for no flow, as all names that begin with `{OWN}`; use another name"));
         }
-        if self.is_for_none(name) {
+        if self.taken.contains(name) {
             return Some(format!(
                 "`{name}` is used in postrider.yaml itself, so it is for no flow; \
                  give the flow a name of its own in .env"

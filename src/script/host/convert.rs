@@ -7,9 +7,10 @@ use rhai::{Array, Blob, Dynamic, Map, Module, NativeCallContext};
 use sha2::{Digest, Sha256};
 
 use crate::model::journal::Kind;
+use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, LONGEST, at, thrown};
 use crate::script::limits::{room_for, tick};
-use crate::script::printed::beginning;
+use crate::script::printed::{beginning, plain};
 use crate::script::secret_text::SecretText;
 use crate::script::state::{self, json};
 use crate::script::value::{read_json, to_json, type_name};
@@ -144,7 +145,10 @@ fn hmac_with_secret(ctx: NativeCallContext, key: SecretText, text: &str) -> Host
         let secrets = &turn.secrets;
         let Some(revealed) = key.0.reveal(&|name| Some(secrets.get(name)?.as_ref()?.reveal().to_owned())) else {
             let message = format!("{} is not set in the environment or .env", key.0.by_name());
-            return Err(thrown("secret", message));
+            return match is_recorded {
+                true => turn.refuse(Kind::Hmac, request, line, ScriptError::new("secret", message)),
+                false => Err(thrown("secret", message)),
+            };
         };
         let mac = hmac_sha256(revealed.as_bytes(), text)?;
         if is_recorded {
@@ -173,7 +177,7 @@ fn utm(link: &str, fields: Map) -> HostResult<String> {
         }
         let name = format!("utm_{name}");
         pairs.retain(|(known, _)| *known != name);
-        pairs.push((name, beginning(value, LONGEST)));
+        pairs.push((name, plain(value)));
     }
     url.query_pairs_mut().clear().extend_pairs(pairs);
     Ok(url.into())

@@ -7,6 +7,7 @@ use super::options::Options;
 use crate::model::call::{Call, CallBody, Piece, Veiled, is_framing, is_name};
 use crate::model::journal::Kind;
 use crate::model::question::Question;
+use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, at, thrown};
 use crate::script::limits::room_for;
 use crate::script::printed::plain;
@@ -26,6 +27,8 @@ const MOST: usize = 100;
 struct Wanted {
     call: Call,
     expect: Option<String>,
+    /// A header that is not the script's to set.
+    framing: Option<String>,
 }
 
 fn veiled(value: &Dynamic, what: &str) -> HostResult<Veiled> {
@@ -137,6 +140,7 @@ fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, o
         body = Some(CallBody::Form(pairs(&options, "form")?));
     }
     let mut headers = pairs(&options, "headers")?;
+    let mut framing = None;
     for (name, value) in &mut headers {
         let plain = |text: &str| text.bytes().all(|b| b == b'\t' || (b >= 0x20 && b != 0x7f));
         if !is_name(name) || !plain(&value.by_name()) {
@@ -145,9 +149,9 @@ fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, o
         name.make_ascii_lowercase();
         // How a body is packed the script may know, for it may have packed it.
         if is_framing(name) && !matches!(name.as_str(), "content-encoding" | "date") {
-            return Err(invalid(format!(
-                "`{name}` belongs to the connection, which is not the script's; leave it out"
-            )));
+            framing = Some(format!(
+                "{function}: `{name}` belongs to the connection, which is not the script's; leave it out"
+            ));
         }
     }
     let timeout = options.span("timeout")?.map_or(USUAL, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
@@ -160,7 +164,7 @@ fn wanted(function: &'static str, method: &str, url: &Dynamic, body: &Dynamic, o
         return Err(options.invalid("expect", &format!("`{expect}` is no status such as \"2xx\" or \"200\"")));
     }
     let call = Call { method: method.into(), url, path, query, headers, body, timeout };
-    Ok(Wanted { call, expect })
+    Ok(Wanted { call, expect, framing })
 }
 
 fn is_pattern(expect: &str) -> bool {
@@ -204,6 +208,9 @@ fn one(ctx: &NativeCallContext, function: &'static str, wanted: Wanted) -> HostR
                 None => Ok(answer(&recorded)),
             },
             None => {
+                if let Some(why) = wanted.framing {
+                    return turn.refuse(Kind::Http, request, line, ScriptError::new("invalid", why));
+                }
                 let question = Question::Http { calls: vec![wanted.call], all: false, again: Vec::new() };
                 turn.ask(Kind::Http, request, line, question)
             }
@@ -239,6 +246,9 @@ fn all(ctx: &NativeCallContext, items: Array) -> HostResult<Array> {
     state::with(ctx, |turn| {
         let request = text(&calls.iter().map(|wanted| &wanted.call).collect::<Vec<_>>())?;
         let Some(recorded) = turn.recall(Kind::Http, &request)? else {
+            if let Some(why) = calls.iter().find_map(|wanted| wanted.framing.clone()) {
+                return turn.refuse(Kind::Http, request, line, ScriptError::new("invalid", why));
+            }
             let calls = calls.into_iter().map(|wanted| wanted.call).collect();
             return turn.ask(Kind::Http, request, line, Question::Http { calls, all: true, again: Vec::new() });
         };

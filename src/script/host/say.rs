@@ -13,7 +13,7 @@ use crate::script::state::{self, State, json};
 use crate::script::value::{to_json, to_json_within, type_name};
 
 fn line(ctx: &NativeCallContext, level: &'static str, value: &Dynamic) -> HostResult<()> {
-    let message = cut(text(ctx, value)?);
+    let message = text(ctx, value)?;
     let at = state::line(ctx);
     state::with(ctx, |turn| {
         let request = json(&serde_json::json!({ "level": level, "message": message }))?;
@@ -42,17 +42,17 @@ fn logged(turn: &mut State, level: &str, line: u32, message: &str) {
     }
 }
 
-/// A value as a log line shows it: texts as they are, everything else as JSON.
+/// A value as a log line shows it: texts as they are, everything else as JSON; cut where it is too long.
 fn text(ctx: &NativeCallContext, value: &Dynamic) -> HostResult<String> {
     if let Ok(text) = value.as_immutable_string_ref() {
-        return Ok(beginning(&*text, LONGEST + 1));
+        return Ok(beginning(&*text, LONGEST));
     }
     if value.is::<super::Message>() {
         return ctx.call_native_fn::<String>("to_string", (value.clone(),));
     }
     // What does not fit into a line is named, not written: it may be large beyond measure.
     Ok(match to_json_within(value, 16 * LONGEST) {
-        Ok(value) => value.to_string(),
+        Ok(value) => cut(value.to_string()),
         Err(_) => format!("({})", type_name(value)),
     })
 }
@@ -68,35 +68,38 @@ fn respond(ctx: NativeCallContext, status: i64, body: Dynamic, headers: Map) -> 
     };
     let body = to_json(&body).map_err(|error| thrown("invalid", format!("respond: {error}")))?;
     let mut fields = Vec::new();
-    // Where the answer ends is ours to say, also where another server's headers are handed on.
-    for (name, value) in headers.iter().filter(|(name, _)| !is_framing(name)) {
-        if value.is_array() || value.is_map() {
-            return Err(thrown("type", format!("respond: the header `{name}` is a text, not {}", type_name(value))));
-        }
+    for (name, value) in &headers {
         let value = plain(value);
         if !is_name(name) || value.bytes().any(|b| b != b'\t' && (b < 0x20 || b == 0x7f)) {
             return Err(thrown("invalid", format!("respond: `{name}` is no header that can be sent")));
         }
         fields.push((name.to_string(), value));
     }
-    let response = Response { status, body, headers: fields };
+    let mut response = Response { status, body, headers: fields };
     let at = state::line(&ctx);
     state::with(&ctx, |turn| {
-        if std::mem::replace(&mut turn.responded, true) {
+        if turn.responded {
             return Err(thrown("invalid", "respond was called before; a request gets one answer"));
         }
         let request = json(&response)?;
         if turn.recall(Kind::Respond, &request)?.is_none() {
+            if let Some((name, value)) = headers.iter().find(|(_, value)| value.is_array() || value.is_map()) {
+                let message = format!("respond: the header `{name}` is a text, not {}", type_name(value));
+                return turn.refuse(Kind::Respond, request, at, ScriptError::new("type", message));
+            }
             turn.record(Kind::Respond, request, at, Value::Null)?;
+            // Where the answer ends is ours to say, also where another server's headers are handed on.
+            response.headers.retain(|(name, _)| !is_framing(name));
             turn.promises.response = Some(response);
         }
+        turn.responded = true;
         Ok(())
     })
 }
 
 fn fail(ctx: NativeCallContext, reason: &str) -> HostResult<()> {
     let at = state::line(&ctx);
-    let reason = cut(beginning(&reason, LONGEST + 1));
+    let reason = beginning(&reason, LONGEST);
     state::with(&ctx, |turn| {
         let request = json(&serde_json::json!({ "reason": reason }))?;
         if turn.recall(Kind::Fail, &request)?.is_none() {

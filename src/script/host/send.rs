@@ -117,11 +117,6 @@ pub(super) fn promise(
     });
     let body = Body { content, options: common.options };
     let weight = state::json(&body)?.len();
-    // What was promised already stays promised.
-    if weight > LARGEST_MESSAGE && turn.next_kind().is_none() {
-        let message = format!("{function}: a message has at most {LARGEST_MESSAGE} bytes, this one {weight}");
-        return Err(thrown("invalid", message));
-    }
     let request = state::json(&json!({
         "account": common.account,
         "to": recipients,
@@ -135,6 +130,10 @@ pub(super) fn promise(
     let sent = match turn.recall(Kind::Send, &request)? {
         Some(sent) => sent,
         None => {
+            if weight > LARGEST_MESSAGE {
+                let message = format!("{function}: a message has at most {LARGEST_MESSAGE} bytes, this one {weight}");
+                return turn.refuse(Kind::Send, request, line, ScriptError::new("invalid", message));
+            }
             // The account is resolved when the message is promised, and recorded: what is
             // configured later changes nothing about it.
             let account = match account(turn, function, common.account.as_deref(), recipients) {

@@ -99,9 +99,6 @@ fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynami
     let options = Options::only("wait_for_message", options, &["from", "account", "text", "timeout"])?;
     let from = options.get("from").map(|from| target("wait_for_message", from)).transpose()?;
     let text = options.text("text")?;
-    if let Some(Err(why)) = text.as_deref().map(pattern) {
-        return Err(options.invalid("text", &why));
-    }
     let timeout = options.span("timeout")?.unwrap_or(USUAL);
     let named = options.text("account")?;
     let line = state::line(ctx);
@@ -114,6 +111,10 @@ fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynami
         }))?;
         if let Some(answer) = turn.recall(Kind::WaitMessage, &request)? {
             return Ok(to_dynamic(&answer));
+        }
+        if let Some(Err(why)) = text.as_deref().map(pattern) {
+            let message = format!("wait_for_message: option `text`: {why}");
+            return turn.refuse(Kind::WaitMessage, request, line, ScriptError::new("invalid", message));
         }
         let account = match heard(turn, named.as_deref(), from.is_none()) {
             Ok(account) => account,
@@ -138,11 +139,8 @@ fn heard(turn: &State, named: Option<&str>, anybody: bool) -> Result<Option<Stri
         );
         Err(ScriptError::new("invalid", message))
     };
-    if named.is_some() {
-        account(turn, function, named, &[])?;
-    }
     if let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) {
-        turn.may_use(function, name)?;
+        account(turn, function, Some(name), &[])?;
         return match listens(name) {
             true => Ok(Some(name.to_owned())),
             false => nobody(&format!("account `{name}`")),

@@ -8,8 +8,8 @@ use crate::clock::{after, rfc3339};
 use crate::id::RunId;
 use crate::model::journal::{Digest, Emitted, Kind};
 use crate::model::question::{Question, Read};
-use crate::model::run::NewRun;
-use crate::script::error::{HostResult, thrown};
+use crate::model::run::{NewRun, ScriptError};
+use crate::script::error::{HostResult, rethrown, thrown};
 use crate::script::printed::plain;
 use crate::script::state::{self, json};
 use crate::script::value::{to_dynamic, to_json};
@@ -20,17 +20,17 @@ const MOST_GENERATIONS: u32 = 100;
 /// Longest name or key of an event.
 const LONGEST: usize = 512;
 
-fn name(function: &str, what: &str, text: &str) -> HostResult<()> {
+fn name(function: &str, what: &str, text: &str) -> Result<(), ScriptError> {
     match text.trim().is_empty() || text.len() > LONGEST {
-        true => Err(thrown("invalid", format!("{function}: {what} has between 1 and {LONGEST} bytes"))),
+        true => Err(ScriptError::new("invalid", format!("{function}: {what} has between 1 and {LONGEST} bytes"))),
         false => Ok(()),
     }
 }
 
 fn emit(ctx: &NativeCallContext, event: &str, data: &Dynamic, key: Option<String>) -> HostResult<()> {
-    name("emit", "the name", event)?;
+    name("emit", "the name", event).map_err(|error| rethrown(&error))?;
     if let Some(key) = &key {
-        name("emit", "the key", key)?;
+        name("emit", "the key", key).map_err(|error| rethrown(&error))?;
     }
     let data = to_json(data).map_err(|error| thrown("invalid", format!("emit: the data: {error}")))?;
     let line = state::line(ctx);
@@ -46,12 +46,9 @@ fn emit(ctx: &NativeCallContext, event: &str, data: &Dynamic, key: Option<String
 }
 
 fn wait_for_event(ctx: &NativeCallContext, event: &str, options: &Map) -> HostResult<Dynamic> {
-    name("wait_for_event", "the name", event)?;
+    name("wait_for_event", "the name", event).map_err(|error| rethrown(&error))?;
     let options = Options::only("wait_for_event", options, &["key", "timeout"])?;
     let key = options.get("key").map(plain);
-    if let Some(key) = &key {
-        name("wait_for_event", "the key", key)?;
-    }
     let timeout = options.span("timeout")?;
     let line = state::line(ctx);
     state::with(ctx, |turn| {
@@ -62,6 +59,9 @@ fn wait_for_event(ctx: &NativeCallContext, event: &str, options: &Map) -> HostRe
                 turn.events.push((event.to_owned(), key, number));
             }
             return Ok(to_dynamic(&answer["data"]));
+        }
+        if let Some(Err(error)) = key.as_deref().map(|key| name("wait_for_event", "the key", key)) {
+            return turn.refuse(Kind::WaitEvent, request, line, error);
         }
         let until = timeout.map(|timeout| after(turn.moment, timeout).as_millisecond());
         // The next wait is for what comes behind the last one of this kind; what came to a wait of

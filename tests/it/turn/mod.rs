@@ -2,6 +2,7 @@
 
 mod bounds;
 mod functions;
+mod refused;
 mod replay;
 
 use std::collections::BTreeMap;
@@ -89,7 +90,10 @@ impl Run {
             account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             accounts: Arc::new(accounts),
-            secrets: Arc::new(BTreeMap::from([("KEY".to_owned(), Some(Secret::new("hidden")))])),
+            secrets: Arc::new(BTreeMap::from([
+                ("KEY".to_owned(), Some(Secret::new("hidden"))),
+                ("UNSET".to_owned(), None),
+            ])),
             run: RunId::from_bytes([7; 16]),
             run_time: start(),
             seed: [9; 16],

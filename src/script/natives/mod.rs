@@ -2,21 +2,24 @@
 //! they ask for the room and look at the clock. They are found before Rhai's, also by what Rhai calls
 //! itself: `+` and interpolation print by `to_string`, `contains` and `dedup` compare by `==`.
 
-use std::any::TypeId;
+mod texts;
+
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Write;
-use std::iter::FusedIterator;
-use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map, Module, NativeCallContext};
+use rhai::{
+    Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, RhaiNativeFunc,
+    Variant,
+};
 
-use super::error::{HostResult, thrown};
-use super::host::{self, json_parse};
-use super::limits::{room_for, room_left, tick, tick_long, too_large};
-use super::printed::{Text, print, print_list, print_map};
-use super::state::json;
-use super::value::fields_to_json;
+use crate::script::error::{HostResult, thrown};
+use crate::script::host::{self, json_parse};
+use crate::script::limits::{room_for, room_left, tick, tick_long, too_large};
+use crate::script::printed::{Text, print, print_list, print_map};
+use crate::script::state::json;
+use crate::script::value::{fields_to_json, type_name};
 
 const SLOT: u64 = size_of::<Dynamic>() as u64;
 /// Letters that a text compared in one go may have before the clock is looked at.
@@ -27,16 +30,26 @@ pub fn register(module: &mut Module) {
     printing(module);
     padding(module);
     joining(module);
-    texts(module);
-    letters(module);
-    cropping(module);
-    pieces(module);
+    texts::register(module);
     equality(module);
     sorting(module);
     module.set_native_fn("parse_json", |_: NativeCallContext, text: &str| json_parse("parse_json", text));
     module.set_native_fn("get_fn_metadata_list", |_: NativeCallContext| -> HostResult<Array> {
         Err(thrown("unknown_function", "`get_fn_metadata_list` is not available in a flow"))
     });
+}
+
+/// Registers a function that changes what stands before its dot. A constant is not changed by any of them.
+fn changing<A: 'static, const N: usize, const X: bool, R, F>(module: &mut Module, name: &str, function: F)
+where
+    R: Variant + Clone,
+    F: RhaiNativeFunc<A, N, X, R, true> + Send + Sync + 'static,
+{
+    FuncRegistration::new(name)
+        .in_internal_namespace()
+        .with_purity(false)
+        .with_volatility(false)
+        .set_into_module(module, function);
 }
 
 fn count(len: i64) -> u64 {
@@ -73,7 +86,7 @@ fn printing(module: &mut Module) {
 }
 
 fn padding(module: &mut Module) {
-    module.set_native_fn("pad", |_: NativeCallContext, array: &mut Array, len: i64, item: Dynamic| {
+    changing(module, "pad", |array: &mut Array, len: i64, item: Dynamic| {
         let weight = SLOT + host::weight(&item);
         room_for(count(len).saturating_sub(array.len() as u64).saturating_mul(weight))?;
         if count(len) > array.len() as u64 {
@@ -81,13 +94,11 @@ fn padding(module: &mut Module) {
         }
         Ok(())
     });
-    module.set_native_fn("pad", |_: NativeCallContext, text: &mut ImmutableString, len: i64, with: char| {
+    changing(module, "pad", |text: &mut ImmutableString, len: i64, with: char| {
         pad_text(text, len, with.encode_utf8(&mut [0; 4]))
     });
-    module.set_native_fn("pad", |_: NativeCallContext, text: &mut ImmutableString, len: i64, with: &str| {
-        pad_text(text, len, with)
-    });
-    module.set_native_fn("pad", |_: NativeCallContext, blob: &mut Blob, len: i64, with: i64| {
+    changing(module, "pad", |text: &mut ImmutableString, len: i64, with: &str| pad_text(text, len, with));
+    changing(module, "pad", |blob: &mut Blob, len: i64, with: i64| {
         room_for(count(len))?;
         if count(len) > blob.len() as u64 {
             blob.resize(count(len) as usize, (with & 0xff) as u8);
@@ -136,38 +147,45 @@ fn joining(module: &mut Module) {
             _ => joined(&one, &other),
         }
     });
-    let shown = |ctx: &NativeCallContext, value: &mut Dynamic| -> HostResult<ImmutableString> {
+    fn shown(ctx: &NativeCallContext, value: &mut Dynamic) -> HostResult<ImmutableString> {
         ctx.call_native_fn_raw("to_string", true, &mut [value])?
             .into_immutable_string()
             .map_err(|kind| thrown("type", format!("`to_string` gave no text, but a value of type {kind}")))
-    };
-    module.set_native_fn("+", move |ctx: NativeCallContext, one: ImmutableString, mut other: Dynamic| {
+    }
+    // A byte that is no UTF-8 becomes three.
+    fn lossy(bytes: &[u8]) -> HostResult<Cow<'_, str>> {
+        room_for((bytes.len() as u64).saturating_mul(3))?;
+        Ok(String::from_utf8_lossy(bytes))
+    }
+    module.set_native_fn("+", |ctx: NativeCallContext, one: ImmutableString, mut other: Dynamic| {
         joined(&one, &shown(&ctx, &mut other)?)
     });
-    module.set_native_fn("+", move |ctx: NativeCallContext, one: &mut Dynamic, other: &str| {
-        joined(&shown(&ctx, one)?, other)
-    });
+    module
+        .set_native_fn("+", |ctx: NativeCallContext, one: &mut Dynamic, other: &str| joined(&shown(&ctx, one)?, other));
     module.set_native_fn("+", |one: &str, other: char| joined(one, other.encode_utf8(&mut [0; 4])));
     module.set_native_fn("+", |one: char, other: &str| joined(one.encode_utf8(&mut [0; 4]), other));
+    module.set_native_fn("+", |text: &str, bytes: Blob| joined(text, &lossy(&bytes)?));
+    module.set_native_fn("+", |bytes: Blob, text: &str| joined(&lossy(&bytes)?, text));
+    module.set_native_fn("as_string", |bytes: Blob| Ok(ImmutableString::from(lossy(&bytes)?.into_owned())));
     for name in ["+=", "append"] {
-        module.set_native_fn(name, |_: NativeCallContext, one: &mut ImmutableString, other: ImmutableString| {
-            grow(one, &other)
+        changing(module, name, |one: &mut ImmutableString, other: ImmutableString| grow(one, &other));
+        changing(module, name, |one: &mut ImmutableString, other: char| grow(one, other.encode_utf8(&mut [0; 4])));
+        changing(module, name, |one: &mut ImmutableString, bytes: Blob| grow(one, &lossy(&bytes)?));
+        changing(module, name, |ctx: NativeCallContext, one: &mut ImmutableString, mut other: Dynamic| {
+            grow(one, &shown(&ctx, &mut other)?)
         });
-        module.set_native_fn(name, |_: NativeCallContext, one: &mut ImmutableString, other: char| {
-            grow(one, other.encode_utf8(&mut [0; 4]))
-        });
-        module.set_native_fn(name, |_: NativeCallContext, one: &mut Array, mut other: Array| {
+        changing(module, name, |one: &mut Array, mut other: Array| {
             room_for(SLOT * (one.len() + other.len()) as u64)?;
             one.append(&mut other);
             Ok(())
         });
-        module.set_native_fn(name, |_: NativeCallContext, one: &mut Blob, other: Blob| {
+        changing(module, name, |one: &mut Blob, other: Blob| {
             room_for((one.len() + other.len()) as u64)?;
             one.extend(other);
             Ok(())
         });
     }
-    module.set_native_fn("+", |_: NativeCallContext, mut one: Array, mut other: Array| {
+    module.set_native_fn("+", |mut one: Array, mut other: Array| {
         room_for(SLOT * (one.len() + other.len()) as u64)?;
         one.append(&mut other);
         Ok(one)
@@ -181,181 +199,6 @@ fn grow(text: &mut ImmutableString, more: &str) -> HostResult<()> {
     }
     *text += more;
     Ok(())
-}
-
-/// What makes another text out of one, which may be longer.
-fn texts(module: &mut Module) {
-    fn replaced(text: &mut ImmutableString, find: &str, by: &str) -> HostResult<()> {
-        let hits = text.matches(find).count() as u64;
-        room_for(hits.saturating_mul(by.len() as u64).saturating_add(text.len() as u64))?;
-        *text = text.replace(find, by).into();
-        Ok(())
-    }
-    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: &str, by: &str| {
-        replaced(text, find, by)
-    });
-    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: char, by: &str| {
-        replaced(text, find.encode_utf8(&mut [0; 4]), by)
-    });
-    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: &str, by: char| {
-        replaced(text, find, by.encode_utf8(&mut [0; 4]))
-    });
-    module.set_native_fn("replace", |_: NativeCallContext, text: &mut ImmutableString, find: char, by: char| {
-        replaced(text, find.encode_utf8(&mut [0; 4]), by.encode_utf8(&mut [0; 4]))
-    });
-    // Some letters become three (`ΐ` in capitals).
-    type Case = fn(&str) -> String;
-    fn cased(text: &str, case: Case) -> HostResult<ImmutableString> {
-        room_for((text.len() as u64).saturating_mul(if text.is_ascii() { 1 } else { 3 }))?;
-        Ok(case(text).into())
-    }
-    let cases: [(&str, &str, Case); 2] =
-        [("to_upper", "make_upper", str::to_uppercase), ("to_lower", "make_lower", str::to_lowercase)];
-    for (to, make, case) in cases {
-        module.set_native_fn(to, move |_: NativeCallContext, text: &str| cased(text, case));
-        module.set_native_fn(make, move |_: NativeCallContext, text: &mut ImmutableString| {
-            *text = cased(text, case)?;
-            Ok(())
-        });
-    }
-    // A byte that is no UTF-8 becomes three.
-    fn lossy(bytes: &[u8]) -> HostResult<String> {
-        room_for((bytes.len() as u64).saturating_mul(3))?;
-        Ok(String::from_utf8_lossy(bytes).into_owned())
-    }
-    module.set_native_fn("as_string", |_: NativeCallContext, bytes: Blob| lossy(&bytes));
-    module.set_native_fn("+", |_: NativeCallContext, text: &str, bytes: Blob| Ok(format!("{text}{}", lossy(&bytes)?)));
-    module.set_native_fn("+", |_: NativeCallContext, bytes: Blob, text: &str| Ok(format!("{}{text}", lossy(&bytes)?)));
-    for name in ["+=", "append"] {
-        module.set_native_fn(name, |_: NativeCallContext, text: &mut ImmutableString, bytes: Blob| {
-            *text = format!("{text}{}", lossy(&bytes)?).into();
-            Ok(())
-        });
-    }
-}
-
-/// The letters of a text one after the other. Rhai would take four bytes for each of them at once.
-#[derive(Clone)]
-struct Letters {
-    text: ImmutableString,
-    at: usize,
-    left: usize,
-}
-
-impl Letters {
-    fn new(text: ImmutableString, from: i64, len: i64) -> Self {
-        let skipped = match usize::try_from(from) {
-            Ok(from) => from,
-            Err(_) => {
-                let back = usize::try_from(from.unsigned_abs()).unwrap_or(usize::MAX);
-                text.chars().count().saturating_sub(back)
-            }
-        };
-        let at = text.char_indices().nth(skipped).map_or(text.len(), |(at, _)| at);
-        Self { at, left: usize::try_from(len).unwrap_or(0), text }
-    }
-}
-
-impl Iterator for Letters {
-    type Item = char;
-
-    fn next(&mut self) -> Option<char> {
-        self.left = self.left.checked_sub(1)?;
-        let next = self.text[self.at..].chars().next()?;
-        self.at += next.len_utf8();
-        Some(next)
-    }
-}
-
-impl FusedIterator for Letters {}
-
-fn letters(module: &mut Module) {
-    module.set_iterator::<Letters>();
-    module.set_iter(TypeId::of::<ImmutableString>(), |value| {
-        let text = value.into_immutable_string().unwrap_or_default();
-        Box::new(Letters::new(text, 0, i64::MAX).map(Dynamic::from_char))
-    });
-    module.set_native_fn("chars", |text: ImmutableString| Ok(Letters::new(text, 0, i64::MAX)));
-    module.set_getter_fn("chars", |text: &mut ImmutableString| Ok(Letters::new(text.clone(), 0, i64::MAX)));
-    module.set_native_fn("chars", |text: ImmutableString, from: i64| Ok(Letters::new(text, from, i64::MAX)));
-    module.set_native_fn("chars", |text: ImmutableString, from: i64, len: i64| Ok(Letters::new(text, from, len)));
-    module.set_native_fn("chars", |text: ImmutableString, range: Range<i64>| {
-        let from = range.start.max(0);
-        Ok(Letters::new(text, from, range.end.max(from) - from))
-    });
-    module.set_native_fn("chars", |text: ImmutableString, range: RangeInclusive<i64>| {
-        let from = (*range.start()).max(0);
-        let to = (*range.end()).clamp(from - 1, i64::MAX - 1);
-        Ok(Letters::new(text, from, (to - from).saturating_add(1)))
-    });
-}
-
-/// Pieces of a text weigh far more than their letters.
-/// What shortens a text. Rhai would first take four bytes for each of its letters.
-fn cropping(module: &mut Module) {
-    fn crop(text: &mut ImmutableString, start: i64, len: i64) -> HostResult<()> {
-        room_for(text.len() as u64)?;
-        let have = text.chars().count() as u64;
-        let start = if start < 0 { have.saturating_sub(start.unsigned_abs()) } else { count(start) };
-        let place = |letters: u64| text.char_indices().nth(letters as usize).map_or(text.len(), |(place, _)| place);
-        let (from, to) = (place(start), place(start.saturating_add(count(len))));
-        *text = text[from..to].into();
-        Ok(())
-    }
-    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, start: i64, len: i64| {
-        crop(text, start, len)
-    });
-    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, start: i64| {
-        crop(text, start, i64::MAX)
-    });
-    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, range: Range<i64>| {
-        let start = range.start.max(0);
-        crop(text, start, range.end.max(start) - start)
-    });
-    module.set_native_fn("crop", |_: NativeCallContext, text: &mut ImmutableString, range: RangeInclusive<i64>| {
-        let start = (*range.start()).max(0);
-        crop(text, start, (*range.end()).max(start).saturating_add(1) - start)
-    });
-    module.set_native_fn("truncate", |_: NativeCallContext, text: &mut ImmutableString, len: i64| crop(text, 0, len));
-}
-
-fn pieces(module: &mut Module) {
-    fn cut<'a>(text: &'a str, split: impl Iterator<Item = &'a str> + Clone) -> HostResult<Array> {
-        let many = split.clone().count() as u64;
-        room_for(many.saturating_mul(SLOT + 32).saturating_add(text.len() as u64))?;
-        Ok(split.map(|piece| piece.into()).collect())
-    }
-    fn most(segments: i64) -> usize {
-        usize::try_from(segments).unwrap_or(0).max(1)
-    }
-    module.set_native_fn("split", |_: NativeCallContext, text: &mut ImmutableString| match text.is_empty() {
-        true => Ok(vec![text.clone().into()]),
-        false => cut(text, text.split_whitespace()),
-    });
-    module.set_native_fn("split", |text: &mut ImmutableString, by: &str| cut(text, text.split(by)));
-    module.set_native_fn("split", |text: &mut ImmutableString, by: char| cut(text, text.split(by)));
-    module.set_native_fn("split", |text: &mut ImmutableString, by: &str, segments: i64| {
-        cut(text, text.splitn(most(segments), by))
-    });
-    module.set_native_fn("split", |text: &mut ImmutableString, by: char, segments: i64| {
-        cut(text, text.splitn(most(segments), by))
-    });
-    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: &str| cut(text, text.rsplit(by)));
-    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: char| cut(text, text.rsplit(by)));
-    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: &str, segments: i64| {
-        cut(text, text.rsplitn(most(segments), by))
-    });
-    module.set_native_fn("split_rev", |text: &mut ImmutableString, by: char, segments: i64| {
-        cut(text, text.rsplitn(most(segments), by))
-    });
-    module.set_native_fn("to_chars", |text: &str| {
-        room_for((text.len() as u64).saturating_mul(SLOT))?;
-        Ok(text.chars().map(Dynamic::from_char).collect::<Array>())
-    });
-    module.set_native_fn("to_array", |blob: &mut Blob| {
-        room_for((blob.len() as u64).saturating_mul(SLOT))?;
-        Ok(blob.iter().map(|byte| Dynamic::from_int(i64::from(*byte))).collect::<Array>())
-    });
 }
 
 /// What others compare by. Their own loops end with the first comparison that is refused.
@@ -456,7 +299,7 @@ fn sort_by(ctx: &NativeCallContext, array: &mut Array, by: &FnPtr) -> HostResult
 }
 
 fn sort(array: &mut Array) -> HostResult<()> {
-    let Some(first) = array.first() else { return Ok(()) };
+    let [first, _, ..] = array.as_slice() else { return Ok(()) };
     let kind = first.type_id();
     let cannot = |what: &str| thrown("type", format!("sort: {what} cannot be sorted; say how by a function"));
     if array.iter().any(|item| item.type_id() != kind) {
@@ -464,7 +307,7 @@ fn sort(array: &mut Array) -> HostResult<()> {
     }
     let known = first.is_int() || first.is_float() || first.is_char() || first.is_string() || first.is_bool();
     if !known && !first.is_unit() {
-        return Err(cannot(&format!("values of type {}", super::value::type_name(first))));
+        return Err(cannot(&format!("values of type {}", type_name(first))));
     }
     sorted(|| array.sort_by(|one, other| order(one, other).unwrap_or(Ordering::Equal)))
 }
@@ -494,7 +337,7 @@ fn order(one: &Dynamic, other: &Dynamic) -> Option<Ordering> {
 
 fn sorting(module: &mut Module) {
     for name in ["sort", "sort_by"] {
-        module.set_native_fn(name, |ctx: NativeCallContext, array: &mut Array, by: FnPtr| sort_by(&ctx, array, &by));
+        changing(module, name, |ctx: NativeCallContext, array: &mut Array, by: FnPtr| sort_by(&ctx, array, &by));
     }
     for name in ["order", "order_by"] {
         module.set_native_fn(name, |ctx: NativeCallContext, array: &mut Array, by: FnPtr| {
@@ -502,20 +345,19 @@ fn sorting(module: &mut Module) {
             sort_by(&ctx, &mut array, &by).map(|()| array)
         });
     }
-    module.set_native_fn("sort", |_: NativeCallContext, array: &mut Array| sort(array));
-    module.set_native_fn("sort_desc", |_: NativeCallContext, array: &mut Array| {
+    fn sort_desc(array: &mut Array) -> HostResult<()> {
         sort(array)?;
         array.reverse();
         Ok(())
-    });
+    }
+    changing(module, "sort", |array: &mut Array| sort(array));
+    changing(module, "sort_desc", |array: &mut Array| sort_desc(array));
     module.set_native_fn("order", |_: NativeCallContext, array: &mut Array| {
         let mut array = array.clone();
         sort(&mut array).map(|()| array)
     });
     module.set_native_fn("order_desc", |_: NativeCallContext, array: &mut Array| {
         let mut array = array.clone();
-        sort(&mut array)?;
-        array.reverse();
-        Ok(array)
+        sort_desc(&mut array).map(|()| array)
     });
 }
