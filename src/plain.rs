@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 /// Whether a letter does something else than being seen. What joins letters of scripts and emoji
 /// (U+200C, U+200D, variation selectors) is left alone: without it honest text falls apart.
-fn steers(letter: char) -> bool {
+pub fn steers(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,

@@ -47,6 +47,10 @@ impl fmt::Display for Secret {
 const STARS: &str = "***";
 /// What is shorter is no secret: it would blacken half of every sentence.
 const SHORTEST: usize = 4;
+/// The same for what is left of one in Base64, of which every text has much.
+const SHORTEST_ENCODED: usize = 6;
+/// Most signs in front of one that JSON within JSON has put there.
+const MOST_DOUBLED: usize = 16;
 /// Characters that HTML knows by a name.
 const ENTITIES: [(char, &str); 5] = [('&', "amp"), ('<', "lt"), ('>', "gt"), ('"', "quot"), ('\'', "apos")];
 
@@ -72,9 +76,13 @@ impl Veil {
             }
         }
         // One may stand within another.
-        veil.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        veil.base64.sort_by_key(|written| std::cmp::Reverse(written.len()));
-        veil.hex.sort_by_key(|written| std::cmp::Reverse(written.len()));
+        fn longest_first<T: Ord>(list: &mut Vec<T>, length: impl Fn(&T) -> usize) {
+            list.sort_unstable_by(|a, b| length(b).cmp(&length(a)).then_with(|| a.cmp(b)));
+            list.dedup();
+        }
+        longest_first(&mut veil.secrets, Vec::len);
+        longest_first(&mut veil.base64, String::len);
+        longest_first(&mut veil.hex, String::len);
         veil
     }
 
@@ -95,7 +103,7 @@ impl Veil {
             let encoded = STANDARD_NO_PAD.encode(format!("{before}{secret}"));
             let shared = if before.is_empty() { 0 } else { 4 };
             let inner = encoded.get(shared..encoded.len().saturating_sub(2)).unwrap_or_default();
-            if inner.len() >= SHORTEST {
+            if inner.len() >= SHORTEST_ENCODED {
                 let form = |plus: &str, slash: &str| inner.replace('+', plus).replace('/', slash);
                 self.base64.extend([inner.to_owned(), form("-", "_"), form("%2B", "%2F"), form("%2b", "%2f")]);
             }
@@ -139,28 +147,45 @@ fn find(text: &str, secret: &[char]) -> Option<(usize, usize)> {
     places.map(|(place, _)| place).find_map(|place| Some((place, said(&text[place..], secret)?)))
 }
 
-/// How many bytes of a text's beginning say a secret, if it begins with one.
+/// How many bytes of a text's beginning say a secret, if it begins with one; the most where it is in doubt.
 fn said(text: &str, secret: &[char]) -> Option<usize> {
-    let Some((first, rest)) = secret.split_first() else { return Some(0) };
+    // Where what was looked at so far may end: mostly in one place.
+    let mut ends = vec![0];
+    for wanted in secret {
+        let mut next: Vec<usize> = Vec::new();
+        for end in ends {
+            for length in ways(&text[end..], *wanted).into_iter().flatten() {
+                if !next.contains(&(end + length)) {
+                    next.push(end + length);
+                }
+            }
+        }
+        ends = next;
+    }
+    ends.into_iter().max()
+}
+
+/// The lengths of what a text begins with, where that is a character in one writing or another.
+fn ways(text: &str, wanted: char) -> [Option<usize>; 4] {
     let mut ways = [None; 4];
-    ways[0] = text.starts_with(*first).then(|| first.len_utf8());
+    ways[0] = text.starts_with(wanted).then(|| wanted.len_utf8());
     // Most characters of most texts begin nothing that is written otherwise.
     match text.as_bytes().first() {
-        Some(b'%') => ways[1] = percent(text, *first),
-        Some(b'+') if *first == ' ' => ways[1] = Some(1),
+        Some(b'%') => ways[1] = percent(text, wanted),
+        Some(b'+') if wanted == ' ' => ways[1] = Some(1),
         Some(b'\\') => {
             // JSON within JSON doubles them.
-            let more = text.bytes().take_while(|b| *b == b'\\').count() - 1;
+            let more = text.bytes().take(MOST_DOUBLED).take_while(|b| *b == b'\\').count() - 1;
             let last = &text[more..];
-            let plain = last[1..].starts_with(*first).then(|| 1 + first.len_utf8());
+            let plain = last[1..].starts_with(wanted).then(|| 1 + wanted.len_utf8());
             ways[1] = plain.map(|length| more + length);
-            ways[2] = unicode(last, *first).or_else(|| short(last, *first)).map(|length| more + length);
-            ways[3] = (*first == '\\' && more > 0).then_some(2);
+            ways[2] = unicode(last, wanted).or_else(|| short(last, wanted)).map(|length| more + length);
+            ways[3] = (wanted == '\\' && more > 0).then_some(2);
         }
-        Some(b'&') => ways[1] = entity(text, *first),
+        Some(b'&') => ways[1] = entity(text, wanted),
         _ => {}
     }
-    ways.into_iter().flatten().find_map(|length| Some(length + said(&text[length..], rest)?))
+    ways
 }
 
 /// `%XX` for each of a character's bytes.
@@ -220,6 +245,22 @@ fn entity(text: &str, wanted: char) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_looked_through_takes_no_longer_for_what_it_says() {
+        // The time is that of a look at each place: with the square of it this would take an hour.
+        let veil = Veil::over([&Secret::new("k/+&=\"hü sh")]);
+        for hostile in ["\\", "&", "%2", "k\\", "&#x", "+"] {
+            let text = hostile.repeat((1 << 18) / hostile.len());
+            assert_eq!(veil.drawn_over(text.clone()), text, "{hostile}");
+        }
+        // One that may be read in many ways has no more ends than signs.
+        let text = "\\".repeat(300);
+        assert_eq!(Veil::over([&Secret::new("\\".repeat(60) + "x")]).drawn_over(text.clone()), text);
+        let slashes = Secret::new("a\\\\\\\\b");
+        let written = serde_json::to_string(&serde_json::to_string(slashes.reveal()).unwrap()).unwrap();
+        assert_eq!(Veil::over([&slashes]).drawn_over(written), "\"\\\"***\\\"\"");
+    }
 
     #[test]
     fn a_secret_is_found_however_it_is_written() {

@@ -33,6 +33,8 @@ const KEYS: [&str; 13] = [
     "limits",
     "keep",
 ];
+/// What several callers may send at once has room for one of these.
+const LARGEST_BODY: u64 = 16 << 20;
 const NOT_YET: [&str; 2] = ["trusted_proxies", "keep"];
 
 pub fn read(
@@ -279,8 +281,12 @@ fn limits(node: Option<&Node>, findings: &mut Findings) -> Limits {
         span if span.is_zero() => Err("it must be more than nothing".to_owned()),
         span => Ok(span),
     };
+    let some_body = |text: &str| match positive(text)? {
+        bytes if bytes > LARGEST_BODY => Err(format!("{} MiB are the most", LARGEST_BODY >> 20)),
+        bytes => Ok(bytes),
+    };
     Limits {
-        body: fields.parsed("body", positive, findings).unwrap_or(default.body),
+        body: fields.parsed("body", some_body, findings).unwrap_or(default.body),
         cpu_turn: fields.parsed("cpu_turn", some_time, findings).unwrap_or(default.cpu_turn),
         cpu_run: fields.parsed("cpu_run", some_time, findings).unwrap_or(default.cpu_run),
         memory: fields.parsed("memory", positive, findings).unwrap_or(default.memory),

@@ -6,10 +6,11 @@
 
 mod guard;
 mod send;
+mod time;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, HeaderMap, LOCATION, USER_AGENT};
@@ -20,6 +21,7 @@ use url::Url;
 pub use guard::{Allowed, parse_allowed};
 use guard::{Guard, is_public};
 pub use send::Request;
+use time::Time;
 
 /// Most redirects that are followed.
 const HOPS: usize = 10;
@@ -147,13 +149,18 @@ impl Fetch {
     /// [`FetchError`]; a status that is no success is no error.
     pub async fn get(&self, url: &str, agent: &str, accept: &str, bounds: Bounds) -> Result<Fetched, FetchError> {
         let url = Url::parse(url).map_err(|error| FetchError::Refused(format!("`{url}` is no address: {error}")))?;
-        tokio::time::timeout(bounds.time, self.follow(url, agent, accept, bounds.bytes))
-            .await
-            .unwrap_or(Err(FetchError::Slow(bounds.time)))
+        let time = Time::new(bounds.time);
+        time.bounds(self.follow(url, agent, accept, bounds.bytes, &time)).await
     }
 
-    async fn follow(&self, mut url: Url, agent: &str, accept: &str, most: usize) -> Result<Fetched, FetchError> {
-        let begun = Instant::now();
+    async fn follow(
+        &self,
+        mut url: Url,
+        agent: &str,
+        accept: &str,
+        most: usize,
+        time: &Time,
+    ) -> Result<Fetched, FetchError> {
         let mut hops = Vec::new();
         loop {
             self.check(&url).await?;
@@ -167,7 +174,7 @@ impl Fetch {
                 continue;
             }
             return self
-                .fetched(response, url, hops, most, begun)
+                .fetched(response, url, hops, most, time)
                 .await
                 .map_err(|(url, error)| unreachable(&url, &error));
         }
@@ -180,7 +187,7 @@ impl Fetch {
         url: Url,
         hops: Vec<Url>,
         most: usize,
-        begun: Instant,
+        time: &Time,
     ) -> Result<Fetched, (Url, reqwest::Error)> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let told = response.content_length().and_then(|length| usize::try_from(length).ok());
@@ -198,7 +205,8 @@ impl Fetch {
                 let wanted = told.unwrap_or(most).min(most).min(ROOM);
                 let rooms = if most > FILE { &self.files } else { &self.answers };
                 // Nobody ever closes it.
-                room = rooms.clone().acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX)).await.ok();
+                let wanted_room = rooms.clone().acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX));
+                room = time.stopped(wanted_room).await.ok();
                 if told.is_some() {
                     body.reserve_exact(wanted.saturating_sub(body.len()));
                 }
@@ -208,7 +216,7 @@ impl Fetch {
                 break;
             }
         }
-        Ok(Fetched { url, status, headers, body, whole, hops, took: begun.elapsed(), _room: room })
+        Ok(Fetched { url, status, headers, body, whole, hops, took: time.spent(), _room: room })
     }
 
     /// Whether somebody may be asked to fetch an address for us, such as a gateway: by its text, and by what

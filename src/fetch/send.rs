@@ -1,11 +1,10 @@
 //! Requests of any kind, as scripts make them.
 
-use std::time::Instant;
-
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+use super::time::Time;
 use super::{Bounds, Fetch, FetchError, Fetched, HOPS, cannot_be_reached, redirect, server, shown};
 
 /// A request.
@@ -34,15 +33,13 @@ impl Fetch {
     /// # Errors
     /// [`FetchError`]; a status that is no success is no error.
     pub async fn send(&self, request: Request, bounds: Bounds) -> Result<Fetched, FetchError> {
-        tokio::time::timeout(bounds.time, self.sent(request, bounds.bytes))
-            .await
-            .unwrap_or(Err(FetchError::Slow(bounds.time)))
+        let time = Time::new(bounds.time);
+        time.bounds(self.sent(request, bounds.bytes, &time)).await
     }
 
-    async fn sent(&self, request: Request, most: usize) -> Result<Fetched, FetchError> {
+    async fn sent(&self, request: Request, most: usize, time: &Time) -> Result<Fetched, FetchError> {
         let Request { mut method, mut url, mut headers, mut body, private, private_body, private_path } = request;
         let place = |url: &Url| if private_path { server(url) } else { shown(url) };
-        let begun = Instant::now();
         let mut hops = Vec::new();
         loop {
             self.check(&url).await?;
@@ -75,7 +72,7 @@ impl Fetch {
                 hops.push(std::mem::replace(&mut url, next));
                 continue;
             }
-            let fetched = self.fetched(response, url, hops, most, begun).await;
+            let fetched = self.fetched(response, url, hops, most, time).await;
             return fetched.map_err(|(url, error)| cannot_be_reached(&place(&url), &error));
         }
     }

@@ -168,7 +168,7 @@ impl Files {
     /// # Errors
     /// A sentence.
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
-        self.target(path)?.write(bytes, None).map_err(|error| cannot(path, "written", &error))
+        self.target(path)?.write(bytes).map_err(|error| cannot(path, "written", &error))
     }
 
     /// Which file is there: the number that the system knows it by, its size and its time of change.

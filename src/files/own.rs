@@ -1,13 +1,14 @@
 //! What lies in the workspace and is the engine's alone. A path tells little: what counts is what is
 //! really there, by device and inode, and in which folder.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::Stat;
-use walkdir::{DirEntryExt, WalkDir};
+use walkdir::{DirEntry, WalkDir};
 
 /// Device and inode: what a file or folder is, whatever its names.
 pub type Id = (u64, u64);
@@ -33,6 +34,7 @@ impl Own {
             folders: self.folders.iter().filter_map(|folder| id_of(folder)).collect(),
             files: self.files.iter().filter_map(|file| id_of(file)).collect(),
             places: self.files.iter().filter_map(place).collect(),
+            inside: OnceLock::new(),
         }
     }
 }
@@ -44,6 +46,8 @@ pub struct Held {
     files: Vec<Id>,
     /// Where its files are, or will be: the folder and the name.
     places: Vec<(Id, OsString)>,
+    /// Files in its folders, once somebody asked for one with several names.
+    inside: OnceLock<HashSet<Id>>,
 }
 
 impl Held {
@@ -73,8 +77,9 @@ impl Held {
     /// files have two names.
     fn is_linked(&self, id: Id) -> bool {
         let below = |folder: &PathBuf| WalkDir::new(folder).into_iter().flatten();
-        let mut inside = self.own.folders.iter().flat_map(below);
-        inside.any(|entry| entry.ino() == id.1 && entry.metadata().is_ok_and(|about| about.dev() == id.0))
+        let id_of = |entry: DirEntry| entry.metadata().ok().map(|about| (about.dev(), about.ino()));
+        let inside = || self.own.folders.iter().flat_map(below).filter_map(id_of).collect();
+        self.inside.get_or_init(inside).contains(&id)
     }
 }
 

@@ -109,14 +109,23 @@ impl Place {
                 }
                 let file = self.open()?;
                 let like = file.metadata()?;
-                target.write(file, Some(&like))?;
+                target.put(file, Some(&like), RenameFlags::NOREPLACE)?;
             }
         }
-        self.remove()
+        // What has come under the old name meanwhile stays.
+        let there = statat(from, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match self.about.as_ref().map(identity) == Some(identity(&there)) {
+            true => self.remove(),
+            false => Ok(()),
+        }
     }
 
     /// Writes beside it under a hidden name, which nobody watches, and then gives it its own.
-    pub fn write(&self, mut bytes: impl Read, like: Option<&Metadata>) -> io::Result<()> {
+    pub fn write(&self, bytes: impl Read) -> io::Result<()> {
+        self.put(bytes, None, RenameFlags::empty())
+    }
+
+    fn put(&self, mut bytes: impl Read, like: Option<&Metadata>, how: RenameFlags) -> io::Result<()> {
         let folder = &self.folder.handle;
         let beside = format!(".{}.part", uuid::Uuid::new_v4());
         let written = (|| {
@@ -127,7 +136,12 @@ impl Place {
                 file.set_modified(like.modified()?)?;
             }
             file.sync_all()?;
-            Ok(renameat(folder, &beside, folder, &self.name)?)
+            match renameat_with(folder, &beside, folder, &self.name, how) {
+                // A disk that knows no such step: nothing was there a moment ago.
+                Err(Errno::INVAL | Errno::NOSYS) => renameat(folder, &beside, folder, &self.name)?,
+                done => done?,
+            }
+            Ok(())
         })();
         self.sync();
         written.inspect_err(|_| {

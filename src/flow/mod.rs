@@ -12,7 +12,7 @@ mod sources;
 pub mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -24,7 +24,7 @@ use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
 use crate::model::walls::Who;
 use crate::script::Program;
-use crate::secret::Secret;
+use crate::secret::{Secret, Veil};
 pub use begin::prepare;
 use file::fill::Environment;
 use pattern::Pattern;
@@ -53,6 +53,8 @@ pub struct Flow {
     pub params: Value,
     /// Secrets that the script may ask for. One that was set when the flow was live may not be any more.
     pub secrets: Arc<BTreeMap<String, Option<Secret>>>,
+    /// Over them, once somebody wanted it.
+    pub veil: OnceLock<Veil>,
     /// Names of the environment that it was filled in with or may ask for.
     pub holds: BTreeSet<String>,
     /// What happens when the script throws.
@@ -72,6 +74,11 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Finds its secrets in what others say.
+    pub fn veil(&self) -> &Veil {
+        self.veil.get_or_init(|| Veil::over(self.secrets.values().flatten()))
+    }
+
     /// Whether it holds a name of the environment that is not for it any more.
     pub fn holds_too_much(&self, environment: &Environment) -> bool {
         self.holds.iter().any(|name| environment.grants.refusal(&self.who, name).is_some())

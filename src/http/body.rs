@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use http_body_util::BodyExt;
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::Refused;
@@ -15,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// After so long it must have brought so many bytes for each second more.
 const START: Duration = Duration::from_secs(5);
 const RATE: usize = 1_024;
+/// Most bytes of a call of the API.
+const LARGEST_CALL: usize = 2 << 20;
 
 /// 413.
 pub fn too_large(limit: usize) -> Refused {
@@ -58,6 +62,22 @@ pub async fn whole(mut body: Body, limit: usize) -> Result<Bytes, Refused> {
         }
     }
     Ok(if more.is_empty() { first } else { more.into() })
+}
+
+/// What a call of the API brings: JSON; `null` where it brings nothing.
+pub struct Json(pub Value);
+
+impl<S: Sync> FromRequest<S> for Json {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refused> {
+        let body = whole(request.into_body(), LARGEST_CALL).await?;
+        if body.is_empty() {
+            return Ok(Self(Value::Null));
+        }
+        let value = serde_json::from_slice(&body);
+        value.map(Self).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))
+    }
 }
 
 fn broken(crowded: bool) -> Refused {

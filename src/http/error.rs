@@ -46,6 +46,11 @@ impl Refused {
         self.0.status
     }
 
+    /// Whether it may go well a little later.
+    pub fn is_busy(&self) -> bool {
+        self.0.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// What to do instead.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());

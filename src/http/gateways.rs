@@ -25,7 +25,6 @@ const LONGEST_NAME: usize = 64;
 
 const UNVERIFIABLE: &str =
     "the account has nothing to verify events by; set the gateway's secret, or `inbound_token`, in postrider.yaml";
-const STALE: &str = "it is older than seven days, or dated more than a day ahead; is the gateway's clock right?";
 
 /// `/gateways/<account>/<anything>`.
 pub async fn incoming_below(
@@ -50,15 +49,13 @@ async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) ->
     let accounts = house.accounts.borrow().clone();
     let door = Door::open(&accounts, name, suffix, &head, body.size_hint().lower(), house.clock.now())?;
     // Who has shown nothing yet is told nothing either: not even what is wrong with the body.
-    let body = whole(body, LARGEST).await.map_err(|refused| match door.by_token {
+    let body = whole(body, LARGEST).await.map_err(|refused| match door.by_token || refused.is_busy() {
         true => refused,
         false => closed(name, "the body cannot be read"),
     })?;
     match door.read(&body) {
         Ok(Heard::Challenge(text)) => return Ok(text.into_response()),
         Ok(Heard::Told(told)) => take(&house, door.account, door.view, told).await?,
-        // It is answered as what was heard, or the gateway would send it again and again.
-        Err(NotHeard::Stale) => tracing::warn!(account = name, "an event was left out: {STALE}"),
         Err(NotHeard::Unverifiable) => return Err(closed(name, UNVERIFIABLE)),
         Err(NotHeard::WrongToken) => return Err(closed(name, "`verify_token` is another one")),
         Err(NotHeard::Forged) => return Err(closed(name, "the signature is missing or wrong")),

@@ -170,6 +170,25 @@ impl Content {
         }
     }
 
+    /// The addresses that it names besides its own file, for somebody else to fetch: a card's picture, files in
+    /// a template.
+    pub fn addresses(&self) -> Vec<&str> {
+        let mut named = Vec::new();
+        match self {
+            Self::Link { thumbnail, .. } => named.extend(thumbnail.as_deref()),
+            Self::Template { components, variables, .. } => {
+                components.iter().chain(variables.values()).for_each(|value| collect(value, &mut named));
+            }
+            _ => {}
+        }
+        named
+    }
+
+    /// Whether there are any, or a page that is looked at for a preview.
+    pub fn names_addresses(&self) -> bool {
+        matches!(self, Self::Link { preview, .. } if *preview != Some(false)) || !self.addresses().is_empty()
+    }
+
     /// A file as a message of a kind; none for kinds that are no files.
     pub fn of_media(kind: &str, media: Media) -> Option<Self> {
         Some(match kind {
@@ -181,6 +200,23 @@ impl Content {
             "sticker" => Self::Sticker(media),
             _ => return None,
         })
+    }
+}
+
+/// The addresses in what fills a template in; those in its words are only read.
+fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => {
+            let start = text.trim_start().get(..8).unwrap_or(text).to_ascii_lowercase();
+            if start.starts_with("http://") || start.starts_with("https://") {
+                found.push(text.trim());
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => {
+            fields.iter().filter(|(name, _)| *name != "text").for_each(|(_, value)| collect(value, found));
+        }
+        _ => {}
     }
 }
 
@@ -363,4 +399,21 @@ pub struct Promised {
     pub to: String,
     /// What it says.
     pub content: Content,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn addresses_in_templates_are_found_wherever_they_are_fetched() {
+        let value = json!([{ "type": "header", "parameters": [
+            { "type": "image", "image": { "link": "HTTP://a/" } }, { "type": "text", "text": "http://b/" }] },
+            " https://c/", "see http://d/", "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}"]);
+        let mut found = Vec::new();
+        collect(&value, &mut found);
+        assert_eq!(found, ["HTTP://a/", "https://c/"]);
+    }
 }

@@ -1,7 +1,6 @@
 //! Addresses that gateways are asked to fetch. A gateway stands in a network of its own, mostly ours: what the
 //! engine itself may not call, it does not make a gateway call either.
 
-use serde_json::Value;
 use url::Url;
 
 use crate::fetch::{Fetch, FetchError};
@@ -39,15 +38,7 @@ pub async fn spare(
 /// # Errors
 /// As of [`handed_out`].
 pub async fn all_handed_out(fetch: &Fetch, content: &Content, public: Option<&Url>) -> Result<(), SendError> {
-    let mut named = Vec::new();
-    match content {
-        Content::Link { thumbnail, .. } => named.extend(thumbnail.as_deref()),
-        Content::Template { components, variables, .. } => {
-            components.iter().chain(variables.values()).for_each(|value| collect(value, &mut named));
-        }
-        _ => {}
-    }
-    for url in named {
+    for url in content.addresses() {
         handed_out(fetch, url, public).await?;
     }
     Ok(())
@@ -87,27 +78,8 @@ fn is_ours(url: &str, public: &Url) -> bool {
     url.origin() == public.origin() && below.is_some_and(|path| path.starts_with("/media/") || path.starts_with("/l/"))
 }
 
-/// The addresses in what fills a template in; those in its words are only read.
-fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-    match value {
-        Value::String(text) => {
-            let start = text.trim_start().get(..8).unwrap_or(text).to_ascii_lowercase();
-            if start.starts_with("http://") || start.starts_with("https://") {
-                found.push(text.trim());
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-        Value::Object(fields) => {
-            fields.iter().filter(|(name, _)| *name != "text").for_each(|(_, value)| collect(value, found));
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -124,15 +96,5 @@ mod tests {
         ] {
             assert_eq!(is_ours(url, &public), wanted, "{url}");
         }
-    }
-
-    #[test]
-    fn addresses_in_templates_are_found_wherever_they_are_fetched() {
-        let value = json!([{ "type": "header", "parameters": [
-            { "type": "image", "image": { "link": "HTTP://a/" } }, { "type": "text", "text": "http://b/" }] },
-            " https://c/", "see http://d/", "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}"]);
-        let mut found = Vec::new();
-        collect(&value, &mut found);
-        assert_eq!(found, ["HTTP://a/", "https://c/"]);
     }
 }

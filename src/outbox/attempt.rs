@@ -131,7 +131,7 @@ impl Attempt {
             window(&*self.store, &self.account.name, &to, self.supply.clock.now()).await?;
         }
         if known.is_empty() {
-            if capabilities.cards && body.content.kind() == "link" {
+            if body.content.kind() == "link" && (capabilities.cards || body.content.names_addresses()) {
                 self.place.leave();
             }
             let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
@@ -195,7 +195,8 @@ impl Attempt {
         mark: Option<Vec<Part>>,
     ) -> Result<Receipt, SendError> {
         let capabilities = self.account.transport.capabilities();
-        if body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. })) {
+        let has_file = body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. }));
+        if has_file || body.content.names_addresses() {
             self.place.leave();
         }
         all_handed_out(&self.supply.fetch, &body.content, self.account.public_url.as_ref()).await?;

@@ -10,7 +10,6 @@ mod gate;
 mod lane;
 mod line;
 mod mover;
-mod opening;
 mod pace;
 mod pause;
 mod supply;

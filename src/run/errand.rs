@@ -178,7 +178,7 @@ impl Errands {
     async fn called(&self, call: &Call, flow: &Flow, key: &str, most: usize) -> Answer {
         let request = request(call, flow, key)?;
         // Also one that another request told may come back here.
-        let veil = Veil::over(flow.secrets.values().flatten());
+        let veil = flow.veil();
         let bounds = Bounds { time: Duration::from_millis(call.timeout), bytes: most };
         let fetched = self.fetch.send(request, bounds).await.map_err(|error| {
             let kind = match &error {
@@ -189,7 +189,7 @@ impl Errands {
             ScriptError::new(kind, veil.drawn_over(format!("http: {}: {error}", shown(&call.url))))
         })?;
         // What JSON writes with six signs a byte must not burst the journal either.
-        let recorded = answer(call, &fetched, &veil).filter(|answer| answer.to_string().len() <= 2 * most + (64 << 10));
+        let recorded = answer(call, &fetched, veil).filter(|answer| answer.to_string().len() <= 2 * most + (64 << 10));
         recorded.ok_or_else(|| {
             let message = format!("http: {} answered more than {} KiB", shown(&call.url), most >> 10);
             ScriptError::new(TOO_LARGE, message)

@@ -6,6 +6,7 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::Value;
 
 use crate::model::delivery::{ErrorClass, MessageState, Scope, SendError};
+use crate::plain::steers;
 
 /// Most bytes of an answer that are read; what follows is of no use to us.
 const LONGEST: usize = 256 << 10;
@@ -71,9 +72,7 @@ impl Answer {
 /// of letters round. It is cut short only when no credential can be cut in two by that.
 pub fn readable(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
-    let turns =
-        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    line.chars().filter(|c| !c.is_control() && !turns(*c)).collect()
+    line.chars().filter(|letter| !steers(*letter)).collect()
 }
 
 /// Text of others, cut short.

@@ -184,8 +184,6 @@ pub enum NotHeard {
     WrongToken,
     /// It is from the gateway, and makes no sense.
     Unreadable,
-    /// It was sent at a time that is not believed: somebody may have kept it.
-    Stale,
 }
 
 /// A transport shared by everything that sends through its account.

@@ -13,7 +13,7 @@ mod watch;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         triggers,
         params,
         secrets: Arc::new(secrets),
+        veil: OnceLock::new(),
         holds,
         retry,
         on_failure,

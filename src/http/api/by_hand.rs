@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::value::{RawValue, to_raw_value};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Answer, runs};
 use crate::flow::Flow;
 use crate::http::House;
+use crate::http::body::Json;
 use crate::http::error::{Refused, answer};
 use crate::id::{RunId, random_bytes};
 use crate::model::journal::Pending;
@@ -24,19 +24,16 @@ fn conflict(message: impl Into<String>) -> Refused {
     Refused::new(StatusCode::CONFLICT, "state", message)
 }
 
-/// The body's fields; no body is an empty map.
-fn fields(body: &[u8], known: &[&str]) -> Result<Value, Refused> {
-    if body.is_empty() {
-        return Ok(json!({}));
-    }
-    let body: Value =
-        serde_json::from_slice(body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?;
-    let Some(map) = body.as_object() else { return Err(Refused::bad("the body is a map")) };
+/// Refuses a body with other fields than these; none at all is as good.
+fn known(body: &Value, known: &[&str]) -> Result<(), Refused> {
+    let Some(map) = body.as_object() else {
+        return if body.is_null() { Ok(()) } else { Err(Refused::bad("the body is a map")) };
+    };
     match map.keys().find(|key| !known.contains(&key.as_str())) {
         Some(key) => {
             Err(Refused::bad(format!("`{key}` is not known here")).hint(format!("it takes {}", known.join(", "))))
         }
-        None => Ok(body),
+        None => Ok(()),
     }
 }
 
@@ -51,7 +48,7 @@ fn flag(body: &Value, name: &str) -> Result<bool, Refused> {
 pub async fn decide(
     State(house): State<Arc<House>>,
     Path((id, decision)): Path<(String, String)>,
-    body: Bytes,
+    Json(body): Json,
 ) -> Answer {
     let id: RunId = id.parse().map_err(Refused::bad)?;
     let missing = || Refused::missing(format!("there is no run {id}"));
@@ -75,7 +72,7 @@ pub async fn decide(
             }
         }
         "replay" => {
-            let body = fields(&body, &["latest", "resend"])?;
+            known(&body, &["latest", "resend"])?;
             let origin = house.store.origin(id).await?.ok_or_else(missing)?;
             let new = replay(&house, id, &origin, flag(&body, "latest")?, flag(&body, "resend")?).await?;
             return runs::one(&house, new, StatusCode::ACCEPTED).await;
@@ -167,8 +164,8 @@ pub async fn simulated(State(house): State<Arc<House>>, Path(id): Path<String>) 
 }
 
 /// Erases a person.
-pub async fn forget(State(house): State<Arc<House>>, body: Bytes) -> Answer {
-    let body = fields(&body, &["recipient"])?;
+pub async fn forget(State(house): State<Arc<House>>, Json(body): Json) -> Answer {
+    known(&body, &["recipient"])?;
     let who = body["recipient"].as_str().ok_or_else(|| Refused::bad("`recipient` is missing"))?;
     let who = Recipient::parse(who).map_err(Refused::bad)?;
     let now = house.clock.now();

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use super::{Answer, time};
 use crate::flow::catalog::Catalog;
 use crate::flow::{Flow, Respond, Trigger};
 use crate::http::House;
+use crate::http::body::Json;
 use crate::http::error::{Refused, answer};
 use crate::store::StoreError;
 use crate::store::rows::RunFilter;
@@ -33,18 +33,12 @@ pub async fn show(State(house): State<Arc<House>>, Path(name): Path<String>) -> 
     Ok(answer(StatusCode::OK, &row(&house, &catalog, &flow).await?))
 }
 
-pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, body: Bytes) -> Answer {
+pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, Json(wish): Json) -> Answer {
     let Some(name) = path.strip_suffix("/trigger") else {
         return Err(Refused::missing(format!("a flow has no `{path}`")));
     };
     let catalog = house.catalog.borrow().clone();
     let flow = find(&catalog, name)?;
-    let wish: Value = match body.is_empty() {
-        true => json!({}),
-        false => {
-            serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?
-        }
-    };
     let (trigger, event) = event(&wish)?;
     let run = house.intake.prepare(&flow, trigger, &event);
     let id = run.id;

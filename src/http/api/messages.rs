@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Answer, Query, time};
 use crate::clock::from_millis;
 use crate::http::House;
+use crate::http::body::Json;
 use crate::http::error::{Refused, answer};
 use crate::id::MessageId;
 use crate::model::delivery::{MessageState, Part};
@@ -52,9 +52,7 @@ async fn find(house: &House, id: &str) -> Result<MessageRecord, Refused> {
     message.ok_or_else(|| Refused::missing(format!("there is no message {id}")))
 }
 
-pub async fn send(State(house): State<Arc<House>>, body: Bytes) -> Answer {
-    let wish: Value =
-        serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?;
+pub async fn send(State(house): State<Arc<House>>, Json(wish): Json) -> Answer {
     let context = house.context.clone();
     let messages = tokio::task::spawn_blocking(move || by_hand(&context, &wish))
         .await
@@ -68,17 +66,12 @@ pub async fn send(State(house): State<Arc<House>>, body: Bytes) -> Answer {
 pub async fn decide(
     State(house): State<Arc<House>>,
     Path((id, decision)): Path<(String, String)>,
-    body: Bytes,
+    Json(body): Json,
 ) -> Answer {
-    let as_what = || -> Result<Value, Refused> {
-        let body: Value =
-            serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?;
-        Ok(body["as"].clone())
-    };
     let decision = match decision.as_str() {
         "retry" => Decision::Retry,
         "cancel" => Decision::Cancel,
-        "release" => match as_what()?.as_str() {
+        "release" => match body["as"].as_str() {
             Some("sent") => Decision::ReleaseAsSent,
             Some("resend") => Decision::ReleaseAndResend,
             _ => return Err(Refused::bad("release wants {\"as\": \"sent\"} or {\"as\": \"resend\"}")),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Answer, Query, time};
 use crate::http::House;
+use crate::http::body::Json;
 use crate::http::error::{Refused, answer};
 use crate::http::gateways::take;
 use crate::id::MessageId;
@@ -37,9 +37,7 @@ pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) ->
 }
 
 /// A message as if typed on a phone.
-pub async fn reply(State(house): State<Arc<House>>, body: Bytes) -> Answer {
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))?;
+pub async fn reply(State(house): State<Arc<House>>, Json(body): Json) -> Answer {
     let known = ["from", "text", "media", "account", "reply_to", "chat", "name"];
     if let Some(key) = body.as_object().and_then(|map| map.keys().find(|key| !known.contains(&key.as_str()))) {
         return Err(Refused::bad(format!("`{key}` is not known here")).hint(format!("it takes {}", known.join(", "))));

@@ -159,3 +159,41 @@ async fn answer(
     }
     Ok(response.map(|body| Answer::new(body, seat.clone())))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+    use crate::shutdown;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_for_nothing_more_is_closed() {
+        let slowly = || async {
+            sleep(Duration::from_secs(20)).await;
+            "hello"
+        };
+        let router = Router::new().route("/", get(|| async { "hello" })).route("/slow", get(slowly));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let room = Room::new("public", 10);
+        let side = Side { listener, router, relief: room.clone(), room };
+        let (_stop, shutdown) = shutdown::channel();
+        tokio::spawn(side.serve(shutdown));
+        for path in ["/", "/slow"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+            let mut said = Vec::new();
+            while !said.ends_with(b"hello") {
+                assert_ne!(stream.read_buf(&mut said).await.unwrap(), 0);
+            }
+            let since = Instant::now();
+            let closed = timeout(Duration::from_secs(300), stream.read_buf(&mut said)).await;
+            assert_eq!(closed.expect("it stays open for ever").unwrap(), 0, "{path}");
+            let after = since.elapsed().as_secs();
+            assert!((74..=76).contains(&after), "{path}: after {after} seconds");
+        }
+    }
+}

@@ -18,15 +18,16 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection is kept for its next request.
 const IDLE_TIME: Duration = Duration::from_secs(75);
 
-/// Most bytes of heads that are not whole, without the first piece of each.
+/// Most bytes of heads that are not whole; without the first piece where the connection was kept.
 const HEADS: usize = 4 << 20;
 
 /// How long a body that brings nothing is safe from those who need its room, and how long one is that
 /// goes on and on.
 const SILENCE: u64 = 100;
 const LONG: u64 = 3_000;
-/// How long room for a body is waited for, and how often a body is looked for that could make it.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long room for a body is waited for (less than the first bytes of a body may take, or its caller would
+/// be blamed), and how often a body is looked for that could make it.
+const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The connections of a side.
@@ -68,7 +69,7 @@ pub struct Seat {
     body_began: AtomicU64,
     /// Since when an answer cannot be written because the caller does not read; 0 is never.
     stuck: AtomicU64,
-    /// Bytes of a head that is not whole; without its first piece, for which there is room anyway.
+    /// Bytes of a head that is not whole, as far as they count.
     head: AtomicUsize,
     /// Whether bytes of a body may still come.
     unread: AtomicBool,
@@ -279,6 +280,7 @@ impl Seat {
     /// Bytes came in.
     pub fn came(&self, bytes: usize) {
         match self.turn().0 {
+            _ if bytes == 0 => {}
             Turn::Idle => drop(self.takes(Turn::Head)),
             Turn::Head => {
                 self.head.fetch_add(bytes, Ordering::Relaxed);

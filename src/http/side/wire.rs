@@ -19,6 +19,8 @@ const STUCK_TIME: Duration = Duration::from_secs(30);
 /// bytes unread takes the answer with it.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER: usize = 16 << 20;
+/// How often a connection that is waited for by nobody is looked at.
+const LOOK: Duration = Duration::from_secs(75);
 
 /// Most bytes that are read at once: what comes faster than it is worked up waits outside.
 const PIECE: usize = 16 << 10;
@@ -123,7 +125,8 @@ impl AsyncRead for Wire {
             }
             Poll::Pending => match wire.seat.deadline() {
                 Some(deadline) => wire.reading.poll(context, deadline).map(|()| Err(too_slow())),
-                None => Poll::Pending,
+                // It becomes the caller's turn without another look from here.
+                None => wire.reading.poll(context, Instant::now() + LOOK).map(|()| Ok(())),
             },
         }
     }

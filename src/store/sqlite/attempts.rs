@@ -146,12 +146,12 @@ fn claim_one(
     Ok(Some(Ok(message)))
 }
 
-/// Whether something is fetched for a message before it touches the wire.
+/// Whether something is fetched for a message, or the names in its addresses are asked for, before it touches
+/// the wire.
 fn is_prepared(content: &Content, cards: bool) -> bool {
     match content {
-        // What is given as a card's picture may become the message's picture.
-        Content::Link { thumbnail, .. } => cards || thumbnail.is_some(),
-        other => other.media().is_some(),
+        Content::Link { .. } => cards || content.names_addresses(),
+        other => other.media().is_some() || other.names_addresses(),
     }
 }
 

@@ -102,11 +102,11 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate,
     if !note(work, inbound, &written.event_id, &written.from, &text(&letter.event)?)? {
         return Ok(Fate::Known);
     }
+    let fate = route(work, inbound, letter)?;
     // Votes come with the time of whose phone it is.
     if written.kind != "choice" {
         work.memory.clocks.note(account, written.at, inbound.now);
     }
-    let fate = route(work, inbound, letter)?;
     let sql = "UPDATE incoming SET fate = ? WHERE account = ? AND id = ?";
     work.tx.prepare_cached(sql)?.execute(params![fate.name(), account, written.event_id])?;
     Ok(fate)

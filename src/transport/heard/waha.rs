@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::waha_kinds::{kind, medium, question};
 use super::{ack, first_text, hmac_sha512_hex, moment, one_person, person, person_in, text, whole};
-use crate::model::inbound::{Ack, Connection, Echo, Reaction, Told, Written, is_believed};
+use crate::model::inbound::{Ack, Connection, Echo, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 use crate::transport::{Heard, Incoming, NotHeard};
@@ -21,24 +21,11 @@ use crate::transport::{Heard, Incoming, NotHeard};
 pub fn read(session: &str, bare: bool, secret: Option<&Secret>, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
     let given = (incoming.header)("x-webhook-hmac").unwrap_or_default();
     incoming.proven(secret, |secret| hmac_sha512_hex(secret, incoming.body, given.trim()))?;
-    is_fresh(incoming)?;
     let event = incoming.json()?;
     if event["session"].as_str().is_some_and(|other| other != session) {
         return Ok(Heard::Told(Vec::new()));
     }
     Ok(Heard::Told(told(&event, bare, incoming.now)))
-}
-
-/// Refuses what was sent long ago, where it says so.
-///
-/// # Errors
-/// [`NotHeard::Stale`].
-pub fn is_fresh(incoming: &Incoming<'_>) -> Result<(), NotHeard> {
-    let sent = (incoming.header)("x-webhook-timestamp").map(Value::from);
-    match sent.is_none_or(|sent| is_believed(moment(&sent, incoming.now), incoming.now)) {
-        true => Ok(()),
-        false => Err(NotHeard::Stale),
-    }
 }
 
 /// What an event tells; it is the account's own.

@@ -4,14 +4,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::said::{self, NOW};
-use super::{ECHO, Ear, TALKING, call, sign, text_of};
+use super::{Ear, TALKING, text_of};
 use crate::gateways::fake::{self, Dialect, Mood};
-use crate::support::client;
-use crate::support::engine::House;
 
 const DAY: i64 = 86_400;
 
@@ -104,32 +101,4 @@ async fn an_old_echo_settles_no_doubt() {
     assert_eq!(ear.message(text_of(&message, "id")).await["state"], "unknown");
     assert_eq!(ear.tell(&echo("3EB0BB", "2026-11-20T07:00:00Z")).await, 200);
     ear.becomes(&message, "sent").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_was_sent_long_ago_is_left_out() {
-    for (account, header, sign) in [
-        (
-            "transport: waha, session: shop, webhook_secret: \"k/+1\"",
-            "x-webhook-hmac",
-            sign::sha512 as fn(&str, &[u8]) -> String,
-        ),
-        ("transport: wawp, instance_id: i, access_token: t, webhook_secret: \"k/+1\"", "x-webhook-hmac", sign::sha256),
-    ] {
-        let settings = format!("accounts:\n  main: {{ {account} }}\n");
-        let (house, client) = (House::open(&[ECHO, ("postrider.yaml", &settings)]).await, client());
-        let event = said::text("waha", "SENT", "Hi");
-        let body = event.to_string().into_bytes();
-        let signature = sign("k/+1", &body);
-        let post = async |at: String| {
-            let headers = [(header, signature.as_str()), ("x-webhook-timestamp", at.as_str())];
-            call(&client, &house, Method::POST, "/gateways/main", &headers, body.clone()).await.0
-        };
-        for at in [1, (NOW - 8 * DAY) * 1000, (NOW + 2 * DAY) * 1000, NOW - 8 * DAY] {
-            assert_eq!(post(at.to_string()).await, 200, "{at}");
-        }
-        assert!(house.runs_of("echo").await.is_empty(), "{account}");
-        assert_eq!(post((NOW * 1000).to_string()).await, 200);
-        assert_eq!(house.runs_of("echo").await.len(), 1, "{account}");
-    }
 }
