@@ -96,6 +96,7 @@ impl Catalog {
             candidates.retain(|candidate| !files.contains(&candidate.flow.file));
             candidates.extend(fallen);
         };
+        set.findings.sort_by(|a, b| a.file.cmp(&b.file));
         for flow in set.flows.values() {
             if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
                 let message = format!("`on_failure`: there is no flow `{next}`");

@@ -51,16 +51,13 @@ pub fn admitted(webhook: &Webhook, headers: &HeaderMap) -> Result<Option<HeaderV
     if webhook.verify.is_some() {
         return Ok(None);
     }
-    let sites: Vec<&[u8]> = headers.get_all(SITE).iter().map(HeaderValue::as_bytes).collect();
-    // A proxy may have changed the host that the browser called; the browser knows.
-    if let [site] = sites[..]
-        && site.eq_ignore_ascii_case(b"same-origin")
-    {
-        return Ok(None);
-    }
-    let other = |site: &&[u8]| site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site");
+    let sites = headers.get_all(SITE).iter();
+    let mut others = sites.filter(|site| {
+        let site = site.as_bytes();
+        site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site")
+    });
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    match !sites.iter().any(other) && origins.all(|origin| is_own(origin, headers)) {
+    match others.next().is_none() && origins.all(|origin| is_own(origin, headers)) {
         true => Ok(None),
         false => Err(foreign()),
     }

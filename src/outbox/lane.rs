@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, Outcome};
-use super::caught::{caught, tried};
+use super::caught::tried;
 use super::diversion::diverted;
 use super::gate::{Gate, Place};
 use super::line::{Line, Next};
+use super::opening::opened;
 use super::pace::{Bucket, by_chance, distance, next_day, quiet_until};
 use super::pause::{FIRST_PROBE, Pause};
 use super::supply::Supply;
@@ -218,20 +219,11 @@ impl Lane {
             daily: self.account.pace.daily,
             new_recipients: self.account.pace.new_recipients,
         });
-        let ids = asked.iter().map(|next| next.id).collect();
-        // Handed in at once: only its end is waited for.
-        let (store, account) = (self.store.clone(), self.account.clone());
-        let claim = caught({
-            let account = account.clone();
-            move || store.claim(&account.name, ids, ClaimRules { budget, cards }, now)
-        });
+        let claim = opened(&self.store, &self.account, &asked, ClaimRules { budget, cards }, now);
         self.tasks.spawn(async move {
-            match claim.await.and_then(|claims| claims.map_err(|error| error.to_string())) {
-                Ok(claims) => Event::Claimed { asked, claims, now },
-                Err(error) => {
-                    tracing::error!(account = %account.name, error, "the lane cannot open attempts");
-                    Event::NotClaimed { asked }
-                }
+            match claim.await {
+                Some(claims) => Event::Claimed { asked, claims, now },
+                None => Event::NotClaimed { asked },
             }
         });
     }

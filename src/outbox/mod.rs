@@ -10,6 +10,7 @@ mod gate;
 mod lane;
 mod line;
 mod mover;
+mod opening;
 mod pace;
 mod pause;
 mod supply;

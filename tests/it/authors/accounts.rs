@@ -77,8 +77,9 @@ async fn what_people_write_to_an_account_is_heard_by_its_flows_only() {
     let said = lines(&flows["diagnostics"]);
     for name in ["thief", "of"] {
         assert!(flow_in(&flows, name).is_null(), "{flows}");
-        let wanted =
-            format!("error flows/{name}.yaml:0 flow `{name}` may not use account `main` (to allow it, add {name} ");
+        let wanted = format!(
+            "error flows/{name}.yaml:0 flow `{name}` may not use account `main` (name another account, or add {name} "
+        );
         assert!(said.iter().any(|said| said.starts_with(&wanted)), "{said:?}");
     }
     let writes = async |account: &str| {
