@@ -40,6 +40,7 @@ fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {
         who: None,
         account: None,
         zone: TimeZone::UTC,
+        country: None,
         accounts: Arc::new(accounts),
         secrets: Arc::default(),
         run: RunId::from_bytes([1; 16]),

@@ -25,7 +25,7 @@ use crate::flow::versions::Versions;
 use crate::http::{House, serve};
 use crate::inbound::Inbox;
 use crate::links::LinkKey;
-use crate::model::recipient;
+use crate::model::phone;
 use crate::outbox::{Accounts, Mover, Supply};
 use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Marks, Threads, Waiters, Waker};
 use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
@@ -287,7 +287,7 @@ impl Engine {
 async fn warmed(store: Arc<dyn Store>) {
     if store.is_listening().await == Ok(true) {
         // It can be done without.
-        let _ = tokio::task::spawn_blocking(recipient::warm).await;
+        let _ = tokio::task::spawn_blocking(phone::warm).await;
     }
 }
 

@@ -81,6 +81,7 @@ impl Workspace {
             accounts: Arc::new(Accounts { default, by_name, public }),
             environment: settings.environment.clone(),
             zone: settings.zone.clone(),
+            country: settings.country,
             limits: settings.limits,
             exposed: !settings.listen.ip().to_canonical().is_loopback(),
             doubts: settings.doubts.clone(),

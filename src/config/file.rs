@@ -13,13 +13,15 @@ use crate::fetch::{Allowed, parse_allowed};
 use crate::flow::file::fill::{Environment, is_name, names};
 use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::phone::Country;
 use crate::model::policy::Limits;
 use crate::model::walls::FlowNames;
 use crate::units::{nearest, parse_bytes, parse_duration};
 
 const FILE: &str = "postrider.yaml";
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "timezone",
+    "country",
     "store",
     "listen",
     "admin",
@@ -90,6 +92,7 @@ fn build(
         Some(node) => zone(node, findings),
         None => TimeZone::system(),
     };
+    let country = fields.parsed("country", Country::parse, findings);
     let mut text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
         let node = fields.take(key);
         let written = node.and_then(|node| node.word(key, findings));
@@ -121,6 +124,7 @@ fn build(
     environment.grants.listed = fields.take("secrets").map(|node| secrets(node, &environment, findings));
     Some(Settings {
         zone,
+        country,
         store: root.join(store),
         listen: listen?,
         admin: admin?,

@@ -16,6 +16,7 @@ use crate::fetch::Allowed;
 use crate::files::open_regular;
 use crate::flow::file::fill::{Environment, parse_dotenv};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::phone::Country;
 use crate::model::policy::Limits;
 
 pub use account::AccountSettings;
@@ -26,6 +27,8 @@ pub use gateways::Gateway;
 pub struct Settings {
     /// Zone of flows that name none.
     pub zone: TimeZone,
+    /// Country of flows that name none.
+    pub country: Option<Country>,
     /// The state file.
     pub store: PathBuf,
     /// Public side.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
+use super::file::Home;
 use super::file::fill::Environment;
 use super::routes::{Matched, Routes};
 use super::{Flow, OnMessage, Trigger, Webhook};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::phone::Country;
 use crate::model::policy::Limits;
 use crate::script::Accounts;
 
@@ -21,6 +23,8 @@ pub struct Ground {
     pub environment: Environment,
     /// Zone of flows that name none.
     pub zone: TimeZone,
+    /// The country of flows that name none.
+    pub country: Option<Country>,
     /// Bounds.
     pub limits: Limits,
     /// Whether other computers can reach the public side.
@@ -73,6 +77,13 @@ pub enum Standing {
     New,
     /// Live, and its file is away.
     Away,
+}
+
+impl Ground {
+    /// What flows take from it.
+    pub fn home(&self) -> Home<'_> {
+        Home { environment: &self.environment, zone: &self.zone, country: self.country }
+    }
 }
 
 impl Catalog {
@@ -144,7 +155,7 @@ impl Catalog {
         let mut found: Vec<Diagnostic> = Vec::new();
         for flow in self.flows.values() {
             for call in flow.program.calls() {
-                for finding in call.lacks(accounts, flow.account.as_deref(), &flow.who) {
+                for finding in call.lacks(accounts, flow.account.as_deref(), &flow.who, flow.country) {
                     // A module is seen once for each flow that uses it.
                     if call.file == flow.file || !found.contains(&finding) {
                         found.push(finding);

@@ -119,8 +119,7 @@ impl Library {
             needs.borrow_mut().insert(path);
             text
         };
-        let Ground { environment, zone, .. } = &*self.ground;
-        let around = Surroundings { script: &script, environment, zone, params: None };
+        let around = Surroundings { script: &script, home: self.ground.home(), params: None };
         let outcome = match self.sources.text(path) {
             Some(Ok(yaml)) => file::read(path, &yaml, &around).map(Arc::new),
             Some(Err(why)) => Err(vec![Diagnostic::error(path, 0, 0, why)]),

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::model::conversation;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::phone::Country;
 use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
 use crate::model::walls::Who;
@@ -45,6 +46,8 @@ pub struct Flow {
     pub enabled: bool,
     /// Of its times.
     pub zone: TimeZone,
+    /// Whose phones are meant by those without a country's code.
+    pub country: Option<Country>,
     /// Default account of its messages.
     pub account: Option<String>,
     /// What starts it besides a person.
@@ -105,17 +108,41 @@ pub struct OnMessage {
     pub account: Option<String>,
     /// From this person, or in this group; none means anybody.
     pub from: Option<Recipient>,
+    /// In which chats.
+    pub chats: Chats,
     /// What the text must hold; none means anything.
     pub text: Option<regex::Regex>,
     /// Comes before runs that wait for a message.
     pub first: bool,
+    /// Only what no other trigger of the account takes.
+    pub otherwise: bool,
+    /// Where it stands: line and column.
+    pub at: (u32, u32),
+}
+
+/// The chats that a trigger hears. A bot that answers everything is good company for one, and none for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chats {
+    /// Of one person with the account.
+    Private,
+    /// Of several.
+    Groups,
+    /// Both.
+    All,
 }
 
 impl OnMessage {
     /// Whether a message is one of those. `names` are all addresses of its writer and its chat.
-    pub fn wants(&self, account: &str, names: &[Recipient], text: &str) -> bool {
-        self.account.as_deref().is_none_or(|wanted| wanted == account)
-            && self.from.as_ref().is_none_or(|wanted| names.contains(wanted))
+    pub fn wants(&self, account: &str, names: &[Recipient], in_group: bool, text: &str) -> bool {
+        let is = |name: &Recipient, wanted: &Recipient| name == wanted || name.person() == wanted.person();
+        let heard = match self.chats {
+            Chats::Private => !in_group,
+            Chats::Groups => in_group,
+            Chats::All => true,
+        };
+        heard
+            && self.account.as_deref().is_none_or(|wanted| wanted == account)
+            && self.from.as_ref().is_none_or(|wanted| names.iter().any(|name| is(name, wanted)))
             && self.text.as_ref().is_none_or(|wanted| conversation::finds(wanted, text))
     }
 }

@@ -68,7 +68,7 @@ impl Versions {
         if let Some(flow) = known.filter(|flow| !flow.holds_too_much(&ground.environment)) {
             return Ok(flow);
         }
-        let flow = build(&self.store, version, |content| revive(content, &ground.environment, &ground.zone)).await?;
+        let flow = build(&self.store, version, |content| revive(content, ground.home())).await?;
         let flow = Arc::new(flow);
         self.retire(version, flow.clone());
         Ok(flow)
@@ -80,7 +80,7 @@ impl Versions {
 /// # Errors
 /// When it is not kept, or cannot be built any more.
 pub async fn kept(store: &Arc<dyn Store>, ground: &Ground, version: &str) -> Result<Flow, Missing> {
-    build(store, version, |content| rebuild(content, &ground.environment, &ground.zone)).await
+    build(store, version, |content| rebuild(content, ground.home())).await
 }
 
 async fn build(

@@ -23,6 +23,7 @@ use crate::blobs::Blobs;
 use crate::clock::SharedClock;
 use crate::flow::catalog::Catalog;
 use crate::inbound::Inbox;
+use crate::model::phone::Country;
 use crate::outbox::{Accounts, Supply};
 use crate::run::{Board, Context, Intake, Waiters};
 use crate::secret::Secret;
@@ -67,6 +68,13 @@ pub struct House {
     pub admin_hosts: watch::Receiver<Arc<Vec<String>>>,
     /// Whether the end has begun.
     pub shutdown: Shutdown,
+}
+
+impl House {
+    /// Whose phones are meant by those without a country's code.
+    fn country(&self) -> Option<Country> {
+        self.catalog.borrow().ground.country
+    }
 }
 
 /// Serves both sides until told to stop, and lets requests under way end.

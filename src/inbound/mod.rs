@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::{SharedClock, rfc3339};
 use crate::flow::catalog::Catalog;
-use crate::flow::prepare;
+use crate::flow::{OnMessage, prepare};
 use crate::model::inbound::{Told, Written, is_believed};
 use crate::model::policy::OptOut;
 use crate::model::recipient::Recipient;
@@ -96,11 +96,12 @@ impl Inbox {
         let text = written.text.as_deref().unwrap_or_default();
         let catalog = self.catalog.borrow().clone();
         let now = self.clock.now();
-        let begun = |first: bool| -> Vec<NewRun> {
-            let listeners = catalog.listeners.iter().filter(|(_, on)| on.first == first);
+        let in_group = is_group(&written.chat);
+        let begun = |wanted: &dyn Fn(&OnMessage) -> bool| -> Vec<NewRun> {
+            let listeners = catalog.listeners.iter().filter(|(_, on)| wanted(on));
             let listeners = listeners.filter(|(flow, _)| catalog.ground.accounts.allows(to.account, &flow.who));
             let mut runs: Vec<NewRun> = Vec::new();
-            for (flow, _) in listeners.filter(|(_, on)| on.wants(to.account, &names, text)) {
+            for (flow, _) in listeners.filter(|(_, on)| on.wants(to.account, &names, in_group, text)) {
                 // A flow with two triggers that fit runs once.
                 if !runs.iter().any(|run| run.flow == *flow.name) {
                     runs.push(prepare(flow, "message", &event, now));
@@ -108,7 +109,12 @@ impl Inbox {
             }
             runs
         };
-        Ok(Letter { first: begun(true), others: begun(false), event, written })
+        let first = begun(&|on| on.first);
+        let mut others = begun(&|on| !on.first && !on.otherwise);
+        if first.is_empty() && others.is_empty() {
+            others = begun(&|on| on.otherwise);
+        }
+        Ok(Letter { first, others, event, written })
     }
 
     /// All addresses of somebody: what is known, and what was said just now.
@@ -140,6 +146,11 @@ impl Inbox {
     }
 }
 
+/// Whether several people read what is written there.
+fn is_group(chat: &Recipient) -> bool {
+    matches!(chat, Recipient::Group(_) | Recipient::Newsletter(_))
+}
+
 /// A message as scripts see it. People are named by their phone where that is known: it is the
 /// address that everything else takes.
 fn event(account: &str, written: &Written, from: &[Recipient], chat: &[Recipient]) -> Value {
@@ -161,6 +172,7 @@ fn event(account: &str, written: &Written, from: &[Recipient], chat: &[Recipient
         "account": account,
         "from": best(from),
         "chat": best(chat),
+        "group": is_group(&written.chat),
         "name": written.name,
         "text": written.text.as_deref().unwrap_or_default(),
         "kind": written.kind,

@@ -11,6 +11,7 @@ pub mod inbound;
 pub mod journal;
 pub mod message;
 pub mod occurrence;
+pub mod phone;
 pub mod policy;
 pub mod question;
 pub mod recipient;

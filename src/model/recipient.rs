@@ -1,8 +1,10 @@
-//! Whom a message goes to: parsed once, then trusted.
+//! Whom a message goes to: read once, then trusted.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::phone::{self, Country};
 
 /// A checked address. Its text form is canonical: `+15417543010` or `<id>@<kind>`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,17 +22,25 @@ pub enum Recipient {
 }
 
 impl Recipient {
+    /// Reads an address whose phones are written internationally.
+    ///
+    /// # Errors
+    /// As [`Recipient::read`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read(text, None)
+    }
+
     /// Reads a phone in any usual writing, `...@g.us`, `...@newsletter`, `...@lid`, or a
-    /// business-scoped id.
+    /// business-scoped id. Phones without `+` or `00` may be those of a country.
     ///
     /// # Errors
     /// A sentence that names what was written and what is allowed.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn read(text: &str, country: Option<Country>) -> Result<Self, String> {
         let text = text.trim();
         let Some((id, suffix)) = text.split_once('@') else {
             return match is_bsuid(text) {
                 true => Ok(Self::Bsuid(text.into())),
-                false => phone(text).map(Self::Phone),
+                false => phone::read(text, country).map(Self::Phone),
             };
         };
         let known = matches!(suffix, "g.us" | "newsletter" | "lid" | "s.whatsapp.net" | "c.us");
@@ -51,7 +61,7 @@ impl Recipient {
             "g.us" => Ok(Self::Group(id.into())),
             "newsletter" => Ok(Self::Newsletter(id.into())),
             "lid" => Ok(Self::Lid(id.into())),
-            _ => phone(id).map(Self::Phone),
+            _ => phone::read(id, None).map(Self::Phone),
         }
     }
 
@@ -63,6 +73,14 @@ impl Recipient {
         match text.strip_prefix('+') {
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Ok(Self::Phone(digits.into())),
             _ => Self::parse(text),
+        }
+    }
+
+    /// The one spelling that stands for all of a person's, see [`phone::person`].
+    pub fn person(&self) -> Self {
+        match self {
+            Self::Phone(digits) => Self::Phone(phone::person(digits).into_owned()),
+            other => other.clone(),
         }
     }
 
@@ -126,79 +144,13 @@ fn is_bsuid(text: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// International digits of a phone. What E.164 allows is the business of `phonenumber`; ours is
-/// only that digits without `+` or `00` are international already.
-fn phone(text: &str) -> Result<String, String> {
-    let wrong =
-        |why: &str| format!("`{text}` is no phone number: {why}; write it internationally, such as `+1 541-754-3010`");
-    let strange =
-        text.chars().find(|c| !(c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}')));
-    if let Some(strange) = strange {
-        return Err(wrong(&format!("`{strange}` does not belong in one")));
-    }
-    let bare: String = text.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
-    let digits = match bare.strip_prefix('+').or_else(|| bare.strip_prefix("00")) {
-        Some(digits) => digits,
-        None => &bare,
-    };
-    if digits.contains('+') {
-        return Err(wrong("`+` belongs at its beginning only"));
-    }
-    if digits.starts_with('0') {
-        return Err(wrong("a country code does not begin with 0"));
-    }
-    if !(7..=15).contains(&digits.len()) {
-        return Err(wrong(&format!("it has {} digits where 7 to 15 are possible", digits.len())));
-    }
-    if needs_no_parsing(digits) {
-        return Ok(digits.to_owned());
-    }
-    normal(digits).ok_or_else(|| wrong("no country has such a number"))
-}
-
-/// The digits without a trunk prefix that people wrote though it does not belong there.
-fn normal(digits: &str) -> Option<String> {
-    let parsed = phonenumber::parse(None, format!("+{digits}")).ok()?;
-    Some(format!("{}{}", parsed.code().value(), parsed.national()))
-}
-
-/// Whether parsing would give the digits back as they are: the country code exists, and the rest
-/// neither begins with the country's trunk prefix nor could be rewritten. Parsing proper walks
-/// several regular expressions, which is most of the cost of a short message.
-fn needs_no_parsing(digits: &str) -> bool {
-    split(digits).is_some_and(|(country, rest)| {
-        let rewritten = country.national_prefix_transform_rule().is_some();
-        // A trunk prefix that is a plain text can be compared; a pattern has to be parsed.
-        let trunk = country.national_prefix_for_parsing().is_some_and(|pattern| {
-            let text = pattern.as_str().trim_start_matches("^(?:").trim_end_matches(')');
-            !text.bytes().all(|b| b.is_ascii_digit()) || rest.starts_with(text)
-        });
-        let trunk = trunk || country.national_prefix().is_some_and(|prefix| rest.starts_with(prefix));
-        !rewritten && !trunk && !rest.starts_with('0') && rest.len() >= 8
-    })
-}
-
-/// Reads the tables of the world's phones, which the first phone needs and which takes some 50 ms.
-pub fn warm() {
-    let _ = split("1");
-}
-
-/// The country that international digits begin with, and the rest.
-fn split(digits: &str) -> Option<(&'static phonenumber::Metadata, &str)> {
-    (1..=3).find_map(|length| {
-        let code: u16 = digits.get(..length)?.parse().ok()?;
-        let countries = phonenumber::metadata::DATABASE.by_code(&code)?;
-        Some((*countries.first()?, &digits[length..]))
-    })
-}
-
 /// A pattern that finds a recipient in a text, as whole words. A phone (canonical, such as
 /// `+15417543010`) it finds as people write phones: with its country, or with the prefix that stands for
 /// the own country, whatever stands between the digits; and without either, where the digits are enough
 /// to be nothing else.
 pub fn pattern(recipient: &str) -> String {
     let digits = recipient.strip_prefix('+').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
-    let written = match digits.map(|digits| (digits, split(digits))) {
+    let written = match digits.map(|digits| (digits, phone::split(digits))) {
         None => regex::escape(recipient),
         Some((digits, None)) => spaced(digits),
         Some((digits, Some((country, rest)))) => writings(digits, rest, country.national_prefix()).join("|"),
@@ -279,32 +231,6 @@ mod tests {
     }
 
     #[test]
-    fn usual_writings_mean_one_phone() {
-        for text in ["+1 541-754-3010", "15417543010", "+1 (541) 754.3010", "0015417543010", "15417543010@c.us"] {
-            assert_eq!(Recipient::parse(text).unwrap().to_string(), "+15417543010", "{text}");
-        }
-        assert_eq!(Recipient::parse("+44 (0)20 7946 0000").unwrap().to_string(), "+442079460000");
-        assert_eq!(Recipient::parse("+39 06 698 12345").unwrap().to_string(), "+390669812345");
-    }
-
-    #[test]
-    fn what_is_not_parsed_would_have_come_out_the_same() {
-        let mut skipped = 0;
-        for code in 1..1000 {
-            for rest in ["23456789", "541754301", "7700900123", "15123456789", "8123456789", "9123456789", "3012345678"]
-            {
-                let digits = format!("{code}{rest}");
-                if digits.len() <= 15 && needs_no_parsing(&digits) {
-                    skipped += 1;
-                    assert_eq!(normal(&digits).as_deref(), Some(digits.as_str()), "{digits}");
-                }
-            }
-        }
-        assert!(skipped > 500, "{skipped}");
-        assert!(needs_no_parsing("15417543010"));
-    }
-
-    #[test]
     fn other_addresses_keep_their_kind() {
         for text in [
             "120363024512345678@g.us",
@@ -321,15 +247,9 @@ mod tests {
 
     #[test]
     fn wrong_addresses_say_what_is_wrong() {
-        for (text, part) in [
-            ("abc", "`a` does not belong"),
-            ("0541754", "country code"),
-            ("123", "3 digits"),
-            ("a@b.c", "only `g.us`"),
-            ("", "0 digits"),
-            ("x@g.us", "digits belong"),
-            ("+1+541754301", "beginning only"),
-        ] {
+        for (text, part) in
+            [("abc", "`a` does not belong"), ("a@b.c", "only `g.us`"), ("", "no phone"), ("x@g.us", "digits belong")]
+        {
             let error = Recipient::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::clock::after;
 use crate::id::MessageId;
+use crate::model::phone::person_of;
 use crate::store::rows::DueMessage;
 
 /// Messages held of one recipient.
@@ -27,7 +28,7 @@ pub struct Next {
     pub id: MessageId,
     /// Its place.
     pub seq: i64,
-    /// Whom it goes to.
+    /// The person it goes to, in one spelling for all.
     pub to: Arc<str>,
 }
 
@@ -90,7 +91,7 @@ impl Line {
                 }
                 continue;
             }
-            let to: Arc<str> = message.to.into();
+            let to: Arc<str> = person_of(&message.to).into();
             let queue = self.recipients.entry(to.clone()).or_default();
             if queue.more_behind.is_some() || queue.waiting.len() >= OF_ONE {
                 let last = queue.waiting.back().map_or(message.seq - 1, |(seq, _)| *seq);

@@ -6,6 +6,7 @@ use super::pace::quiet_until;
 use super::{Account, LaneView};
 use crate::clock::rfc3339;
 use crate::model::delivery::MessageState;
+use crate::model::phone::person_of;
 use crate::store::rows::MessageRecord;
 
 /// Why a message is not on its way yet, or why it is where it is. `lane` is that of its account,
@@ -50,7 +51,7 @@ fn queued(message: &MessageRecord, lane: Option<(&Account, &LaneView)>, behind: 
     if let Some(at) = lane.full_until.filter(|at| *at > now) {
         return format!("pace: the account has sent its messages of the day (`daily`); goes on at {}", rfc3339(at));
     }
-    if let Some(at) = lane.held_until(&message.to).filter(|at| *at > now) {
+    if let Some(at) = lane.held_until(&person_of(&message.to)).filter(|at| *at > now) {
         let why = "the account has written to its new people of the day (`new_recipients`)";
         return format!("pace: {why}; this one's turn comes at {}", rfc3339(at));
     }

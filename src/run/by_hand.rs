@@ -42,6 +42,7 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
             who: None,
             account: None,
             zone: ground.zone.clone(),
+            country: ground.country,
             accounts: ground.accounts.clone(),
             secrets: Arc::new(BTreeMap::new()),
             run,

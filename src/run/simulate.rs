@@ -54,6 +54,7 @@ pub fn simulate(
         who: Some(flow.who.clone()),
         account: flow.account.as_deref(),
         zone: flow.zone.clone(),
+        country: flow.country,
         accounts: ground.accounts.clone(),
         secrets: flow.secrets.clone(),
         run,

@@ -22,8 +22,8 @@ use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::{Missing, Versions};
 use crate::model::journal::{Answer, Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
+use crate::model::phone;
 use crate::model::question::Question;
-use crate::model::recipient;
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
 use crate::shutdown::Shutdown;
@@ -228,7 +228,7 @@ pub fn work(
     }
     if !flow.program.calls().is_empty() {
         // They take a moment the first time, which is not the script's.
-        recipient::warm();
+        phone::warm();
     }
     begins();
     let ending = loop {
@@ -240,6 +240,7 @@ pub fn work(
             who: Some(flow.who.clone()),
             account: flow.account.as_deref(),
             zone: flow.zone.clone(),
+            country: flow.country,
             accounts: ground.accounts.clone(),
             secrets: flow.secrets.clone(),
             run: run.id,

@@ -6,6 +6,7 @@ use rhai::{AST, ASTNode, Array, Dynamic, Expr, FnCallExpr, Map, Position, Stmt};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::message::{Body, Contact, Content, Media, SendOptions, Snapshot, Source};
+use crate::model::phone::Country;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::model::walls::Who;
@@ -150,7 +151,13 @@ impl Call {
     }
 
     /// What the accounts that there are lack for this call of a flow; `of_flow` is the flow's own account.
-    pub fn lacks(&self, accounts: &Accounts, of_flow: Option<&str>, who: &Who) -> Vec<Diagnostic> {
+    pub fn lacks(
+        &self,
+        accounts: &Accounts,
+        of_flow: Option<&str>,
+        who: &Who,
+        country: Option<Country>,
+    ) -> Vec<Diagnostic> {
         let named = match self.fields.get("account") {
             Some(Written::Text(name)) => Some(name.as_str()),
             Some(Written::Nothing) | None if self.whole => None,
@@ -159,7 +166,7 @@ impl Call {
         };
         let mut found: Vec<Diagnostic> = Vec::new();
         for to in &self.to {
-            found.extend(Recipient::parse(to).err().map(|error| self.warning(error)));
+            found.extend(Recipient::read(to, country).err().map(|error| self.warning(error)));
         }
         let meant = named.or(of_flow).or(accounts.default.as_deref());
         found.extend(self.is_deaf(meant, who));
@@ -179,7 +186,7 @@ impl Call {
             found.push(self.warning(message).with_hint(hint));
             return found;
         }
-        let said = self.of_account(facts, accounts.public).into_iter();
+        let said = self.of_account(facts, accounts.public, country).into_iter();
         found.extend(said.map(|said| self.warning(format!("account `{name}` ({}): {said}", facts.transport))));
         found
     }
@@ -199,10 +206,10 @@ impl Call {
         Some(finding.with_hint("name a person by `from`, or add the trigger"))
     }
 
-    fn of_account(&self, facts: &AccountFacts, public: bool) -> Vec<String> {
+    fn of_account(&self, facts: &AccountFacts, public: bool, country: Option<Country>) -> Vec<String> {
         let capabilities = facts.capabilities;
         let mut said: Vec<String> = Vec::new();
-        for to in self.to.iter().filter_map(|to| Recipient::parse(to).ok()) {
+        for to in self.to.iter().filter_map(|to| Recipient::read(to, country).ok()) {
             said.extend(capabilities.addresses(&to).err());
         }
         if self.flag("track") && !public {

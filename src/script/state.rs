@@ -17,6 +17,7 @@ use super::turn::Accounts;
 use crate::id::RunId;
 use crate::model::journal::{Digest, Entry, Kind, Pending, Promises};
 use crate::model::message::Promised;
+use crate::model::phone::Country;
 use crate::model::policy::Limits;
 use crate::model::question::{Question, Read};
 use crate::model::run::ScriptError;
@@ -47,6 +48,7 @@ pub struct State {
     pub(super) account: Option<String>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) zone: TimeZone,
+    pub(super) country: Option<Country>,
     pub(super) secrets: Arc<BTreeMap<String, Option<Secret>>>,
     pub(super) limits: Limits,
     pub(super) watch: Watch,

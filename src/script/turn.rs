@@ -21,6 +21,7 @@ use crate::model::capability::Capabilities;
 use crate::model::event::raw_of;
 use crate::model::journal::{Entry, Pending, Promises};
 use crate::model::message::Promised;
+use crate::model::phone::Country;
 use crate::model::policy::{Limits, OnUnsupported};
 use crate::model::run::ScriptError;
 use crate::model::walls::{FlowNames, Who};
@@ -73,6 +74,8 @@ pub struct TurnInput<'a> {
     pub account: Option<&'a str>,
     /// The flow's zone.
     pub zone: jiff::tz::TimeZone,
+    /// Whose phones are meant by those without a country's code.
+    pub country: Option<Country>,
     /// The configured accounts.
     pub accounts: Arc<Accounts>,
     /// The secrets that the flow may ask for.
@@ -292,6 +295,7 @@ fn new_state(input: TurnInput<'_>, watch: Watch) -> State {
         account: input.account.map(str::to_owned),
         accounts: input.accounts,
         zone: input.zone,
+        country: input.country,
         secrets: input.secrets,
         limits: input.limits,
         watch,

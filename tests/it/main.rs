@@ -23,6 +23,7 @@ mod order;
 mod pinned;
 mod poison;
 mod preview;
+mod recipients;
 mod reload;
 mod runs;
 mod settings;

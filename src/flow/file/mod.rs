@@ -23,6 +23,7 @@ pub use parts::{retry, zone};
 
 use super::{Flow, Trigger};
 use crate::model::diagnostic::Diagnostic;
+use crate::model::phone::Country;
 use crate::model::policy::Retry;
 use crate::model::walls::Who;
 use crate::script::{Main, Program};
@@ -45,25 +46,38 @@ pub struct Content {
     /// The zone that it inherits, for the same reason.
     #[serde(default)]
     pub zone: Option<String>,
+    /// The country that it inherits, by its two letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
 }
 
 /// What a flow file is read against.
 pub struct Surroundings<'a> {
     /// Text of a file below `scripts/`, by its path there.
     pub script: &'a dyn Fn(&str) -> Option<Arc<str>>,
-    /// Values for `${NAME}` and `secrets:`.
-    pub environment: &'a Environment,
-    /// Zone of flows that name none.
-    pub zone: &'a TimeZone,
+    /// What the settings say.
+    pub home: Home<'a>,
     /// Constants that were filled in before.
     pub params: Option<&'a serde_json::Value>,
 }
 
-const KEYS: [&str; 14] = [
+/// What flows take from the settings.
+#[derive(Clone, Copy)]
+pub struct Home<'a> {
+    /// Values for `${NAME}` and `secrets:`.
+    pub environment: &'a Environment,
+    /// Zone of flows that name none.
+    pub zone: &'a TimeZone,
+    /// Country of flows that name none.
+    pub country: Option<Country>,
+}
+
+const KEYS: [&str; 15] = [
     "name",
     "description",
     "enabled",
     "timezone",
+    "country",
     "triggers",
     "script",
     "run",
@@ -108,12 +122,13 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     // Without a good name it is nobody, who has no more than anybody.
     let name_or_none: Arc<str> = name.as_deref().unwrap_or_default().into();
     let author = Who::new(name_or_none, file, Vec::new());
-    let share = Share::of(around.environment, &author);
+    let share = Share::of(around.home.environment, &author);
     let description = fields.text("description", findings);
     let enabled = fields.flag("enabled", findings).unwrap_or(true);
-    let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.zone.clone());
+    let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.home.zone.clone());
+    let country = fields.parsed("country", Country::parse, findings).or(around.home.country);
     let account = fields.text("account", findings);
-    let triggers = parts::triggers(fields.take("triggers"), &share, &zone, findings);
+    let triggers = parts::triggers(fields.take("triggers"), &share, (&zone, country), findings);
     let params = match around.params {
         Some(filled) => filled.clone(),
         None => parts::params(fields.take("params"), &share, findings),
@@ -128,7 +143,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     let on_failure = fields.text("on_failure", findings);
     let (script, program) = program(file, yaml, root, &mut fields, around, findings)?;
     let content = content(file, yaml, &script, &program, &params, around);
-    let version = version(&content, &params, around.zone);
+    let version = version(&content, &params, around);
     let name: Arc<str> = name?.into();
     let listens = triggers.iter().filter_map(Trigger::message).map(|on| on.account.clone()).collect();
     Some(Flow {
@@ -138,6 +153,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         description,
         enabled,
         zone,
+        country,
         account,
         triggers,
         params,
@@ -172,13 +188,14 @@ fn content(
     {
         scripts.insert(script.to_owned(), text);
     }
-    let zone = around.zone.iana_name().map(str::to_owned);
-    Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone }
+    let zone = around.home.zone.iana_name().map(str::to_owned);
+    let country = around.home.country.map(|country| country.name().to_owned());
+    Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone, country }
 }
 
 /// The version of a flow is the hash of all it is made of: its texts, its filled-in constants
-/// and the zone it inherits.
-fn version(content: &Content, params: &serde_json::Value, zone: &TimeZone) -> String {
+/// and the zone and the country it inherits.
+fn version(content: &Content, params: &serde_json::Value, around: &Surroundings<'_>) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());
@@ -191,7 +208,10 @@ fn version(content: &Content, params: &serde_json::Value, zone: &TimeZone) -> St
         add(text);
     }
     add(&params.to_string());
-    add(zone.iana_name().unwrap_or_default());
+    add(around.home.zone.iana_name().unwrap_or_default());
+    if let Some(country) = around.home.country {
+        add(country.name());
+    }
     hex::encode(&hash.finalize()[..16])
 }
 
@@ -275,21 +295,26 @@ fn in_place(yaml: &str, root: &Node, run: &Node, text: &str) -> Option<(String, 
 ///
 /// # Errors
 /// All findings: a version that once was accepted can only fail when its environment changed.
-pub fn rebuild(content: &Content, environment: &Environment, zone: &TimeZone) -> Result<Flow, Vec<Diagnostic>> {
+pub fn rebuild(content: &Content, home: Home<'_>) -> Result<Flow, Vec<Diagnostic>> {
     let script = |path: &str| content.scripts.get(&format!("scripts/{path}")).cloned();
-    read(&content.file, &content.yaml, &Surroundings { script: &script, environment, zone, params: None })
+    read(&content.file, &content.yaml, &Surroundings { script: &script, home, params: None })
 }
 
-/// Builds a flow version again for the runs that are pinned to it: with the constants and the zone
-/// that it had, and whatever is wrong today with what a run does not need, such as a secret of a
+/// Builds a flow version again for the runs that are pinned to it: with the constants, the zone and the
+/// country that it had, and whatever is wrong today with what a run does not need, such as a secret of a
 /// webhook.
 ///
 /// # Errors
 /// All findings, when there is no script to run.
-pub fn revive(content: &Content, environment: &Environment, zone: &TimeZone) -> Result<Flow, Vec<Diagnostic>> {
+pub fn revive(content: &Content, home: Home<'_>) -> Result<Flow, Vec<Diagnostic>> {
     let script = |path: &str| content.scripts.get(&format!("scripts/{path}")).cloned();
-    let zone = content.zone.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or_else(|| zone.clone());
-    let around = Surroundings { script: &script, environment, zone: &zone, params: content.params.as_ref() };
+    let zone = content.zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+    let home = Home {
+        zone: zone.as_ref().unwrap_or(home.zone),
+        country: content.country.as_deref().and_then(|name| Country::parse(name).ok()),
+        ..home
+    };
+    let around = Surroundings { script: &script, home, params: content.params.as_ref() };
     let root = node::parse(&content.file, &content.yaml).map_err(|finding| vec![finding])?;
     let mut findings = Findings::new(&content.file);
     match (build(&content.file, &content.yaml, &root, &around, &mut findings), findings.finish()) {

@@ -10,6 +10,7 @@ use super::share::Share;
 use super::{message, timed, watch, webhook};
 use crate::flow::Trigger;
 use crate::flow::routes::overlap;
+use crate::model::phone::Country;
 use crate::model::policy::Retry;
 use crate::secret::Secret;
 use crate::units::{nearest, parse_duration};
@@ -53,13 +54,18 @@ pub fn zone(node: Option<&Node>, findings: &mut Findings) -> Option<TimeZone> {
     }
 }
 
-/// The triggers, those that can be read.
-pub fn triggers(node: Option<&Node>, share: &Share<'_>, zone: &TimeZone, findings: &mut Findings) -> Vec<Trigger> {
+/// The triggers, those that can be read. `home` are the zone of their times and the country of their phones.
+pub fn triggers(
+    node: Option<&Node>,
+    share: &Share<'_>,
+    home: (&TimeZone, Option<Country>),
+    findings: &mut Findings,
+) -> Vec<Trigger> {
     let Some(items) = node.and_then(|node| node.list("triggers", findings)) else { return Vec::new() };
     let mut keys = BTreeSet::new();
     let mut triggers = Vec::new();
     for item in items {
-        let Some(trigger) = trigger(item, share, zone, findings) else { continue };
+        let Some(trigger) = trigger(item, share, home, findings) else { continue };
         match trigger.key() {
             Some(key) if !keys.insert(key.clone()) => {
                 findings.at(item, format!("this trigger stands here twice: {key}")).hint("remove one of them");
@@ -86,7 +92,12 @@ fn look_beside(trigger: &Trigger, before: &[Trigger], item: &Node, findings: &mu
     }
 }
 
-fn trigger(item: &Node, share: &Share<'_>, zone: &TimeZone, findings: &mut Findings) -> Option<Trigger> {
+fn trigger(
+    item: &Node,
+    share: &Share<'_>,
+    (zone, country): (&TimeZone, Option<Country>),
+    findings: &mut Findings,
+) -> Option<Trigger> {
     let Yaml::Map(entries) = &item.value else {
         let finding = findings.at(item, "a trigger is its kind, `:`, a blank, and what belongs to it");
         finding.hint("write one such as `- webhook: /orders` or `- cron: \"0 9 * * MON-FRI\"`");
@@ -104,7 +115,7 @@ fn trigger(item: &Node, share: &Share<'_>, zone: &TimeZone, findings: &mut Findi
         "every" => timed::every(value, zone, findings).map(Trigger::Timed),
         "at" => timed::at(value, zone, findings).map(Trigger::Timed),
         "watch" => watch::read(value, findings).map(Trigger::Watch),
-        "message" => message::read(value, findings).map(|on| Trigger::Message(Box::new(on))),
+        "message" => message::read(value, country, findings).map(|on| Trigger::Message(Box::new(on))),
         other => {
             let finding = findings.at(key, format!("there is no trigger `{other}`"));
             match nearest(other, TRIGGERS) {

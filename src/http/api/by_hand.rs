@@ -167,7 +167,7 @@ pub async fn simulated(State(house): State<Arc<House>>, Path(id): Path<String>) 
 pub async fn forget(State(house): State<Arc<House>>, Json(body): Json) -> Answer {
     known(&body, &["recipient"])?;
     let who = body["recipient"].as_str().ok_or_else(|| Refused::bad("`recipient` is missing"))?;
-    let who = Recipient::parse(who).map_err(Refused::bad)?;
+    let who = Recipient::read(who, house.country()).map_err(Refused::bad)?;
     let now = house.clock.now();
     let mark = RunId::new(now).to_string();
     let forgotten = house.store.forget(&who.to_string(), &mark, now).await?;

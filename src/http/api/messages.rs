@@ -1,5 +1,6 @@
 //! `/messages`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::http::body::Json;
 use crate::http::error::{Refused, answer};
 use crate::id::MessageId;
 use crate::model::delivery::{MessageState, Part};
+use crate::model::phone::person_of;
 use crate::model::recipient::Recipient;
 use crate::outbox::why;
 use crate::run::by_hand;
@@ -28,7 +30,7 @@ pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) ->
     })?;
     let limit = query.limit()?;
     let filter = MessageFilter {
-        to: query.parsed("to", |text| Recipient::parse(text).map(|to| to.to_string()))?,
+        to: query.parsed("to", |text| Recipient::read(text, house.country()).map(|to| to.to_string()))?,
         state,
         flow: query.get("flow").map(str::to_owned),
         run: query.parsed("run", str::parse)?,
@@ -102,7 +104,7 @@ pub async fn rows(house: &House, messages: &[MessageRecord]) -> Result<Vec<Value
     let now = house.clock.now();
     let mut rows = Vec::with_capacity(messages.len());
     // Of a recipient's queued messages all but the first wait for order.
-    let mut ahead: HashSet<(&str, &str)> = HashSet::new();
+    let mut ahead: HashSet<(&str, Cow<'_, str>)> = HashSet::new();
     let accounts = house.accounts.borrow().clone();
     let mut lanes = HashMap::new();
     for message in messages.iter().rev() {
@@ -111,7 +113,7 @@ pub async fn rows(house: &House, messages: &[MessageRecord]) -> Result<Vec<Value
             lane.map(|(account, view)| (account, view.look()))
         });
         let open = matches!(message.state, MessageState::Queued | MessageState::Sending);
-        let behind = open && !ahead.insert((&message.account, &message.to));
+        let behind = open && !ahead.insert((message.account.as_str(), person_of(&message.to)));
         let lane = lane.as_ref().map(|(account, view)| (*account, view));
         rows.push(row(message, why(message, lane, behind, now)));
     }

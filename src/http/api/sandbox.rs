@@ -44,8 +44,8 @@ pub async fn reply(State(house): State<Arc<House>>, Json(body): Json) -> Answer 
     }
     let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let from = text("from").ok_or_else(|| Refused::bad("`from` is missing: the phone that is typed on"))?;
-    let from = Recipient::parse(&from).map_err(Refused::bad)?;
-    let chat = text("chat").map(|chat| Recipient::parse(&chat)).transpose().map_err(Refused::bad)?;
+    let from = Recipient::read(&from, house.country()).map_err(Refused::bad)?;
+    let chat = text("chat").map(|chat| Recipient::read(&chat, house.country())).transpose().map_err(Refused::bad)?;
     let accounts = house.accounts.borrow().clone();
     let mut sandboxes = accounts.iter().filter(|(account, _)| account.kind == "sandbox");
     let found = match text("account") {

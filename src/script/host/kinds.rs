@@ -8,6 +8,7 @@ use super::options::Options;
 use super::send::{promise, targets};
 use crate::model::journal::Kind;
 use crate::model::message::{Contact, Content, Media, Snapshot, Source};
+use crate::model::phone::Country;
 use crate::model::question::Read;
 use crate::model::recipient::Recipient;
 use crate::script::error::{HostResult, thrown};
@@ -111,10 +112,10 @@ fn json_of(options: &Options<'_>, name: &str) -> HostResult<Option<Value>> {
     to_json(value).map(Some).map_err(|error| options.invalid(name, &error))
 }
 
-fn contact(options: &Options<'_>) -> HostResult<Contact> {
+fn contact(options: &Options<'_>, country: Option<Country>) -> HostResult<Contact> {
     let function = options.function;
     let phone = said(function, "phone of the contact", options.get("phone"))?;
-    match Recipient::parse(&phone) {
+    match Recipient::read(&phone, country) {
         Ok(phone @ Recipient::Phone(_)) => Ok(Contact {
             name: said(function, "name of the contact", options.get("name"))?,
             phone: phone.to_string(),
@@ -125,8 +126,8 @@ fn contact(options: &Options<'_>) -> HostResult<Contact> {
     }
 }
 
-fn contacts(options: &Options<'_>) -> HostResult<Vec<Contact>> {
-    let Some(value) = options.get("contacts") else { return Ok(vec![contact(options)?]) };
+fn contacts(options: &Options<'_>, country: Option<Country>) -> HostResult<Vec<Contact>> {
+    let Some(value) = options.get("contacts") else { return Ok(vec![contact(options, country)?]) };
     let Some(items) = value.read_lock::<Array>() else {
         return Err(options.wrong("contacts", "an array of maps", value));
     };
@@ -134,7 +135,7 @@ fn contacts(options: &Options<'_>) -> HostResult<Vec<Contact>> {
         let Some(map) = item.read_lock::<Map>() else {
             return Err(options.wrong("contacts", "an array of maps", item));
         };
-        contact(&Options::new(options.function, &map, &["name", "phone", "organization"])?)
+        contact(&Options::new(options.function, &map, &["name", "phone", "organization"])?, country)
     };
     match items.len() {
         1..=20 => items.iter().map(one).collect(),
@@ -176,7 +177,7 @@ fn content(turn: &mut State, line: u32, kind: &str, options: &Options<'_>) -> Ho
             name: options.text("name")?,
             address: options.text("address")?,
         },
-        "contact" => Content::Contact { contacts: contacts(options)? },
+        "contact" => Content::Contact { contacts: contacts(options, turn.country)? },
         "poll" => poll(options)?,
         "reaction" => Content::Reaction {
             message: said(function, "message (the gateway's id of it)", options.get("message"))?,
@@ -254,11 +255,11 @@ fn send_kind(
     kind: &str,
     all: &Map,
 ) -> HostResult<Dynamic> {
-    let to = targets(function, to)?;
     let options = Options::new(function, all, fields(kind))?;
     let line = state::line(ctx);
     state::with(ctx, |turn| {
-        let common = options.common(&turn.zone)?;
+        let to = targets(function, to, turn.country, options.skips_bad()?)?;
+        let common = options.common(&turn.zone, turn.country)?;
         let content = content(turn, line, kind, &options)?;
         promise(turn, line, function, &to, content, common)
     })

@@ -7,6 +7,7 @@ use rhai::{Dynamic, Map};
 use serde_json::Value;
 
 use crate::model::message::SendOptions;
+use crate::model::phone::Country;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::script::error::{HostResult, thrown};
@@ -14,7 +15,7 @@ use crate::script::limits::room_for;
 use crate::script::time::{Moment, Span, instant_of, span_of};
 use crate::script::value::{to_json, type_name};
 
-const COMMON: [&str; 12] = [
+const COMMON: [&str; 13] = [
     "account",
     "at",
     "valid_for",
@@ -26,6 +27,7 @@ const COMMON: [&str; 12] = [
     "key",
     "keep",
     "on_unsupported",
+    "on_bad",
     "extra",
 ];
 
@@ -141,7 +143,16 @@ impl<'a> Options<'a> {
         }
     }
 
-    fn mentions(&self) -> HostResult<Vec<String>> {
+    /// Whether bad addresses of an array are left out, and given back.
+    pub fn skips_bad(&self) -> HostResult<bool> {
+        match self.text("on_bad")?.as_deref() {
+            None | Some("throw") => Ok(false),
+            Some("skip") => Ok(true),
+            Some(other) => Err(self.invalid("on_bad", &format!("`{other}` is neither `throw` nor `skip`"))),
+        }
+    }
+
+    fn mentions(&self, country: Option<Country>) -> HostResult<Vec<String>> {
         let Some(value) = self.get("mentions") else { return Ok(Vec::new()) };
         let items = match value.clone().into_array() {
             Ok(items) => items,
@@ -153,7 +164,7 @@ impl<'a> Options<'a> {
             if text == "everyone" {
                 return Ok(text);
             }
-            match Recipient::parse(&text) {
+            match Recipient::read(&text, country) {
                 Ok(phone @ Recipient::Phone(_)) => Ok(phone.to_string()),
                 Ok(_) => Err(self.invalid("mentions", &format!("`{text}` is no phone"))),
                 Err(error) => Err(self.invalid("mentions", &error)),
@@ -175,7 +186,7 @@ impl<'a> Options<'a> {
     }
 
     /// The options that every kind of message has.
-    pub fn common(&self, zone: &jiff::tz::TimeZone) -> HostResult<Common> {
+    pub fn common(&self, zone: &jiff::tz::TimeZone, country: Option<Country>) -> HostResult<Common> {
         let on_unsupported = self.text("on_unsupported")?;
         let on_unsupported = on_unsupported
             .map(|word| {
@@ -196,7 +207,7 @@ impl<'a> Options<'a> {
                 reply_to: self.text("reply_to")?,
                 forwarded: self.flag("forwarded")?.unwrap_or(false),
                 disappear: self.disappear()?,
-                mentions: self.mentions()?,
+                mentions: self.mentions(country)?,
                 recipient_name: self.text("recipient_name")?,
                 keep: self.flag("keep")?.unwrap_or(false),
                 on_unsupported,

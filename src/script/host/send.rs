@@ -1,12 +1,15 @@
 //! Promises of messages: to whom, from which account, and what the journal keeps of them.
 
-use rhai::{Array, Dynamic};
+use std::collections::HashSet;
+
+use rhai::{Array, Dynamic, Map};
 use serde_json::{Value, json};
 
 use super::options::{Common, When};
 use crate::id::MessageId;
 use crate::model::journal::Kind;
 use crate::model::message::{Body, Content, NewMessage, Promised};
+use crate::model::phone::Country;
 use crate::model::question::Read;
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
@@ -38,30 +41,43 @@ pub struct Message {
 pub(super) enum Targets {
     One(Recipient),
     Many(Vec<Recipient>),
+    /// The good ones of an array, and what is wrong with the others.
+    Good(Vec<Recipient>, Vec<Bad>),
+}
+
+/// An address that is none.
+pub(super) struct Bad {
+    to: Dynamic,
+    place: usize,
+    error: String,
 }
 
 /// One recipient.
-pub(super) fn target(function: &str, to: &Dynamic) -> HostResult<Recipient> {
-    match targets(function, to)? {
+pub(super) fn target(function: &str, to: &Dynamic, country: Option<Country>) -> HostResult<Recipient> {
+    match targets(function, to, country, false)? {
         Targets::One(recipient) => Ok(recipient),
-        Targets::Many(_) => Err(thrown("invalid", format!("{function}: give one recipient, not an array"))),
+        _ => Err(thrown("invalid", format!("{function}: give one recipient, not an array"))),
     }
 }
 
-pub(super) fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
+/// Reads the addresses of a call; `skip` leaves out those of an array that are none.
+pub(super) fn targets(function: &str, to: &Dynamic, country: Option<Country>, skip: bool) -> HostResult<Targets> {
     let one = |to: &Dynamic| -> Result<Recipient, String> {
         match to.as_immutable_string_ref() {
             Ok(text) if text.len() > LONGEST_RECIPIENT => {
                 Err(format!("`{}` is no recipient: it has {} bytes", beginning(&*text, 40), text.len()))
             }
-            Ok(text) => Recipient::parse(&text),
-            Err(_) if to.is_int() => Recipient::parse(&to.to_string()),
+            Ok(text) => Recipient::read(&text, country),
+            Err(_) if to.is_int() => Recipient::read(&to.to_string(), country),
             Err(_) => {
                 Err(format!("a recipient is a text such as \"+1 541-754-3010\", not a value of type {}", type_name(to)))
             }
         }
     };
     let Some(items) = to.read_lock::<Array>() else {
+        if skip {
+            return Err(thrown("invalid", format!("{function}: `on_bad` is for an array of recipients")));
+        }
         return one(to).map(Targets::One).map_err(|error| thrown("invalid", format!("{function}: {error}")));
     };
     if items.is_empty() || items.len() > MOST_RECIPIENTS {
@@ -69,22 +85,39 @@ pub(super) fn targets(function: &str, to: &Dynamic) -> HostResult<Targets> {
             format!("{function}: an array of recipients has 1 to {MOST_RECIPIENTS} of them, not {}", items.len());
         return Err(thrown("invalid", message));
     }
-    let mut good = Vec::new();
+    let mut good: Vec<Recipient> = Vec::new();
+    let mut known: HashSet<Recipient> = HashSet::new();
     let mut bad = Vec::new();
-    for item in items.iter() {
+    for (place, item) in items.iter().enumerate() {
         match one(item) {
-            Ok(recipient) if good.contains(&recipient) => {}
-            Ok(recipient) => good.push(recipient),
-            Err(error) => bad.push(error),
+            // However it is spelt, it is one person.
+            Ok(recipient) => good.extend(known.insert(recipient.person()).then_some(recipient)),
+            Err(error) => bad.push(Bad { to: item.clone(), place, error }),
         }
+    }
+    if skip {
+        return Ok(Targets::Good(good, bad));
     }
     if bad.is_empty() {
         return Ok(Targets::Many(good));
     }
+    let named: Vec<String> = bad.iter().map(|bad| format!("[{}] {}", bad.place, bad.error)).collect();
     Err(thrown(
         "invalid",
-        format!("{function}: {} of {} recipients are wrong: {}", bad.len(), items.len(), bad.join("; ")),
+        format!("{function}: {} of {} recipients are wrong: {}", bad.len(), items.len(), named.join("; ")),
     ))
+}
+
+/// The bad ones as a script gets them back.
+fn given_back(bad: &[Bad]) -> Array {
+    let one = |bad: &Bad| {
+        Map::from_iter([
+            ("to".into(), bad.to.clone()),
+            ("place".into(), (bad.place as i64).into()),
+            ("error".into(), bad.error.clone().into()),
+        ])
+    };
+    bad.iter().map(|bad| one(bad).into()).collect()
 }
 
 /// Promises `content` to everybody, or gives back what was promised before.
@@ -98,14 +131,14 @@ pub(super) fn promise(
 ) -> HostResult<Dynamic> {
     let recipients = match to {
         Targets::One(recipient) => std::slice::from_ref(recipient),
-        Targets::Many(recipients) => recipients,
+        Targets::Many(recipients) | Targets::Good(recipients, _) => recipients,
     };
     // Messages that an earlier call promised under the same key, by recipient.
     let mut earlier = Vec::new();
     if let Some(key) = &common.key {
         for recipient in recipients {
             let read = Read::Keyed { key: key.clone(), to: recipient.to_string() };
-            earlier.push(match turn.keyed.get(&(key.clone(), recipient.to_string())) {
+            earlier.push(match turn.keyed.get(&(key.clone(), recipient.person().to_string())) {
                 Some(known) => known.clone(),
                 None => turn.read(Kind::Keyed, line, read)?,
             });
@@ -173,7 +206,7 @@ pub(super) fn promise(
     };
     if let Some(key) = &common.key {
         for (recipient, message) in recipients.iter().zip(sent.as_array().into_iter().flatten()) {
-            turn.keyed.insert((key.clone(), recipient.to_string()), message.clone());
+            turn.keyed.insert((key.clone(), recipient.person().to_string()), message.clone());
         }
     }
     let messages = sent.as_array().into_iter().flatten().map(recorded);
@@ -181,6 +214,9 @@ pub(super) fn promise(
     Ok(match to {
         Targets::One(_) => messages.pop().unwrap_or(Dynamic::UNIT),
         Targets::Many(_) => messages.into(),
+        Targets::Good(_, bad) => {
+            Map::from_iter([("messages".into(), messages.into()), ("bad".into(), given_back(bad).into())]).into()
+        }
     })
 }
 

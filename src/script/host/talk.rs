@@ -48,7 +48,6 @@ fn choices(options: &Options<'_>) -> HostResult<Vec<String>> {
 }
 
 fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> HostResult<Dynamic> {
-    let to = target("ask", to)?;
     if question.trim().is_empty() {
         return Err(thrown("invalid", "ask: the question is empty"));
     }
@@ -62,6 +61,7 @@ fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> 
     let named = options.text("account")?;
     let line = state::line(ctx);
     state::with(ctx, |turn| {
+        let to = target("ask", to, turn.country)?;
         let request = json(&serde_json::json!({
             "to": to,
             "question": question,
@@ -97,12 +97,12 @@ fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> 
 
 fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynamic> {
     let options = Options::only("wait_for_message", options, &["from", "account", "text", "timeout"])?;
-    let from = options.get("from").map(|from| target("wait_for_message", from)).transpose()?;
     let text = options.text("text")?;
     let timeout = options.span("timeout")?.unwrap_or(USUAL);
     let named = options.text("account")?;
     let line = state::line(ctx);
     state::with(ctx, |turn| {
+        let from = options.get("from").map(|from| target("wait_for_message", from, turn.country)).transpose()?;
         let request = json(&serde_json::json!({
             "from": from,
             "account": named,

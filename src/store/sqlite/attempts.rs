@@ -11,6 +11,7 @@ use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, Part, Step};
 use crate::model::message::{Body, Content};
+use crate::model::phone::other_address;
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard, Settlement, Verdict};
 
@@ -187,8 +188,8 @@ fn count(work: &mut Work<'_>, account: &str, to: &str, left: &mut Left) -> Read<
     if left.budget.daily.is_some_and(|most| left.sent >= most) {
         return Ok(Some(Held::Daily));
     }
-    let sql = "SELECT 1 FROM acquaintances WHERE account = ? AND recipient = ?";
-    let known = work.tx.prepare_cached(sql)?.exists(params![account, to])?;
+    let sql = "SELECT 1 FROM acquaintances WHERE account = ? AND recipient IN (?, ?)";
+    let known = work.tx.prepare_cached(sql)?.exists(params![account, to, other_address(to)])?;
     if !known && left.budget.new_recipients.is_some_and(|most| left.new >= most) {
         return Ok(Some(Held::NewRecipients));
     }

@@ -17,6 +17,7 @@ use crate::clock::{millis, rfc3339};
 use crate::id::RunId;
 use crate::model::delivery::Part;
 use crate::model::message::{Body, Source};
+use crate::model::phone::other_address;
 use crate::model::recipient;
 use crate::model::run::RunState;
 use crate::store::rows::Forgotten;
@@ -191,6 +192,9 @@ fn all_names(connection: &Connection, who: &str) -> Read<Vec<String>> {
     let mut seen = 0;
     while let Some(name) = names.get(seen).cloned() {
         seen += 1;
+        if let Some(other) = other_address(&name).filter(|other| !names.contains(other)) {
+            names.push(other);
+        }
         let sql = "SELECT account FROM aliases WHERE alias = ?";
         let accounts: Vec<String> =
             connection.prepare_cached(sql)?.query_map([&name], |row| row.get(0))?.collect::<Read<_>>()?;

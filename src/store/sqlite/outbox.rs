@@ -12,6 +12,7 @@ use crate::clock::{after, from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
 use crate::model::message::NewMessage;
+use crate::model::phone::other_address;
 use crate::model::recipient::Recipient;
 use crate::store::rows::{DueMessage, MessageRef, Moved, ResendPolicy, Settlement, Verdict};
 
@@ -66,13 +67,13 @@ pub fn insert(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> Read
     Ok(())
 }
 
-/// The message of a flow under a key.
+/// The message of a flow under a key, to a person in whatever spelling.
 pub fn keyed(connection: &Connection, flow: &str, key: &str, to: &str) -> Read<Option<MessageRef>> {
-    let sql = "SELECT id, account FROM messages WHERE flow = ? AND key = ? AND recipient = ?";
+    let sql = "SELECT id, account, recipient FROM messages WHERE flow = ? AND key = ? AND recipient IN (?, ?)";
     let row = |row: &Row<'_>| {
-        Ok(MessageRef { id: MessageId::from_bytes(row.get(0)?), to: to.to_owned(), account: row.get(1)? })
+        Ok(MessageRef { id: MessageId::from_bytes(row.get(0)?), to: row.get(2)?, account: row.get(1)? })
     };
-    connection.prepare_cached(sql)?.query_row(params![flow, key, to], row).optional()
+    connection.prepare_cached(sql)?.query_row(params![flow, key, to, other_address(to)], row).optional()
 }
 
 /// Queued messages of a lane, in order.

@@ -7,16 +7,32 @@ use super::Read;
 use super::writer::Work;
 use crate::clock::millis;
 use crate::id::MessageId;
+use crate::model::phone::other_address;
 
 /// The outcome of an attempt whose recipient wants to hear no more, and the kind of error that an
 /// `ask` throws then.
 pub const OPTED_OUT: &str = "opted_out";
 
-/// All addresses of whom this one leads to, itself among them.
+/// All addresses of whom this one leads to, itself among them, each in both of its spellings.
 pub fn names(connection: &Connection, account: &str, who: &str) -> Read<Vec<String>> {
-    let Some(person) = person(connection, account, who)? else { return Ok(vec![who.to_owned()]) };
-    let sql = "SELECT alias FROM aliases WHERE account = ? AND person = ?";
-    connection.prepare_cached(sql)?.query_map([account, &person], |row| row.get(0))?.collect()
+    let mut names = vec![who.to_owned()];
+    let mut seen = 0;
+    while let Some(name) = names.get(seen).cloned() {
+        seen += 1;
+        let mut also: Vec<String> = other_address(&name).into_iter().collect();
+        if let Some(person) = person(connection, account, &name)? {
+            let sql = "SELECT alias FROM aliases WHERE account = ? AND person = ?";
+            for alias in connection.prepare_cached(sql)?.query_map([account, &person], |row| row.get(0))? {
+                also.push(alias?);
+            }
+        }
+        for other in also {
+            if !names.contains(&other) {
+                names.push(other);
+            }
+        }
+    }
+    Ok(names)
 }
 
 fn person(connection: &Connection, account: &str, alias: &str) -> Read<Option<String>> {

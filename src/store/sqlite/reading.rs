@@ -12,6 +12,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::MessageState;
 use crate::model::journal::Entry;
 use crate::model::message::{Body, Content, SendOptions};
+use crate::model::phone::other_address;
 use crate::model::run::{RunState, ScriptError};
 use crate::store::rows::{Called, MessageFilter, MessageRecord, PhoneMessage, RunFilter, RunRecord};
 
@@ -28,10 +29,11 @@ impl Where {
         self.values.push(value.into());
     }
 
-    fn ids(&mut self, column_in: &str, ids: &[RunId]) {
-        let marks = vec!["?"; ids.len()].join(", ");
+    fn one_of<T: Into<Sql>>(&mut self, column_in: &str, values: impl Iterator<Item = T>) {
+        let before = self.values.len();
+        self.values.extend(values.map(Into::into));
+        let marks = vec!["?"; self.values.len() - before].join(", ");
         self.conditions.push(format!("{column_in} ({marks})"));
-        self.values.extend(ids.iter().map(|id| Sql::Blob(id.as_bytes().to_vec())));
     }
 
     pub fn sql(&self) -> String {
@@ -40,6 +42,10 @@ impl Where {
             false => format!("WHERE {}", self.conditions.join(" AND ")),
         }
     }
+}
+
+fn of_runs(ids: &[RunId]) -> impl Iterator<Item = Vec<u8>> {
+    ids.iter().map(|id| id.as_bytes().to_vec())
 }
 
 const RUN: &str = "SELECT id, flow, version, trigger, state, waiting, attempt, created_at, started_at, finished_at,
@@ -109,10 +115,10 @@ pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Vec<RunRecord>>
         only.and("id < ?", after.as_bytes().to_vec());
     }
     if let Some(ids) = &filter.only {
-        only.ids("id IN", ids);
+        only.one_of("id IN", of_runs(ids));
     }
     if !filter.without.is_empty() {
-        only.ids("id NOT IN", &filter.without);
+        only.one_of("id NOT IN", of_runs(&filter.without));
     }
     // Lists show neither events nor results, which may be large.
     let columns = RUN.replace("event, result FROM", "'', NULL FROM");
@@ -196,7 +202,7 @@ fn message_or_damage(row: &Row<'_>) -> Read<MessageRecord> {
 pub fn messages(connection: &Connection, filter: &MessageFilter) -> Read<Vec<MessageRecord>> {
     let mut only = Where::default();
     if let Some(to) = &filter.to {
-        only.and("recipient = ?", to.clone());
+        only.one_of("recipient IN", [Some(to.clone()), other_address(to)].into_iter().flatten());
     }
     if let Some(state) = filter.state {
         only.and("state = ?", outbox::number(state));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use postrider::flow::file::fill::Environment;
-use postrider::flow::file::{Surroundings, read};
+use postrider::flow::file::{Home, Surroundings, read};
 
 use super::writings::edited;
 use super::{bounded, hunt, seeds};
@@ -82,7 +82,11 @@ fn flow_files() {
     };
     hunt("flows", edited(seeds("flows"), WORDS), |text| {
         let text: Arc<str> = text.into();
-        let around = Surroundings { script: &script, environment: &environment, zone: &zone, params: None };
+        let around = Surroundings {
+            script: &script,
+            home: Home { environment: &environment, zone: &zone, country: None },
+            params: None,
+        };
         let read = bounded(Duration::from_secs(1), 16 << 20, || read("flows/a.yaml", &text, &around));
         if let Err(findings) = read {
             assert!(!findings.is_empty());

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use postrider::flow::pattern::Pattern;
+use postrider::model::phone;
 use postrider::model::policy::Quiet;
-use postrider::model::recipient::{self, Recipient};
+use postrider::model::recipient::Recipient;
 use postrider::units::{format_duration, parse_bytes, parse_duration, parse_rate};
 
 use super::writings::edited;
@@ -46,7 +47,7 @@ const WORDS: &[&str] = &[
 #[test]
 fn words() {
     // It is read once for all.
-    recipient::warm();
+    phone::warm();
     hunt("words", edited(seeds("words"), WORDS), |text| {
         bounded(Duration::from_secs(1), 4 << 20, || {
             if let Ok(to) = Recipient::parse(&text) {

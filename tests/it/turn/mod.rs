@@ -89,6 +89,7 @@ impl Run {
             who: None,
             account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
+            country: None,
             accounts: Arc::new(accounts),
             secrets: Arc::new(BTreeMap::from([
                 ("KEY".to_owned(), Some(Secret::new("hidden"))),

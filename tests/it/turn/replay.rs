@@ -114,6 +114,7 @@ impl Case {
             who: None,
             account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
+            country: None,
             accounts: Arc::new(accounts),
             secrets: Arc::new(BTreeMap::from([("KEY".to_owned(), Some(Secret::new("hidden")))])),
             run: RunId::from_bytes([7; 16]),
