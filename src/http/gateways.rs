@@ -163,6 +163,7 @@ pub async fn take(house: &House, account: &Account, view: &SharedView, told: Vec
         account: &account.name,
         window: account.transport.capabilities().window,
         opt_out: account.opt_out.as_ref(),
+        retry: account.retry,
     };
     // On disk before the answer: what was answered is not sent again.
     for fate in house.inbox.take(to, told).await? {

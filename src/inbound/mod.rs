@@ -10,7 +10,7 @@ use crate::clock::{SharedClock, rfc3339};
 use crate::flow::catalog::Catalog;
 use crate::flow::{OnMessage, prepare};
 use crate::model::inbound::{Told, Written, is_believed};
-use crate::model::policy::OptOut;
+use crate::model::policy::{OptOut, Retry};
 use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
 use crate::model::walls::FlowNames;
@@ -26,6 +26,8 @@ pub struct Letterbox<'a> {
     pub window: bool,
     /// What people write who want to hear no more.
     pub opt_out: Option<&'a OptOut>,
+    /// How messages of ours are tried again.
+    pub retry: Retry,
 }
 
 /// Takes in what gateways tell.
@@ -73,6 +75,7 @@ impl Inbox {
             flows: accounts.by_name.get(to.account).map_or(FlowNames::ALL, |facts| facts.flows.clone()),
             window: to.window,
             opt_out: to.opt_out.cloned(),
+            retry: to.retry,
             told: received,
             now,
         };

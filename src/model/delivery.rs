@@ -97,7 +97,10 @@ impl MessageState {
             {
                 Some(state)
             }
-            (Sending, Step::TryAgain) => Some(Queued),
+            // Whoever has it has it, whatever was said before, and whether another try was to come.
+            (Queued | Rejected, Step::Reached(state @ (Delivered | Read))) => Some(state),
+            // A late failure may be one that passes.
+            (Sending | Accepted | Sent, Step::TryAgain) => Some(Queued),
             (Sending, Step::Doubt) => Some(Unknown),
             (Sending | Accepted | Sent, Step::Refuse) => Some(Rejected),
             // An attempt whose error allows another, but none is left, passes through `queued`.
@@ -365,8 +368,8 @@ pub struct SendError {
     pub class: ErrorClass,
     /// What, where and, if known, the remedy; free of secrets.
     pub message: String,
-    /// It would have befallen every message of the account: the gateway is not there.
-    pub of_account: bool,
+    /// The gateway was not reached at all, for which no message is to blame.
+    pub unreached: bool,
     /// By what id the message will be known if it did go out, where we choose that ourselves.
     pub provider_id: Option<String>,
 }
@@ -374,7 +377,7 @@ pub struct SendError {
 impl SendError {
     /// An error of `class` that says `message`.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), of_account: false, provider_id: None }
+        Self { class, message: message.into(), unreached: false, provider_id: None }
     }
 }
 

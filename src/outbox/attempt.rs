@@ -46,6 +46,8 @@ pub struct Attempt {
     preparing: bool,
     /// Changes by which it was cut, to be recorded before the wire is touched.
     cut: Vec<Degraded>,
+    /// How often the account has paused for the message while others went out.
+    blamed: u32,
 }
 
 /// What an attempt means for its lane.
@@ -83,8 +85,8 @@ fn kept(error: &str) -> String {
 
 impl Attempt {
     /// One that has touched nothing yet.
-    pub fn new(account: Arc<Account>, store: Arc<dyn Store>, supply: Supply, place: Place) -> Self {
-        Self { account, store, supply, place, sent_at: None, preparing: false, cut: Vec::new() }
+    pub fn new(account: Arc<Account>, store: Arc<dyn Store>, supply: Supply, place: Place, blamed: u32) -> Self {
+        Self { account, store, supply, place, sent_at: None, preparing: false, cut: Vec::new(), blamed }
     }
 
     /// Sends, decides, and records.
@@ -95,14 +97,13 @@ impl Attempt {
         let result = result.unwrap_or_else(|panic| Err(broken(&panic, &parts)));
         let result = result.map_err(|error| SendError { message: kept(&error.message), ..error });
         // Waiting for the store is not the gateway's concern.
-        let Self { account, store, supply, place, sent_at, .. } = self;
+        let Self { account, store, supply, place, sent_at, blamed, .. } = self;
         drop(place);
         let now = supply.clock.now();
         if let Err(error) = &result {
             tracing::warn!(account = %account.name, id = %id, class = error.class.name(), "{}", error.message);
         }
-        let fallback = account.fallback.is_some();
-        let (verdict, effect) = decide(result, tries, fallback, &account.retry, now, id.chance() ^ u64::from(tries));
+        let (verdict, effect) = decide(result, tries, blamed, &account.retry, now, id.chance() ^ u64::from(tries));
         loop {
             let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
             match tried(|| store.settle(settlement)).await {

@@ -1,5 +1,6 @@
 //! The lane of one account: claims, sends, settles.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::supply::Supply;
 use super::verdict::Effect;
 use super::{Account, SharedView};
 use crate::clock::{SharedClock, after};
+use crate::id::MessageId;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::rows::{Budget, ClaimRules, Claims, Diversion, Held};
@@ -40,6 +42,8 @@ pub struct Lane {
     bucket: Bucket,
     gate: Gate,
     pause: Option<Pause>,
+    /// Messages for which the lane has paused, and others went out all the same: how often.
+    blamed: HashMap<MessageId, u32>,
     rest_until: Option<Timestamp>,
     /// The messages are being moved to another account.
     diverting: bool,
@@ -83,6 +87,7 @@ impl Lane {
             line: Line::new(),
             bucket,
             pause: None,
+            blamed: HashMap::new(),
             rest_until: None,
             diverting: false,
             tasks: JoinSet::new(),
@@ -194,7 +199,7 @@ impl Lane {
         let count = self.bucket.available(room, now);
         let mut asked: Vec<Next> = Vec::new();
         while asked.len() < count
-            && let Some(next) = self.line.next(now)
+            && let Some(next) = self.next(now)
         {
             match self.account.pace.quiet.and_then(|quiet| quiet_until(&quiet, &next.to, &self.account.zone, now)) {
                 Some(until) if until > now => self.line.back(&next, Some(until), now),
@@ -226,6 +231,15 @@ impl Lane {
                 None => Event::NotClaimed { asked },
             }
         });
+    }
+
+    /// The next message; of a paused lane one for somebody who has not tried yet.
+    fn next(&mut self, now: Timestamp) -> Option<Next> {
+        let Some(pause) = &mut self.pause else { return self.line.next(now) };
+        self.line.next_but(now, &pause.tried).or_else(|| {
+            pause.tried.clear();
+            self.line.next(now)
+        })
     }
 
     /// Sends messages another way, when theirs has been closed for long enough and no probe is due.
@@ -304,7 +318,8 @@ impl Lane {
             };
             let message = claimed.swap_remove(place);
             let place = Place::taken(self.gate.clone(), message.id.chance());
-            let attempt = Attempt::new(self.account.clone(), self.store.clone(), self.supply.clone(), place);
+            let blamed = self.blamed.get(&message.id).copied().unwrap_or_default();
+            let attempt = Attempt::new(self.account.clone(), self.store.clone(), self.supply.clone(), place, blamed);
             self.tasks.spawn(async move { Event::Settled { message: next, outcome: attempt.make(message).await } });
         }
     }
@@ -332,14 +347,17 @@ impl Lane {
 
     fn settled(&mut self, message: &Next, outcome: Outcome) {
         let Outcome { effect, reached, sent_at, at: now } = outcome;
-        if reached && self.pause.take().is_some() {
+        if let Some(pause) = self.pause.take_if(|_| reached) {
+            for id in pause.failed.into_iter().filter(|id| *id != message.id) {
+                *self.blamed.entry(id).or_default() += 1;
+            }
             tracing::info!(account = %self.account.name, "the lane goes on");
             self.view.show(|view| view.paused = None);
         }
         if let Some(pause) = self.pause.as_mut().filter(|pause| pause.probe == Some(message.id)) {
             pause.probe = None;
             match &effect {
-                Effect::Pause { reason, certain } => pause.failed(reason.clone(), *certain, now),
+                Effect::Pause { reason, certain, .. } => pause.failed(reason.clone(), *certain, now),
                 // A probe that failed for a reason of its own says nothing about the gateway.
                 _ => {
                     pause.probe_at = after(now, FIRST_PROBE);
@@ -354,6 +372,7 @@ impl Lane {
         }
         match effect {
             Effect::Leave => {
+                self.blamed.remove(&message.id);
                 let distance = sent_at.and(distance(&self.account.pace));
                 self.line.left(message, sent_at.unwrap_or(now), distance, now);
             }
@@ -365,13 +384,19 @@ impl Lane {
                 let rests = self.rest_until;
                 self.view.show(|view| view.paced_until = rests);
             }
-            Effect::Pause { reason, certain } => {
-                self.line.back(message, None, now);
+            Effect::Pause { reason, certain, unreached } => {
+                // One that has been in the way of others comes back later and later.
+                let wait = self.blamed.get(&message.id).map(|blamed| self.account.retry.delay(*blamed, 0));
+                self.line.back(message, wait.map(|wait| after(now, wait)), now);
                 // The rest of the volley in which the pause began counts for nothing.
                 if self.pause.is_none() {
                     tracing::warn!(account = %self.account.name, %reason, "the lane is paused");
                 }
                 let pause = self.pause.get_or_insert_with(|| Pause::new(reason.clone(), certain, now));
+                pause.tried.insert(message.to.clone());
+                if !unreached {
+                    pause.failed.insert(message.id);
+                }
                 self.view.show(|view| view.paused = Some((reason, pause.probe_at)));
             }
         }

@@ -3,7 +3,7 @@
 //! Memory is bounded: of one recipient's messages only the first few are held, and of all
 //! messages only a window. What is not held is read from the store again when there is room.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,8 +107,14 @@ impl Line {
 
     /// The next message that may go out, lowest place first. Its recipient is busy from now on.
     pub fn next(&mut self, now: Timestamp) -> Option<Next> {
+        self.next_but(now, &HashSet::new())
+    }
+
+    /// The same, of those that are not for some people.
+    pub fn next_but(&mut self, now: Timestamp, avoided: &HashSet<Arc<str>>) -> Option<Next> {
         self.wake(now);
-        let (seq, to) = self.ready.pop_first()?;
+        let (seq, to) = self.ready.iter().find(|(_, to)| !avoided.contains(to)).cloned()?;
+        self.ready.remove(&(seq, to.clone()));
         let queue = self.recipients.get_mut(&to)?;
         let (_, id) = queue.waiting.pop_front()?;
         queue.busy = true;

@@ -38,7 +38,12 @@ impl Mover {
         let accounts = self.accounts.borrow();
         let resend =
             accounts.iter().map(|(account, _)| account).filter(|account| account.on_unknown == OnUnknown::Resend);
-        resend.map(|account| ResendPolicy { account: account.name.clone(), after: account.unknown_after }).collect()
+        let policy = |account: &super::Account| ResendPolicy {
+            account: account.name.clone(),
+            after: account.unknown_after,
+            attempts: account.retry.attempts,
+        };
+        resend.map(policy).collect()
     }
 
     /// Moves whatever is due until told to stop.

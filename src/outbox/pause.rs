@@ -1,5 +1,7 @@
 //! A lane that is paused: when it probes, and when its messages go another way.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,6 +23,11 @@ pub struct Pause {
     pub probe: Option<MessageId>,
     /// What the gateway said.
     pub reason: String,
+    /// Whose messages have tried in vain since all were asked: the next one to try is another's, so that no
+    /// single message can hold the account.
+    pub tried: HashSet<Arc<str>>,
+    /// The messages that did, or for which it began.
+    pub failed: HashSet<MessageId>,
     since: Timestamp,
     /// The account itself is at fault (credentials, payment): waiting will not help.
     certain: bool,
@@ -30,7 +37,9 @@ pub struct Pause {
 impl Pause {
     /// Begins now.
     pub fn new(reason: String, certain: bool, now: Timestamp) -> Self {
-        Self { probe_at: after(now, FIRST_PROBE), probe: None, reason, since: now, certain, failures: 0 }
+        let probe_at = after(now, FIRST_PROBE);
+        let (tried, failed) = (HashSet::new(), HashSet::new());
+        Self { probe_at, probe: None, reason, tried, failed, since: now, certain, failures: 0 }
     }
 
     /// The probe failed for the account's reason.

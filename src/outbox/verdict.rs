@@ -24,15 +24,17 @@ pub enum Effect {
         reason: String,
         /// The account itself is at fault: waiting will not help.
         certain: bool,
+        /// The gateway was not reached, for which no message is to blame.
+        unreached: bool,
     },
 }
 
-/// Decides. `tries` are those that counted before this one; `fallback` says that another account
-/// can take over.
+/// Decides. `tries` are those that counted before this one; `blamed` says how often the account has paused
+/// for this message, and others went out all the same.
 pub fn decide(
     result: Result<Receipt, SendError>,
     tries: u32,
-    fallback: bool,
+    blamed: u32,
     retry: &Retry,
     now: Timestamp,
     chance: u64,
@@ -48,14 +50,13 @@ pub fn decide(
     match error.class.remedy() {
         Remedy::Refuse => (Verdict::Refuse { error: named }, Effect::Leave),
         Remedy::Doubt => (Verdict::Doubt { error: error.message, provider_id: error.provider_id }, Effect::Leave),
+        // It is the message after all.
+        Remedy::Pause if blamed.saturating_add(1) >= retry.attempts && !error.unreached => {
+            (Verdict::GiveUp { error: named }, Effect::Leave)
+        }
         Remedy::Pause => {
             let certain = error.class != ErrorClass::NotConnected;
-            let effect = Effect::Pause { reason: error.message, certain };
-            (Verdict::TryAgain { error: named, due_at: now, counts: false }, effect)
-        }
-        // The gateway is not there, which is certain and no fault of the message: another way.
-        Remedy::Retry if tries.saturating_add(1) >= retry.attempts && fallback && error.of_account => {
-            let effect = Effect::Pause { reason: error.message, certain: true };
+            let effect = Effect::Pause { reason: error.message, certain, unreached: error.unreached };
             (Verdict::TryAgain { error: named, due_at: now, counts: false }, effect)
         }
         Remedy::Retry if tries.saturating_add(1) >= retry.attempts => (Verdict::GiveUp { error: named }, Effect::Leave),
@@ -76,20 +77,18 @@ mod tests {
     const RETRY: Retry = Retry { attempts: 3, first: Duration::from_secs(2), max: Duration::from_secs(60) };
 
     fn of(class: ErrorClass, tries: u32) -> (Verdict, Effect) {
-        decide(Err(SendError::new(class, "why")), tries, false, &RETRY, Timestamp::UNIX_EPOCH, 0)
+        decide(Err(SendError::new(class, "why")), tries, 0, &RETRY, Timestamp::UNIX_EPOCH, 0)
     }
 
     #[test]
-    fn a_gateway_that_is_not_there_sends_messages_another_way_when_there_is_one() {
-        let gone = || SendError {
-            of_account: true,
-            ..SendError::new(ErrorClass::Upstream { retry_after: None }, "cannot be reached")
+    fn a_message_that_stops_the_account_while_others_go_out_is_given_up() {
+        let decided = |blamed, unreached| {
+            let error = SendError { unreached, ..SendError::new(ErrorClass::NotConnected, "not found") };
+            decide(Err(error), 0, blamed, &RETRY, Timestamp::UNIX_EPOCH, 0)
         };
-        let last = |error, fallback| decide(Err(error), 2, fallback, &RETRY, Timestamp::UNIX_EPOCH, 0);
-        assert!(matches!(last(gone(), false), (Verdict::GiveUp { .. }, _)));
-        assert!(matches!(last(gone(), true), (Verdict::TryAgain { counts: false, .. }, Effect::Pause { .. })));
-        let page = SendError::new(ErrorClass::Upstream { retry_after: None }, "failed to download");
-        assert!(matches!(last(page, true), (Verdict::GiveUp { .. }, _)));
+        assert!(matches!(decided(1, false), (Verdict::TryAgain { counts: false, .. }, Effect::Pause { .. })));
+        assert!(matches!(decided(2, false), (Verdict::GiveUp { .. }, Effect::Leave)));
+        assert!(matches!(decided(2, true), (Verdict::TryAgain { counts: false, .. }, Effect::Pause { .. })));
     }
 
     #[test]

@@ -189,6 +189,8 @@ pub struct ResendPolicy {
     pub account: String,
     /// `unknown_after`.
     pub after: Duration,
+    /// Most tries in all.
+    pub attempts: u32,
 }
 
 /// A message by its name cards.

@@ -86,7 +86,7 @@ pub fn shortened(text: &str, most: usize) -> String {
 /// Sends a request and reads the answer.
 ///
 /// # Errors
-/// [`ErrorClass::Upstream`] when the request certainly did not go out, else
+/// [`ErrorClass::NotConnected`] when nobody was reached, so that the request certainly did not go out, else
 /// [`ErrorClass::Ambiguous`].
 pub async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, SendError> {
     let mut response = request.send().await.map_err(|error| unsent(&error))?;
@@ -134,7 +134,7 @@ fn unsent(error: &reqwest::Error) -> SendError {
     }
     if error.is_connect() {
         let message = format!("the gateway cannot be reached: {}; is it running, is `url` right?", causes(error));
-        return SendError { of_account: true, ..SendError::new(ErrorClass::Upstream { retry_after: None }, message) };
+        return SendError { unreached: true, ..SendError::new(ErrorClass::NotConnected, message) };
     }
     if error.is_timeout() {
         return doubt("the gateway did not answer in time");

@@ -11,12 +11,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, exchange};
+use super::answer::exchange;
+use super::evolution_answers;
 use super::extra::Raw;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
-use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::delivery::{ErrorClass, SendError};
 use crate::model::message::{Contact, Content, Media};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
@@ -114,7 +115,7 @@ impl Transport for Evolution {
                 };
                 fields.insert(name.into(), value.into());
             }
-            read(&exchange(wire.post(&format!("message/{action}/{instance}"), fields)).await?)
+            evolution_answers::read(&exchange(wire.post(&format!("message/{action}/{instance}"), fields)).await?)
         })
     }
 
@@ -274,43 +275,4 @@ fn card(contact: &Contact) -> Value {
     ]);
     maybe(&mut card, "organization", contact.organization.as_deref());
     card.into()
-}
-
-fn read(answer: &Answer) -> Result<Receipt, SendError> {
-    let body: Value = answer.json().unwrap_or_default();
-    if let (200 | 201, Some(id)) = (answer.status, body["key"]["id"].as_str()) {
-        let state = match body["status"].as_str() {
-            Some("SERVER_ACK") => MessageState::Sent,
-            Some("DELIVERY_ACK") => MessageState::Delivered,
-            Some("READ" | "PLAYED") => MessageState::Read,
-            Some("ERROR") => return Err(answer.refusal("evolution", ErrorClass::Ambiguous, "status ERROR")),
-            _ => MessageState::Accepted,
-        };
-        let chat = heard::person_in(&body["key"]["remoteJid"]);
-        return Ok(Receipt { state, provider_id: Some(id.to_owned()), chat, degraded: Vec::new() });
-    }
-    let reasons = &body["response"]["message"];
-    let nobody = reasons.as_array().into_iter().flatten().any(|reason| reason["exists"] == false);
-    let said = match reasons {
-        _ if nobody => "this number is not on WhatsApp".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => list
-            .iter()
-            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
-            .collect::<Vec<_>>()
-            .join("; "),
-        _ => body["error"].as_str().unwrap_or_default().to_owned(),
-    };
-    // Its check of the request speaks in the words of JSON Schema.
-    let by_schema = ["requires property", "is not of a type", "does not match", "is not one of", "does not meet"];
-    let class = match answer.status {
-        400 if nobody => ErrorClass::RecipientInvalid,
-        400 if by_schema.iter().any(|words| said.contains(words)) => ErrorClass::Invalid,
-        // A send that failed on the way is a 400 like any other.
-        400 => ErrorClass::Ambiguous,
-        // The instance is not there: not the message's fault.
-        404 if body.is_object() => ErrorClass::NotConnected,
-        _ => answer.class(),
-    };
-    Err(answer.refusal("evolution", class, &said))
 }

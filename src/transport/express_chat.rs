@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange};
 use super::extra::Raw;
 use super::meta;
-use super::meta_codes::classify_code;
+use super::meta_codes::classify_error;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -143,7 +143,7 @@ fn with_media(fields: &mut Fields, word: &str, media: Media, file: Option<super:
 
 fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let body: Value = answer.json().unwrap_or_default();
-    let code = meta_code(&body);
+    let code = meta_error(&body);
     let refused = body.get("success") == Some(&Value::Bool(false));
     let places = [&body["messageId"], &body["data"]["messageId"], &body["data"]["id"], &body["messages"][0]["id"]];
     let id = places.into_iter().find_map(Value::as_str).map(str::to_owned);
@@ -155,8 +155,8 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         return Ok(Receipt { state: MessageState::Accepted, provider_id: id, chat: None, degraded: Vec::new() });
     }
     let said = [&body["message"], &body["error"], &body["error"]["message"]].into_iter().find_map(Value::as_str);
-    let class = match code {
-        Some(code) => classify_code(code, answer.retry_after),
+    let class = match code.and_then(|error| classify_error(error, answer.retry_after)) {
+        Some(class) => class,
         // Its own no within a yes: certain, and about the request.
         None if refused && answer.status < 300 => ErrorClass::Invalid,
         None => answer.class(),
@@ -164,9 +164,10 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     Err(answer.refusal("express-chat", class, said.unwrap_or_default()))
 }
 
-/// A code of Meta's in an answer, where the brands pass one on.
-fn meta_code(body: &Value) -> Option<i64> {
-    let places = [&body["error"]["code"], &body["code"], &body["errors"][0]["code"], &body["data"]["error"]["code"]];
+/// An error of Meta's in an answer, where the brands pass one on.
+fn meta_error(body: &Value) -> Option<&Value> {
+    let mut places = [&body["error"], body, &body["errors"][0], &body["data"]["error"]].into_iter();
+    let (error, code) = places.find_map(|error| Some((error, error["code"].as_i64()?)))?;
     // What only repeats an HTTP status is no such code, but for 470 and 471 of the older list.
-    places.into_iter().find_map(Value::as_i64).filter(|code| !(200..600).contains(code) || matches!(code, 470 | 471))
+    (!(200..600).contains(&code) || matches!(code, 470 | 471)).then_some(error)
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, exchange};
 use super::extra::Raw;
-use super::meta_codes::classify_code;
+use super::meta_codes::classify_error;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -376,10 +376,7 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
 pub(super) fn refused(answer: &Answer, body: &Value) -> SendError {
     let error = &body["error"];
     // The code decides, not the status.
-    let class = match error["code"].as_i64() {
-        Some(code) => classify_code(code, answer.retry_after),
-        None => answer.class(),
-    };
+    let class = classify_error(error, answer.retry_after).unwrap_or_else(|| answer.class());
     let said = [&error["message"], &error["error_data"]["details"]].map(|text| text.as_str().unwrap_or_default());
     answer.refusal("meta", class, said.join(" ").trim())
 }

@@ -5,7 +5,18 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::model::delivery::{ErrorClass, Scope};
+
+/// The class of an error object; none when it has no code.
+pub fn classify_error(error: &Value, retry_after: Option<Duration>) -> Option<ErrorClass> {
+    // The number's id is wrong, or the token may not use it: no message would do better.
+    if error["code"] == 100 && error["error_subcode"] == 33 {
+        return Some(ErrorClass::NotConnected);
+    }
+    Some(classify_code(error["code"].as_i64()?, retry_after))
+}
 
 /// The class of a code.
 pub fn classify_code(code: i64, retry_after: Option<Duration>) -> ErrorClass {

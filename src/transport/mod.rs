@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod evolution;
+mod evolution_answers;
 pub mod express_chat;
 pub mod extra;
 pub mod gowa;
@@ -13,6 +14,7 @@ pub mod redacted;
 pub mod sandbox;
 pub mod twilio;
 pub mod waha;
+mod waha_answers;
 mod waha_ids;
 pub mod wapim;
 pub mod wawp;

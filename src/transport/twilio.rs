@@ -210,8 +210,15 @@ pub(super) fn classify(code: i64, retry_after: Option<Duration>) -> Option<Error
         63018 | 63017 => limited(1),
         // The queue in front of the number is full.
         21611 | 30001 => limited(60),
-        // The account's messages of the day are used up.
-        63038 => ErrorClass::Quota,
+        // The account's messages of the day are used up; the business account is restricted, or disabled.
+        63038 | 63051 | 63112 => ErrorClass::Quota,
+        // The sender is not there, or not for WhatsApp; the messaging service is not, or has no sender.
+        63007 | 21606 | 21703 => ErrorClass::NotConnected,
+        // How much marketing a person gets in a day, from anybody: Meta's 131049.
+        63049 => ErrorClass::RateLimited {
+            retry_after: retry_after.or(Some(Duration::from_secs(86_400))),
+            scope: Scope::Recipient,
+        },
         63003 | 63024 => ErrorClass::RecipientInvalid,
         63012 => ErrorClass::Upstream { retry_after },
         // Content that the channel does not take.

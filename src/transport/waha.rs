@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange, reached};
 use super::extra::Raw;
 use super::heard::{below_folder, bytes, get, waha as heard};
+use super::waha_answers;
 use super::waha_ids::{chat, chat_in, marked, provider_id};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
@@ -368,19 +369,6 @@ fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {
         let (state, chat) = (reached(&body["ack"]), chat_in(&body));
         return Ok(Receipt { state, provider_id: id, chat, degraded: Vec::new() });
     }
-    let said = [&body["message"], &body["exception"]["message"], &body["error"]].into_iter().find_map(Value::as_str);
-    let class = match answer.status {
-        422 if body.get("expected").is_some() => ErrorClass::NotConnected,
-        422 => ErrorClass::Unsupported,
-        404 if body.is_object() && is_about_file(said) => ErrorClass::MediaRejected,
-        // The session is not there, or stopped, which looks the same.
-        404 if body.is_object() => ErrorClass::NotConnected,
-        _ => answer.class(),
-    };
-    Err(answer.refusal("waha", class, said.unwrap_or_default()))
-}
-
-fn is_about_file(said: Option<&str>) -> bool {
-    let said = said.unwrap_or_default().to_ascii_lowercase();
-    !said.contains("session") && ["file", "media", "url"].iter().any(|word| said.contains(word))
+    let (class, said) = waha_answers::refused(answer, &body);
+    Err(answer.refusal("waha", class, said))
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::id::RunId;
 use crate::model::inbound::{Told, Written};
-use crate::model::policy::OptOut;
+use crate::model::policy::{OptOut, Retry};
 use crate::model::run::{NewRun, RunState};
 use crate::model::walls::FlowNames;
 
@@ -18,6 +18,8 @@ pub struct Inbound {
     pub window: bool,
     /// What people write who want to hear no more.
     pub opt_out: Option<OptOut>,
+    /// How what failed late is tried again.
+    pub retry: Retry,
     /// Which flows may hear it.
     pub flows: FlowNames,
     /// In order.

@@ -13,9 +13,10 @@ use super::writer::Work;
 use super::{Read, json, json_or_none, people, text};
 use crate::clock::{millis, rfc3339};
 use crate::id::MessageId;
-use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
+use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Remedy, Step};
 use crate::model::inbound::{Ack, Echo, Fate, OwnId};
 use crate::model::message::Content;
+use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
 use crate::store::rows::Inbound;
 
@@ -38,20 +39,35 @@ struct Early {
     /// The chat, as the gateway named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chat: Option<Recipient>,
+    /// A failure that passes: after how many milliseconds it is tried again, and how many tries there are in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    again: Option<(i64, u32)>,
 }
 
 impl Early {
-    fn of(ack: &Ack) -> Self {
+    fn of(ack: &Ack, retry: &Retry) -> Self {
         let (reached, error) = match &ack.fate {
             Fate::Reached(state) => (Some(*state), None),
             Fate::Failed { error, .. } => (None, Some(error.clone())),
         };
-        Self { reached, error, ours: ack.ours, chat: ack.chat.clone() }
+        let again = match &ack.fate {
+            Fate::Failed { class, .. } if class.remedy() == Remedy::Retry => {
+                let wait = class.retry_after().unwrap_or_default().max(retry.first);
+                Some((i64::try_from(wait.as_millis()).unwrap_or(i64::MAX), retry.attempts))
+            }
+            _ => None,
+        };
+        Self { reached, error, ours: ack.ours, chat: ack.chat.clone(), again }
+    }
+
+    /// It got so far.
+    fn reached(state: MessageState) -> Self {
+        Self { reached: Some(state), error: None, ours: None, chat: None, again: None }
     }
 
     /// What two of them that came one after the other leave a message with, as if it had been known.
     fn then(self, next: Self) -> Self {
-        let failed = self.error.is_some();
+        let failed = self.error.is_some() && next.reached < Some(MessageState::Delivered);
         let arrived = self.reached >= Some(MessageState::Delivered);
         match failed || (arrived && next.error.is_some()) || (next.error.is_none() && self.reached >= next.reached) {
             true => self,
@@ -95,7 +111,7 @@ fn message_of(work: &Work<'_>, account: &str, provider_id: &str) -> Read<Option<
 /// How far a message of ours is.
 pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
     let (account, now) = (&inbound.account, inbound.now);
-    let fate = Early::of(ack);
+    let fate = Early::of(ack, &inbound.retry);
     if let Some(id) = message_of(work, account, &ack.message_id)? {
         return reach(work, id, &ack.message_id, fate, now);
     }
@@ -202,13 +218,14 @@ fn went_out(
 }
 
 fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now: Timestamp) -> Read<()> {
-    let sql = "SELECT parts, account, recipient FROM messages WHERE id = ?";
+    let sql = "SELECT parts, account, recipient, tries FROM messages WHERE id = ?";
     // Parts that cannot be read say nothing of how far they are.
     let parts = |row: &Row<'_>| if_readable(json_or_none::<Vec<Part>>(row, 0)).map(Option::flatten);
-    let row = |row: &Row<'_>| Ok((parts(row)?, row.get::<_, String>(1)?, row.get(2)?));
-    let found: Option<(Option<Vec<Part>>, String, String)> =
+    let row = |row: &Row<'_>| Ok((parts(row)?, row.get::<_, String>(1)?, row.get(2)?, if_readable(row.get(3))?));
+    let found: Option<(Option<Vec<Part>>, String, String, Option<u32>)> =
         work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()?;
-    let Some((parts, account, to)) = found else { return Ok(()) };
+    let Some((parts, account, to, tries)) = found else { return Ok(()) };
+    let again = fate.again.filter(|(_, attempts)| tries.is_some_and(|tries| tries < *attempts));
     if let Some(chat) = &fate.chat {
         learn(work, &account, &to, chat)?;
     }
@@ -216,7 +233,11 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
     let mut whole = fate.reached;
     if !parts.is_empty() {
         for part in parts.iter_mut().filter(|part| part.provider_id.as_deref() == Some(provider_id)) {
-            let step = fate.reached.map_or(Step::Refuse, Step::Reached);
+            let step = match (fate.reached, again) {
+                (Some(state), _) => Step::Reached(state),
+                (None, Some(_)) => Step::TryAgain,
+                (None, None) => Step::Refuse,
+            };
             let Some(next) = part.state.after(step) else { return Ok(()) };
             part.state = next;
             part.error.clone_from(&fate.error);
@@ -232,12 +253,14 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
     let step = match (&fate.error, whole) {
         // While its other parts are under way, the attempt's end will tell.
         (Some(_), _) if !parts.is_empty() && is_open(work, id)? => return Ok(()),
+        (Some(_), _) if again.is_some() => Step::TryAgain,
         (Some(_), _) => Step::Refuse,
         (None, Some(state)) => Step::Reached(state),
         (None, None) => return Ok(()),
     };
+    let due_at = again.filter(|_| step == Step::TryAgain).map(|(wait, _)| millis(now).saturating_add(wait));
     // A step that is not legal here (an ack that was overtaken, say) changes nothing.
-    apply(work, id, step, now, Change { error: fate.error, ..Change::default() })?;
+    apply(work, id, step, now, Change { error: fate.error, due_at, ..Change::default() })?;
     Ok(())
 }
 
@@ -270,8 +293,7 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         if doubtful(work, id)?.is_none() {
             return Ok(());
         }
-        let fate = Early { reached: Some(MessageState::Sent), error: None, ours: None, chat: None };
-        return reach(work, id, &echo.message_id, fate, inbound.now);
+        return reach(work, id, &echo.message_id, Early::reached(MessageState::Sent), inbound.now);
     }
     let kept = Kept { chat: echo.chat.to_string(), kind: echo.kind.to_owned(), text: echo.text.clone() };
     let names = people::names(work.tx, account, &kept.chat)?;

@@ -414,16 +414,19 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
     ];
     for policy in resend {
         let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
-        let sql = "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ?
+        let sql = "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ? AND tries < ?
                 AND (expires_at IS NULL OR expires_at > ?) ORDER BY changed_at LIMIT ?";
-        let unknown = ids(work, sql, params![policy.account, at - wait, at, MOVES])?;
+        let unknown = ids(work, sql, params![policy.account, at - wait, policy.attempts, at, MOVES])?;
         for id in &unknown {
             moves(work, *id, Step::Resend, now)?;
         }
         count += unknown.len();
-        let sql = "SELECT min(changed_at) FROM messages WHERE state = 7 AND account = ?
+        let sql = "SELECT min(changed_at) FROM messages WHERE state = 7 AND account = ? AND tries < ?
             AND (expires_at IS NULL OR expires_at > ?)";
-        next.push(earliest(work, sql, params![policy.account, at])?.map(|oldest| oldest.saturating_add(wait)));
+        next.push(
+            earliest(work, sql, params![policy.account, policy.attempts, at])?
+                .map(|oldest| oldest.saturating_add(wait)),
+        );
     }
     Ok(Moved { count: count as u64, next: next.into_iter().flatten().min().map(from_millis) })
 }

@@ -25,7 +25,7 @@ pub const TWO: (&str, &str) = (
 /// A flow that asks what it is told to, and gives back what it gets.
 pub const ASK: (&str, &str) = ("flows/ask.yaml", "run: |\n  ask(event.data.to, event.data.text, event.data.options)\n");
 /// A flow that hears what nobody waits for.
-pub const HEARD: (&str, &str) = ("flows/heard.yaml", "triggers:\n  - message: {}\nrun: event.text\n");
+pub const HEARD: (&str, &str) = ("flows/heard.yaml", "triggers:\n  - message: { chats: all }\nrun: event.text\n");
 /// A flow that sleeps: when it has woken up, so has everybody who slept for less.
 pub const NAP: (&str, &str) = ("flows/nap.yaml", "run: sleep(event.data)\n");
 

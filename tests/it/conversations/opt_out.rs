@@ -17,7 +17,7 @@ pub const SETTINGS: (&str, &str) = (
     opt_out: { words: [stop, unsubscribe], reply: "You will get nothing more." }
 "#,
 );
-const ECHO: (&str, &str) = ("flows/echo.yaml", "triggers:\n  - message: {}\nrun: event.text\n");
+const ECHO: (&str, &str) = ("flows/echo.yaml", "triggers:\n  - message: { chats: all }\nrun: event.text\n");
 const REPLY: &str = "You will get nothing more.";
 /// The other address under which Ada is known.
 pub const LID: &str = "77123456789012@lid";

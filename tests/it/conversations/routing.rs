@@ -100,8 +100,10 @@ async fn what_comes_first_takes_the_message_from_everybody_else() {
 async fn each_flow_begins_once_with_what_it_asks_for() {
     let on = |triggers: &str| format!("triggers: [{triggers}]\nrun: event.text\n");
     let flows = [
-        ("any", on("{ message: {} }")),
+        ("any", on("{ message: { chats: all } }")),
         ("ada", on("{ message: { from: \"+1 541-754-3010\" } }")),
+        ("groups", on("{ message: { chats: groups } }")),
+        ("else", on("{ message: { else: true, chats: all } }")),
         ("stop", on("{ message: { text: \"(?i)^stop\" } }")),
         ("second", on("{ message: { account: second } }")),
         ("all", on("{ message: { account: second, from: \"15417543010\", text: \"now$\" } }")),
@@ -121,8 +123,8 @@ async fn each_flow_begins_once_with_what_it_asks_for() {
         ("sandbox", BOB, None, "don't stop", &["any"]),
         ("second", ADA, None, "stop now", &["any", "ada", "stop", "second", "all", "twice"]),
         ("second", BOB, None, "now", &["any", "second"]),
-        // In a group it is still she who writes.
-        ("sandbox", ADA, Some(GROUP), "hi all", &["any", "ada", "twice"]),
+        // In a group it is still she who writes, and only those hear it who say so.
+        ("sandbox", ADA, Some(GROUP), "hi all", &["any", "groups"]),
     ];
     for (account, from, chat, text, wanted) in cases {
         let message = json!({ "account": account, "from": from, "chat": chat, "text": text });

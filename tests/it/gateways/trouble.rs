@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use super::fake::{self, ALL, Dialect, Mood};
 use crate::support::engine::House;
+use crate::support::gateway::{Gateway, Say};
 use crate::support::{Nobody, until};
 
 const TO: &str = "+15417543010";
@@ -88,7 +89,7 @@ rows! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_is_not_there_is_safe_to_try_again() {
+async fn a_gateway_that_is_not_there_pauses_the_account_and_uses_up_no_tries() {
     let nobody = Nobody::at_a_port();
     let settings = format!(
         "accounts:\n  main: {{ transport: gowa, url: \"{}\", pace: unlimited, retry: {{ attempts: 2, first: 1s }} }}\n",
@@ -100,21 +101,96 @@ async fn a_gateway_that_is_not_there_is_safe_to_try_again() {
         until("a try", async || {
             let message = house.get("/messages").await["messages"][0].clone();
             // The lane says why a moment after the attempt is on record.
-            let settled = message["state"] == "dead" || message["why"].as_str()?.contains("cannot be reached");
-            (message["attempts"].as_array().unwrap().len() == count && settled).then_some(message)
+            let said = message["why"].as_str()?.starts_with("pause: the gateway cannot be reached");
+            (message["attempts"].as_array().unwrap().len() == count && said).then_some(message)
         })
         .await
     };
     let message = tried(1).await;
-    assert_eq!(message["attempts"][0]["outcome"], "upstream");
-    house.pass(std::time::Duration::from_secs(1));
-    assert_eq!(tried(2).await["state"], "dead");
-    // A person wants one more round.
-    let id = tried(2).await["id"].as_str().unwrap().to_owned();
-    house.post(&format!("/messages/{id}/retry"), json!({})).await;
-    assert_eq!(tried(3).await["state"], "queued");
-    house.post(&format!("/messages/{id}/cancel"), json!({})).await;
-    house.messages_are(1, "cancelled").await;
+    assert_eq!((&message["attempts"][0]["outcome"], &message["state"]), (&json!("not_connected"), &json!("queued")));
+    let account = house.get("/accounts").await["accounts"][0].clone();
+    assert_eq!(account["state"], "paused");
+    assert!(account["reason"].as_str().unwrap().contains("is it running, is `url` right?"), "{account}");
+    for count in 2..8 {
+        house.pass(std::time::Duration::from_secs(300));
+        assert_eq!(tried(count).await["state"], "queued");
+    }
+}
+
+/// Answers one text with what pauses an account, everything else with yes.
+async fn one_bad(status: u16, code: &'static str) -> (Gateway, House) {
+    let gateway = Gateway::with(move |_, got| match got.text().as_str() {
+        "BAD" => Say::No(status, code, None),
+        _ => Say::Yes,
+    })
+    .await;
+    let settings = gateway.settings("pace: unlimited, retry: { attempts: 3, first: 1s }");
+    let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]).await;
+    (gateway, house)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_single_message_holds_an_account() {
+    let (gateway, house) = one_bad(401, "AUTHENTICATION_ERROR").await;
+    let bad = house.post("/messages", json!({ "to": "+15417543011", "text": "BAD" })).await;
+    let bad = bad["message"].as_str().unwrap().to_owned();
+    until("the pause", async || (house.get("/accounts").await["accounts"][0]["state"] == "paused").then_some(())).await;
+    for number in 2..9 {
+        house.post("/messages", json!({ "to": format!("+1541754301{number}"), "text": "good" })).await;
+    }
+    // The next to try is somebody else, and with that the account goes on.
+    house.pass(Duration::from_secs(5));
+    house.messages_are(7, "sent").await;
+    // The one that stops the account again and again while others go out is given up.
+    let dead = until("the end of the bad one", async || {
+        house.post("/messages", json!({ "to": "+15417543019", "text": "good" })).await;
+        house.pass(Duration::from_secs(5));
+        let message = house.get(&format!("/messages/{bad}")).await;
+        (message["state"] == "dead").then_some(message)
+    })
+    .await;
+    let outcomes: Vec<_> = dead["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    assert!((3..10).contains(&outcomes.len()) && outcomes.iter().all(|outcome| *outcome == "not_connected"), "{dead}");
+    until("the others to go out", async || {
+        house.pass(Duration::from_secs(5));
+        let messages = house.get("/messages?limit=1000").await["messages"].as_array().unwrap().clone();
+        let open = messages.iter().filter(|message| message["state"] == "queued" || message["state"] == "sending");
+        (open.count() == 0).then_some(())
+    })
+    .await;
+    let bad = gateway.texts().iter().filter(|text| *text == "BAD").count();
+    assert_eq!(bad, outcomes.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_in_doubt_is_sent_no_more_often_than_it_may() {
+    let gateway = Gateway::with(|_, _| Say::Vanish).await;
+    let settings =
+        gateway.settings("pace: unlimited, on_unknown: resend, unknown_after: 1s, retry: { attempts: 3, first: 1s }");
+    let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]).await;
+    house.post("/messages", json!({ "to": "+15417543010", "text": "x" })).await;
+    let tried = async |count: usize| {
+        until(&format!("{count} tries"), async || {
+            let message = house.get("/messages?to=%2B15417543010").await["messages"][0].clone();
+            let tries = message["attempts"].as_array().unwrap().len();
+            (tries == count && message["state"] == "unknown").then_some(message)
+        })
+        .await
+    };
+    for count in 1..=3 {
+        tried(count).await;
+        house.pass(Duration::from_secs(2));
+    }
+    // A person is asked now, however long it takes.
+    house.pass(Duration::from_secs(86_400));
+    house.post("/messages", json!({ "to": "+15417543011", "text": "y" })).await;
+    until("another message", async || (gateway.texts().last()? == "y").then_some(())).await;
+    tried(3).await;
+    assert_eq!(gateway.texts().iter().filter(|text| *text == "x").count(), 3);
+    // A person's word begins anew.
+    let id = house.get("/messages?to=%2B15417543010").await["messages"][0]["id"].as_str().unwrap().to_owned();
+    house.post(&format!("/messages/{id}/release"), json!({ "as": "resend" })).await;
+    until("one more", async || (gateway.texts().iter().filter(|text| *text == "x").count() == 4).then_some(())).await;
 }
 
 fn html(status: u16) -> Mood {

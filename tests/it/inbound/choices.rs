@@ -89,7 +89,7 @@ async fn waha_has_polls_and_hears_votes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_votes_of_one_moment_are_two() {
     let choices = flow(&json!(["Yes", "No"])).replace("+15417543010", said::GROUP);
-    let heard = ("flows/echo.yaml", "triggers:\n  - message: {}\nrun: event\n");
+    let heard = ("flows/echo.yaml", "triggers:\n  - message: { chats: all }\nrun: event\n");
     let ear = Ear::with(GOWS, &[("flows/ask.yaml", &choices), heard]).await;
     let (run, _, id) = asked(&ear).await;
     let poll = json!({ "id": id, "to": said::GROUP, "from": "me", "fromMe": true });

@@ -44,7 +44,8 @@ use crate::support::{client, until};
 use said::PHONE;
 
 /// A flow that gives back what it sees.
-pub const ECHO: (&str, &str) = ("flows/echo.yaml", "triggers:\n  - message: { account: main }\nrun: event\n");
+pub const ECHO: (&str, &str) =
+    ("flows/echo.yaml", "triggers:\n  - message: { account: main, chats: all }\nrun: event\n");
 
 /// How the world calls us.
 pub const PUBLIC: &str = "https://hooks.example.com";

@@ -312,12 +312,60 @@ pub const ERRORS: &[(u16, &str, &str)] = &[
         r#"{"status":404,"error":"Not Found","response":{"message":["The \"my shop\" instance does not exist"]}}"#,
         "not_connected",
     ),
-    // What the last error handler answers to whatever it does not know.
+    // What is a 500 happened before the send, which stands in a `try` that answers 400.
     (
         500,
         r#"{"status":500,"error":"Internal Server Error","response":{"message":"Internal Server Error"}}"#,
-        "ambiguous",
+        "not_connected",
     ),
+    (
+        500,
+        r#"{"status":500,"error":"Internal Server Error","response":{"message":"Connection Closed"}}"#,
+        "not_connected",
+    ),
+    (
+        500,
+        r#"{"status":500,"error":"Internal Server Error","response":{"message":"Cannot read properties of undefined (reading 'id')"}}"#,
+        "not_connected",
+    ),
+    (
+        503,
+        r#"{"status":503,"error":"LICENSE_REQUIRED","response":{"message":"activate your license"}}"#,
+        "not_connected",
+    ),
+    // These are known to come before anything went out.
+    (
+        400,
+        r#"{"status":400,"error":"Bad Request","response":{"message":["Owned media must be a url or base64"]}}"#,
+        "media_rejected",
+    ),
+    (
+        400,
+        r#"{"status":400,"error":"Bad Request","response":{"message":["Request failed with status code 404"]}}"#,
+        "media_rejected",
+    ),
+    (
+        400,
+        r#"{"status":400,"error":"Bad Request","response":{"message":["Method not available on WhatsApp Business API"]}}"#,
+        "unsupported",
+    ),
+    (400, r#"{"status":400,"error":"Bad Request","response":{"message":["[object Object]"]}}"#, "recipient_invalid"),
+    // Version 1, which wants other fields.
+    (
+        400,
+        r#"{"status":400,"error":"Bad Request","response":{"message":[["instance requires property \"textMessage\""]]}}"#,
+        "not_connected",
+    ),
+    (404, r#"{"status":404,"error":"Not Found","response":{"message":["Number not found"]}}"#, "recipient_invalid"),
+    (404, r#"{"status":404,"error":"Not Found","response":{"message":["Message not found"]}}"#, "invalid"),
+    // Its channel of Meta's Cloud API puts Meta's error where the message would be.
+    (
+        201,
+        r#"{"message":"(#131047) x","type":"OAuthException","code":131047,"error_data":{"details":"x"},"fbtrace_id":"A"}"#,
+        "window_closed",
+    ),
+    (201, r#"{"message":"(#131026) x","type":"OAuthException","code":131026,"fbtrace_id":"A"}"#, "recipient_invalid"),
+    (201, r#"{"message":"expired","type":"OAuthException","code":190,"fbtrace_id":"A"}"#, "auth"),
     // A proxy may have passed the request on.
     (502, PROXY, "ambiguous"),
 ];

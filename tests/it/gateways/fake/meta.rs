@@ -351,6 +351,12 @@ pub const ERRORS: &[(u16, &str, &str)] = &[
     fault!(131045, "Incorrect certificate", "not_connected"),
     fault!(133010, "Phone number not registered", "not_connected"),
     fault!(100, "Invalid parameter", "invalid"),
+    // The number's id is wrong, or the token may not use it.
+    (
+        400,
+        r#"{"error":{"message":"Unsupported post request. Object with ID '1065' does not exist","type":"GraphMethodException","code":100,"error_subcode":33}}"#,
+        "not_connected",
+    ),
     fault!(131008, "Required parameter is missing", "invalid"),
     fault!(131009, "Parameter value is not valid", "invalid"),
     fault!(131051, "Unsupported message type", "invalid"),

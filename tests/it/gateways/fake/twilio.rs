@@ -215,6 +215,14 @@ pub const ERRORS: &[(u16, &str, &str)] = &[
     // The sheet calls both a channel error and gives no class; their titles say whose fault it is.
     fault!(400, 63012, "Channel provider returned an internal service error", "upstream"),
     fault!(400, 63021, "Channel invalid content error", "invalid"),
+    // The sender, not the message: it is not there, or not for WhatsApp.
+    fault!(400, 63007, "Twilio could not find a Channel with the specified From address", "not_connected"),
+    fault!(400, 21606, "The 'From' phone number is not a valid, SMS-capable number", "not_connected"),
+    fault!(400, 21703, "The Messaging Service does not have a phone number available", "not_connected"),
+    fault!(400, 63051, "WhatsApp Business Account is locked", "quota"),
+    fault!(400, 63112, "The Meta and/or WhatsApp Business Accounts were disabled by Meta", "quota"),
+    // Meta's 131049: one person has had enough for the day.
+    fault!(400, 63049, "Meta chose not to deliver this marketing message", "rate_limited"),
     // The cap is the whole account's over 24 hours: pausing loses nothing, trying on would.
     fault!(429, 63038, "Account exceeded the daily messages limit", "quota"),
     // There is no idempotency, and a proxy may have passed the request on.

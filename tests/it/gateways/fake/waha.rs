@@ -287,8 +287,19 @@ const PROXY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<b
 pub const ERRORS: &[(u16, &str, &str)] = &[
     (400, r#"{"message":["chatId should not be empty"],"error":"Bad Request","statusCode":400}"#, "invalid"),
     (401, r#"{"message":"Unauthorized","statusCode":401}"#, "auth"),
-    // A session that was stopped gets the same words as one that never was. The row's second
-    // meaning, a media file not found, has no documented words and is left out.
+    // Any error inside whose code is ENOENT, for instance without ffmpeg.
+    (
+        404,
+        r#"{"error":{"code":404,"key":"FILE_NOT_FOUND","message":"File not found","details":"ENOENT: no such file"}}"#,
+        "media_rejected",
+    ),
+    (404, r#"{"statusCode":404,"message":"Message with id 'X' not found","error":"Not Found"}"#, "invalid"),
+    (404, r#"{"statusCode":404,"message":"Group not found","error":"Not Found"}"#, "invalid"),
+    (404, r#"{"statusCode":404,"message":"Number not found","error":"Not Found"}"#, "recipient_invalid"),
+    // Another version, or a wrong address.
+    (404, r#"{"statusCode":404,"message":"Cannot POST /api/sendText","error":"Not Found"}"#, "not_connected"),
+    (404, r#"{"detail":"no such tenant"}"#, "not_connected"),
+    // A session that was stopped gets the same words as one that never was.
     (
         404,
         r#"{"message":"We didn't find a session with name 'shop'.\nPlease start it first by using POST /api/sessions/shop/start request","error":"Not Found","statusCode":404}"#,
@@ -313,6 +324,33 @@ pub const ERRORS: &[(u16, &str, &str)] = &[
         422,
         r#"{"message":"The feature is available only in Plus version for 'GOWS' engine. Check this out: https://waha.devlike.pro/","error":"Unprocessable Entity","statusCode":422}"#,
         "unsupported",
+    ),
+    // An answer without a body says nothing.
+    (201, "", "ambiguous"),
+    // The engine GOWS: nobody there; WhatsApp's lock on new contacts; the phone is away.
+    (
+        500,
+        r#"{"statusCode":500,"exception":{"message":"no LID found for 554187654321@s.whatsapp.net from server"}}"#,
+        "recipient_invalid",
+    ),
+    (500, r#"{"statusCode":500,"exception":{"message":"server returned error 463"}}"#, "rate_limited"),
+    (500, r#"{"statusCode":500,"exception":{"message":"server returned error 479"}}"#, "rate_limited"),
+    (500, r#"{"statusCode":500,"exception":{"message":"websocket not connected"}}"#, "not_connected"),
+    // It fetches a file before it sends it.
+    (
+        500,
+        r#"{"statusCode":500,"exception":{"message":"Request failed with status code 404","name":"AxiosError","code":"ERR_BAD_REQUEST"}}"#,
+        "media_rejected",
+    ),
+    (
+        500,
+        r#"{"statusCode":500,"exception":{"message":"Request failed with status code 503","name":"AxiosError","code":"ERR_BAD_RESPONSE"}}"#,
+        "upstream",
+    ),
+    (
+        500,
+        r#"{"statusCode":500,"exception":{"message":"getaddrinfo ENOTFOUND files.example.com","code":"ENOTFOUND"}}"#,
+        "media_rejected",
     ),
     // It quotes the request back, the text included.
     (
