@@ -51,14 +51,14 @@ async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) ->
     // Who has shown nothing yet is told nothing either: not even what is wrong with the body.
     let body = whole(body, LARGEST).await.map_err(|refused| match door.by_token || refused.is_busy() {
         true => refused,
-        false => closed(name, "the body cannot be read"),
+        false => door.closed("the body cannot be read"),
     })?;
     match door.read(&body) {
         Ok(Heard::Challenge(text)) => return Ok(text.into_response()),
         Ok(Heard::Told(told)) => take(&house, door.account, door.view, told).await?,
-        Err(NotHeard::Unverifiable) => return Err(closed(name, UNVERIFIABLE)),
-        Err(NotHeard::WrongToken) => return Err(closed(name, "`verify_token` is another one")),
-        Err(NotHeard::Forged) => return Err(closed(name, "the signature is missing or wrong")),
+        Err(NotHeard::Unverifiable) => return Err(door.closed(UNVERIFIABLE)),
+        Err(NotHeard::WrongToken) => return Err(door.closed("`verify_token` is another one")),
+        Err(NotHeard::Forged) => return Err(door.closed("the signature is missing or wrong")),
         Err(NotHeard::Unreadable) => return Err(Refused::bad("the body cannot be read")),
     }
     Ok(match door.account.transport.thanks() {
@@ -97,8 +97,8 @@ impl<'a> Door<'a> {
             return Err(too_large(LARGEST));
         }
         let found = accounts.iter().find(|(account, _)| account.name == name);
-        let (account, view) = found.ok_or_else(|| closed(name, "there is no such account"))?;
-        let (path, by_token) = behind_token(account, suffix)?;
+        let (account, view) = found.ok_or_else(|| closed(name, "there is no such account", None))?;
+        let (path, by_token) = behind_token(account, view, suffix, now)?;
         let url = account.public_url.as_ref().map(|base| {
             let asked = head.uri.path_and_query().map_or("/", |asked| asked.as_str());
             format!("{}{asked}", base.as_str().trim_end_matches('/'))
@@ -106,9 +106,13 @@ impl<'a> Door<'a> {
         let door = Self { account, view, head, path, by_token, url, now };
         // Where there is nothing to verify by, no body changes that.
         match door.read(&[]) {
-            Err(NotHeard::Unverifiable) => Err(closed(name, UNVERIFIABLE)),
+            Err(NotHeard::Unverifiable) => Err(door.closed(UNVERIFIABLE)),
             _ => Ok(door),
         }
+    }
+
+    fn closed(&self, why: &'static str) -> Refused {
+        closed(&self.account.name, why, Some((self.view, self.now)))
     }
 
     fn read(&self, body: &[u8]) -> Result<Heard, NotHeard> {
@@ -128,27 +132,40 @@ impl<'a> Door<'a> {
 }
 
 /// Nothing came of it, for one reason or another. From outside all of them look alike: nobody can find out
-/// which accounts there are, and how far a request came. The owner finds the reason in the log.
-fn closed(name: &str, why: &str) -> Refused {
+/// which accounts there are, and how far a request came. The owner finds the reason in the log, and beside the
+/// account.
+fn closed(name: &str, why: &str, view: Option<(&SharedView, Timestamp)>) -> Refused {
     let account = shortened(&readable(name), LONGEST_NAME);
-    tracing::warn!(account, "a request to `/gateways` was refused: {why}");
+    if let Some(count) = view.map_or(Some(1), |(view, now)| view.leaves_out(why, now)) {
+        tracing::warn!(account, count, "a request to `/gateways` was refused: {why}");
+    }
     let message = "no gateway that is known here has sent this; the log of Postrider says what is missing";
     Refused::new(StatusCode::UNAUTHORIZED, "forged", message)
 }
 
 /// What stands behind the token that the account's address has, if it has one.
-fn behind_token<'a>(account: &Account, suffix: &'a str) -> Result<(&'a str, bool), Refused> {
+fn behind_token<'a>(
+    account: &Account,
+    view: &SharedView,
+    suffix: &'a str,
+    now: Timestamp,
+) -> Result<(&'a str, bool), Refused> {
     let Some(token) = &account.inbound_token else { return Ok((suffix, false)) };
     let (given, path) = suffix.split_once('/').unwrap_or((suffix, ""));
     match token.matches(given.as_bytes()) {
         true => Ok((path, true)),
-        false => Err(closed(&account.name, "`inbound_token` is not in its address")),
+        false => Err(closed(&account.name, "`inbound_token` is not in its address", Some((view, now)))),
     }
 }
 
 /// Takes in what an account's gateway, or a person at a phone of the sandbox, told.
 pub async fn take(house: &House, account: &Account, view: &SharedView, told: Vec<Told>) -> Result<(), Refused> {
     for told in &told {
+        if let Told::LeftOut(why) = told
+            && let Some(count) = view.leaves_out(why, house.clock.now())
+        {
+            tracing::warn!(account = %account.name, count, "{why}");
+        }
         if let Told::Connection(link) = told {
             let state = shortened(&readable(&link.state), LONGEST_NAME);
             view.link(link.is_up, &state);

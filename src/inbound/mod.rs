@@ -180,6 +180,7 @@ fn event(account: &str, written: &Written, from: &[Recipient], chat: &[Recipient
         "text": written.text.as_deref().unwrap_or_default(),
         "kind": written.kind,
         "media": media,
+        "fields": written.fields,
         "reply_to": written.reply_to,
         "message_id": written.message_id,
         "sent_at": rfc3339(written.at),

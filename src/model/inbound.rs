@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::delivery::{ErrorClass, MessageState};
 use super::recipient::Recipient;
@@ -26,6 +27,16 @@ pub fn is_believed(at: Timestamp, now: Timestamp) -> bool {
     age <= longest(OLDEST) && age >= -longest(AHEAD)
 }
 
+/// WhatsApp's own part of a message's id. Its web page, and what is built on that, writes the chat in front of
+/// it and in groups the writer behind (`true_<chat>_<id>_<writer>`), each of them by phone here and hidden there.
+pub fn bare_id(id: &str) -> &str {
+    let mut parts = id.split('_');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("true" | "false"), Some(chat), Some(bare)) if chat.contains('@') && !bare.is_empty() => bare,
+        _ => id,
+    }
+}
+
 /// One thing that a gateway told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -41,6 +52,8 @@ pub enum Told {
     Reaction(Reaction),
     /// How the gateway's link to WhatsApp stands.
     Connection(Connection),
+    /// Something was told that cannot be made use of, for this reason.
+    LeftOut(&'static str),
 }
 
 impl Told {
@@ -50,7 +63,7 @@ impl Told {
             Self::Written(written) => Some(written.at),
             Self::Echo(echo) => Some(echo.at),
             Self::Reaction(reaction) => Some(reaction.at),
-            Self::Same(..) | Self::Ack(_) | Self::Connection(_) => None,
+            Self::Same(..) | Self::Ack(_) | Self::Connection(_) | Self::LeftOut(_) => None,
         }
     }
 }
@@ -71,12 +84,14 @@ pub struct Written {
     /// What the person is called.
     pub name: Option<String>,
     /// `text`, `image`, `video`, `audio`, `voice`, `file`, `sticker`, `location`, `contact`, `poll`,
-    /// `choice` (a button, a list's row, a poll's answer) or `other`.
+    /// `choice` (a button, a list's row, a poll's answer), `form` or `other`.
     pub kind: &'static str,
     /// What was said: the text, the caption, the words of the choice.
     pub text: Option<String>,
     /// The file that came with it.
     pub media: Option<InboundMedia>,
+    /// What else it holds: a place, people's cards, what was filled into a form.
+    pub fields: Option<Value>,
     /// The gateway's id of the message that it answers.
     pub reply_to: Option<String>,
 }
@@ -191,4 +206,25 @@ pub struct Connection {
     pub is_up: bool,
     /// The gateway's word for it.
     pub state: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare_id;
+
+    #[test]
+    fn an_id_is_known_by_the_part_that_is_always_the_same() {
+        for id in [
+            "3EB0AB",
+            "true_15417543010@c.us_3EB0AB",
+            "true_77@lid_3EB0AB",
+            "true_120363025246125486@g.us_3EB0AB_628111000001@c.us",
+            "false_120363025246125486@g.us_3EB0AB_77@lid",
+        ] {
+            assert_eq!(bare_id(id), "3EB0AB");
+        }
+        for other in ["wamid.HBgL_x", "true_x", "true_a_b", "true_a@b", "true_a@b_", "SM_1_2", ""] {
+            assert_eq!(bare_id(other), other);
+        }
+    }
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::clock::after;
 use crate::model::capability::Capabilities;
 use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Retry};
 use crate::secret::Secret;
@@ -94,11 +95,28 @@ pub struct LaneView {
     pub full_until: Option<Timestamp>,
     /// What the gateway last said of its link to WhatsApp, while that is down.
     pub link_down: Option<String>,
+    /// What its gateway told, or somebody in its name, that was not taken: the last time.
+    pub unheard: Option<Unheard>,
     /// The link has come back since the lane last looked.
     back: bool,
     /// New recipients for whom the day has no room, and until when; at most [`MOST_HELD`].
     held: HashMap<String, Timestamp>,
 }
+
+/// Something that came for an account and was not taken.
+#[derive(Clone, Debug)]
+pub struct Unheard {
+    /// When it came last.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// How often it has come for this reason, one after the other.
+    pub count: u64,
+    logged_at: Timestamp,
+}
+
+/// How often the log says so again.
+const LOGGED_EVERY: Duration = Duration::from_secs(3_600);
 
 impl LaneView {
     /// Until when a recipient waits because too many new ones were written to.
@@ -133,6 +151,25 @@ impl SharedView {
             view.back = is_up;
             view.link_down = (!is_up).then(|| state.to_owned());
         });
+    }
+
+    /// Something came for the account and is not taken. Gives how often it came, when the log is to say so.
+    pub fn leaves_out(&self, reason: &str, now: Timestamp) -> Option<u64> {
+        let mut view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut view.unheard {
+            Some(unheard) if unheard.reason == reason => {
+                (unheard.at, unheard.count) = (now, unheard.count.saturating_add(1));
+                let count = unheard.count;
+                (after(unheard.logged_at, LOGGED_EVERY) <= now).then(|| {
+                    unheard.logged_at = now;
+                    count
+                })
+            }
+            other => {
+                *other = Some(Unheard { at: now, reason: reason.to_owned(), count: 1, logged_at: now });
+                Some(1)
+            }
+        }
     }
 
     /// Whether the link has come back since this was last asked.

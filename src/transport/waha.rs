@@ -19,6 +19,7 @@ use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Tr
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::conversation::numbered;
 use crate::model::delivery::{ErrorClass, Receipt, SendError};
+use crate::model::inbound::bare_id;
 use crate::model::message::Content;
 use crate::secret::Secret;
 
@@ -182,7 +183,7 @@ impl Transport for Waha {
             // Should nobody know whether it went out, what is told of its id shows it.
             let mut receipt = read.map_err(|error| SendError { provider_id: own, ..error })?;
             if engine.is_client() {
-                receipt.provider_id = receipt.provider_id.map(|id| heard::short(&id).to_owned());
+                receipt.provider_id = receipt.provider_id.map(|id| bare_id(&id).to_owned());
             }
             Ok(receipt)
         })

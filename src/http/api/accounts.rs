@@ -28,6 +28,9 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
                 (None, None) => None,
             },
             "link": view.link_down,
+            "unheard": view.unheard.as_ref().map(|unheard| {
+                json!({ "at": time(Some(unheard.at)), "reason": unheard.reason, "count": unheard.count })
+            }),
             "probe_at": time(view.paused.as_ref().map(|(_, at)| *at)),
             "pace": pace(&account.pace),
             "backlog": house.store.backlog(&account.name).await?,

@@ -81,6 +81,7 @@ pub async fn reply(State(house): State<Arc<House>>, Json(body): Json) -> Answer 
         }
     };
     let written = Written {
+        fields: None,
         event_id: format!("message:{id}"),
         message_id: format!("PHONE-{id}"),
         at: now,

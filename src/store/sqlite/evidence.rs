@@ -14,7 +14,7 @@ use super::{Read, json, json_or_none, people, text};
 use crate::clock::{millis, rfc3339};
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Remedy, Step};
-use crate::model::inbound::{Ack, Echo, Fate, OwnId};
+use crate::model::inbound::{Ack, Echo, Fate, OwnId, bare_id};
 use crate::model::message::Content;
 use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
@@ -90,22 +90,26 @@ pub fn post(work: &mut Work<'_>, account: &str, provider_id: &str, id: MessageId
     // Should it have been inferred to be another one's, this one is certain.
     let sql = "INSERT INTO posted (account, provider_id, message) VALUES (?, ?, ?)
         ON CONFLICT DO UPDATE SET message = excluded.message";
-    work.tx.prepare_cached(sql)?.execute(params![account, provider_id, id.as_bytes()])?;
+    let bare = bare_id(provider_id);
+    work.tx.prepare_cached(sql)?.execute(params![account, bare, id.as_bytes()])?;
     if !work.memory.early {
         return Ok(());
     }
     let sql = "DELETE FROM early WHERE account = ? AND provider_id = ? RETURNING fate, at";
     let row = |row: &Row<'_>| Ok((if_readable(json_or_none::<Early>(row, 0))?.flatten(), row.get::<_, i64>(1)?));
-    match work.tx.prepare_cached(sql)?.query_row([account, provider_id], row).optional()? {
+    match work.tx.prepare_cached(sql)?.query_row([account, bare], row).optional()? {
         Some((Some(early), at)) if at >= since(now) => reach(work, id, provider_id, early, now),
         _ => Ok(()),
     }
 }
 
-fn message_of(work: &Work<'_>, account: &str, provider_id: &str) -> Read<Option<MessageId>> {
-    let sql = "SELECT message FROM posted WHERE account = ? AND provider_id = ?";
+/// The message of ours that an id means, in whatever form the gateway gives it.
+pub fn message_of(work: &Work<'_>, account: &str, provider_id: &str) -> Read<Option<MessageId>> {
+    // Files of earlier versions have the id as the gateway's answer gave it.
+    let sql = "SELECT message FROM posted WHERE account = ? AND provider_id IN (?, ?)";
     let row = |row: &Row<'_>| Ok(MessageId::from_bytes(row.get(0)?));
-    work.tx.prepare_cached(sql)?.query_row([account, provider_id], row).optional()
+    let ids = [account, bare_id(provider_id), provider_id];
+    work.tx.prepare_cached(sql)?.query_row(ids, row).optional()
 }
 
 /// How far a message of ours is.
@@ -126,14 +130,17 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
         return reach(work, ours.message, &ack.message_id, fate, now);
     }
     let sql = "SELECT fate FROM early WHERE account = ? AND provider_id = ?";
-    let found = work.tx.prepare_cached(sql)?.query_row([account, &ack.message_id], |row| json_or_none::<Early>(row, 0));
+    let found = work
+        .tx
+        .prepare_cached(sql)?
+        .query_row([account, bare_id(&ack.message_id)], |row| json_or_none::<Early>(row, 0));
     let fate = match if_readable(found.optional())?.flatten().flatten() {
         Some(before) => before.then(fate),
         None => fate,
     };
     let sql = "INSERT INTO early (account, provider_id, at, fate) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET fate = excluded.fate";
-    work.tx.prepare_cached(sql)?.execute(params![account, ack.message_id, millis(now), text(&fate)?])?;
+    work.tx.prepare_cached(sql)?.execute(params![account, bare_id(&ack.message_id), millis(now), text(&fate)?])?;
     work.memory.early = true;
     Ok(())
 }
@@ -232,7 +239,8 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
     let mut parts = parts.unwrap_or_default();
     let mut whole = fate.reached;
     if !parts.is_empty() {
-        for part in parts.iter_mut().filter(|part| part.provider_id.as_deref() == Some(provider_id)) {
+        let is_it = |part: &&mut Part| part.provider_id.as_deref().map(bare_id) == Some(bare_id(provider_id));
+        for part in parts.iter_mut().filter(is_it) {
             let step = match (fate.reached, again) {
                 (Some(state), _) => Step::Reached(state),
                 (None, Some(_)) => Step::TryAgain,
@@ -307,7 +315,12 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
     }
     let sql = "INSERT INTO early (account, provider_id, at, echo) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET echo = excluded.echo";
-    work.tx.prepare_cached(sql)?.execute(params![account, echo.message_id, millis(inbound.now), text(&kept)?])?;
+    work.tx.prepare_cached(sql)?.execute(params![
+        account,
+        bare_id(&echo.message_id),
+        millis(inbound.now),
+        text(&kept)?
+    ])?;
     work.memory.early = true;
     Ok(())
 }

@@ -16,6 +16,7 @@ use super::{Read, conversation, decisions, events, json as read_json, json_or_no
 use crate::clock::{millis, rfc3339};
 use crate::id::RunId;
 use crate::model::delivery::Part;
+use crate::model::inbound::bare_id;
 use crate::model::message::{Body, Source};
 use crate::model::phone::other_address;
 use crate::model::recipient;
@@ -281,8 +282,8 @@ fn erase_messages(
         let parts = parts.as_deref().unwrap_or_default();
         let own = parts.iter().filter_map(|part| part.provider_id.as_ref()).chain(provider_id);
         for provider_id in own {
-            let sql = "DELETE FROM posted WHERE account = ? AND provider_id = ?";
-            work.tx.prepare_cached(sql)?.execute(params![account, provider_id])?;
+            let sql = "DELETE FROM posted WHERE account = ? AND provider_id IN (?, ?)";
+            work.tx.prepare_cached(sql)?.execute(params![account, bare_id(provider_id), provider_id])?;
         }
         blobs.extend(body.iter().chain(parts.iter().map(|part| &part.body)).filter_map(blob));
         for sql in [

@@ -135,12 +135,13 @@ struct Quoted {
 
 fn quoted(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Option<Quoted>> {
     let Some(id) = letter.written.reply_to.as_deref() else { return Ok(None) };
+    let Some(id) = evidence::message_of(work, account, id)? else { return Ok(None) };
     let sql = "SELECT id, run, recipient, iif(json_valid(body), json_extract(body, '$.kind'), '') = 'question'
-        FROM posted JOIN messages ON id = message WHERE posted.account = ? AND posted.provider_id = ?";
+        FROM messages WHERE id = ?";
     let row = |row: &Row<'_>| {
         Ok(Quoted { message: MessageId::from_bytes(row.get(0)?), run: row.get(1)?, to: row.get(2)?, asks: row.get(3)? })
     };
-    work.tx.prepare_cached(sql)?.query_row([account, id], row).optional()
+    work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()
 }
 
 fn take(
@@ -167,6 +168,12 @@ fn take(
     if means != Some(true) && !can_mean(work, account, asked.message, letter)? {
         return Ok(None);
     }
+    // A button or a vote belongs to what it stands under. That may be this question as long as the gateway has
+    // not told its id.
+    let chosen_elsewhere = letter.written.kind == "choice" && letter.written.reply_to.is_some() && quoted.is_none();
+    if chosen_elsewhere && has_id(work, asked.message)? {
+        return Ok(None);
+    }
     // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.
     if letter.written.kind == "other" && said.is_empty() {
         return Ok(None);
@@ -187,12 +194,21 @@ fn take(
         "from": writer(work, account, letter)?,
         "at": rfc3339(from_millis(millis(now))),
     });
-    if letter.event["media"] != Value::Null {
-        answer["media"] = letter.event["media"].clone();
+    answer["kind"] = letter.written.kind.into();
+    for part in ["media", "fields"] {
+        if letter.event[part] != Value::Null {
+            answer[part] = letter.event[part].clone();
+        }
     }
     close(work, run, true, now)?;
     answer_run(work, run, &Ok(answer))?;
     Ok(Some(Heard::Answered(id)))
+}
+
+/// Whether the gateway has told by what id it knows a message.
+fn has_id(work: &Work<'_>, message: MessageId) -> Read<bool> {
+    let sql = "SELECT 1 FROM messages WHERE id = ? AND provider_id IS NOT NULL";
+    work.tx.prepare_cached(sql)?.exists([message.as_bytes()])
 }
 
 /// Who wrote, by the phone where that is known by now.

@@ -59,8 +59,8 @@ fn hear(work: &mut Work<'_>, inbound: &Inbound, told: &Told) -> Read<()> {
         Told::Ack(ack) => evidence::ack(work, inbound, ack),
         Told::Echo(echo) => evidence::echo(work, inbound, echo),
         Told::Reaction(reaction) => note_reaction(work, inbound, reaction),
-        // A person's message comes as a letter; how a link stands is no business of the store's.
-        Told::Written(_) | Told::Connection(_) => Ok(()),
+        // A person's message comes as a letter; how a link stands, and what is left out, is no business of the store's.
+        Told::Written(_) | Told::Connection(_) | Told::LeftOut(_) => Ok(()),
     }
 }
 

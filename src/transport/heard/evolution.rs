@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::Sha256;
 
-use super::{ack, first_text, moment, one_person, person_in, signed, text, whole};
+use super::{ack, fields, first_text, moment, one_person, person_in, signed, text, whole};
 use crate::model::delivery::MessageState;
 use crate::model::inbound::{Ack, Connection, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
@@ -81,8 +81,13 @@ fn connection(state: String) -> Told {
 
 fn written(told: &mut Vec<Told>, data: &Value, own: Option<&Recipient>, now: Timestamp) {
     let key = &data["key"];
-    let (Some(id), Some(chat)) = (text(&key["id"]), person_in(&key["remoteJid"])) else { return };
+    // A list of people who get the same from somebody is no chat: it is written by its sender.
+    let to_many =
+        key["remoteJid"].as_str().is_some_and(|jid| jid.ends_with("@broadcast") && !jid.starts_with("status"));
+    let chat = person_in(if to_many { &key["participant"] } else { &key["remoteJid"] });
+    let (Some(id), Some(chat)) = (text(&key["id"]), chat) else { return };
     let fields = match chat {
+        _ if to_many => ["participant", "participantAlt", "participantPn", "participantLid", "senderPn"],
         Recipient::Group(_) => ["participant", "participantAlt", "participantPn", "participantLid", "senderPn"],
         // In channels nobody writes to us.
         Recipient::Newsletter(_) => return,
@@ -96,11 +101,23 @@ fn written(told: &mut Vec<Told>, data: &Value, own: Option<&Recipient>, now: Tim
     let (event_id, at) = (format!("message:{id}"), moment(&data["messageTimestamp"], now));
     told.push(match said {
         Said::Mark { message_id, emoji } => Told::Reaction(Reaction { event_id, message_id, at, chat, from, emoji }),
-        Said::Words { kind, text: words, media, reply_to } => {
+        Said::Words { kind, text: words, media, fields, reply_to } => {
             // Without a name it takes the digits for one.
             let name = text(&data["pushName"]).filter(|name| name != from.id());
             let (message_id, text) = (id, words);
-            Told::Written(Box::new(Written { event_id, message_id, at, chat, from, name, kind, text, media, reply_to }))
+            Told::Written(Box::new(Written {
+                event_id,
+                message_id,
+                at,
+                chat,
+                from,
+                name,
+                kind,
+                text,
+                media,
+                fields,
+                reply_to,
+            }))
         }
     });
 }
@@ -120,8 +137,10 @@ fn echoed(data: &Value, is_told_by_whatsapp: bool, now: Timestamp) -> Option<Tol
 }
 
 fn acknowledged(data: &Value) -> Option<Told> {
-    // What we have read ourselves is told too.
-    if data["fromMe"] == false || data["key"]["fromMe"] == false {
+    // What we have read ourselves is told too. The channel of Meta's Cloud API says so of all, in words of its own.
+    let by_meta = matches!(data["status"].as_str(), Some("SENT" | "DELIVERED" | "FAILED"))
+        || (data["status"] == "READ" && data["remoteJid"].as_str().is_some_and(|chat| !chat.contains('@')));
+    if !by_meta && (data["fromMe"] == false || data["key"]["fromMe"] == false) {
         return None;
     }
     let message_id = first_text([&data["keyId"], &data["key"]["id"], &data["id"]])?;
@@ -138,8 +157,17 @@ fn acknowledged(data: &Value) -> Option<Told> {
 
 /// What a message says, or which mark it puts on another.
 enum Said {
-    Words { kind: &'static str, text: Option<String>, media: Option<InboundMedia>, reply_to: Option<String> },
-    Mark { message_id: String, emoji: String },
+    Words {
+        kind: &'static str,
+        text: Option<String>,
+        media: Option<InboundMedia>,
+        fields: Option<Value>,
+        reply_to: Option<String>,
+    },
+    Mark {
+        message_id: String,
+        emoji: String,
+    },
 }
 
 /// Messages that lie within another.
@@ -201,7 +229,7 @@ fn said(data: &Value, id: &str) -> Option<Said> {
     let quoted = |object: &Value| first_text([&object["contextInfo"]["stanzaId"], &data["contextInfo"]["stanzaId"]]);
     let Some(&(field, kind, place)) = KINDS.iter().find(|(field, ..)| message[*field].is_object()) else {
         let words = Some(text(&message["conversation"])?);
-        return Some(Said::Words { kind: "text", text: words, media: None, reply_to: quoted(message) });
+        return Some(Said::Words { kind: "text", text: words, media: None, fields: None, reply_to: quoted(message) });
     };
     let object = &message[field];
     let is_file = ["image", "video", "audio", "file", "sticker"].contains(&kind);
@@ -223,7 +251,23 @@ fn said(data: &Value, id: &str) -> Option<Said> {
         size: whole(size).or_else(|| whole(&size["low"])).and_then(|size| size.try_into().ok()),
         source: id.to_owned(),
     });
-    Some(Said::Words { kind, text: words, media, reply_to })
+    Some(Said::Words { kind, text: words, media, fields: fields_of(kind, object), reply_to })
+}
+
+fn fields_of(kind: &str, object: &Value) -> Option<Value> {
+    match kind {
+        "location" => {
+            fields::place(&object["degreesLatitude"], &object["degreesLongitude"], &object["name"], &object["address"])
+        }
+        "contact" => {
+            let several = object["contacts"].as_array().map(Vec::as_slice).unwrap_or_default();
+            fields::cards([object].into_iter().chain(several).filter(|card| !card["vcard"].is_null()).map(|contact| {
+                let (name, phone) = fields::card(contact["vcard"].as_str().unwrap_or_default());
+                (text(&contact["displayName"]).or(name), phone)
+            }))
+        }
+        _ => None,
+    }
 }
 
 /// What was voted for. Nothing when the vote was taken back, or when the gateway could not read it:
@@ -311,6 +355,7 @@ mod tests {
         let list = json!([null, 7, { "key": [] }, message("A", &alias, &within)]);
         let media = InboundMedia { mime: Some("image/jpeg".into()), name: None, size: Some(9), source: "A".into() };
         let written = Written {
+            fields: None,
             event_id: "message:A".into(),
             message_id: "A".into(),
             at: second(7),

@@ -84,6 +84,7 @@ fn message(told: &mut Vec<Told>, item: &Value, now: Timestamp) {
         return;
     }
     told.push(Told::Written(Box::new(Written {
+        fields: None,
         event_id: format!("message:{message_id}"),
         message_id,
         at: moment(&item["timestamp"], now),
@@ -122,6 +123,7 @@ mod tests {
     fn messages_are_read_in_several_writings() {
         let from = person("15417543010").unwrap();
         let expected = [Told::Written(Box::new(Written {
+            fields: None,
             event_id: "message:M1".into(),
             message_id: "M1".into(),
             at: second(7),

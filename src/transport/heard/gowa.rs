@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{first_text, hmac_sha256_hex, moment, one_person, person, person_in, text};
+use super::{fields, first_text, hmac_sha256_hex, moment, one_person, person, person_in, text};
 use crate::model::delivery::MessageState;
 use crate::model::inbound::{Ack, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
@@ -24,10 +24,18 @@ pub fn read(device: Option<&str>, secret: Option<&Secret>, incoming: &Incoming<'
         given.trim().strip_prefix("sha256=").is_some_and(|given| hmac_sha256_hex(secret, incoming.body, given))
     })?;
     let event = incoming.json()?;
-    if device.is_some_and(|device| is_of_another(device, &event)) {
-        return Ok(Heard::Told(Vec::new()));
-    }
     let payload = &event["payload"];
+    if let Some(device) = device {
+        if is_of_another(device, &event) {
+            return Ok(Heard::Told(Vec::new()));
+        }
+        if address_of(device).is_none() && text(&event["session_id"]).is_none() && event["device_id"] != device {
+            return Ok(Heard::Told(vec![Told::LeftOut(WHICH_DEVICE)]));
+        }
+    }
+    if event["event"].is_null() && (event["message"].is_object() || !event["sender_id"].is_null()) {
+        return Ok(Heard::Told(vec![Told::LeftOut(TOO_OLD)]));
+    }
     let told = match event["event"].as_str() {
         Some("message") => message(payload, incoming.now),
         Some("message.ack") => Some(acks(payload)),
@@ -44,12 +52,19 @@ fn is_of_another(device: &str, event: &Value) -> bool {
     if *address == device || *name == device {
         return false;
     }
-    match (person(device).filter(|_| device.contains('@')), person_in(address)) {
+    match (address_of(device), person_in(address)) {
         (Some(own), Some(named)) if own.kind() == named.kind() => own != named,
         (Some(_), _) => false,
         // Versions that tell no name cannot be compared.
         (None, _) => text(name).is_some(),
     }
+}
+
+/// The address of a device that is given by it, in full or by its digits; none for a name.
+fn address_of(device: &str) -> Option<Recipient> {
+    let digits = device.strip_prefix('+').unwrap_or(device);
+    let is_phone = digits.len() >= 7 && digits.bytes().all(|b| b.is_ascii_digit());
+    person(device).filter(|_| is_phone || device.contains('@'))
 }
 
 /// The chat and the person who wrote; nothing for statuses and channels, where nobody writes to us.
@@ -79,7 +94,10 @@ fn own_chat(told: &mut Vec<Told>, payload: &Value) -> Option<Recipient> {
 fn message(payload: &Value, now: Timestamp) -> Option<Vec<Told>> {
     let mut told = Vec::new();
     let id = text(&payload["id"])?;
-    let said = said(payload, &id)?;
+    let Some(said) = said(payload, &id) else {
+        let is_own = payload["is_from_me"] == true || !payload["poll"].is_null();
+        return (!is_own).then(|| vec![Told::LeftOut(EMPTY)]);
+    };
     if payload["is_from_me"] == true {
         let chat = own_chat(&mut told, payload)?;
         // Nothing tells the phone from another program on the same number.
@@ -98,6 +116,7 @@ fn message(payload: &Value, now: Timestamp) -> Option<Vec<Told>> {
         kind: said.kind,
         text: said.text,
         media: said.media,
+        fields: said.fields,
         reply_to: said.reply_to,
     })));
     Some(told)
@@ -108,13 +127,24 @@ struct Said {
     kind: &'static str,
     text: Option<String>,
     media: Option<InboundMedia>,
+    fields: Option<Value>,
     reply_to: Option<String>,
 }
+
+/// Versions before 8 write events in another way: <https://github.com/aldinokemal/go-whatsapp-web-multidevice>,
+/// release notes of 8.0.0.
+const TOO_OLD: &str = "this GOWA is older than version 8, whose events Postrider reads; update it";
+/// What a picture looks like that it could not load; and what tells nothing.
+const EMPTY: &str = "a message shows nothing; a picture that GOWA could not load looks like that, and votes of older \
+                     versions do too";
+/// Versions before 8.8 do not tell which device an event is for by its name.
+const WHICH_DEVICE: &str = "this GOWA does not say which device an event is for; write the phone's address as `device`, \
+                            such as `628111000001@s.whatsapp.net`, or update it to 8.8";
 
 /// Nothing for messages that show nothing: votes of versions that do not tell them, pins, keys.
 fn said(payload: &Value, id: &str) -> Option<Said> {
     let has = |keys: &[&str]| keys.iter().any(|key| !payload[*key].is_null());
-    let mut said = Said { kind: "text", text: text(&payload["body"]), media: None, reply_to: None };
+    let mut said = Said { kind: "text", text: text(&payload["body"]), media: None, fields: None, reply_to: None };
     said.reply_to = text(&payload["replied_to_id"]);
     let poll = &payload["poll"];
     if let Some(what) = poll["type"].as_str() {
@@ -135,8 +165,19 @@ fn said(payload: &Value, id: &str) -> Option<Said> {
         (said.kind, said.media) = (kind, media);
     } else if has(&["contact", "contacts_array"]) {
         said.kind = "contact";
+        let several = payload["contacts_array"].as_array().map(Vec::as_slice).unwrap_or_default();
+        said.fields = fields::cards([&payload["contact"]].into_iter().chain(several).map(|contact| {
+            let (name, phone) = fields::card(contact["vcard"].as_str().unwrap_or_default());
+            (first_text([&contact["displayName"], &contact["display_name"]]).or(name), phone)
+        }));
     } else if has(&["location", "live_location"]) {
         said.kind = "location";
+        let place = [&payload["location"], &payload["live_location"]].into_iter().find(|place| place.is_object());
+        said.fields = place.and_then(|place| {
+            let at = |one: &str, other: &str| if place[one].is_null() { &place[other] } else { &place[one] };
+            let (latitude, longitude) = (at("degreesLatitude", "latitude"), at("degreesLongitude", "longitude"));
+            fields::place(latitude, longitude, &place["name"], &place["address"])
+        });
     } else if has(&["list", "order", "interactive", "template", "buttons", "product"]) {
         said.kind = "other";
     } else if said.text.is_none() {
@@ -275,6 +316,7 @@ mod tests {
         let all = message(json!({ "body": "hi", "replied_to_id": "3EB0Q" }));
         assert_eq!(all[0], Told::Same(phone.clone(), lid));
         let expected = Written {
+            fields: None,
             event_id: "message:3EB0A".into(),
             message_id: "3EB0A".into(),
             at: second(1_700_000_000),
@@ -289,10 +331,11 @@ mod tests {
         assert_eq!(all[1..], [Told::Written(Box::new(expected))]);
         let group = written(json!({ "chat_id": "120363024512345678@g.us", "body": "hi" }));
         assert_eq!((group.chat.kind(), group.from), ("group", phone));
-        for more in [json!({ "chat_id": "status@broadcast", "body": "hi" }), json!({}), json!({ "id": 7, "body": "" })]
-        {
+        for more in [json!({ "chat_id": "status@broadcast", "body": "hi" }), json!({ "id": 7, "body": "" })] {
             assert_eq!(message(more), []);
         }
+        // It may be a picture that could not be loaded.
+        assert_eq!(message(json!({})), [Told::LeftOut(EMPTY)]);
     }
 
     #[test]

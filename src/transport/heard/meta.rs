@@ -10,14 +10,14 @@ use reqwest::{Client, Method};
 use serde_json::Value;
 use url::Url;
 
-use super::{bytes, first_text, hmac_sha256_hex, moment, one_person, person_in, text, whole};
+use super::{bytes, fields, first_text, hmac_sha256_hex, moment, one_person, person_in, text, whole};
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 use crate::transport::answer::{exchange, readable, shortened};
 use crate::transport::meta::{MetaOptions, refused};
-use crate::transport::meta_codes::classify_code;
+use crate::transport::meta_codes::classify_error;
 use crate::transport::wire::{Wire, segment};
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -126,9 +126,13 @@ fn written(told: &mut Vec<Told>, contacts: &[Contact], message: &Value, now: Tim
         told.push(Told::Reaction(Reaction { event_id, message_id, at, chat, from, emoji }));
         return;
     }
+    if message["type"] == "system" {
+        return changed(told, message, &from);
+    }
     let Some((kind, text, media)) = said(message) else { return };
+    let fields = fields_of(message);
     let reply_to = super::text(&message["context"]["id"]);
-    let written = Written { event_id, message_id: id, at, chat, from, name, kind, text, media, reply_to };
+    let written = Written { fields, event_id, message_id: id, at, chat, from, name, kind, text, media, reply_to };
     told.push(Told::Written(Box::new(written)));
 }
 
@@ -139,6 +143,34 @@ fn echoed(told: &mut Vec<Told>, contacts: &[Contact], message: &Value, now: Time
     {
         let at = moment(&message["timestamp"], now);
         told.push(Told::Echo(Echo { message_id, at, chat, kind, text, by_hand: true }));
+    }
+}
+
+/// A person has another number, or another id: what was asked under the old one is answered under the new one.
+fn changed(told: &mut Vec<Told>, message: &Value, from: &Recipient) {
+    let system = &message["system"];
+    let names = ["wa_id", "new_wa_id", "user_id", "previous_wa_id", "previous_user_id", "customer", "identity"];
+    for other in names.iter().filter_map(|name| person_in(&system[*name])).filter(|other| other != from) {
+        told.push(Told::Same(from.clone(), other));
+    }
+}
+
+fn fields_of(message: &Value) -> Option<Value> {
+    match message["type"].as_str()? {
+        "location" => {
+            let place = &message["location"];
+            fields::place(&place["latitude"], &place["longitude"], &place["name"], &place["address"])
+        }
+        "contacts" => fields::cards(list(&message["contacts"]).iter().map(|card| {
+            let phone = &card["phones"][0];
+            let digits = text(&phone["wa_id"]).map(|digits| format!("+{digits}"));
+            (
+                first_text([&card["name"]["formatted_name"], &card["name"]["first_name"]]),
+                digits.or(text(&phone["phone"])),
+            )
+        })),
+        "interactive" => fields::form(&message["interactive"]["nfm_reply"]["response_json"]),
+        _ => None,
     }
 }
 
@@ -156,6 +188,10 @@ fn said(message: &Value) -> Option<(&'static str, Option<String>, Option<Inbound
         "text" => return Some(("text", text(&object["body"]), None)),
         "button" => return Some(("choice", text(&object["text"]), None)),
         "interactive" => {
+            let form = &object["nfm_reply"];
+            if form.is_object() {
+                return Some(("form", first_text([&form["body"], &form["name"]]), None));
+            }
             let chosen = first_text([&object["button_reply"]["title"], &object["list_reply"]["title"]]);
             return Some((if chosen.is_some() { "choice" } else { "other" }, chosen, None));
         }
@@ -197,7 +233,7 @@ pub fn failed(gateway: &str, error: &Value) -> Fate {
     words.extend([&error["title"], &error["message"], &error["error_data"]["details"]].into_iter().filter_map(text));
     // Title and message are one and the same most of the time.
     words.dedup();
-    let class = code.map_or(ErrorClass::Invalid, |code| classify_code(code, None));
+    let class = classify_error(error, None).unwrap_or(ErrorClass::Invalid);
     Fate::Failed { class, error: shortened(&readable(&words.join(": ")), LONGEST_ERROR) }
 }
 
@@ -301,6 +337,7 @@ mod tests {
         let all: Vec<Told> = told(&value).into_iter().filter(|told| !matches!(told, Told::Same(..))).collect();
         let media = InboundMedia { mime: Some("image/jpeg".into()), source: "77".into(), ..InboundMedia::default() };
         let image = Written {
+            fields: None,
             event_id: "message:wamid.1".into(),
             message_id: "wamid.1".into(),
             at: second(7),

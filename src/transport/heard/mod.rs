@@ -2,6 +2,7 @@
 
 pub mod evolution;
 pub mod express_chat;
+mod fields;
 pub mod gowa;
 pub mod meta;
 pub mod sandbox;
@@ -85,17 +86,25 @@ pub fn person(jid: &str) -> Option<Recipient> {
     match jid.split_once('@') {
         Some((id, kind @ ("s.whatsapp.net" | "c.us" | "lid"))) => {
             let user = id.split([':', '.', '_']).next().unwrap_or(id);
-            Recipient::parse(&format!("{user}@{kind}")).ok()
+            match kind {
+                "lid" => Recipient::parse(&format!("{user}@{kind}")).ok(),
+                _ => phone(user),
+            }
         }
         Some((_, "g.us" | "newsletter")) => Recipient::parse(jid).ok(),
         Some(_) => None,
         // Other writings are people's; gateways write digits.
         None => {
-            let digits = jid.strip_prefix('+').unwrap_or(jid);
-            let bare = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-            Recipient::parse(jid).ok().filter(|address| bare || matches!(address, Recipient::Bsuid(_)))
+            let bsuid = || Recipient::parse(jid).ok().filter(|address| matches!(address, Recipient::Bsuid(_)));
+            phone(jid.strip_prefix('+').unwrap_or(jid)).or_else(bsuid)
         }
     }
+}
+
+/// A phone as gateways know it. WhatsApp has it, whatever the numbering plan says.
+fn phone(digits: &str) -> Option<Recipient> {
+    let fits = (5..=20).contains(&digits.len()) && !digits.starts_with('0');
+    (fits && digits.bytes().all(|b| b.is_ascii_digit())).then(|| Recipient::Phone(digits.into()))
 }
 
 /// The same from a field that may be missing.

@@ -80,6 +80,7 @@ fn event(item: &Value, incoming: &Incoming<'_>, told: &mut Vec<Told>) {
             });
             let kind = item["kind"].as_str().and_then(|kind| KINDS.into_iter().find(|known| *known == kind));
             told.push(Told::Written(Box::new(Written {
+                fields: None,
                 event_id: format!("message:{id}"),
                 message_id: id,
                 at: moment(&item["at"], incoming.now),

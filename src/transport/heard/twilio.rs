@@ -11,10 +11,11 @@ use hmac::Hmac;
 use jiff::Timestamp;
 use reqwest::header::LOCATION;
 use reqwest::{Client, Method};
+use serde_json::Value;
 use sha1::Sha1;
 use url::Url;
 
-use super::{bytes, one_person, person, signed};
+use super::{bytes, fields, one_person, person, signed};
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Fate, InboundMedia, OwnId, Told, Written};
 use crate::model::recipient::Recipient;
@@ -104,6 +105,7 @@ fn told(options: &TwilioOptions, form: &Form, ours: Option<OwnId>, now: Timestam
     let addresses = [form.get("From").and_then(address), form.get("WaId").and_then(person)];
     let Some(from) = one_person(&mut told, addresses) else { return told };
     let written = Written {
+        fields: None,
         event_id: format!("message:{message_id}"),
         message_id,
         at: now,
@@ -144,7 +146,9 @@ fn words(written: Written, form: &Form) -> Written {
         Some(_) => "text",
         None => "other",
     };
-    Written { kind, ..written }
+    let field = |name: &str| form.get(name).map_or(Value::Null, Value::from);
+    let fields = fields::place(&field("Latitude"), &field("Longitude"), &field("Label"), &field("Address"));
+    Written { kind, fields, ..written }
 }
 
 /// Whether the event is about this account, as far as it says.
@@ -293,6 +297,7 @@ mod tests {
     fn messages_are_read() {
         let from = Recipient::Phone("15417543010".into());
         let text = Written {
+            fields: None,
             event_id: "message:SM1".into(),
             message_id: "SM1".into(),
             at: second(5),

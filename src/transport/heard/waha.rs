@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::waha_kinds::{kind, medium, question};
-use super::{ack, first_text, hmac_sha512_hex, moment, one_person, person, person_in, text, whole};
-use crate::model::inbound::{Ack, Connection, Echo, Reaction, Told, Written};
+use super::{ack, fields, first_text, hmac_sha512_hex, moment, one_person, person, person_in, text, whole};
+use crate::model::inbound::{Ack, Connection, Echo, Reaction, Told, Written, bare_id};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 use crate::transport::{Heard, Incoming, NotHeard};
@@ -28,6 +28,9 @@ pub fn read(session: &str, bare: bool, secret: Option<&Secret>, incoming: &Incom
     Ok(Heard::Told(told(&event, bare, incoming.now)))
 }
 
+/// WAHA tells of it, and not what was chosen: it has not stored the poll, or its store has lost it.
+const UNREAD_VOTE: &str = "somebody has voted in a poll, and WAHA could not read the vote; ask for the answer in words";
+
 /// What an event tells; it is the account's own.
 pub fn told(event: &Value, bare: bool, now: Timestamp) -> Vec<Told> {
     let payload = &event["payload"];
@@ -37,6 +40,7 @@ pub fn told(event: &Value, bare: bool, now: Timestamp) -> Vec<Told> {
         Some("message.ack" | "message.ack.group") => acknowledged(payload, bare),
         Some("message.reaction") => reaction(payload, bare, now),
         Some("poll.vote") => vote(payload, bare, now),
+        Some("poll.vote.failed") => Some(vec![Told::LeftOut(UNREAD_VOTE)]),
         Some("session.status") => status(payload),
         _ => None,
     };
@@ -50,21 +54,13 @@ pub fn chat_of(id: &str) -> Option<&str> {
     chat.contains('@').then_some(chat)
 }
 
-/// WhatsApp's own part of a long id.
-pub fn short(id: &str) -> &str {
-    match chat_of(id) {
-        Some(_) => id.split('_').nth(2).unwrap_or(id),
-        None => id,
-    }
-}
-
 /// The id by which a message is known. Engines that are clients of their own name the chat in the
 /// answer as we wrote it and in events as WhatsApp does, by phone here and hidden there: then our
 /// own messages are known by the part that stays (`bare`). Other people's keep the long id, which is
 /// needed to answer and to mark them.
 fn own(id: String, bare: bool) -> String {
     match bare && id.starts_with("true_") {
-        true => short(&id).to_owned(),
+        true => bare_id(&id).to_owned(),
         false => id,
     }
 }
@@ -130,7 +126,9 @@ fn message(payload: &Value, me: &Value, bare: bool, now: Timestamp) -> Option<Ve
     };
     let reply_to = quoted(payload, &id, me, &told, &from).map(|id| own(id, bare));
     told.push(Told::Written(Box::new(Written {
-        event_id: format!("message:{id}"),
+        fields: fields_of(payload),
+        // The same message may be told under two ids, one with the phone and one with the hidden address.
+        event_id: format!("message:{}", bare_id(&id)),
         at: moment(&payload["timestamp"], now),
         message_id: id,
         chat,
@@ -142,6 +140,13 @@ fn message(payload: &Value, me: &Value, bare: bool, now: Timestamp) -> Option<Ve
         reply_to,
     })));
     Some(told)
+}
+
+fn fields_of(payload: &Value) -> Option<Value> {
+    let place = &payload["location"];
+    let cards = payload["vCards"].as_array().into_iter().flatten().filter_map(Value::as_str).map(fields::card);
+    let name = if place["name"].is_null() { &place["description"] } else { &place["name"] };
+    fields::place(&place["latitude"], &place["longitude"], name, &place["address"]).or_else(|| fields::cards(cards))
 }
 
 /// What was said, where the body holds that.
@@ -204,7 +209,7 @@ fn reaction(payload: &Value, bare: bool, now: Timestamp) -> Option<Vec<Told>> {
     let mark = &payload["reaction"];
     let message_id = own(first_text([&mark["messageId"], &mark["messageId"]["_serialized"]])?, bare);
     // Of one message there may be several marks, one after another.
-    let event_id = format!("reaction:{id}:{}", payload["timestamp"]);
+    let event_id = format!("reaction:{}:{}", bare_id(&id), payload["timestamp"]);
     let (emoji, at) = (mark["text"].as_str()?.to_owned(), moment(&payload["timestamp"], now));
     told.push(Told::Reaction(Reaction { event_id, message_id, at, chat, from: from?, emoji }));
     Some(told)
@@ -220,8 +225,9 @@ fn vote(payload: &Value, bare: bool, now: Timestamp) -> Option<Vec<Told>> {
         return None;
     }
     told.push(Told::Written(Box::new(Written {
+        fields: None,
         // An engine gives every vote on a poll the poll's id.
-        event_id: format!("vote:{id}:{}:{}", from.as_ref()?, vote["timestamp"]),
+        event_id: format!("vote:{}:{}:{}", bare_id(&id), from.as_ref()?, vote["timestamp"]),
         message_id: id,
         at: moment(&vote["timestamp"], now),
         chat,

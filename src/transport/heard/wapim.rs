@@ -76,6 +76,7 @@ fn message(told: &mut Vec<Told>, event: &Value, kind: &'static str, now: Timesta
     // Where the sender in a group stands is not known; then the group itself is named.
     let Some(from) = one_person(told, [person_in(from)]).or_else(|| group.clone()) else { return };
     told.push(Told::Written(Box::new(Written {
+        fields: None,
         event_id: format!("message:{message_id}"),
         message_id,
         at: moment(&event["timestamp"], now),
@@ -127,6 +128,7 @@ mod tests {
     fn messages_are_read_as_their_history_shows_them() {
         let from = person("16417543016").unwrap();
         let written = Written {
+            fields: None,
             event_id: "message:3A06".into(),
             message_id: "3A06".into(),
             at: second(1_582_291_178),

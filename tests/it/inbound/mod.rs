@@ -21,6 +21,7 @@ mod downloads;
 mod early;
 mod echoes;
 mod evolution;
+mod field;
 mod gowa;
 mod hostile;
 mod links;
