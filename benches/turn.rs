@@ -22,6 +22,7 @@ const SENDER: AccountFacts = AccountFacts {
     capabilities: Sandbox::CAPABILITIES,
     on_unsupported: OnUnsupported::Emulate,
     flows: FlowNames::ALL,
+    hears: true,
 };
 
 fn compiled(text: &str) -> Program {

@@ -43,13 +43,14 @@
 //! | 8 | [`cli`] | commands |
 //! | 7 | [`app`] | composition root: settings become ready objects, services start and stop |
 //! | 6 | [`config`] | `postrider.yaml`, `.env`, flags |
-//! | 5 | [`http`], [`trigger`] | public side (webhooks), private side (API); clock and files |
+//! | 5 | [`http`], [`trigger`], [`alarm`] | public side (webhooks), private side (API); clock and files |
 //! | 4 | [`run`], [`inbound`] | intake, board, threads, errands, waiting callers; what people write |
 //! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
 //! | 0 | [`blobs`], [`changes`], [`clock`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
 
+pub mod alarm;
 pub mod app;
 pub mod blobs;
 pub mod changes;

@@ -20,6 +20,20 @@ pub fn steers(letter: char) -> bool {
         )
 }
 
+/// Whether nobody would see anything of a text: blanks, marks, joiners with nothing to join.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|letter| {
+        letter.is_whitespace()
+            || steers(letter)
+            || matches!(
+                letter,
+                '\u{ad}' | '\u{34f}' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'
+                // Letters that are drawn as nothing: the fillers of Hangul, the empty Braille cell.
+                | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
+            )
+    })
+}
+
 /// A text in which nothing steers, on one line.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.chars().any(steers) {

@@ -15,6 +15,7 @@ use super::reload::{OpenError, Reloader};
 use super::state::{Address, StateFolder};
 use super::sweep::sweep;
 use super::workspace::Workspace;
+use crate::alarm::Alarm;
 use crate::blobs::Blobs;
 use crate::changes::Changes;
 use crate::clock::SharedClock;
@@ -29,7 +30,7 @@ use crate::model::phone;
 use crate::outbox::{Accounts, Mover, Supply};
 use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Marks, Threads, Waiters, Waker};
 use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, place};
 use crate::store::{Signals, Store, StoreError};
 use crate::transport::Download;
 use crate::transport::sandbox::Phones;
@@ -118,14 +119,22 @@ impl Gateways for Downloads {
     }
 }
 
-/// Opens the store that a workspace's settings name.
+/// Opens the store that a workspace's settings name; for the sandbox a copy of it, made now.
 pub fn open_store(workspace: &Workspace) -> OpenStore {
-    let (file, backlog) = (workspace.settings.store.clone(), workspace.settings.limits.backlog);
+    let settings = &workspace.settings;
+    let (file, backlog, adopt) = (settings.store.clone(), settings.limits.backlog, settings.adopt);
+    let copy = settings.sandbox.then(|| StateFolder::sandbox_store(&workspace.root));
     Box::new(move |signals| {
-        if let Some(folder) = file.parent() {
+        let used = copy.as_ref().unwrap_or(&file);
+        if let Some(folder) = used.parent() {
             std::fs::create_dir_all(folder).map_err(|error| StoreError::NoRoom(error.to_string()))?;
         }
-        Ok(Arc::new(SqliteStore::open(&file, backlog, signals)?))
+        match &copy {
+            Some(copy) => place::copy(&file, copy)?,
+            None if adopt => place::adopt(&file)?,
+            None => {}
+        }
+        Ok(Arc::new(SqliteStore::open(used, backlog, signals)?))
     })
 }
 
@@ -138,6 +147,7 @@ impl Engine {
     pub async fn start(workspace: &Workspace, outside: Outside) -> Result<Self, StartError> {
         let system = |error: std::io::Error| StartError::System(error.to_string());
         let mut folder = StateFolder::lock(&workspace.root).map_err(StartError::System)?;
+        let home = folder.home(workspace.settings.sandbox).map_err(system)?;
         let signals = Signals::default();
         let store = (outside.store)(signals.clone())?;
         let clock = outside.clock;
@@ -148,7 +158,7 @@ impl Engine {
                 "attempts were open when the engine last stopped; these messages are unknown"
             );
         }
-        let blobs = Blobs::new(folder.blobs());
+        let blobs = Blobs::new(StateFolder::blobs(&home));
         let phones = StoredPhones { store: store.clone(), clock: clock.clone(), blobs: blobs.clone() };
         let phones: Arc<dyn Phones> = Arc::new(phones);
         let (stopper, shutdown) = channel();
@@ -186,7 +196,7 @@ impl Engine {
         let files = context.files.clone();
         let supervisor = Supervisor::open(store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
 
-        let marks = Arc::new(Marks::open(&folder.path.join("turns"), &context).await?);
+        let marks = Arc::new(Marks::open(&home.join("turns"), &context).await?);
         // One more than there are processors: a turn that waits for the disk keeps nobody waiting.
         let threads = 1 + std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let board = Board::new(threads);
@@ -204,6 +214,9 @@ impl Engine {
         services.add("the upkeep of versions", sweep(store.clone(), clock.clone(), shutdown.clone()));
         let waker = Waker::new(store.clone(), clock.clone(), signals.run_timer.clone());
         services.add("the clock of runs", waker.run(shutdown.clone()));
+        let alarm =
+            Alarm::new(store.clone(), clock.clone(), signals.troubles.clone(), catalog.clone(), accounts.clone());
+        services.add("the alarm", alarm.run(shutdown.clone()));
         services.tasks.spawn(warmed(store.clone()));
         services.tasks.spawn(restricted(folder.path.clone()));
         let address = Address {

@@ -113,8 +113,18 @@ impl Lanes {
     }
 
     fn start(&mut self, settings: AccountSettings, account: Account, old: Option<Running>) -> Running {
-        let view = SharedView::default();
+        let view = SharedView::new(self.signals.troubles.clone());
         let bell = self.signals.lanes.of(&account.name);
+        let (looked, looking) = (view.clone(), account.transport.reach());
+        let (clock, name) = (self.supply.clock.clone(), account.name.clone());
+        // Nobody waits for it: it is only shown.
+        self.tasks.spawn(async move {
+            let found = looking.await;
+            if let Err(why) = &found {
+                tracing::warn!(account = %name, "account `{name}` cannot send: {why}");
+            }
+            looked.checked(clock.now(), found);
+        });
         let (stopper, shutdown) = channel();
         let stopper = Arc::new(stopper);
         let (end, ended) = watch::channel(());

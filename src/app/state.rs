@@ -25,6 +25,7 @@ const LOCK: &str = "lock";
 const TOKEN: &str = "admin-token";
 const LINK_KEY: &str = "link-key";
 const BLOBS: &str = "blobs";
+const SANDBOX: &str = "sandbox";
 
 /// Where a running engine can be found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,9 +110,42 @@ impl StateFolder {
         self.secret(LINK_KEY)
     }
 
-    /// Where copies of files are kept.
-    pub fn blobs(&self) -> PathBuf {
-        self.path.join(BLOBS)
+    /// Where what belongs to the state is kept: copies of files, and which turns are under way.
+    ///
+    /// The sandbox has its own. It is begun anew, with links to the copies that the state names: no
+    /// copy is ever written to, so those of the original stay what they are.
+    ///
+    /// # Errors
+    /// As the file system fails.
+    pub fn home(&self, sandbox: bool) -> io::Result<PathBuf> {
+        if !sandbox {
+            return Ok(self.path.clone());
+        }
+        let home = self.path.join(SANDBOX);
+        match fs::remove_dir_all(&home) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(home.join(BLOBS))?,
+        }
+        for entry in WalkDir::new(self.path.join(BLOBS)).min_depth(1).into_iter().flatten() {
+            let Ok(below) = entry.path().strip_prefix(&self.path) else { continue };
+            match entry.file_type().is_dir() {
+                true => fs::create_dir_all(home.join(below))?,
+                // Not every file system has links.
+                false => fs::hard_link(entry.path(), home.join(below))
+                    .or_else(|_| fs::copy(entry.path(), home.join(below)).map(drop))?,
+            }
+        }
+        Ok(home)
+    }
+
+    /// The state file of the sandbox.
+    pub fn sandbox_store(root: &Path) -> PathBuf {
+        root.join(FOLDER).join(SANDBOX).join("state.db")
+    }
+
+    /// Where copies of files are kept in such a home.
+    pub fn blobs(home: &Path) -> PathBuf {
+        home.join(BLOBS)
     }
 
     /// What is the engine's alone, so that no script reaches it: this folder, the state file, the settings.
@@ -121,7 +155,7 @@ impl StateFolder {
         // The state file may be a link, and what SQLite keeps beside it is beside the real one.
         let real = store.canonicalize().unwrap_or_else(|_| store.to_owned());
         let files = kept.into_iter().chain(settings).chain(files_of(store)).chain(files_of(&real));
-        Own::new(vec![self.path.clone(), self.blobs()], files.collect())
+        Own::new(vec![self.path.clone(), Self::blobs(&self.path)], files.collect())
     }
 
     /// Gives everything in the folder to its owner alone, for it may have been copied or unpacked. Nobody

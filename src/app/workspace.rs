@@ -22,7 +22,7 @@ use crate::transport::twilio::{Twilio, TwilioOptions};
 use crate::transport::waha::Waha;
 use crate::transport::wapim::Wapim;
 use crate::transport::wawp::Wawp;
-use crate::transport::{Download, Outgoing, SharedTransport, client};
+use crate::transport::{Download, Incoming, NotHeard, Outgoing, SharedTransport, client};
 
 /// A workspace whose settings could be read.
 #[derive(Clone)]
@@ -72,6 +72,7 @@ impl Workspace {
                 capabilities: account.transport.capabilities(),
                 on_unsupported: account.on_unsupported,
                 flows: of(&account.name).map_or(FlowNames::ALL, |settings| settings.flows.clone()),
+                hears: hears(account),
             };
             (account.name.clone(), facts)
         };
@@ -82,6 +83,7 @@ impl Workspace {
             environment: settings.environment.clone(),
             zone: settings.zone.clone(),
             country: settings.country,
+            on_failure: settings.on_failure.clone(),
             limits: settings.limits,
             exposed: !settings.listen.ip().to_canonical().is_loopback(),
             doubts: settings.doubts.clone(),
@@ -135,9 +137,24 @@ pub fn account(
     })
 }
 
+/// Whether what its gateway tells can be verified at all.
+fn hears(account: &Account) -> bool {
+    let nothing = Incoming {
+        is_get: false,
+        path: "",
+        query: "",
+        url: None,
+        header: &|_| None,
+        body: &[],
+        by_token: account.inbound_token.is_some(),
+        now: jiff::Timestamp::UNIX_EPOCH,
+    };
+    account.kind == "sandbox" || account.transport.receive(&nothing) != Err(NotHeard::Unverifiable)
+}
+
 fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<SharedTransport, String> {
     let bare: SharedTransport = match &settings.gateway {
-        Gateway::Sandbox => Arc::new(Sandbox::new(settings.name.clone(), phones.clone())),
+        Gateway::Sandbox(capabilities) => Arc::new(Sandbox::new(settings.name.clone(), capabilities, phones.clone())),
         Gateway::Gowa(options) => Arc::new(Gowa::new(options, client(options.timeout)?)?),
         Gateway::Wapim(options) => Arc::new(Wapim::new(options, client(options.timeout)?)?),
         Gateway::Wawp(options) => Arc::new(Wawp::new(options, client(options.timeout)?)?),
@@ -160,7 +177,7 @@ fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<Sha
     let secrets = settings.gateway.secrets().into_iter().chain(&settings.inbound_token).chain(&pair);
     let secrets: Vec<&Secret> = secrets.collect();
     Ok(match settings.gateway {
-        Gateway::Sandbox => bare,
+        Gateway::Sandbox(_) => bare,
         _ => Arc::new(Redacted::new(bare, &secrets)),
     })
 }

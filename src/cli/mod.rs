@@ -1,5 +1,6 @@
 //! The commands.
 
+mod accounts;
 mod by_hand;
 mod check;
 mod client;
@@ -60,8 +61,11 @@ enum Command {
         #[command(subcommand)]
         what: Option<SandboxCommand>,
     },
-    /// List accounts with their state.
-    Accounts,
+    /// List accounts with their state, ask a gateway whether something could be sent, or list its groups.
+    Accounts {
+        #[command(subcommand)]
+        what: Option<AccountsCommand>,
+    },
     /// Show what a flow as it is written now would do with a run's journal: where it first differs.
     Simulate {
         /// The run's id.
@@ -91,6 +95,12 @@ struct RunArgs {
     /// The state file.
     #[arg(long, value_name = "FILE")]
     store: Option<String>,
+    /// Send nothing: every account is the sandbox, the state is a copy that is thrown away.
+    #[arg(long)]
+    sandbox: bool,
+    /// Make a copied state the one that counts; its original must not run any more.
+    #[arg(long, conflicts_with = "sandbox")]
+    adopt: bool,
 }
 
 #[derive(Args)]
@@ -192,23 +202,48 @@ enum MessagesCommand {
         /// Its id.
         id: String,
     },
-    /// One more round for a message that is dead or rejected.
-    Retry {
-        /// Its id.
-        id: String,
-    },
-    /// Take back a message that has not been sent.
-    Cancel {
-        /// Its id.
-        id: String,
-    },
-    /// Decide about an unknown message: did it go out?
+    /// One more round for messages that are dead or rejected.
+    Retry(Chosen),
+    /// Take back messages that have not been sent.
+    Cancel(Chosen),
+    /// Decide about unknown messages: did they go out?
     Release {
-        /// Its id.
-        id: String,
-        /// `sent`: it did; `resend`: send it again.
+        #[command(flatten)]
+        chosen: Chosen,
+        /// `sent`: they did; `resend`: send them again.
         #[arg(long = "as", value_parser = ["sent", "resend"])]
         as_what: String,
+    },
+}
+
+/// Messages by their ids, or all in a state.
+#[derive(Args)]
+struct Chosen {
+    /// Their ids.
+    #[arg(required_unless_present = "state", conflicts_with = "state", value_name = "ID")]
+    ids: Vec<String>,
+    /// All that are in this state, such as `dead`.
+    #[arg(long)]
+    state: Option<String>,
+    /// Of those only the ones of this flow.
+    #[arg(long, requires = "state")]
+    flow: Option<String>,
+    /// Of those only the ones to this recipient.
+    #[arg(long, requires = "state")]
+    to: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum AccountsCommand {
+    /// Ask the gateway whether something could be sent now; without a name all of them.
+    Check {
+        /// The account.
+        name: Option<String>,
+    },
+    /// List the groups that the account's phone is in, with the addresses that flows write to.
+    Groups {
+        /// The account.
+        name: String,
     },
 }
 
@@ -290,7 +325,8 @@ pub fn main() -> ExitCode {
     let cli = parse().unwrap_or_else(|wrong| wrong.exit());
     let flags = match &cli.command {
         Command::Run(args) => {
-            Flags { listen: args.listen.clone(), admin: args.admin.clone(), store: args.store.clone() }
+            let (listen, admin, store) = (args.listen.clone(), args.admin.clone(), args.store.clone());
+            Flags { listen, admin, store, sandbox: args.sandbox, adopt: args.adopt }
         }
         _ => Flags::default(),
     };
@@ -310,7 +346,9 @@ pub fn main() -> ExitCode {
         Command::Sandbox { what: Some(SandboxCommand::Reply(args)) } => by_hand::reply(&place, &args),
         Command::Simulate { run } => by_hand::simulate(&place, &run),
         Command::Forget { recipient } => by_hand::forget(&place, &recipient),
-        Command::Accounts => show::accounts(&place),
+        Command::Accounts { what: None } => accounts::list(&place),
+        Command::Accounts { what: Some(AccountsCommand::Check { name }) } => accounts::check(&place, name.as_deref()),
+        Command::Accounts { what: Some(AccountsCommand::Groups { name }) } => accounts::groups(&place, &name),
         Command::Preview { url } => preview::preview(&place, &url),
     };
     match result {

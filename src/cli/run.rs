@@ -69,7 +69,11 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
         _ = interrupt.recv() => return Ok(()),
     };
     let address = engine.address().clone();
-    println!("postrider is ready: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
+    let ready = match workspace.settings.sandbox {
+        true => "postrider is ready in the sandbox, nothing goes out and the state is a copy",
+        false => "postrider is ready",
+    };
+    println!("{ready}: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
 
     let broken = loop {
         tokio::select! {

@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 use super::check::report;
 use super::client::{Place, query};
 use super::table::{cell, gist, say, table};
-use super::{Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsCommand, SendArgs, TriggerArgs};
+use super::{Chosen, Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsCommand, SendArgs, TriggerArgs};
 use crate::app::{Workspace, stopped};
 use crate::config::Flags;
 use crate::id::RunId;
 
-fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+pub fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
 }
 
-fn cells(row: &Value, fields: &[&str]) -> Vec<String> {
+pub fn cells(row: &Value, fields: &[&str]) -> Vec<String> {
     fields.iter().map(|field| cell(&row[*field])).collect()
 }
 
@@ -70,11 +70,12 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
             };
             let triggers = if triggers.is_empty() { "-".to_owned() } else { triggers };
             let next = next.unwrap_or("-").to_owned();
-            vec![cell(&flow["name"]), live.into(), triggers, next, version, cell(&flow["last_run"]["state"])]
+            let (last, bad) = (cell(&flow["last_run"]["state"]), cell(&flow["bad_messages"]));
+            vec![cell(&flow["name"]), live.into(), triggers, next, version, last, bad]
         };
         let list: Vec<Vec<String>> = flows.iter().map(row).collect();
         table(
-            &["FLOW", "LIVE", "TRIGGERS", "NEXT", "VERSION", "LAST RUN"],
+            &["FLOW", "LIVE", "TRIGGERS", "NEXT", "VERSION", "LAST RUN", "BAD MESSAGES"],
             &list,
             "there are no flows; add one below flows/, or try `postrider init`",
         );
@@ -141,9 +142,10 @@ pub fn runs(place: &Place, args: &RunsArgs) -> Result<(), Failure> {
     place.print(&answer, |answer| {
         let row = |run: &Value| {
             let mut row = cells(run, &["id", "flow", "trigger", "state", "attempt", "created_at"]);
-            row.push(match &run["error"]["message"] {
-                Value::Null => cell(&run["waiting_for"]["detail"]),
-                error => cell(error),
+            row.push(match (&run["error"]["message"], run["bad_messages"].as_u64()) {
+                (Value::Null, Some(count @ 1..)) => format!("{count} of its messages are dead, rejected or unknown"),
+                (Value::Null, _) => cell(&run["waiting_for"]["detail"]),
+                (error, _) => cell(error),
             });
             row
         };
@@ -247,15 +249,78 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
         place.print(&answer, show_messages);
         return Ok(());
     };
-    let answer = match what {
-        MessagesCommand::Show { id } => place.get(&format!("/messages/{id}"))?,
-        MessagesCommand::Retry { id } => place.post(&format!("/messages/{id}/retry"), &json!({}))?,
-        MessagesCommand::Cancel { id } => place.post(&format!("/messages/{id}/cancel"), &json!({}))?,
-        MessagesCommand::Release { id, as_what } => {
-            place.post(&format!("/messages/{id}/release"), &json!({ "as": as_what }))?
+    match what {
+        MessagesCommand::Show { id } => show_message(place, &place.get(&format!("/messages/{id}"))?),
+        MessagesCommand::Retry(chosen) => return decide(place, chosen, "retry", &json!({})),
+        MessagesCommand::Cancel(chosen) => return decide(place, chosen, "cancel", &json!({})),
+        MessagesCommand::Release { chosen, as_what } => {
+            return decide(place, chosen, "release", &json!({ "as": as_what }));
         }
+    }
+    Ok(())
+}
+
+/// Does the same to each of the messages. Those that have come to another state meanwhile are passed over when
+/// a state was given, and named when their ids were.
+fn decide(place: &Place, chosen: &Chosen, decision: &str, body: &Value) -> Result<(), Failure> {
+    let post = |id: &str| place.post(&format!("/messages/{id}/{decision}"), body);
+    let Some(state) = &chosen.state else {
+        if let [id] = chosen.ids.as_slice() {
+            show_message(place, &post(id)?);
+            return Ok(());
+        }
+        let mut ends = Vec::new();
+        for id in &chosen.ids {
+            ends.push(match post(id) {
+                Ok(message) => json!({ "id": id, "state": message["state"] }),
+                Err(Failure::Said(why)) => json!({ "id": id, "error": why }),
+                Err(reported) => return Err(reported),
+            });
+        }
+        let fine = ends.iter().all(|end| end["error"].is_null());
+        place.print(&json!({ "messages": ends }), |answer| {
+            for end in rows(answer, "messages") {
+                let said = end["error"].as_str().or(end["state"].as_str()).unwrap_or_default();
+                say(format_args!("{}: {said}", cell(&end["id"])));
+            }
+        });
+        return if fine { Ok(()) } else { Err(Failure::Reported) };
     };
-    place.print(&answer, |message| {
+    // The list is read to its end before anything is done: what is done changes it.
+    let (mut ids, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
+    loop {
+        let asked = query(&[
+            ("state", Some(state)),
+            ("flow", chosen.flow.as_deref()),
+            ("to", chosen.to.as_deref()),
+            ("limit", Some("500")),
+            ("after", after.as_deref()),
+        ]);
+        let page = place.get(&format!("/messages{asked}"))?;
+        ids.extend(rows(&page, "messages").filter_map(|message| message["id"].as_str()).map(str::to_owned));
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
+    }
+    let (mut done, mut first_why) = (0, None);
+    for id in &ids {
+        match post(id) {
+            Ok(_) => done += 1,
+            Err(Failure::Said(why)) => drop(first_why.get_or_insert(why)),
+            Err(reported) => return Err(reported),
+        }
+    }
+    let total = ids.len();
+    place.print(&json!({ "done": done, "of": total }), |_| say(format_args!("{done} of {total} messages: {decision}")));
+    match first_why {
+        Some(why) if done == 0 => Err(Failure::Said(why)),
+        _ => Ok(()),
+    }
+}
+
+fn show_message(place: &Place, answer: &Value) {
+    place.print(answer, |message| {
         for field in
             ["id", "run", "flow", "account", "to", "kind", "state", "why", "provider_id", "created_at", "due_at"]
         {
@@ -280,7 +345,6 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
             .collect();
         table(&["#", "AT", "ACCOUNT", "OUTCOME", "ERROR"], &list, "none yet");
     });
-    Ok(())
 }
 
 pub fn send(place: &Place, args: &SendArgs) -> Result<(), Failure> {
@@ -316,29 +380,6 @@ pub fn sandbox(place: &Place, limit: usize) -> Result<(), Failure> {
         };
         let list: Vec<Vec<String>> = rows(answer, "messages").map(row).collect();
         table(&["AT", "TO", "FROM", "KIND", "CONTENT"], &list, "the phones of the sandbox have got nothing");
-    });
-    Ok(())
-}
-
-/// A pace in a few words.
-fn pace_gist(pace: &Value) -> String {
-    let Some(fields) = pace.as_object() else { return cell(pace) };
-    let said = ["rate", "burst", "per_recipient", "daily", "new_recipients", "jitter", "quiet"].into_iter();
-    let said = said.filter_map(|name| fields.get(name).filter(|value| !value.is_null()).map(|value| (name, value)));
-    said.map(|(name, value)| format!("{} {}", name.replace('_', " "), cell(value))).collect::<Vec<_>>().join(", ")
-}
-
-pub fn accounts(place: &Place) -> Result<(), Failure> {
-    let answer = place.get("/accounts")?;
-    place.print(&answer, |answer| {
-        let row = |account: &Value| {
-            let mut row = cells(account, &["name", "transport", "state", "backlog"]);
-            row.push(pace_gist(&account["pace"]));
-            row.push(cell(&account["reason"]));
-            row
-        };
-        let list: Vec<Vec<String>> = rows(answer, "accounts").map(row).collect();
-        table(&["ACCOUNT", "TRANSPORT", "STATE", "BACKLOG", "PACE", "REASON"], &list, "there are no accounts");
     });
     Ok(())
 }

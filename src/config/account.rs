@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use super::gateways::{self, Gateway};
-use crate::flow::file::node::{Fields, Findings, Node};
+use crate::flow::file::node::{Fields, Findings, Node, Yaml};
 use crate::flow::file::shown::named;
 use crate::flow::file::strength::is_secret;
 use crate::model::conversation::says;
@@ -74,7 +74,7 @@ impl AccountSettings {
             on_unsupported: OnUnsupported::Emulate,
             fallback: None,
             inbound_token: None,
-            opt_out: None,
+            opt_out: Some(OptOut::usual("en")),
             flows: FlowNames::ALL,
             zone: TimeZone::UTC,
             public_url: None,
@@ -82,7 +82,17 @@ impl AccountSettings {
     }
 }
 
-pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountSettings> {
+impl AccountSettings {
+    /// Puts the sandbox in the place of the gateway, with what that can do and at its pace.
+    pub fn go_nowhere(&mut self) {
+        self.gateway = Gateway::Sandbox(self.gateway.capabilities());
+        // It hears nobody but the phones.
+        self.inbound_token = None;
+    }
+}
+
+/// Reads an account; `language` is that of the people it writes to.
+pub fn read(key: &Node, node: &Node, language: &str, findings: &mut Findings) -> Option<AccountSettings> {
     let name = key.as_text().unwrap_or_default();
     let sound = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !sound {
@@ -110,7 +120,10 @@ pub fn read(key: &Node, node: &Node, findings: &mut Findings) -> Option<AccountS
         on_unsupported: fields.parsed("on_unsupported", on_unsupported, findings).unwrap_or(default.on_unsupported),
         fallback: fields.text("fallback", findings),
         inbound_token: fields.take("inbound_token").and_then(|node| token(node, findings)),
-        opt_out: fields.take("opt_out").and_then(|node| opt_out(node, findings)),
+        opt_out: match fields.take("opt_out") {
+            Some(node) => opt_out(node, language, findings),
+            None => Some(OptOut::usual(language)),
+        },
         flows: fields.take("flows").map_or(FlowNames::ALL, |node| flows(node, findings)),
         ..default
     })
@@ -134,25 +147,30 @@ fn token(node: &Node, findings: &mut Findings) -> Option<Secret> {
     Some(Secret::new(text))
 }
 
-fn opt_out(node: &Node, findings: &mut Findings) -> Option<OptOut> {
+fn opt_out(node: &Node, language: &str, findings: &mut Findings) -> Option<OptOut> {
+    // YAML has made a flag of `off` for long, and some of its readers still do.
+    if node.as_text() == Some("off") || matches!(node.value, Yaml::Bool(false)) {
+        return None;
+    }
+    if node.as_text() == Some("on") || matches!(node.value, Yaml::Bool(true)) {
+        return Some(OptOut::usual(language));
+    }
     let mut fields = Fields::of(node, "`opt_out`", &["words", "reply"], findings)?;
     let reply = fields.text("reply", findings);
-    let Some(list) = fields.take("words") else {
-        findings.at(node, "`opt_out` needs `words`").hint("add `words: [stop, unsubscribe]`");
+    if reply.as_ref().is_some_and(|reply| reply.trim().is_empty()) {
+        findings.at(node, "`reply` is empty").hint("write what people are told, or leave it out");
         return None;
-    };
+    }
+    let Some(list) = fields.take("words") else { return Some(OptOut { reply, ..OptOut::usual(language) }) };
     let words: Vec<String> =
         list.list("words", findings)?.iter().filter_map(|item| item.word("words", findings)).collect();
     if words.is_empty() || words.iter().any(|word| word.trim().is_empty()) {
-        findings.at(list, "`words` are what people write who want to hear no more").hint("such as [stop, unsubscribe]");
+        let finding = findings.at(list, "`words` are what people write who want to hear no more");
+        finding.hint("such as [stop, unsubscribe]; or write `opt_out: off`");
         return None;
     }
     if says(&words, "start") {
         findings.at(list, "`start` is the word by which people take it back").hint("choose another one");
-        return None;
-    }
-    if reply.as_ref().is_some_and(|reply| reply.trim().is_empty()) {
-        findings.at(node, "`reply` is empty").hint("write what people are told, or leave it out");
         return None;
     }
     Some(OptOut { words, reply })

@@ -14,14 +14,16 @@ use crate::flow::file::fill::{Environment, is_name, names};
 use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
-use crate::model::policy::Limits;
+use crate::model::policy::{Limits, OptOut};
 use crate::model::walls::FlowNames;
 use crate::units::{nearest, parse_bytes, parse_duration};
 
 const FILE: &str = "postrider.yaml";
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "timezone",
     "country",
+    "locale",
+    "on_failure",
     "store",
     "listen",
     "admin",
@@ -93,6 +95,7 @@ fn build(
         None => TimeZone::system(),
     };
     let country = fields.parsed("country", Country::parse, findings);
+    let on_failure = fields.text("on_failure", findings);
     let mut text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
         let node = fields.take(key);
         let written = node.and_then(|node| node.word(key, findings));
@@ -114,17 +117,24 @@ fn build(
         web_address(node, "public_url", &text, findings)
     });
     let allowed = allowed(fields.take("http"), findings);
-    let mut accounts = accounts(fields.take("accounts"), findings);
+    let language = fields.parsed("locale", language, findings).unwrap_or_else(|| "en".into());
+    let mut accounts = accounts(fields.take("accounts"), &language, findings);
     for account in &mut accounts {
         account.zone.clone_from(&zone);
         account.public_url.clone_from(&public_url);
+        if flags.sandbox {
+            account.go_nowhere();
+        }
     }
     let default_account = default(fields.take("default_account"), &accounts, findings);
     let limits = limits(fields.take("limits"), findings);
     environment.grants.listed = fields.take("secrets").map(|node| secrets(node, &environment, findings));
     Some(Settings {
+        sandbox: flags.sandbox,
+        adopt: flags.adopt,
         zone,
         country,
+        on_failure,
         store: root.join(store),
         listen: listen?,
         admin: admin?,
@@ -203,8 +213,24 @@ fn secrets(node: &Node, environment: &Environment, findings: &mut Findings) -> B
     listed
 }
 
-fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings> {
-    let sandbox = || vec![AccountSettings::new("sandbox", Gateway::Sandbox)];
+/// The language of a locale such as `de` or `pt-BR`.
+fn language(text: &str) -> Result<String, String> {
+    let mut parts = text.split(['-', '_']);
+    let language = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let sound = |part: &str, lengths: std::ops::RangeInclusive<usize>| {
+        lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    match sound(&language, 2..=3) && parts.all(|part| sound(part, 2..=8)) {
+        true => Ok(language),
+        false => Err(format!("`{text}` is no locale; write one such as `de` or `pt-BR`")),
+    }
+}
+
+fn accounts(node: Option<&Node>, language: &str, findings: &mut Findings) -> Vec<AccountSettings> {
+    let sandbox = || {
+        let opt_out = Some(OptOut::usual(language));
+        vec![AccountSettings { opt_out, ..AccountSettings::new("sandbox", Gateway::SANDBOX) }]
+    };
     let Some(node) = node else { return sandbox() };
     let Yaml::Map(entries) = &node.value else {
         node.wrong("accounts", "a map of names to accounts", findings);
@@ -214,7 +240,7 @@ fn accounts(node: Option<&Node>, findings: &mut Findings) -> Vec<AccountSettings
         return sandbox();
     }
     let accounts: Vec<AccountSettings> =
-        entries.iter().filter_map(|(name, node)| account(name, node, findings)).collect();
+        entries.iter().filter_map(|(name, node)| account(name, node, language, findings)).collect();
     // A name that could not be read is complained about already; here it only has to be there.
     let exists = |name: &str| entries.iter().any(|(key, _)| key.as_text() == Some(name));
     for (name, node) in entries {

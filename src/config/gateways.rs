@@ -42,8 +42,8 @@ const META_VERSION: &str = "v25.0";
 /// Which gateway an account speaks to, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Gateway {
-    /// The built-in stand-in.
-    Sandbox,
+    /// The built-in stand-in, with what it can do.
+    Sandbox(&'static Capabilities),
     /// GOWA.
     Gowa(GowaOptions),
     /// Wapim.
@@ -63,10 +63,13 @@ pub enum Gateway {
 }
 
 impl Gateway {
+    /// The stand-in for no gateway in particular.
+    pub const SANDBOX: Self = Self::Sandbox(Sandbox::CAPABILITIES);
+
     /// The word for its transport.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Sandbox => "sandbox",
+            Self::Sandbox(_) => "sandbox",
             Self::Gowa(_) => "gowa",
             Self::Wapim(_) => "wapim",
             Self::Wawp(_) => "wawp",
@@ -81,7 +84,7 @@ impl Gateway {
     /// What it can do.
     pub fn capabilities(&self) -> &'static Capabilities {
         match self {
-            Self::Sandbox => Sandbox::CAPABILITIES,
+            Self::Sandbox(capabilities) => capabilities,
             Self::Gowa(_) => Gowa::CAPABILITIES,
             Self::Wapim(_) => Wapim::CAPABILITIES,
             Self::Wawp(_) => Wawp::CAPABILITIES,
@@ -96,7 +99,7 @@ impl Gateway {
     /// Its credentials.
     pub fn secrets(&self) -> Vec<&Secret> {
         match self {
-            Self::Sandbox => Vec::new(),
+            Self::Sandbox(_) => Vec::new(),
             Self::Gowa(options) => options.basic_auth.iter().chain(&options.webhook_secret).collect(),
             Self::Wapim(options) => vec![&options.token],
             Self::Wawp(options) => std::iter::once(&options.access_token).chain(&options.webhook_secret).collect(),
@@ -114,7 +117,7 @@ impl Gateway {
     /// How fast an account sends that says nothing about it.
     pub fn pace(&self) -> Pace {
         match self {
-            Self::Sandbox => Pace::UNLIMITED,
+            Self::Sandbox(_) => Pace::UNLIMITED,
             Self::Meta(_) | Self::ExpressChat(_) => Pace::META,
             Self::Twilio(_) => Pace::TWILIO,
             _ => Pace::PHONE,
@@ -166,7 +169,7 @@ pub fn read(node: &Node, fields: &mut Fields<'_>, findings: &mut Findings) -> Op
         "meta" => keys.meta().map(Gateway::Meta),
         "evolution" => keys.evolution().map(Gateway::Evolution),
         "twilio" => keys.twilio().map(Gateway::Twilio),
-        _ => Some(Gateway::Sandbox),
+        _ => Some(Gateway::SANDBOX),
     }
 }
 

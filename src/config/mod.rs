@@ -29,8 +29,14 @@ pub struct Settings {
     pub zone: TimeZone,
     /// Country of flows that name none.
     pub country: Option<Country>,
+    /// The flow that hears of what goes wrong where no other is named.
+    pub on_failure: Option<String>,
     /// The state file.
     pub store: PathBuf,
+    /// Nothing goes out, and the state is a copy.
+    pub sandbox: bool,
+    /// The state file counts although it is a copy.
+    pub adopt: bool,
     /// Public side.
     pub listen: SocketAddr,
     /// Private side.
@@ -62,6 +68,10 @@ pub struct Flags {
     pub admin: Option<String>,
     /// `--store`.
     pub store: Option<String>,
+    /// `--sandbox`.
+    pub sandbox: bool,
+    /// `--adopt`.
+    pub adopt: bool,
 }
 
 impl Flags {
@@ -72,6 +82,7 @@ impl Flags {
             listen: or(self.listen, "POSTRIDER_LISTEN"),
             admin: or(self.admin, "POSTRIDER_ADMIN"),
             store: or(self.store, "POSTRIDER_STORE"),
+            ..self
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Ground {
     pub zone: TimeZone,
     /// The country of flows that name none.
     pub country: Option<Country>,
+    /// The flow that hears of what goes wrong where no other is named.
+    pub on_failure: Option<String>,
     /// Bounds.
     pub limits: Limits,
     /// Whether other computers can reach the public side.
@@ -108,6 +110,10 @@ impl Catalog {
             candidates.extend(fallen);
         };
         set.findings.sort_by(|a, b| a.file.cmp(&b.file));
+        if let Some(next) = set.ground.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
+            let message = format!("`on_failure`: there is no flow `{next}`");
+            set.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message));
+        }
         for flow in set.flows.values() {
             if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
                 let message = format!("`on_failure`: there is no flow `{next}`");
@@ -124,6 +130,7 @@ impl Catalog {
                     let message = format!("`message`: there is no account `{account}` in postrider.yaml");
                     set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
                 }
+                set.findings.extend(set.is_deaf(flow, on));
             }
         }
         set.look_at_calls();
@@ -147,6 +154,22 @@ impl Catalog {
         }
         set.hash = hex::encode(&hash.finalize()[..8]);
         set
+    }
+
+    /// Warns of a trigger for messages that no account can hear.
+    fn is_deaf(&self, flow: &Flow, on: &OnMessage) -> Option<Diagnostic> {
+        let meant = |name: &str| on.account.as_deref().is_none_or(|account| account == name);
+        let mut accounts = self.ground.accounts.by_name.iter().filter(|(name, _)| meant(name)).peekable();
+        accounts.peek()?;
+        if accounts.any(|(_, facts)| facts.hears) {
+            return None;
+        }
+        let message = match &on.account {
+            Some(account) => format!("account `{account}` can hear nothing: its gateway has no way to show who it is"),
+            None => "no account can hear anything: its gateway has no way to show who it is".to_owned(),
+        };
+        let hint = "set the gateway's secret for events on the account, or `inbound_token`, in postrider.yaml";
+        Some(Diagnostic::warning(&flow.file, on.at.0, on.at.1, message).with_hint(hint))
     }
 
     /// Warns of calls that ask for what their account's gateway has not, and of those that cannot go well.

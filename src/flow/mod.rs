@@ -131,6 +131,17 @@ pub enum Chats {
     All,
 }
 
+impl Chats {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Groups => "groups",
+            Self::All => "all",
+        }
+    }
+}
+
 impl OnMessage {
     /// Whether a message is one of those. `names` are all addresses of its writer and its chat.
     pub fn wants(&self, account: &str, names: &[Recipient], in_group: bool, text: &str) -> bool {

@@ -30,6 +30,8 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/messages/{id}/{decision}", post(messages::decide))
         .route("/occurrences", get(occurrences::list))
         .route("/accounts", get(accounts::list))
+        .route("/accounts/{name}/check", post(accounts::check))
+        .route("/accounts/{name}/groups", get(accounts::groups))
         .route("/sandbox/messages", get(sandbox::list).post(sandbox::reply))
         .fallback(|| async { Refused::missing("the API has no such route") })
         .layer(from_fn_with_state(house.clone(), authorized));

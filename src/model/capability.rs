@@ -53,14 +53,18 @@ pub struct Intake {
     /// Types that it takes; any, if there are none.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub formats: &'static [&'static str],
-    /// It wants to be told the type of a file behind an address.
+    /// It wants to be told the type of a file behind an address, and believes it.
     #[serde(skip)]
     pub typed: bool,
+    /// It goes by the type that the server of an address gives.
+    #[serde(skip)]
+    pub served: bool,
 }
 
 impl Intake {
     /// From an address only.
-    pub const URL: Self = Self { url: true, endings: &[], bytes: 0, largest: None, formats: &[], typed: false };
+    pub const URL: Self =
+        Self { url: true, endings: &[], bytes: 0, largest: None, formats: &[], typed: false, served: false };
 
     /// From an address or as bytes, whatever size.
     pub const ANY: Self = Self { bytes: u64::MAX, ..Self::URL };
@@ -83,6 +87,11 @@ impl Intake {
     /// Told the type.
     pub const fn typed(self) -> Self {
         Self { typed: true, ..self }
+    }
+
+    /// Going by the server's word.
+    pub const fn served(self) -> Self {
+        Self { served: true, ..self }
     }
 
     /// From addresses with these endings only.

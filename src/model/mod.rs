@@ -10,6 +10,7 @@ pub mod fit;
 pub mod inbound;
 pub mod journal;
 pub mod message;
+pub mod mime;
 pub mod occurrence;
 pub mod phone;
 pub mod policy;

@@ -9,6 +9,8 @@ use phonenumber::metadata::{DATABASE, Descriptor};
 /// Fewer digits are nobody's phone, and more are none by E.164.
 const SHORTEST: usize = 7;
 const LONGEST: usize = 15;
+/// Most letters of one, with all that may stand between its digits.
+const LONGEST_WRITING: usize = 100;
 
 /// A country, for phones that are written without its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +43,14 @@ impl Country {
 /// A sentence that names what was written, and why it is no phone.
 pub fn read(text: &str, country: Option<Country>) -> Result<String, String> {
     let wrong = |why: &str| {
-        let shown = crate::plain::plain(text);
+        let cut: String = text.chars().take(LONGEST_WRITING).collect();
+        let shown = crate::plain::plain(&cut);
         format!("`{shown}` is no phone number: {why}; write it internationally, such as `+1 541-754-3010`")
     };
+    // However it is spaced out; what follows looks at each piece of it.
+    if text.chars().nth(LONGEST_WRITING).is_some() {
+        return Err(wrong("it goes on for longer than any number does"));
+    }
     let plain = simple(text).map_err(|why| wrong(&why))?;
     let plain = without_zero_fraction(&plain).map_err(wrong)?;
     if let Some(why) = is_more_than_one(plain, country) {

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::types;
 use crate::clock::after;
-use crate::fetch::Fetch;
-use crate::preview::{self, Card};
+use crate::fetch::{Bounds, Fetch, FetchError};
+use crate::preview::{self, AGENT, Card};
 
 /// A page that takes longer gives no card.
 const PAGE_TIME: Duration = Duration::from_secs(8);
+/// A look at a picture's beginning.
+const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
 /// Most that are remembered, ...
 const MOST: usize = 1_000;
 /// ... with addresses of up to so many bytes, ...
@@ -36,7 +39,14 @@ impl Cards {
             return card;
         }
         let card = match preview::card(fetch, url, PAGE_TIME).await {
-            Ok(card) => Some(card),
+            Ok(mut card) => {
+                if let Some(image) = &card.image
+                    && !matches!(unfit(fetch, image).await, Ok(None))
+                {
+                    card.image = None;
+                }
+                Some(card)
+            }
             Err(error) => {
                 tracing::debug!(%error, "a link's page gives no card");
                 None
@@ -54,4 +64,19 @@ impl Cards {
         }
         card
     }
+}
+
+/// Why a picture cannot stand in a card, as far as it is seen: the gateway would take the address as
+/// it is.
+///
+/// # Errors
+/// It was not seen.
+pub async fn unfit(fetch: &Fetch, url: &str) -> Result<Option<String>, FetchError> {
+    let seen = fetch.get(url, AGENT, "image/*", PEEK).await?;
+    if seen.status != 200 {
+        return Ok(Some(format!("its address answers {}", seen.status)));
+    }
+    let mime = types::of_fetched(&seen, "");
+    let mime = mime.filter(|mime| !matches!(mime.as_str(), "image/jpeg" | "image/png" | "image/webp"));
+    Ok(mime.map(|mime| format!("it is of type {mime}")))
 }

@@ -351,8 +351,10 @@ impl Lane {
             for id in pause.failed.into_iter().filter(|id| *id != message.id) {
                 *self.blamed.entry(id).or_default() += 1;
             }
-            tracing::info!(account = %self.account.name, "the lane goes on");
-            self.view.show(|view| view.paused = None);
+            tracing::info!(account = %self.account.name, "account `{}` sends again", self.account.name);
+        }
+        if reached {
+            self.view.goes_on();
         }
         if let Some(pause) = self.pause.as_mut().filter(|pause| pause.probe == Some(message.id)) {
             pause.probe = None;
@@ -390,14 +392,14 @@ impl Lane {
                 self.line.back(message, wait.map(|wait| after(now, wait)), now);
                 // The rest of the volley in which the pause began counts for nothing.
                 if self.pause.is_none() {
-                    tracing::warn!(account = %self.account.name, %reason, "the lane is paused");
+                    tracing::warn!(account = %self.account.name, %reason, "account `{}` is paused", self.account.name);
                 }
                 let pause = self.pause.get_or_insert_with(|| Pause::new(reason.clone(), certain, now));
                 pause.tried.insert(message.to.clone());
                 if !unreached {
                     pause.failed.insert(message.id);
                 }
-                self.view.show(|view| view.paused = Some((reason, pause.probe_at)));
+                self.view.pauses(reason, pause.probe_at, now);
             }
         }
     }

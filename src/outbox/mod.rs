@@ -14,12 +14,13 @@ mod opening;
 mod pace;
 mod pause;
 mod supply;
+mod types;
 mod verdict;
 mod why;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,10 +31,12 @@ use crate::model::capability::Capabilities;
 use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Retry};
 use crate::secret::Secret;
 use crate::transport::SharedTransport;
+use crate::wake::Bell;
 
 pub use lane::Lane;
 pub use mover::Mover;
-pub use supply::{Supply, served_type};
+pub use supply::Supply;
+pub use types::served_type;
 pub use why::why;
 
 /// Recipients that are shown as waiting for another day.
@@ -89,12 +92,18 @@ pub type Accounts = Vec<(Account, SharedView)>;
 pub struct LaneView {
     /// Why it is paused, if it is, and when it tries again.
     pub paused: Option<(String, Timestamp)>,
+    /// Since when.
+    pub paused_since: Option<Timestamp>,
+    /// Its gateway has taken something since the engine started, and the lane is not paused.
+    pub sends: bool,
     /// The pace lets nothing out before this.
     pub paced_until: Option<Timestamp>,
     /// The day's messages are used up until then.
     pub full_until: Option<Timestamp>,
     /// What the gateway last said of its link to WhatsApp, while that is down.
     pub link_down: Option<String>,
+    /// What the last look at the gateway gave, and when.
+    pub checked: Option<(Timestamp, Result<String, String>)>,
     /// What its gateway told, or somebody in its name, that was not taken: the last time.
     pub unheard: Option<Unheard>,
     /// The link has come back since the lane last looked.
@@ -136,12 +145,52 @@ impl LaneView {
 
 /// The view, shared between a lane and whoever looks.
 #[derive(Clone, Default)]
-pub struct SharedView(Arc<Mutex<LaneView>>);
+pub struct SharedView {
+    view: Arc<Mutex<LaneView>>,
+    /// Rung when the lane pauses, or goes on.
+    bell: Bell,
+}
 
 impl SharedView {
+    /// Nothing yet; `bell` is rung when the lane pauses, and when it goes on.
+    pub fn new(bell: Bell) -> Self {
+        Self { view: Arc::default(), bell }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LaneView> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing goes out, for this reason, before another try.
+    fn pauses(&self, reason: String, probe_at: Timestamp, since: Timestamp) {
+        let begins = {
+            let mut view = self.lock();
+            (view.paused, view.sends) = (Some((reason, probe_at)), false);
+            let known = view.paused_since;
+            view.paused_since = known.or(Some(since));
+            known.is_none()
+        };
+        if begins {
+            self.bell.nudge();
+        }
+    }
+
+    /// The gateway takes messages.
+    fn goes_on(&self) {
+        let was = {
+            let mut view = self.lock();
+            let was = std::mem::replace(&mut view.sends, true);
+            (view.paused, view.paused_since) = (None, None);
+            was
+        };
+        if !was {
+            self.bell.nudge();
+        }
+    }
+
     /// What there is to see now.
     pub fn look(&self) -> LaneView {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
     }
 
     /// The gateway says how its link to WhatsApp stands. Whoever waits for it to come back should look
@@ -153,9 +202,14 @@ impl SharedView {
         });
     }
 
+    /// Somebody has looked at the gateway.
+    pub fn checked(&self, at: Timestamp, found: Result<String, String>) {
+        self.lock().checked = Some((at, found));
+    }
+
     /// Something came for the account and is not taken. Gives how often it came, when the log is to say so.
     pub fn leaves_out(&self, reason: &str, now: Timestamp) -> Option<u64> {
-        let mut view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = self.lock();
         match &mut view.unheard {
             Some(unheard) if unheard.reason == reason => {
                 (unheard.at, unheard.count) = (now, unheard.count.saturating_add(1));
@@ -174,10 +228,10 @@ impl SharedView {
 
     /// Whether the link has come back since this was last asked.
     fn is_back(&self) -> bool {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).back)
+        std::mem::take(&mut self.lock().back)
     }
 
     fn show(&self, change: impl FnOnce(&mut LaneView)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.lock());
     }
 }

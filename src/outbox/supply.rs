@@ -1,8 +1,6 @@
 //! What a message needs before it can go: its file in a form that the gateway takes, the rest of a
 //! card from the link's page, an address of ours in place of a link that is tracked.
 
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +8,23 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::addresses::{handed_out, refused};
-use super::cards::Cards;
+use super::cards::{self, Cards};
+use super::types;
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
-use crate::fetch::{Bounds, Fetch, FetchError, Fetched};
+use crate::fetch::{Bounds, Fetch, FetchError};
 use crate::id::MessageId;
 use crate::links::LinkKey;
 use crate::model::capability::{Capabilities, Intake};
 use crate::model::delivery::{Degraded, ErrorClass, SendError};
 use crate::model::message::{Content, Media, Source};
+use crate::model::mime;
 use crate::transport::{Attached, FilePlace};
 
 /// How long an address for a gateway that fetches is good: some put a message into a queue first.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
+/// What a text goes as where its own type is not taken; the name stays.
+const PLAIN: &str = "text/plain";
 /// A look at a file's beginning.
 const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
 /// Whole files that are fetched at once for one account, and how long each may take.
@@ -58,20 +60,30 @@ impl Supply {
         Self { downloads: Arc::new(Semaphore::new(DOWNLOADS)), ..self.clone() }
     }
 
-    /// Fills in what the author left out of a card that the gateway lets us make. Gives what was
-    /// filled.
+    /// Fills in what the author left out of a card that the gateway lets us make, and leaves out a
+    /// picture that nobody would see. Gives what was changed.
     pub async fn fill_card(&self, content: &mut Content, capabilities: &Capabilities) -> Vec<Degraded> {
         let Content::Link { url, title, description, thumbnail, preview, .. } = content else { return Vec::new() };
+        let mut changed = Vec::new();
+        // What we cannot reach the gateway may.
+        if let Some(picture) = thumbnail.as_deref()
+            && capabilities.has("link", "thumbnail")
+            && *preview != Some(false)
+            && let Ok(Some(why)) = cards::unfit(&self.fetch, picture).await
+        {
+            changed.push(Degraded { field: "thumbnail".into(), action: format!("left out: {why}") });
+            *thumbnail = None;
+        }
         let wants = |field: &str, there: bool| !there && capabilities.has("link", field);
         let (has_title, has_description) = (title.is_some(), description.is_some());
         let wanted = wants("title", has_title) || wants("description", has_description);
         if !capabilities.cards || *preview == Some(false) || !(wanted || wants("thumbnail", thumbnail.is_some())) {
-            return Vec::new();
+            return changed;
         }
-        let Some(mut card) = self.cards.of(url, &self.fetch, self.clock.now()).await else { return Vec::new() };
+        let Some(mut card) = self.cards.of(url, &self.fetch, self.clock.now()).await else { return changed };
         let whole = (has_title || card.title.is_some()) && (has_description || card.description.is_some());
         if capabilities.whole_cards && !whole {
-            return Vec::new();
+            return changed;
         }
         // What a stranger's page calls its picture may lead anywhere, and the gateway would go there.
         if let Some(image) = card.image.take_if(|_| thumbnail.is_none() && capabilities.has("link", "thumbnail"))
@@ -79,7 +91,6 @@ impl Supply {
         {
             card.image = Some(image);
         }
-        let mut filled = Vec::new();
         for (field, place, value) in [
             ("title", title, card.title),
             ("description", description, card.description),
@@ -87,10 +98,10 @@ impl Supply {
         ] {
             if place.is_none() && value.is_some() && capabilities.has("link", field) {
                 *place = value;
-                filled.push(Degraded { field: field.into(), action: "filled from the page".into() });
+                changed.push(Degraded { field: field.into(), action: "filled from the page".into() });
             }
         }
-        filled
+        changed
     }
 
     /// Puts our address in the place of a link that is to be tracked.
@@ -121,13 +132,13 @@ impl Supply {
         let Some(media) = content.media() else { return Ok(None) };
         let Some(intake) = capabilities.kind(kind).and_then(|kind| kind.media) else { return Ok(None) };
         let file = match &media.source {
-            Source::Url { url } => self.behind(url, kind, &intake, public).await?,
-            Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name),
-            Source::Inline { file_name, text } => self.kept(text.clone().into_bytes(), file_name).await?,
+            Source::Url { url } => self.behind(url, kind, media, &intake, public).await?,
+            Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name, media),
+            Source::Inline { file_name, text } => self.kept(text.clone().into_bytes(), file_name, media).await?,
         };
         let mut file = named(file, media);
         if let FilePlace::Local { size, .. } = file.place {
-            fits(kind, &intake, Some(size), file.mime.as_deref())?;
+            file.mime = fits(kind, &intake, Some(size), file.mime)?;
             if size > intake.bytes {
                 file.place = FilePlace::Url(self.hosted(&file, kind, &intake, public)?);
             }
@@ -135,50 +146,64 @@ impl Supply {
         Ok(Some(file))
     }
 
-    fn local(&self, blob: &str, size: u64, name: &str) -> Attached {
+    fn local(&self, blob: &str, size: u64, name: &str, media: &Media) -> Attached {
         let path = self.blobs.path(blob);
-        let mime = sniffed(&path).or_else(|| by_name(name)).map(str::to_owned);
+        let mime = types::of_copy(&path, called(media, name)).map(str::to_owned);
         Attached { place: FilePlace::Local { path, size }, mime, name: name.into() }
     }
 
     /// Keeps bytes as a file, on a thread that may block.
-    async fn kept(&self, bytes: Vec<u8>, name: &str) -> Result<Attached, SendError> {
+    async fn kept(&self, bytes: Vec<u8>, name: &str, media: &Media) -> Result<Attached, SendError> {
         let blobs = self.blobs.clone();
         let kept = tokio::task::spawn_blocking(move || blobs.keep(&mut bytes.as_slice())).await;
         let kept = kept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let (blob, size) = kept.map_err(|error| rejected(format!("the file cannot be kept: {error}")))?;
-        Ok(self.local(&blob, size, name))
+        Ok(self.local(&blob, size, name, media))
     }
 
+    /// The file behind an address: the address itself where the gateway will see there what we see,
+    /// else its bytes.
     async fn behind(
         &self,
         url: &str,
         kind: &str,
+        media: &Media,
         intake: &Intake,
         public: Option<&Url>,
     ) -> Result<Attached, SendError> {
         let name = name_of(url);
+        let telling = called(media, &name);
         let ends = intake.endings.is_empty()
             || intake.endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));
         if intake.url && ends {
             handed_out(&self.fetch, url, public).await?;
-            let guess = by_name(&name);
-            let mut file = Attached { place: FilePlace::Url(url.into()), mime: guess.map(str::to_owned), name };
+            let guess = mime::by_name(telling).map(str::to_owned);
+            let mut file = Attached { place: FilePlace::Url(url.into()), mime: guess, name: name.clone() };
             // Where there is nothing to check and nothing to tell, nobody looks.
-            if intake.largest.is_some() || (intake.typed && guess.is_none()) {
-                // What we cannot reach the gateway may: only what was seen is held against it.
-                match self.fetch.get(url, AGENT, "*/*", PEEK).await {
-                    Ok(seen) if seen.status == 200 => {
-                        let mime = mime_of(&seen).or(file.mime.take());
-                        fits(kind, intake, seen.size(), mime.as_deref())?;
-                        file.mime = mime;
-                    }
-                    // It sends whoever comes on to where nobody may be sent.
-                    Err(FetchError::Refused(why)) => refused(url, public, &why)?,
-                    _ => {}
-                }
+            if !(intake.largest.is_some() || intake.typed || intake.served) {
+                return Ok(file);
             }
-            return Ok(file);
+            // What we cannot reach the gateway may: only what was seen is held against it.
+            match self.fetch.get(url, AGENT, "*/*", PEEK).await {
+                Ok(seen) if seen.status == 200 => {
+                    let known = types::of_fetched(&seen, telling).or(file.mime.take());
+                    file.mime = fits(kind, intake, seen.size(), known)?;
+                    if !intake.served || file.mime.is_none() || file.mime == seen.mime() {
+                        return Ok(file);
+                    }
+                    // The gateway would believe its server. It gets the bytes, with the right type.
+                    if intake.bytes == 0 && public.is_none() {
+                        return Ok(file);
+                    }
+                }
+                Ok(seen) if is_gone(seen.status) => return Err(missing(seen.status)),
+                // It sends whoever comes on to where nobody may be sent.
+                Err(FetchError::Refused(why)) => {
+                    refused(url, public, &why)?;
+                    return Ok(file);
+                }
+                _ => return Ok(file),
+            }
         }
         let most = intake.largest.unwrap_or(crate::blobs::LARGEST).min(crate::blobs::LARGEST);
         // Nobody ever closes it.
@@ -186,14 +211,14 @@ impl Supply {
         let bounds = Bounds { time: DOWNLOAD_TIME, bytes: usize::try_from(most).unwrap_or(usize::MAX) };
         let got = self.fetch.get(url, AGENT, "*/*", bounds).await.map_err(|error| unreached(&error))?;
         if got.status != 200 {
-            return Err(rejected(format!("the file's address answers {}", got.status)));
+            return Err(missing(got.status));
         }
         if !got.whole {
             let message = format!("the file has more than {most} bytes, which the gateway does not take");
             return Err(SendError::new(ErrorClass::TooLarge, message));
         }
-        let mime = mime_of(&got);
-        let mut file = self.kept(got.body, &name).await?;
+        let mime = types::of_fetched(&got, telling);
+        let mut file = self.kept(got.body, &name, media).await?;
         file.mime = mime.or(file.mime);
         Ok(file)
     }
@@ -228,12 +253,6 @@ impl Supply {
     }
 }
 
-/// The type of a copy, from its beginning or the name that it is asked for by; bytes that nobody
-/// knows are just that.
-pub fn served_type(path: &Path, name: &str) -> &'static str {
-    sniffed(path).or_else(|| by_name(name)).unwrap_or("application/octet-stream")
-}
-
 fn below(public: &Url, path: &str) -> String {
     format!("{}/{path}", public.as_str().trim_end_matches('/'))
 }
@@ -251,55 +270,57 @@ fn unreached(error: &FetchError) -> SendError {
     SendError::new(class, format!("the file cannot be fetched for the gateway: {error}"))
 }
 
-/// Whether size and type are what the gateway takes for this kind.
-fn fits(kind: &str, intake: &Intake, size: Option<u64>, mime: Option<&str>) -> Result<(), SendError> {
+/// Whether size and type are what the gateway takes for this kind. Gives the type that the file
+/// goes by there.
+fn fits(kind: &str, intake: &Intake, size: Option<u64>, mime: Option<String>) -> Result<Option<String>, SendError> {
     if let (Some(size), Some(most)) = (size, intake.largest)
         && size > most
     {
         let message = format!("the {kind} has {size} bytes, this gateway takes up to {most}");
         return Err(SendError::new(ErrorClass::TooLarge, message));
     }
-    let Some(mime) = mime else { return Ok(()) };
     let family = match kind {
         "image" | "sticker" => "image/",
         "video" => "video/",
         "audio" | "voice" => "audio/",
         _ => "",
     };
+    let unknown = mime.as_deref().is_none_or(|mime| mime == "application/octet-stream");
+    // A picture whose type nobody can tell may be one; a document is only what its type says.
+    let must_be_known = family.is_empty() && !intake.formats.is_empty();
+    if unknown && !must_be_known {
+        return Ok(mime);
+    }
+    let mime = mime.unwrap_or_else(|| "application/octet-stream".into());
     // A film without pictures is a sound to some, and OGG is both.
     let related = mime == "application/ogg" && family == "audio/";
-    if !mime.starts_with(family) && !related && mime != "application/octet-stream" {
+    if !mime.starts_with(family) && !related {
         let hint =
             if mime == "text/html" { "; does the address lead to a page?" } else { "; send it with `send_file`" };
         return Err(rejected(format!("the {kind} is of type {mime}{hint}")));
     }
-    if !intake.formats.is_empty() && mime.starts_with(family) && !intake.formats.contains(&mime) {
-        let takes = intake.formats.join(", ");
-        return Err(rejected(format!("the {kind} is of type {mime}, this gateway takes {takes}")));
+    if intake.formats.is_empty() || related || intake.formats.contains(&mime.as_str()) {
+        return Ok(Some(mime));
     }
-    Ok(())
-}
-
-fn sniffed(path: &Path) -> Option<&'static str> {
-    let mut beginning = [0; 4096];
-    let count = std::fs::File::open(path).and_then(|mut file| file.read(&mut beginning)).ok()?;
-    infer::get(&beginning[..count]).map(|kind| common(kind.mime_type()))
-}
-
-/// The name that WhatsApp's gateways know a type by.
-fn common(mime: &'static str) -> &'static str {
-    match mime {
-        "audio/m4a" | "audio/x-m4a" => "audio/mp4",
-        "audio/opus" => "audio/ogg",
-        "audio/x-wav" => "audio/wav",
-        "video/x-m4v" => "video/mp4",
-        other => other,
+    if family.is_empty() && intake.formats.contains(&PLAIN) && mime::is_readable(&mime) {
+        return Ok(Some(PLAIN.into()));
     }
+    let takes = intake.formats.join(", ");
+    Err(rejected(format!("the {kind} is of type {mime}, this gateway takes {takes}")))
 }
 
-fn mime_of(fetched: &Fetched) -> Option<String> {
-    let sniffed = infer::get(&fetched.body).map(|kind| common(kind.mime_type()).to_owned());
-    sniffed.or_else(|| fetched.mime().filter(|mime| mime != "application/octet-stream"))
+/// Whether nobody will find anything there, whoever asks.
+fn is_gone(status: u16) -> bool {
+    matches!(status, 404 | 410)
+}
+
+fn missing(status: u16) -> SendError {
+    rejected(format!("the file's address answers {status}"))
+}
+
+/// The name that says what a file is: the author's if it has an ending that is known, else its own.
+fn called<'a>(media: &'a Media, own: &'a str) -> &'a str {
+    media.name.as_deref().filter(|name| mime::by_name(name).is_some()).unwrap_or(own)
 }
 
 /// The last part of an address's path.
@@ -321,35 +342,4 @@ fn named(mut file: Attached, media: &Media) -> Attached {
     };
     file.name = format!("{}{ending}", stem.chars().take(120).collect::<String>());
     file
-}
-
-fn by_name(name: &str) -> Option<&'static str> {
-    let ending = name.rsplit_once('.')?.1.to_ascii_lowercase();
-    Some(match ending.as_str() {
-        "jpg" | "jpeg" => "image/jpeg",
-        "png" => "image/png",
-        "webp" => "image/webp",
-        "gif" => "image/gif",
-        "mp4" | "m4v" => "video/mp4",
-        "3gp" => "video/3gpp",
-        "mkv" => "video/x-matroska",
-        "avi" => "video/x-msvideo",
-        "mp3" => "audio/mpeg",
-        "m4a" => "audio/mp4",
-        "aac" => "audio/aac",
-        "amr" => "audio/amr",
-        "ogg" | "opus" | "oga" => "audio/ogg",
-        "wav" => "audio/wav",
-        "pdf" => "application/pdf",
-        "txt" => "text/plain",
-        "csv" => "text/csv",
-        "vcf" => "text/vcard",
-        "json" => "application/json",
-        "zip" => "application/zip",
-        "doc" => "application/msword",
-        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        "xls" => "application/vnd.ms-excel",
-        "xlsx" => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        _ => return None,
-    })
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::fetch::{Bounds, Fetch, FetchError, Fetched, shown};
+use crate::plain::plain;
 use page::Head;
 
 /// The crawler's name; servers tell it by how it begins.
@@ -100,12 +101,19 @@ pub async fn card(fetch: &Fetch, url: &str, time: Duration) -> Result<Card, Stri
     }
     match page.mime() {
         Some(mime) if !is_page(&mime) => Err(format!("the link leads to {mime}, not to a page")),
-        _ => Ok(card_of(&read(&page))),
+        _ => Ok(card_of(&read(&page).ok_or_else(|| packed(&page))?)),
     }
 }
 
-fn read(page: &Fetched) -> Head {
-    page::head(&page::decode(&page.body, page.header("content-type")), &page.url)
+/// The head of a page, unless it came packed in a way that nobody asked for and we cannot undo.
+fn read(page: &Fetched) -> Option<Head> {
+    let body = page::unpacked(&page.body, page.header("content-encoding"), HEAD)?;
+    Some(page::head(&page::decode(&body, page.header("content-type")), &page.url))
+}
+
+fn packed(page: &Fetched) -> String {
+    let way = page.header("content-encoding").unwrap_or_default();
+    format!("the page comes compressed (`content-encoding: {}`), which was not asked for", plain(way))
 }
 
 fn card_of(head: &Head) -> Card {
@@ -185,7 +193,10 @@ impl Looking<'_> {
             let message = format!("the link leads to {what}, not to a page: there is nothing to make a card of");
             return self.find(Weight::Error, "no_page", message, hint);
         }
-        let head = read(&page);
+        let Some(head) = read(&page) else {
+            let hint = "let the server compress only what is asked for by `accept-encoding`";
+            return self.find(Weight::Error, "compressed", packed(&page), hint);
+        };
         self.preview.card = card_of(&head);
         self.tags(&head, &page);
         if let Some(image) = self.preview.card.image.clone() {

@@ -1,5 +1,9 @@
 //! The head of a page: what a card can be made of.
 
+use std::borrow::Cow;
+use std::io::Read;
+
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use html5gum::{DefaultEmitter, Token, Tokenizer};
 use url::Url;
 
@@ -26,6 +30,22 @@ pub struct Head {
     pub site_name: Option<String>,
     /// `og:type`.
     pub og_type: Option<String>,
+}
+
+/// A page's bytes as they were before its server packed them, up to `most`; a page that was cut is
+/// read as far as it goes. None for ways of packing that are not known here.
+pub fn unpacked<'a>(body: &'a [u8], encoding: Option<&str>, most: usize) -> Option<Cow<'a, [u8]>> {
+    let encoding = encoding.unwrap_or("identity").trim().to_ascii_lowercase();
+    let mut unpacked = Vec::new();
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    // What was read until an error stays, and the head is at the beginning.
+    let _ = match encoding.as_str() {
+        "" | "identity" => return Some(Cow::Borrowed(body)),
+        "gzip" | "x-gzip" => MultiGzDecoder::new(body).take(most).read_to_end(&mut unpacked),
+        "deflate" => ZlibDecoder::new(body).take(most).read_to_end(&mut unpacked),
+        _ => return None,
+    };
+    Some(Cow::Owned(unpacked))
 }
 
 /// Text of a page in whatever it is written: the header's word first, then the page's own.

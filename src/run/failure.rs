@@ -12,7 +12,7 @@ use crate::store::rows::ReadyRun;
 /// The run that hears of a failed one: none without `on_failure`, or when the failed run was
 /// itself one that heard of a failure (so that two flows cannot ping each other for ever).
 pub fn follow_up(catalog: &Catalog, flow: &Flow, run: &ReadyRun, error: &ScriptError, at: Timestamp) -> Option<NewRun> {
-    let next = flow.on_failure.as_deref()?;
+    let next = flow.on_failure.as_deref().or(catalog.ground.on_failure.as_deref())?;
     let event = seen(&run.event);
     if event.get("trigger").and_then(Value::as_str) == Some("failure") {
         return None;
@@ -23,6 +23,7 @@ pub fn follow_up(catalog: &Catalog, flow: &Flow, run: &ReadyRun, error: &ScriptE
     };
     let mut about = Map::new();
     // Here `flow` and `run` name what failed, not what hears of it.
+    about.insert("what".into(), "run".into());
     about.insert("flow".into(), (*flow.name).into());
     about.insert("run".into(), run.id.to_string().into());
     about.insert("attempt".into(), run.attempt.into());

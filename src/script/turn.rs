@@ -56,6 +56,8 @@ pub struct AccountFacts {
     pub on_unsupported: OnUnsupported,
     /// Which flows may send from it and hear it.
     pub flows: FlowNames,
+    /// Whether its gateway can show that it is the gateway, so that what it tells is heard.
+    pub hears: bool,
 }
 
 /// Everything a turn depends on. The same input gives the same output.

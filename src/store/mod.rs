@@ -24,7 +24,7 @@ use rows::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
     Inbound, KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger,
     OccurrenceFilter, OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord,
-    Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
+    Seen, Settlement, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// What a store method gives: it may be awaited or not, the work is done either way.
@@ -53,6 +53,17 @@ pub enum StoreError {
     /// The file is another program's.
     #[error("{0} is no Postrider state file; move it away or name another one by `store:`")]
     Foreign(String),
+    /// The file was copied from somewhere else, where it may be open.
+    #[error(
+        "{file} is a copy of {original}: both would send the same messages. If the original is gone for good, \
+         start once with `postrider run --adopt`; to look into the copy without sending, use `postrider run --sandbox`"
+    )]
+    Copied {
+        /// It.
+        file: String,
+        /// Where it was copied from.
+        original: String,
+    },
     /// Too many runs wait for their first turn.
     #[error("{0} runs wait for their first turn already (`limits.backlog`)")]
     Backlog(u64),
@@ -81,6 +92,8 @@ pub struct Signals {
     pub run_timer: Bell,
     /// A message waits for an earlier time than any before.
     pub message_timer: Bell,
+    /// There is something that somebody is to be told of.
+    pub troubles: Bell,
     /// Told when the store cannot go on.
     pub breakdown: Breakdown,
 }
@@ -201,6 +214,17 @@ pub trait Store: Send + Sync + 'static {
     fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>>;
     /// Queued messages of an account.
     fn backlog(&self, account: &str) -> Reply<u64>;
+    /// How many messages are rejected, dead or unknown, by account and flow.
+    fn bad_messages(&self) -> Reply<Vec<(String, String, u64)>>;
+    /// The same of runs.
+    fn bad_messages_of(&self, runs: Vec<RunId>) -> Reply<Vec<(RunId, u64)>>;
+
+    /// Messages that came to a bad end of which nobody has been told yet, behind a place.
+    fn troubles(&self, after: i64, limit: usize) -> Reply<Vec<Trouble>>;
+    /// The causes of trouble that were told of and are not over, with the time of telling.
+    fn told(&self) -> Reply<Vec<(String, Timestamp)>>;
+    /// Tells of troubles, all or none.
+    fn tell(&self, telling: Telling) -> Reply<()>;
 
     /// Puts a message onto a phone of the sandbox, once for each id.
     fn receive_on_phone(&self, message: PhoneMessage) -> Reply<()>;

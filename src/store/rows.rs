@@ -3,6 +3,7 @@
 mod inbound;
 mod outbox;
 mod triggers;
+mod troubles;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::model::run::{RunState, ScriptError};
 pub use inbound::*;
 pub use outbox::*;
 pub use triggers::*;
+pub use troubles::*;
 
 /// The text of a flow version.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::answer::exchange;
 use super::evolution_answers;
 use super::extra::Raw;
+use super::reach::{Ask, Desk, listed};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -24,12 +25,14 @@ use crate::secret::Secret;
 
 /// A file inside a request is held in memory whole, here and there.
 const FILE: Intake = Intake::ANY.inline(16_000_000).typed();
+/// What phones show as a picture.
+const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png", "image/webp", "image/gif"]);
 
 const CAPABILITIES: Capabilities = Capabilities {
     kinds: &[
         Kind::new("text", &["reply_to", "mentions"]),
         Kind::new("link", &["caption", "preview", "reply_to", "mentions"]),
-        Kind::media("image", &["caption", "name", "reply_to", "mentions"], FILE),
+        Kind::media("image", &["caption", "name", "reply_to", "mentions"], PICTURE),
         Kind::media("file", &["caption", "name", "reply_to", "mentions"], FILE),
         Kind::media("video", &["caption", "name", "note", "reply_to", "mentions"], FILE),
         Kind::media("audio", &["name", "reply_to", "mentions"], FILE),
@@ -116,6 +119,31 @@ impl Transport for Evolution {
                 fields.insert(name.into(), value.into());
             }
             evolution_answers::read(&exchange(wire.post(&format!("message/{action}/{instance}"), fields)).await?)
+        })
+    }
+
+    fn desk(&self) -> Option<Desk> {
+        let status = |body: &Value| match body["instance"]["state"].as_str() {
+            Some("open") => Ok("the phone is linked".into()),
+            other => {
+                let state = other.unwrap_or("?");
+                Err(format!("the instance is not connected (`{state}`); link the phone on Evolution's own page"))
+            }
+        };
+        let groups = |body: &Value| listed(body.as_array().into_iter().flatten(), &["/id"], &["/subject"]);
+        let instance = segment(&self.options.instance);
+        Some(Desk {
+            wire: self.wire.clone(),
+            status: Some(Ask {
+                path: format!("instance/connectionState/{instance}"),
+                query: "",
+                read: Box::new(status),
+            }),
+            groups: Some(Ask {
+                path: format!("group/fetchAllGroups/{instance}"),
+                query: "getParticipants=false",
+                read: Box::new(groups),
+            }),
         })
     }
 
@@ -239,7 +267,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             fields.insert("reaction".into(), emoji.into());
         }
         Content::Template { name, language, mut components, variables } => {
-            components.extend(super::meta::body_of(&variables));
+            components.extend(super::meta::body_of(&variables)?);
             call.action = "sendTemplate";
             let Some(language) = language else {
                 let message = "evolution sends a template only with its `language`, such as `en`";

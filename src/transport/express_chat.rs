@@ -13,6 +13,7 @@ use super::answer::{Answer, exchange};
 use super::extra::Raw;
 use super::meta;
 use super::meta_codes::classify_error;
+use super::reach::Desk;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -93,6 +94,10 @@ impl Transport for ExpressChat {
         })
     }
 
+    fn desk(&self) -> Option<Desk> {
+        Some(Desk { wire: self.wire.clone(), status: None, groups: None })
+    }
+
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
         heard::express_chat::read(incoming)
     }
@@ -118,7 +123,7 @@ fn prepare(message: Outgoing) -> Result<(&'static str, Fields), SendError> {
         Content::Image(media) => with_media(&mut fields, "image", media, message.file)?,
         Content::File(media) => with_media(&mut fields, "document", media, message.file)?,
         Content::Template { name, mut components, variables, .. } => {
-            components.extend(meta::body_of(&variables));
+            components.extend(meta::body_of(&variables)?);
             path = "whatsapp-automation/wa/send-template";
             fields.insert("templateId".into(), name.into());
             fields.insert("params".into(), components.into());

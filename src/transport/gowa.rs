@@ -15,6 +15,7 @@ use super::extra::Raw;
 use super::gowa_answers::{is_download, read};
 use super::heard::gowa as heard;
 use super::heard::{below_folder, bytes, get};
+use super::reach::{Ask, Desk, listed};
 use super::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
 use super::{Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -23,6 +24,9 @@ use crate::model::message::{Content, Media};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
+/// Behind an address it believes what the server calls a file, and refuses a picture that is called
+/// otherwise (`invalid content type` in its code).
+const FILE: Intake = Intake::ANY.served();
 const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
 const FILMS: &[&str] = &["video/mp4", "video/x-matroska", "video/x-msvideo"];
 /// It looks at the ending of the address's last part, not at what is behind it.
@@ -36,17 +40,17 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::media(
             "image",
             &["caption", "view_once", "hd", "reply_to", "forwarded", "disappear"],
-            Intake::ANY.up_to(20_000_000).of(PICTURES).ending(ENDINGS),
+            FILE.up_to(20_000_000).of(PICTURES).ending(ENDINGS),
         ),
         Kind::media("file", &["caption", "name", "reply_to", "forwarded", "disappear"], Intake::ANY.up_to(50_000_000)),
         Kind::media(
             "video",
             &["caption", "view_once", "hd", "gif", "reply_to", "forwarded", "disappear"],
-            Intake::ANY.up_to(100_000_000).of(FILMS),
+            FILE.up_to(100_000_000).of(FILMS),
         ),
-        Kind::media("audio", &["reply_to", "forwarded", "disappear"], Intake::ANY.up_to(50_000_000)),
-        Kind::media("voice", &["reply_to", "forwarded", "disappear"], Intake::ANY.up_to(50_000_000)),
-        Kind::media("sticker", &["forwarded", "disappear"], Intake::ANY.up_to(20_000_000)),
+        Kind::media("audio", &["reply_to", "forwarded", "disappear"], FILE.up_to(50_000_000)),
+        Kind::media("voice", &["reply_to", "forwarded", "disappear"], FILE.up_to(50_000_000)),
+        Kind::media("sticker", &["forwarded", "disappear"], FILE.up_to(20_000_000)),
         Kind::new("location", &["forwarded", "disappear"]),
         Kind::new("contact", &["forwarded", "disappear"]),
         Kind::new("poll", &["max_answers", "forwarded", "disappear"]),
@@ -141,6 +145,33 @@ impl Transport for Gowa {
             };
             receipt.degraded = call.degraded;
             Ok(receipt)
+        })
+    }
+
+    fn desk(&self) -> Option<Desk> {
+        let device = self.device.clone();
+        let status = move |body: &Value| {
+            let rows = body["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let is_own = |row: &&Value| {
+                device
+                    .as_deref()
+                    .is_none_or(|device| ["id", "jid", "phone_number"].iter().any(|name| row[*name] == device))
+            };
+            match rows.iter().find(is_own).map(|row| row["state"].as_str().unwrap_or_default()) {
+                Some("logged_in" | "connected") => Ok("the phone is linked".into()),
+                Some(state) => Err(format!("the phone is not linked (`{state}`); link it on GOWA's own page")),
+                None => Err("GOWA has no such device; link a phone on its own page, or mend `device`".into()),
+            }
+        };
+        let groups = |body: &Value| {
+            let rows = body["results"]["data"].as_array().into_iter().flatten();
+            listed(rows, &["/JID", "/jid"], &["/Name", "/name"])
+        };
+        let ask = |path: &str| path.to_owned();
+        Some(Desk {
+            wire: self.wire.clone(),
+            status: Some(Ask { path: ask("devices"), query: "", read: Box::new(status) }),
+            groups: Some(Ask { path: ask("user/my/groups"), query: "", read: Box::new(groups) }),
         })
     }
 

@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange};
 use super::extra::Raw;
 use super::meta_codes::classify_error;
+use super::reach::{Ask, Desk};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::conversation::numbered;
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Contact, Content, Media};
+use crate::model::mime::{DOC, DOCX, PPT, PPTX, XLS, XLSX};
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
@@ -28,7 +30,11 @@ const LONGEST_ID: usize = 512;
 /// Most bytes of a document.
 pub const LARGEST_FILE: u64 = 100_000_000;
 /// Pictures: 8-bit RGB or RGBA.
-pub const PICTURE: Intake = Intake::ANY.up_to(5_000_000).of(&["image/jpeg", "image/png"]);
+pub const PICTURE: Intake = FILE.up_to(5_000_000).of(&["image/jpeg", "image/png"]);
+/// Of an address it believes what the server says, and refuses the file for it.
+const FILE: Intake = Intake::ANY.served();
+/// Its list for documents; what else can be read goes as plain text.
+const DOCUMENTS: &[&str] = &["text/plain", "application/pdf", DOC, DOCX, XLS, XLSX, PPT, PPTX];
 const SOUNDS: &[&str] = &["audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/m4a", "audio/ogg"];
 
 const CAPABILITIES: Capabilities = Capabilities {
@@ -36,13 +42,13 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::new("text", &["reply_to"]),
         Kind::new("link", &["caption", "preview", "reply_to"]),
         Kind::media("image", &["caption", "reply_to"], PICTURE),
-        Kind::media("file", &["caption", "name", "reply_to"], Intake::ANY.up_to(LARGEST_FILE)),
-        Kind::media("video", &["caption", "reply_to"], Intake::ANY.up_to(16_000_000).of(&["video/mp4", "video/3gpp"])),
-        Kind::media("audio", &["reply_to"], Intake::ANY.up_to(16_000_000).of(SOUNDS)),
+        Kind::media("file", &["caption", "name", "reply_to"], FILE.up_to(LARGEST_FILE).of(DOCUMENTS)),
+        Kind::media("video", &["caption", "reply_to"], FILE.up_to(16_000_000).of(&["video/mp4", "video/3gpp"])),
+        Kind::media("audio", &["reply_to"], FILE.up_to(16_000_000).of(SOUNDS)),
         // Shown as a voice note when it is Opus in OGG.
-        Kind::media("voice", &["reply_to"], Intake::ANY.up_to(16_000_000).of(&["audio/ogg"])),
+        Kind::media("voice", &["reply_to"], FILE.up_to(16_000_000).of(&["audio/ogg"])),
         // A still one may have 100 KB, an animated one 500; which it is, Meta sees.
-        Kind::media("sticker", &["reply_to"], Intake::ANY.up_to(500_000).of(&["image/webp"])),
+        Kind::media("sticker", &["reply_to"], FILE.up_to(500_000).of(&["image/webp"])),
         Kind::new("location", &["name", "address", "reply_to"]),
         Kind::new("contact", &["several", "organization", "reply_to"]),
         Kind::new("question", &["reply_to"]),
@@ -168,6 +174,15 @@ impl Transport for Meta {
         })
     }
 
+    fn desk(&self) -> Option<Desk> {
+        let status = |body: &Value| match body["id"].as_str() {
+            Some(_) => Ok("the number is there".into()),
+            None => Err("Meta does not know the number; is `phone_number_id` right?".into()),
+        };
+        let number = Ask { path: self.number.clone(), query: "fields=id", read: Box::new(status) };
+        Some(Desk { wire: self.wire.clone(), status: Some(number), groups: None })
+    }
+
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
         heard::meta::read(&self.options, incoming)
     }
@@ -265,7 +280,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
                 let message = "meta sends a template only with its `language`, such as `en_US`";
                 return Err(SendError::new(ErrorClass::Invalid, message));
             };
-            components.extend(body_of(&variables));
+            components.extend(body_of(&variables)?);
             let language = json!({ "code": language, "policy": "deterministic" });
             let mut template = fields([("name", name.into()), ("language", language)]);
             if !components.is_empty() {
@@ -337,19 +352,33 @@ fn buttons(text: &str, choices: &[String]) -> Option<Fields> {
 }
 
 /// Variables as the parameters of a template's body: numbered ones in their order, others by name.
-pub(super) fn body_of(variables: &Fields) -> Option<Value> {
+///
+/// # Errors
+/// A number is missing between them: what follows would take its place.
+pub(super) fn body_of(variables: &Fields) -> Result<Option<Value>, SendError> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut numbered: Vec<(u32, &Value)> =
         variables.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value))).collect();
     let parameters: Vec<Value> = if numbered.len() == variables.len() {
         numbered.sort_by_key(|(number, _)| *number);
+        if let Some((_, missing)) = numbered
+            .iter()
+            .zip(1..)
+            .map(|((number, _), place)| (*number, place))
+            .find(|(number, place)| number != place)
+        {
+            let message = format!(
+                "the template's variables are numbered from 1 without a gap: there is no `{missing}` among them"
+            );
+            return Err(SendError::new(ErrorClass::Invalid, message));
+        }
         numbered.into_iter().map(|(_, value)| json!({ "type": "text", "text": text(value) })).collect()
     } else {
         let named =
             |(name, value): (&String, &Value)| json!({ "type": "text", "parameter_name": name, "text": text(value) });
         variables.iter().map(named).collect()
     };
-    (!parameters.is_empty()).then(|| json!({ "type": "body", "parameters": parameters }))
+    Ok((!parameters.is_empty()).then(|| json!({ "type": "body", "parameters": parameters })))
 }
 
 fn card(contact: &Contact) -> Value {

@@ -10,6 +10,7 @@ mod gowa_answers;
 mod heard;
 pub mod meta;
 mod meta_codes;
+pub mod reach;
 pub mod redacted;
 pub mod sandbox;
 pub mod twilio;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use self::reach::{Desk, Listing, Looking};
 use crate::id::MessageId;
 use crate::model::capability::Capabilities;
 use crate::model::delivery::{Receipt, SendError};
@@ -109,6 +111,26 @@ pub trait Transport: Send + Sync {
     /// What a gateway is answered that was heard; XML, if it is not empty.
     fn thanks(&self) -> &'static str {
         ""
+    }
+
+    /// Where the gateway says how it is; none for what is built in.
+    fn desk(&self) -> Option<Desk> {
+        None
+    }
+
+    /// Whether anybody is there.
+    fn reach(&self) -> Looking {
+        reach::reach(self.desk())
+    }
+
+    /// Whether something could be sent now, as far as the gateway tells.
+    fn check(&self) -> Looking {
+        reach::check(self.desk())
+    }
+
+    /// The groups that the account's phone is in.
+    fn groups(&self) -> Listing {
+        reach::groups(self.desk())
     }
 
     /// Gets a file that came with a message, by its

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::{readable, shortened};
 use super::extra::Raw;
+use super::reach::{Listing, Looking};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, SharedTransport, Transport};
 use crate::model::capability::Capabilities;
 use crate::secret::{Secret, Veil};
@@ -26,6 +27,14 @@ impl Redacted {
     pub fn new(inner: SharedTransport, secrets: &[&Secret]) -> Self {
         let veil = Veil::over(secrets.iter().copied());
         Self { inner, long: Arc::new(veil.over_long_ones(12)), veil: Arc::new(veil) }
+    }
+}
+
+impl Redacted {
+    fn cleaned(&self, looking: Looking) -> Looking {
+        let veil = self.veil.clone();
+        let clean = move |said: String| clean(&veil, readable(&said), LONGEST_ERROR);
+        Box::pin(async move { looking.await.map(&clean).map_err(&clean) })
     }
 }
 
@@ -58,6 +67,19 @@ impl Transport for Redacted {
 
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
         self.inner.receive(incoming)
+    }
+
+    fn reach(&self) -> Looking {
+        self.cleaned(self.inner.reach())
+    }
+
+    fn check(&self) -> Looking {
+        self.cleaned(self.inner.check())
+    }
+
+    fn groups(&self) -> Listing {
+        let (groups, veil) = (self.inner.groups(), self.veil.clone());
+        Box::pin(async move { groups.await.map_err(|error| clean(&veil, readable(&error), LONGEST_ERROR)) })
     }
 
     fn thanks(&self) -> &'static str {

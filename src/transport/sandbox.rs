@@ -79,22 +79,23 @@ pub trait Phones: Send + Sync {
 /// The stand-in.
 pub struct Sandbox {
     account: String,
+    capabilities: &'static Capabilities,
     phones: Arc<dyn Phones>,
 }
 
 impl Sandbox {
-    /// What it can do, whatever its options.
+    /// What it can do where it stands for no gateway in particular.
     pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
 
-    /// For one account.
-    pub fn new(account: String, phones: Arc<dyn Phones>) -> Self {
-        Self { account, phones }
+    /// For one account, in the place of a gateway that can do this.
+    pub fn new(account: String, capabilities: &'static Capabilities, phones: Arc<dyn Phones>) -> Self {
+        Self { account, capabilities, phones }
     }
 }
 
 impl Transport for Sandbox {
     fn capabilities(&self) -> &'static Capabilities {
-        &CAPABILITIES
+        self.capabilities
     }
 
     fn raw(&self) -> &'static Raw {

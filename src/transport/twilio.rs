@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, exchange};
 use super::extra::Raw;
+use super::reach::{Ask, Desk};
 use super::wire::{Header, Wire, attached, basic, segment};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -21,10 +22,14 @@ use crate::secret::Secret;
 const CAPABILITIES: Capabilities = Capabilities {
     kinds: &[
         Kind::new("text", &[]),
-        Kind::media("image", &["caption"], Intake::URL.up_to(5_000_000).of(&["image/jpeg", "image/png", "image/webp"])),
-        Kind::media("file", &[], Intake::URL.up_to(16_000_000)),
-        Kind::media("video", &["caption"], Intake::URL.up_to(16_000_000).of(&["video/mp4", "video/3gpp"])),
-        Kind::media("audio", &[], Intake::URL.up_to(16_000_000)),
+        Kind::media(
+            "image",
+            &["caption"],
+            Intake::URL.served().up_to(5_000_000).of(&["image/jpeg", "image/png", "image/webp"]),
+        ),
+        Kind::media("file", &[], Intake::URL.served().up_to(16_000_000)),
+        Kind::media("video", &["caption"], Intake::URL.served().up_to(16_000_000).of(&["video/mp4", "video/3gpp"])),
+        Kind::media("audio", &[], Intake::URL.served().up_to(16_000_000)),
         Kind::new("location", &["name"]),
         Kind::new("template", &["variables"]),
     ],
@@ -111,6 +116,16 @@ impl Transport for Twilio {
             let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
             read(&exchange(request).await?)
         })
+    }
+
+    fn desk(&self) -> Option<Desk> {
+        let status = |body: &Value| match body["status"].as_str() {
+            Some("active") => Ok("the account is active".into()),
+            other => Err(format!("the account is not active (`{}`)", other.unwrap_or("?"))),
+        };
+        let path = format!("{}.json", self.account);
+        let account = Ask { path, query: "", read: Box::new(status) };
+        Some(Desk { wire: self.wire.clone(), status: Some(account), groups: None })
     }
 
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange, reached};
 use super::extra::Raw;
 use super::heard::{below_folder, bytes, get, waha as heard};
+use super::reach::{Ask, Desk, listed};
 use super::waha_answers;
 use super::waha_ids::{chat, chat_in, marked, provider_id};
-use super::wire::{Fields, Header, Wire, attached, fields, maybe};
+use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::conversation::numbered;
@@ -26,12 +27,14 @@ use crate::secret::Secret;
 /// It publishes no limit; a file inside a request is held in memory whole, here and there.
 const INLINE: u64 = 16_000_000;
 pub(super) const FILE: Intake = Intake::ANY.inline(INLINE).typed();
+/// What phones show as a picture.
+pub(super) const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png", "image/webp", "image/gif"]);
 
 const TEXT: Kind = Kind::new("text", &["reply_to", "mentions"]);
 const CARD: Kind =
     Kind::new("link", &["caption", "title", "description", "thumbnail", "high_quality", "preview", "reply_to"]);
 const LINK: Kind = Kind::new("link", &["caption", "high_quality", "preview", "reply_to"]);
-const IMAGE: Kind = Kind::media("image", &["caption", "name", "reply_to"], FILE);
+const IMAGE: Kind = Kind::media("image", &["caption", "name", "reply_to"], PICTURE);
 const DOCUMENT: Kind = Kind::media("file", &["caption", "name", "reply_to"], FILE);
 const VIDEO: Kind = Kind::media("video", &["caption", "name", "note", "reply_to"], FILE);
 const VOICE: Kind = Kind::media("voice", &["reply_to"], FILE);
@@ -186,6 +189,28 @@ impl Transport for Waha {
                 receipt.provider_id = receipt.provider_id.map(|id| bare_id(&id).to_owned());
             }
             Ok(receipt)
+        })
+    }
+
+    fn desk(&self) -> Option<Desk> {
+        let status = |body: &Value| match body["status"].as_str() {
+            Some("WORKING") => Ok("the phone is linked".into()),
+            Some("SCAN_QR_CODE") => Err("the phone is not linked; scan the QR code on WAHA's own page".into()),
+            other => {
+                Err(format!("the session is not working (`{}`); start it on WAHA's own page", other.unwrap_or("?")))
+            }
+        };
+        let groups = |body: &Value| {
+            let list = body.as_array().into_iter().flatten();
+            let map = body.as_object().into_iter().flat_map(|map| map.values());
+            let ids = ["/id/_serialized", "/id", "/JID"];
+            listed(list.chain(map), &ids, &["/name", "/subject", "/Name"])
+        };
+        let session = segment(&self.session);
+        Some(Desk {
+            wire: self.wire.clone(),
+            status: Some(Ask { path: format!("api/sessions/{session}"), query: "", read: Box::new(status) }),
+            groups: Some(Ask { path: format!("api/{session}/groups"), query: "", read: Box::new(groups) }),
         })
     }
 

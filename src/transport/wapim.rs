@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, exchange};
 use super::extra::Raw;
+use super::reach::Desk;
 use super::wire::{Fields, Header, Wire, attached, fields, maybe};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -86,6 +87,10 @@ impl Transport for Wapim {
             let (path, fields) = prepare(message)?;
             read(&exchange(wire.post(path, fields)).await?)
         })
+    }
+
+    fn desk(&self) -> Option<Desk> {
+        Some(Desk { wire: self.0.clone(), status: None, groups: None })
     }
 
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange, reached};
 use super::extra::Raw;
 use super::heard::{below_folder, bytes, get, wawp as heard};
+use super::reach::Desk;
 use super::waha::{ELSEWHERE, FILE, FILES, described};
 use super::waha_ids::{chat, chat_in, marked, provider_id};
 use super::wire::{Fields, Wire, attached, fields, maybe};
@@ -120,6 +121,10 @@ impl Transport for Wawp {
             fields.insert("access_token".into(), token.reveal().into());
             read(&exchange(wire.json(method, path, fields)).await?)
         })
+    }
+
+    fn desk(&self) -> Option<Desk> {
+        Some(Desk { wire: self.wire.clone(), status: None, groups: None })
     }
 
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {

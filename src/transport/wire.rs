@@ -62,6 +62,11 @@ impl Wire {
         Ok(Self(Arc::new(Inside { client, base: base.clone(), headers: map, timeout, inside })))
     }
 
+    /// The host and the port of the gateway.
+    pub fn server(&self) -> (&str, u16) {
+        (self.0.base.host_str().unwrap_or_default(), self.0.base.port_or_known_default().unwrap_or_default())
+    }
+
     /// A request to a path below the base address. The path's parts must be encoded already.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.built(method, path, None)

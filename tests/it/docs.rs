@@ -202,7 +202,7 @@ fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
         "triggers.md",
     ];
     assert_eq!(listed("docs"), pages, "add a test for a new page");
-    let mut gateways = GATEWAYS.map(|name| format!("{name}.md"));
+    let mut gateways: Vec<String> = GATEWAYS.iter().chain(&["README"]).map(|name| format!("{name}.md")).collect();
     gateways.sort();
     assert_eq!(listed("docs/gateways"), gateways, "add a test for a new page");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();

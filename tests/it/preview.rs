@@ -1,5 +1,6 @@
 //! `postrider preview` against a server with everything that can be wrong with a page.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -49,7 +50,25 @@ async fn start() -> SocketAddr {
         tokio::time::sleep(Duration::from_millis(3200)).await;
         page(&whole("/good.png"))
     };
+    // Whether it was asked for or not.
+    let packed = |way: &'static str, bytes: Vec<u8>| {
+        get(move || async move { ([(header::CONTENT_TYPE, "text/html"), (header::CONTENT_ENCODING, way)], bytes) })
+    };
+    let words = whole("/good.png");
+    let gzip = {
+        let mut into = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        into.write_all(words.as_bytes()).unwrap();
+        into.finish().unwrap()
+    };
+    let deflate = {
+        let mut into = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        into.write_all(words.as_bytes()).unwrap();
+        into.finish().unwrap()
+    };
     let router = Router::new()
+        .route("/gzip", packed("gzip", gzip))
+        .route("/deflate", packed("deflate", deflate))
+        .route("/brotli", packed("br", b"\x8b\x02\x80Hello\x03".to_vec()))
         .route("/good", with("/good.png"))
         .route("/small", with("/small.png"))
         .route("/narrow", with("/narrow.png"))
@@ -108,6 +127,9 @@ async fn each_thing_that_is_wrong_with_a_link_is_found() {
     for (path, wanted, code) in [
         ("/good", vec![], 0),
         ("/picky", vec![], 0),
+        ("/gzip", vec![], 0),
+        ("/deflate", vec![], 0),
+        ("/brotli", vec!["compressed"], 1),
         ("/small", vec!["image_small"], 0),
         ("/narrow", vec!["image_small"], 0),
         ("/heavy", vec!["image_heavy"], 0),

@@ -11,7 +11,7 @@ const ROWS: [&[&str]; 10] = [
     &["store", "transport", "script"],
     &["flow", "outbox"],
     &["run", "inbound"],
-    &["http", "trigger"],
+    &["http", "trigger", "alarm"],
     &["config"],
     &["app"],
     &["cli", "main", "lib"],

@@ -1,5 +1,6 @@
 //! `/flows`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -19,9 +20,9 @@ use crate::units::nearest;
 
 pub async fn list(State(house): State<Arc<House>>) -> Answer {
     let catalog = house.catalog.borrow().clone();
-    let mut rows = Vec::new();
+    let (mut rows, bad) = (Vec::new(), bad(&house).await?);
     for flow in catalog.flows.values() {
-        rows.push(row(&house, &catalog, flow).await?);
+        rows.push(row(&house, &catalog, flow, &bad).await?);
     }
     let body = json!({ "flows": rows, "diagnostics": catalog.findings, "hash": catalog.hash });
     Ok(answer(StatusCode::OK, &body))
@@ -30,7 +31,7 @@ pub async fn list(State(house): State<Arc<House>>) -> Answer {
 pub async fn show(State(house): State<Arc<House>>, Path(name): Path<String>) -> Answer {
     let catalog = house.catalog.borrow().clone();
     let flow = find(&catalog, &name)?;
-    Ok(answer(StatusCode::OK, &row(&house, &catalog, &flow).await?))
+    Ok(answer(StatusCode::OK, &row(&house, &catalog, &flow, &bad(&house).await?).await?))
 }
 
 pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, Json(wish): Json) -> Answer {
@@ -89,7 +90,16 @@ fn find(catalog: &Catalog, name: &str) -> Result<Arc<Flow>, Refused> {
     })
 }
 
-async fn row(house: &House, catalog: &Catalog, flow: &Flow) -> Result<Value, StoreError> {
+/// How many messages of each flow came to a bad end.
+async fn bad(house: &House) -> Result<BTreeMap<String, u64>, StoreError> {
+    let mut bad = BTreeMap::new();
+    for (_, flow, count) in house.store.bad_messages().await? {
+        *bad.entry(flow).or_default() += count;
+    }
+    Ok(bad)
+}
+
+async fn row(house: &House, catalog: &Catalog, flow: &Flow, bad: &BTreeMap<String, u64>) -> Result<Value, StoreError> {
     let filter = RunFilter { flow: Some(flow.name.to_string()), limit: 1, ..RunFilter::default() };
     let last = house.store.runs(filter).await?;
     let last =
@@ -107,6 +117,7 @@ async fn row(house: &House, catalog: &Catalog, flow: &Flow) -> Result<Value, Sto
         "triggers": triggers,
         "script": flow.script,
         "last_run": last,
+        "bad_messages": bad.get(&*flow.name).copied().unwrap_or_default(),
     }))
 }
 
@@ -126,7 +137,9 @@ fn trigger_row(trigger: &Trigger, enabled: bool, now: Timestamp) -> Value {
             "account": on.account,
             "from": on.from,
             "text": on.text.as_ref().map(regex::Regex::as_str),
+            "chats": on.chats.name(),
             "first": on.first,
+            "else": on.otherwise,
         }),
     };
     row["kind"] = trigger.kind().into();

@@ -40,7 +40,8 @@ pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) ->
     };
     let runs = house.store.runs(filter).await?;
     let next = (runs.len() == limit).then(|| runs.last().map(|run| run.id)).flatten();
-    let rows: Vec<Value> = runs.iter().map(|run| row(&house, run)).collect();
+    let bad = house.store.bad_messages_of(runs.iter().map(|run| run.id).collect()).await?;
+    let rows: Vec<Value> = runs.iter().map(|run| row(&house, run, &bad)).collect();
     Ok(answer(StatusCode::OK, &json!({ "runs": rows, "next": next })))
 }
 
@@ -56,7 +57,7 @@ pub async fn one(house: &House, id: RunId, status: StatusCode) -> Answer {
     let entries = house.store.journal(id).await?;
     let filter = MessageFilter { run: Some(id), limit: super::MOST, ..MessageFilter::default() };
     let sent = house.store.messages(filter).await?;
-    let mut shown = row(house, &run);
+    let mut shown = row(house, &run, &house.store.bad_messages_of(vec![id]).await?);
     shown["event"] = seen(&run.event);
     shown["result"] = run.result.as_deref().map_or(Value::Null, read);
     shown["entries"] = entries.iter().map(entry).collect();
@@ -64,7 +65,8 @@ pub async fn one(house: &House, id: RunId, status: StatusCode) -> Answer {
     Ok(answer(status, &shown))
 }
 
-fn row(house: &House, run: &RunRecord) -> Value {
+/// A run as lists show it; `bad` are the counts of messages that came to a bad end.
+fn row(house: &House, run: &RunRecord, bad: &[(RunId, u64)]) -> Value {
     let running = !run.state.is_over() && house.board.running().contains(&run.id);
     let state = if running { RunState::Running } else { run.state };
     let waiting = run.waiting_for.as_ref().filter(|_| state == RunState::Waiting).map(|waiting| {
@@ -82,6 +84,7 @@ fn row(house: &House, run: &RunRecord) -> Value {
         "started_at": time(run.started_at),
         "finished_at": time(run.finished_at),
         "error": run.error,
+        "bad_messages": bad.iter().find(|(id, _)| *id == run.id).map_or(0, |(_, count)| *count),
     })
 }
 

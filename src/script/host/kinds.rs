@@ -11,6 +11,7 @@ use crate::model::message::{Contact, Content, Media, Snapshot, Source};
 use crate::model::phone::Country;
 use crate::model::question::Read;
 use crate::model::recipient::Recipient;
+use crate::plain::is_blank;
 use crate::script::error::{HostResult, thrown};
 use crate::script::limits::room_for;
 use crate::script::state::{self, State};
@@ -51,7 +52,7 @@ fn said(function: &str, what: &str, value: Option<&Dynamic>) -> HostResult<Strin
             format!("{function}: the {what} must be a string, not a value of type {}{hint}", type_name(value)),
         )
     })?;
-    if text.trim().is_empty() {
+    if is_blank(&text) {
         return Err(thrown("invalid", format!("{function}: the {what} is empty")));
     }
     room_for(text.len() as u64)?;

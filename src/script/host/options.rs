@@ -10,6 +10,7 @@ use crate::model::message::SendOptions;
 use crate::model::phone::Country;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
+use crate::plain::is_blank;
 use crate::script::error::{HostResult, thrown};
 use crate::script::limits::room_for;
 use crate::script::time::{Moment, Span, instant_of, span_of};
@@ -102,7 +103,7 @@ impl<'a> Options<'a> {
     pub fn text(&self, name: &str) -> HostResult<Option<String>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let text = value.as_immutable_string_ref().map_err(|_| self.wrong(name, "a text", value))?;
-        if text.trim().is_empty() {
+        if is_blank(&text) {
             return Err(self.invalid(name, "the text is empty"));
         }
         room_for(text.len() as u64)?;

@@ -10,6 +10,7 @@ use crate::model::conversation::{pattern, says};
 use crate::model::journal::Kind;
 use crate::model::question::{Asked, Question};
 use crate::model::run::ScriptError;
+use crate::plain::is_blank;
 use crate::script::error::{HostResult, thrown};
 use crate::script::printed::plain;
 use crate::script::state::{self, State, json};
@@ -48,7 +49,7 @@ fn choices(options: &Options<'_>) -> HostResult<Vec<String>> {
 }
 
 fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> HostResult<Dynamic> {
-    if question.trim().is_empty() {
+    if is_blank(question) {
         return Err(thrown("invalid", "ask: the question is empty"));
     }
     let options = Options::only("ask", options, &["choices", "timeout", "remind", "account"])?;

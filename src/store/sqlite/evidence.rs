@@ -82,6 +82,9 @@ struct Kept {
     chat: String,
     kind: String,
     text: Option<String>,
+    /// The message's id as the gateway gave it; rows are found by the part that stays the same.
+    #[serde(default)]
+    id: Option<String>,
 }
 
 /// The gateway's id of a message, or of a part of it, is known now: what was told of it before is
@@ -228,10 +231,11 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
     let sql = "SELECT parts, account, recipient, tries FROM messages WHERE id = ?";
     // Parts that cannot be read say nothing of how far they are.
     let parts = |row: &Row<'_>| if_readable(json_or_none::<Vec<Part>>(row, 0)).map(Option::flatten);
-    let row = |row: &Row<'_>| Ok((parts(row)?, row.get::<_, String>(1)?, row.get(2)?, if_readable(row.get(3))?));
-    let found: Option<(Option<Vec<Part>>, String, String, Option<u32>)> =
-        work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()?;
+    let row =
+        |row: &Row<'_>| Ok((parts(row)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, if_readable(row.get(3))?));
+    let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()?;
     let Some((parts, account, to, tries)) = found else { return Ok(()) };
+    let tries: Option<u32> = tries;
     let again = fate.again.filter(|(_, attempts)| tries.is_some_and(|tries| tries < *attempts));
     if let Some(chat) = &fate.chat {
         learn(work, &account, &to, chat)?;
@@ -303,7 +307,12 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         }
         return reach(work, id, &echo.message_id, Early::reached(MessageState::Sent), inbound.now);
     }
-    let kept = Kept { chat: echo.chat.to_string(), kind: echo.kind.to_owned(), text: echo.text.clone() };
+    let kept = Kept {
+        chat: echo.chat.to_string(),
+        kind: echo.kind.to_owned(),
+        text: echo.text.clone(),
+        id: Some(echo.message_id.clone()),
+    };
     let names = people::names(work.tx, account, &kept.chat)?;
     let found = looking_like(work, account, &names, &kept, " AND state = 7 ORDER BY changed_at, id")?;
     // While one that looks like that is on the wire, its answer will tell whose it is, or the doubt about it.
@@ -381,7 +390,8 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     let names = people::names(work.tx, &found.account, &found.to)?;
     for (provider_id, kept) in echoes.iter().filter(|(_, kept)| names.contains(&kept.chat)) {
         if let Some(which) = found.which(|_, content| shows(content, kept)) {
-            return went_out(work, found, (which, MessageState::Sent), provider_id, Some(inferred(now)), now);
+            let id = kept.id.as_deref().unwrap_or(provider_id);
+            return went_out(work, found, (which, MessageState::Sent), id, Some(inferred(now)), now);
         }
     }
     Ok(())

@@ -289,6 +289,7 @@ fn erase_messages(
         for sql in [
             "DELETE FROM clicks WHERE message = ?",
             "DELETE FROM waits WHERE message = ?",
+            "DELETE FROM troubles WHERE message = ?",
             "DELETE FROM messages WHERE id = ?",
         ] {
             work.tx.prepare_cached(sql)?.execute([id])?;

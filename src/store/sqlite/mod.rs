@@ -17,11 +17,13 @@ mod hearing;
 mod inbound;
 mod outbox;
 mod people;
+pub mod place;
 mod readers;
 mod reading;
 mod runs;
 mod schema;
 mod triggers;
+mod troubles;
 mod values;
 mod waits;
 mod writer;
@@ -38,7 +40,7 @@ use super::rows::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
     Inbound, KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger,
     OccurrenceFilter, OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord,
-    Seen, Settlement, Traffic, TriggerKey, VersionRow, Woken,
+    Seen, Settlement, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
 use crate::clock::millis;
@@ -72,18 +74,20 @@ impl SqliteStore {
     /// `most_backlog` is how many runs may wait for their first turn.
     ///
     /// # Errors
-    /// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Damaged`], [`StoreError::Busy`] or
-    /// [`StoreError::NoRoom`]; the file is then as it was.
+    /// [`StoreError::Newer`], [`StoreError::Foreign`], [`StoreError::Copied`], [`StoreError::Damaged`],
+    /// [`StoreError::Busy`] or [`StoreError::NoRoom`]; the file is then as it was.
     pub fn open(file: &Path, most_backlog: u64, signals: Signals) -> Result<Self, StoreError> {
         // A file that is not ours is looked at by a reader first: opening it for writing would
         // already change its journal mode.
         if file.exists() {
             let reader = read_only(file)?;
             schema::examine(&reader, &file.display().to_string())?;
+            place::check(&reader, file)?;
         }
         restrict(file)?;
         let mut connection = writer::connect(file)?;
         schema::migrate(&mut connection)?;
+        place::settle(&connection, file)?;
         let disk = Disk::of(file.to_owned());
         let memory = runs::memory(&connection, most_backlog, disk).map_err(|error| error_of(&error))?;
         let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;
@@ -387,6 +391,26 @@ impl Store for SqliteStore {
             let sql = "SELECT count(*) FROM messages WHERE account = ? AND seq IS NOT NULL";
             connection.prepare_cached(sql)?.query_row([account], |row| row.get::<_, i64>(0).map(i64::unsigned_abs))
         })
+    }
+
+    fn bad_messages(&self) -> Reply<Vec<(String, String, u64)>> {
+        self.aside(troubles::bad)
+    }
+
+    fn bad_messages_of(&self, runs: Vec<RunId>) -> Reply<Vec<(RunId, u64)>> {
+        self.aside(move |connection| troubles::bad_of(connection, &runs))
+    }
+
+    fn troubles(&self, after: i64, limit: usize) -> Reply<Vec<Trouble>> {
+        self.aside(move |connection| troubles::behind(connection, after, limit))
+    }
+
+    fn told(&self) -> Reply<Vec<(String, Timestamp)>> {
+        self.aside(troubles::told)
+    }
+
+    fn tell(&self, telling: Telling) -> Reply<()> {
+        self.writer.submit_guarded(move |work| Ok(troubles::tell(work, &telling)?))
     }
 
     fn receive_on_phone(&self, message: PhoneMessage) -> Reply<()> {

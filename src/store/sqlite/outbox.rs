@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::attempts::{OPEN, PREPARING};
 use super::columns::{if_readable, readable};
 use super::writer::{Refusal, Work};
-use super::{Read, evidence, instant, json, json_or_none, text, waits};
+use super::{Read, evidence, instant, json, json_or_none, text, troubles, waits};
 use crate::clock::{after, from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
@@ -225,6 +225,7 @@ pub fn apply(
     if waited {
         waits::moved(work, id, next, now)?;
     }
+    troubles::moved(work, id, before, next, now)?;
     Ok(Some(Ok(next)))
 }
 

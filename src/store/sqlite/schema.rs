@@ -10,7 +10,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -288,6 +288,32 @@ ALTER TABLE phones ADD COLUMN incoming INTEGER NOT NULL DEFAULT 0;
     "
 -- How many runs stand before it that began each other.
 ALTER TABLE runs ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+",
+    "
+-- Messages that came to a bad end of which nobody has been told yet.
+CREATE TABLE troubles (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    message BLOB NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE INDEX troubles_message ON troubles (message);
+
+-- What was told of and is not over.
+CREATE TABLE told (
+    cause TEXT PRIMARY KEY,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Where this file belongs: a copy of it is not opened by itself.
+CREATE TABLE place (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    machine TEXT,
+    file INTEGER,
+    path TEXT NOT NULL
+);
+
+-- Rejected, dead and unknown messages, as lists of flows and accounts count them.
+CREATE INDEX messages_bad ON messages (account, flow) WHERE state IN (7, 8, 9);
 ",
 ];
 

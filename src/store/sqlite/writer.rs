@@ -156,6 +156,7 @@ pub struct Rings {
     lanes: Vec<String>,
     run_timer: bool,
     message_timer: bool,
+    troubles: bool,
     compact: bool,
 }
 
@@ -184,6 +185,11 @@ impl Rings {
         self.message_timer = true;
     }
 
+    /// Somebody is to be told of something.
+    pub fn troubles(&mut self) {
+        self.troubles = true;
+    }
+
     /// What was deleted is to be gone from the disk too.
     pub fn compact(&mut self) {
         self.compact = true;
@@ -192,9 +198,12 @@ impl Rings {
     fn ring(&mut self, signals: &Signals) {
         self.runs.drain().for_each(|flow| signals.runs.ring(&flow));
         self.lanes.drain(..).for_each(|account| signals.lanes.ring(&account));
-        let timed: [(&mut bool, &Bell); 2] =
-            [(&mut self.run_timer, &signals.run_timer), (&mut self.message_timer, &signals.message_timer)];
-        for (wanted, bell) in timed {
+        let services: [(&mut bool, &Bell); 3] = [
+            (&mut self.run_timer, &signals.run_timer),
+            (&mut self.message_timer, &signals.message_timer),
+            (&mut self.troubles, &signals.troubles),
+        ];
+        for (wanted, bell) in services {
             if std::mem::take(wanted) {
                 bell.nudge();
             }

@@ -26,6 +26,7 @@ use super::wire::Wire;
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Fate, Told};
 use crate::model::recipient::Recipient;
+use crate::plain::is_blank;
 use crate::secret::Secret;
 
 /// Whether `given` is the signature of `body` that the secret makes. Takes the same time however
@@ -71,7 +72,7 @@ pub fn whole(value: &Value) -> Option<i64> {
 
 /// A text that says something.
 pub fn text(value: &Value) -> Option<String> {
-    value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
+    value.as_str().filter(|text| !is_blank(text)).map(str::to_owned)
 }
 
 /// The first of some texts that says something.

@@ -114,7 +114,7 @@ async fn an_answer_in_free_words_comes_as_it_was_written() {
     house.pass(Duration::from_secs(90));
     writes(&house, BOB, "not me").await;
     writes(&house, ADA, "Elm Street 5!").await;
-    let wanted = json!({ "text": "Elm Street 5!", "choice": null, "from": ADA, "at": "2026-11-20T07:01:30.000Z" });
+    let wanted = json!({ "kind": "text", "text": "Elm Street 5!", "choice": null, "from": ADA, "at": "2026-11-20T07:01:30.000Z" });
     assert_eq!(result(&house, &run).await, wanted);
     // What follows is a message like any other.
     writes(&house, ADA, "and thank you").await;

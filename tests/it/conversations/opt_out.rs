@@ -18,6 +18,7 @@ pub const SETTINGS: (&str, &str) = (
 "#,
 );
 const ECHO: (&str, &str) = ("flows/echo.yaml", "triggers:\n  - message: { chats: all }\nrun: event.text\n");
+const OFF: (&str, &str) = ("postrider.yaml", "accounts: { sandbox: { transport: sandbox, opt_out: off } }\n");
 const REPLY: &str = "You will get nothing more.";
 /// The other address under which Ada is known.
 pub const LID: &str = "77123456789012@lid";
@@ -221,7 +222,7 @@ async fn a_group_cannot_opt_out() {
 async fn who_wanted_no_more_may_want_it_again_when_the_setting_is_gone() {
     let house = House::open(&[SETTINGS, ECHO]).await;
     says(&house, ADA, "stop").await;
-    house.write(SETTINGS.0, "accounts: { sandbox: { transport: sandbox } }\n");
+    house.write(OFF.0, OFF.1);
     until("the settings without it", async || {
         says(&house, BOB, "stop").await;
         heard(&house).await.contains(&"stop".to_owned()).then_some(())
@@ -233,8 +234,8 @@ async fn who_wanted_no_more_may_want_it_again_when_the_setting_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_setting_the_words_are_words() {
-    let house = House::open(&[ECHO]).await;
+async fn with_the_setting_off_the_words_are_words() {
+    let house = House::open(&[OFF, ECHO]).await;
     for text in ["stop", "unsubscribe", "start"] {
         says(&house, ADA, text).await;
     }
@@ -243,12 +244,29 @@ async fn without_the_setting_the_words_are_words() {
     gets(&house, ADA, &["hello"]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sets_nothing_has_the_words_of_the_language_and_english() {
+    for (settings, stopping, not) in [
+        ("timezone: UTC\n", ["STOP", "unsubscribe"], "abmelden"),
+        ("locale: de-AT\n", ["Abmelden", "stop"], "cancelar"),
+        ("locale: es\n", ["¡Baja!", "Stop."], "abmelden"),
+    ] {
+        let house = House::open(&[("postrider.yaml", settings), ECHO]).await;
+        for word in stopping {
+            says(&house, ADA, word).await;
+            is_refused(&sent(&house, json!({ "to": ADA, "text": "hello" })).await);
+            says(&house, ADA, "Start").await;
+        }
+        says(&house, ADA, not).await;
+        assert_eq!(sent(&house, json!({ "to": ADA, "text": "hello" })).await["state"], "delivered", "{settings}");
+    }
+}
+
 #[test]
 fn settings_that_say_nothing_are_findings_with_place_and_remedy() {
     for (opt_out, part, hint) in [
         ("stop", "`opt_out` is a map", "words, reply"),
         ("[stop]", "`opt_out` is a map", "words, reply"),
-        ("{ reply: bye }", "needs `words`", "words: [stop"),
         ("{ words: [] }", "`words`", "[stop"),
         ("{ words: [stop, ' '] }", "`words`", "[stop"),
         ("{ words: stop }", "`words` takes a list", "[one, two]"),
@@ -257,6 +275,9 @@ fn settings_that_say_nothing_are_findings_with_place_and_remedy() {
         ("{ words: [stop], reply: [bye] }", "`reply` takes a text", ""),
         ("{ words: [{ stop: 1 }] }", "`words` takes a text", ""),
         ("{ words: [stop] }", "", ""),
+        ("{ reply: bye }", "", ""),
+        ("off", "", ""),
+        ("on", "", ""),
     ] {
         let settings = format!("accounts:\n  main:\n    transport: sandbox\n    opt_out: {opt_out}\n");
         let folder = folder(&[("postrider.yaml", &settings), ("flows/x.yaml", "run: 1\n")]);

@@ -80,7 +80,8 @@ async fn without_a_quotation_who_has_waited_longest_gets_the_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_first_takes_the_message_from_everybody_else() {
-    let house = House::open(&[DOOR, ASK, LISTEN, STOP, HEARD]).await;
+    let settings = DOOR.1.replace(" } }", ", opt_out: off } }");
+    let house = House::open(&[(DOOR.0, &settings), ASK, LISTEN, STOP, HEARD]).await;
     let asks = asked(&house, ADA, "Ok?", json!({ "choices": ["Yes", "Stop"] })).await;
     let listens = waits(&house, json!({ "from": ADA, "text": "(?i)stop" })).await;
     let question = question_of(&house, &asks).await;

@@ -55,12 +55,12 @@ impl Phones for NoPhones {
 fn transport(name: &str) -> SharedTransport {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("postrider.yaml"), SETTINGS).unwrap();
-    let flags = Flags { listen: None, admin: None, store: None };
+    let flags = Flags::default();
     let settings = Settings::load(folder.path(), flags, []).unwrap_or_else(|findings| panic!("{findings:?}"));
     let account = settings.accounts.into_iter().find(|account| account.name == name).unwrap();
     let client = client(Duration::from_secs(1)).unwrap();
     match &account.gateway {
-        Gateway::Sandbox => Arc::new(Sandbox::new(name.into(), Arc::new(NoPhones))),
+        Gateway::Sandbox(can) => Arc::new(Sandbox::new(name.into(), can, Arc::new(NoPhones))),
         Gateway::Gowa(options) => Arc::new(Gowa::new(options, client).unwrap()),
         Gateway::Wapim(options) => Arc::new(Wapim::new(options, client).unwrap()),
         Gateway::Wawp(options) => Arc::new(Wawp::new(options, client).unwrap()),

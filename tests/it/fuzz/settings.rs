@@ -64,7 +64,7 @@ fn settings() {
     hunt("settings", (edited(seeds("settings"), WORDS), edited(seeds("dotenv"), WORDS)), |(yaml, dotenv)| {
         std::fs::write(folder.path().join("postrider.yaml"), yaml).unwrap();
         std::fs::write(folder.path().join(".env"), dotenv).unwrap();
-        let flags = Flags { listen: None, admin: None, store: None };
+        let flags = Flags::default();
         let environment = [("A".to_owned(), "secret".to_owned())];
         let read = bounded(Duration::from_secs(1), 16 << 20, || Settings::load(folder.path(), flags, environment));
         if let Err(findings) = read {

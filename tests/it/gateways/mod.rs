@@ -16,6 +16,7 @@ mod raw;
 mod repeats;
 mod schemas;
 mod trouble;
+mod types;
 mod warned;
 mod window;
 
@@ -41,9 +42,14 @@ pub struct Outcome {
 impl Desk {
     /// For a dialect; `more` are further lines of the account.
     pub async fn open(dialect: Dialect, more: &str) -> Self {
+        Self::beside(dialect, more, "127.0.0.9:1".parse().unwrap()).await
+    }
+
+    /// The same with another server that may be called.
+    pub async fn beside(dialect: Dialect, more: &str, server: std::net::SocketAddr) -> Self {
         let (fake, media) = (Fake::start(dialect).await, media::start().await);
         let settings = format!(
-            "public_url: https://hooks.example.com\nhttp: {{ allow: [\"{media}\"] }}\n{}",
+            "public_url: https://hooks.example.com\nhttp: {{ allow: [\"{media}\", \"{server}\"] }}\n{}",
             fake.settings(&format!("pace: unlimited\n{more}"))
         );
         let house = House::open(&[("flows/x.yaml", "run: 1\n"), ("postrider.yaml", &settings)]).await;

@@ -116,7 +116,7 @@ impl Ear {
     /// With other files.
     pub async fn with(dialect: Dialect, files: &[(&str, &str)]) -> Self {
         let fake = Fake::start(dialect).await;
-        let account = fake.settings(&format!("pace: unlimited\ninbound_token: {TOKEN}"));
+        let account = fake.settings(&format!("pace: unlimited\ninbound_token: {TOKEN}\nopt_out: off"));
         let settings = format!("public_url: {PUBLIC}\n{account}");
         let mut all = vec![("postrider.yaml", settings.as_str())];
         all.extend_from_slice(files);

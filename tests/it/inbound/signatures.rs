@@ -192,7 +192,7 @@ async fn documented_vectors_are_taken_as_they_stand() {
     }
     // GOWA's has the secret that GOWA comes with, and with that we do not listen.
     let folder = folder(&[("postrider.yaml", "accounts:\n  main: { transport: gowa, webhook_secret: secret }\n")]);
-    let flags = Flags { listen: None, admin: None, store: None };
+    let flags = Flags::default();
     assert!(Workspace::open(folder.path(), flags, BTreeMap::new()).is_err());
 }
 

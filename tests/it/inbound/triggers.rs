@@ -36,7 +36,7 @@ async fn counts(house: &House) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_flow_gets_the_messages_that_it_asks_for() {
-    let account = format!("{{ transport: gowa, inbound_token: {TOKEN} }}");
+    let account = format!("{{ transport: gowa, inbound_token: {TOKEN}, opt_out: off }}");
     let settings = format!("default_account: main\naccounts:\n  main: {account}\n  second: {account}\n");
     let files: Vec<_> = FLOWS.into_iter().chain([("postrider.yaml", settings.as_str())]).collect();
     let house = House::open(&files).await;

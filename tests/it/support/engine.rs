@@ -234,7 +234,7 @@ pub fn workspace(folder: &Path) -> Workspace {
 /// The same with variables.
 pub fn workspace_with(folder: &Path, environment: BTreeMap<String, String>) -> Workspace {
     let port = || Some("127.0.0.1:0".to_owned());
-    let flags = Flags { listen: port(), admin: port(), store: None };
+    let flags = Flags { listen: port(), admin: port(), ..Flags::default() };
     Workspace::open(folder, flags, environment).unwrap_or_else(|findings| panic!("{findings:?}"))
 }
 

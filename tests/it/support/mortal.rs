@@ -156,6 +156,7 @@ mortal! {
         receive(inbound: Inbound) -> Vec<Fate>;
         divert(messages: Vec<MessageId>, diversion: Diversion, now: Timestamp) -> u64;
         settle(settlement: Settlement) -> ();
+        tell(telling: Telling) -> ();
         move_messages(now: Timestamp, resend: Vec<ResendPolicy>) -> Moved;
         fire(firings: Vec<Firing>) -> u64;
         see_files(key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> ();
@@ -183,6 +184,10 @@ mortal! {
         messages(filter: MessageFilter) -> Vec<MessageRecord>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
+        bad_messages() -> Vec<(String, String, u64)>;
+        bad_messages_of(runs: Vec<RunId>) -> Vec<(RunId, u64)>;
+        troubles(after: i64, limit: usize) -> Vec<Trouble>;
+        told() -> Vec<(String, Timestamp)>;
         divertible(diversion: &Diversion) -> Vec<Vec<MessageId>>;
         stop_counting(account: &str) -> ();
         journal_after(id: RunId, part: i64) -> (Vec<Entry>, i64);

@@ -1,5 +1,6 @@
 //! Turns by themselves: replay, the latch, and every trap that Rhai lays for them.
 
+mod blank;
 mod bounds;
 mod functions;
 mod refused;
@@ -36,6 +37,7 @@ const FACTS: AccountFacts = AccountFacts {
     },
     on_unsupported: OnUnsupported::Emulate,
     flows: FlowNames::ALL,
+    hears: true,
 };
 
 fn start() -> Timestamp {

@@ -279,10 +279,16 @@ fn limit(mime: &str) -> Option<usize> {
         "image/webp" => Some(500 * 1024),
         "video/mp4" | "video/3gpp" => Some(16 * MB),
         "audio/aac" | "audio/amr" | "audio/mpeg" | "audio/mp4" | "audio/ogg" => Some(16 * MB),
-        other => match other.split_once('/') {
-            Some(("image" | "video" | "audio", _)) | None => None,
-            Some((family, name)) => (!family.is_empty() && !name.is_empty()).then_some(100 * MB),
-        },
+        // Its list of documents, whole.
+        "text/plain"
+        | "application/pdf"
+        | "application/msword"
+        | "application/vnd.ms-excel"
+        | "application/vnd.ms-powerpoint"
+        | "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+        | "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+        | "application/vnd.openxmlformats-officedocument.presentationml.presentation" => Some(100 * MB),
+        _ => None,
     }
 }
 

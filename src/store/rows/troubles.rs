@@ -1,0 +1,45 @@
+//! What went wrong and somebody is to be told of.
+
+use jiff::Timestamp;
+
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::MessageState;
+use crate::model::run::NewRun;
+
+/// A message that came to a bad end, of which nobody has been told yet.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Its place among them.
+    pub number: i64,
+    /// When it ended so.
+    pub at: Timestamp,
+    /// Which.
+    pub message: MessageId,
+    /// Who was to send it.
+    pub account: String,
+    /// The flow that promised it; empty for a person.
+    pub flow: String,
+    /// The run.
+    pub run: Option<RunId>,
+    /// Whom it was for.
+    pub to: String,
+    /// `rejected`, `dead` or `unknown`.
+    pub state: MessageState,
+    /// The outcome of its last attempt.
+    pub kind: String,
+    /// What was said.
+    pub error: String,
+}
+
+/// Tells of troubles: begins the runs that hear of them and remembers what was told, all or none.
+#[derive(Clone, Debug, Default)]
+pub struct Telling {
+    /// Places of the [`Trouble`]s that are told by it, or need not be.
+    pub done: Vec<i64>,
+    /// The runs.
+    pub runs: Vec<NewRun>,
+    /// Causes that are told from now on.
+    pub causes: Vec<(String, Timestamp)>,
+    /// Causes that are over.
+    pub over: Vec<String>,
+}
