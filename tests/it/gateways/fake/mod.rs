@@ -14,6 +14,7 @@ pub mod wapim;
 pub mod wawp;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,13 +83,34 @@ impl Fake {
     /// One that answers as its gateway would.
     pub async fn start(dialect: Dialect) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let fake = Self::at(listener.local_addr().unwrap(), dialect);
+        fake.serve(listener);
+        fake
+    }
+
+    /// One whose server is not there, until it [comes](Self::comes).
+    pub fn away(dialect: Dialect) -> Self {
+        // An address of its own, so that nobody takes the port meanwhile.
+        static LAST: AtomicU8 = AtomicU8::new(0);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let own = 1 + LAST.fetch_add(1, Ordering::Relaxed) % 254;
+        Self::at(SocketAddr::from(([127, 64 + high % 64, low, own], 8_000)), dialect)
+    }
+
+    /// Its server is there from now on.
+    pub async fn comes(&self) {
+        self.serve(TcpListener::bind(self.address).await.unwrap());
+    }
+
+    fn at(address: SocketAddr, dialect: Dialect) -> Self {
         let mood = Arc::new(Mutex::new(Mood::Strict));
         let (got, faults, next) = (Arc::default(), Arc::default(), Arc::default());
-        let fake = Self { address, dialect, got, faults, mood, next };
-        let router = Router::new().fallback(answer).with_state(fake.clone());
+        Self { address, dialect, got, faults, mood, next }
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let router = Router::new().fallback(answer).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        fake
     }
 
     /// Answers differently from now on.
