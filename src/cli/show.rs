@@ -312,7 +312,15 @@ fn decide(place: &Place, chosen: &Chosen, decision: &str, body: &Value) -> Resul
         }
     }
     let total = ids.len();
-    place.print(&json!({ "done": done, "of": total }), |_| say(format_args!("{done} of {total} messages: {decision}")));
+    let did = match decision {
+        "retry" => "to be sent again",
+        "cancel" => "cancelled",
+        _ => "released",
+    };
+    place.print(&json!({ "done": done, "of": total }), |_| match total {
+        0 => say(format_args!("no message is {state}")),
+        _ => say(format_args!("{done} of {total} that were {state}: {did}")),
+    });
     match first_why {
         Some(why) if done == 0 => Err(Failure::Said(why)),
         _ => Ok(()),

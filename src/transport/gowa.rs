@@ -158,7 +158,7 @@ impl Transport for Gowa {
                     .is_none_or(|device| ["id", "jid", "phone_number"].iter().any(|name| row[*name] == device))
             };
             match rows.iter().find(is_own).map(|row| row["state"].as_str().unwrap_or_default()) {
-                Some("logged_in" | "connected") => Ok("the phone is linked".into()),
+                Some("logged_in") => Ok("the phone is linked".into()),
                 Some(state) => Err(format!("the phone is not linked (`{state}`); link it on GOWA's own page")),
                 None => Err("GOWA has no such device; link a phone on its own page, or mend `device`".into()),
             }

@@ -8,6 +8,7 @@ mod gate;
 mod golden;
 mod hosted;
 mod inside;
+mod looks;
 mod media;
 mod pace;
 mod pages;
