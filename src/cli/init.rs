@@ -9,7 +9,8 @@ use super::client::Place;
 use super::table::say;
 
 /// What is written where there is nothing yet. The flows are the examples of this repository.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
+    ("postrider.yaml", include_str!("postrider.yaml")),
     ("flows/morning-reminder.yaml", include_str!("../../flows/morning-reminder.yaml")),
     ("flows/order-received.yaml", include_str!("../../flows/order-received.yaml")),
     ("flows/csv-inbox.yaml", include_str!("../../flows/csv-inbox.yaml")),

@@ -189,11 +189,11 @@ fn national(digits: &str, country: Country) -> Option<String> {
     // Many leave out only the `+`.
     if let Some(rest) = digits.strip_prefix(&code)
         && !rest.starts_with('0')
-        && is_number(digits)
+        && is_known(digits)
     {
         return Some(digits.to_owned());
     }
-    let good = |all: String| is_number(&all).then_some(all);
+    let good = |all: String| is_known(&all).then_some(all);
     // Prefixes of carriers, and marks of mobiles, are known by the country's own rules only.
     let by_rules = || {
         let parsed = phonenumber::parse(Some(country.0), digits).ok()?;
@@ -206,12 +206,7 @@ fn national(digits: &str, country: Country) -> Option<String> {
     normal(&written).and_then(good).or_else(|| by_rules().and_then(good)).or_else(|| good(bare))
 }
 
-/// Whether the plan knows a number, in one of its spellings.
-fn is_number(digits: &str) -> bool {
-    is_known(digits) || other_spelling(digits).is_some_and(|other| is_known(&other))
-}
-
-/// Whether international digits are a valid number by the numbering plan. Plans change: one that is not may
+/// Whether international digits are, in one of their spellings, a valid number by the numbering plan. Plans change: one that is not may
 /// be a number all the same.
 pub fn is_known(digits: &str) -> bool {
     let valid = |digits: &str| {

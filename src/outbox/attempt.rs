@@ -17,6 +17,7 @@ use crate::clock::after;
 use crate::id::MessageId;
 use crate::model::delivery::{Degraded, ErrorClass, MessageState, Part, Receipt, Remedy, SendError};
 use crate::model::message::{Body, Source};
+use crate::model::phone;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Claimed, Settlement, Verdict};
@@ -136,6 +137,13 @@ impl Attempt {
                 self.place.leave();
             }
             let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
+            if let Recipient::Phone(digits) = &to
+                && !phone::is_known(digits)
+            {
+                tracing::warn!(account = %self.account.name, message = %id, "the numbering plan knows no number {to}");
+                let action = "sent as it is written: the numbering plan knows no such number".into();
+                degraded.push(Degraded { field: "to".into(), action });
+            }
             let strict = self.policy(&body) == OnUnsupported::Strict;
             degraded.append(&mut spare(&self.supply.fetch, &mut body.content, capabilities, strict).await?);
             self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;

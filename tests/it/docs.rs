@@ -4,6 +4,7 @@
 //! one is a part of a flow; a `rhai` block without one is run as a script; a `sh` block is run
 //! beside the running engine. Other blocks are for looking at.
 
+use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 
@@ -243,12 +244,25 @@ fn the_example_flows_are_good_and_work_on_the_sandbox() {
     write(folder.path(), "inbox/people.csv", "name,phone,text\nAda,+15417543010,your parcel is here\n");
     write(folder.path(), "event.json", r#"{"trigger":"watch","path":"inbox/people.csv","name":"people.csv"}"#);
     binary::said(folder.path(), &["trigger", "csv-inbox", "--event", "event.json", "--wait"]);
-    binary::said(
-        folder.path(),
-        &["trigger", "ops-alert", "--event", "failed.json"].map(|arg| {
-            let failed = r#"{"flow":"x","error":{"message":"m"},"trigger":"manual"}"#;
-            write(folder.path(), "failed.json", failed);
-            arg
-        }),
-    );
+    for (failed, part) in [
+        (json!({ "what": "run", "flow": "x", "error": { "message": "m" } }), "Flow ops-alert failed: m"),
+        (
+            json!({ "what": "message", "count": 2, "to": "+1", "account": "a", "state": "dead", "error": { "message": "m" } }),
+            "2 to +1 by a ended as dead: m",
+        ),
+        (
+            json!({ "what": "account", "account": "a", "state": "paused", "reason": "away", "backlog": 7 }),
+            "Account a cannot send, 7 wait: away",
+        ),
+        (
+            json!({ "what": "account", "account": "a", "state": "ready", "reason": null, "backlog": 7 }),
+            "Account a sends again",
+        ),
+        (json!({ "what": "flow", "flow": "x", "diagnostics": [] }), "Flow ops-alert is broken"),
+        (json!({ "what": "silence" }), "Something went wrong: silence"),
+    ] {
+        write(folder.path(), "failed.json", &failed.to_string());
+        binary::said(folder.path(), &["trigger", "ops-alert", "--event", "failed.json", "--wait"]);
+        eventually(&["sandbox", "list"], part);
+    }
 }

@@ -195,6 +195,23 @@ fn init_writes_what_works_at_once_and_never_overwrites() {
     let again = binary::json(root, &["init"]);
     assert_eq!(again["written"], json!(["flows/morning-reminder.yaml"]));
     assert!(binary::said(root, &["check"]).starts_with("3 flows checked, nothing to complain about"));
+    // Each line of the settings works as it stands there, without its mark.
+    let settings = std::fs::read_to_string(root.join("postrider.yaml")).unwrap();
+    let bare = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') || rest.starts_with("  ") => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let all: String = settings.lines().map(|line| bare(line) + "\n").collect();
+    assert!(all.contains("\ncountry: DE\n") && all.contains("\n    transport: gowa\n"), "{all}");
+    write(root, "postrider.yaml", &all);
+    write(root, ".env", "GOWA_AUTH=user:a-password-of-theirs\n");
+    write(root, "flows/ops-alert.yaml", include_str!("../../flows/ops-alert.yaml"));
+    let checked = binary::said(root, &["check"]);
+    assert!(checked.starts_with("4 flows checked, nothing to complain about"), "{checked}");
+    for file in [".env", "flows/ops-alert.yaml"] {
+        std::fs::remove_file(root.join(file)).unwrap();
+    }
+    write(root, "postrider.yaml", &settings);
     let _process = binary::Process::start(root);
     binary::said(root, &["trigger", "morning-reminder", "--wait"]);
     for ignored in ["/.postrider/", ".env"] {
