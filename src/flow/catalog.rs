@@ -160,7 +160,7 @@ impl Catalog {
     fn is_deaf(&self, flow: &Flow, on: &OnMessage) -> Option<Diagnostic> {
         let meant = |name: &str| on.account.as_deref().is_none_or(|account| account == name);
         let mut accounts = self.ground.accounts.by_name.iter().filter(|(name, _)| meant(name)).peekable();
-        accounts.peek()?;
+        let transport = accounts.peek().map(|(_, facts)| facts.transport);
         if accounts.any(|(_, facts)| facts.hears) {
             return None;
         }
@@ -168,7 +168,13 @@ impl Catalog {
             Some(account) => format!("account `{account}` can hear nothing: its gateway has no way to show who it is"),
             None => "no account can hear anything: its gateway has no way to show who it is".to_owned(),
         };
-        let hint = "set the gateway's secret for events on the account, or `inbound_token`, in postrider.yaml";
+        let hint = match transport? {
+            "gowa" | "waha" | "wawp" | "evolution" => {
+                "set `webhook_secret` on the account, as on the gateway itself, or `inbound_token`"
+            }
+            "meta" => "set `app_secret` and `verify_token` on the account",
+            _ => "set `inbound_token` on the account",
+        };
         Some(Diagnostic::warning(&flow.file, on.at.0, on.at.1, message).with_hint(hint))
     }
 

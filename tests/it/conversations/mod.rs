@@ -2,6 +2,7 @@
 
 mod ask;
 mod ask_limits;
+mod bot;
 mod by_hand;
 mod damaged;
 mod files;
