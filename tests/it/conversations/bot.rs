@@ -27,7 +27,7 @@ const FLOWS: [(&str, &str); 5] = [
     ),
     (
         "flows/group.yaml",
-        "triggers: [{ message: { chats: groups, text: \"(?i)^hours\" } }]\nrun: send_text(event.chat, `${event.group} 9 to 5`)\n",
+        "triggers: [{ message: { chats: groups, text: \"(?i)^hours\" } }]\nrun: send_text(event.chat, `Group ${event.group}, 9 to 5`)\n",
     ),
 ];
 
@@ -79,7 +79,7 @@ async fn words_a_menu_and_stop_in_private_and_in_a_group() {
         writes(&house, BOB, Some(GROUP), text).await;
     }
     writes(&house, BOB, Some(GROUP), "hours").await;
-    assert_eq!(got(&house, GROUP, 1).await, [format!("{GROUP} 9 to 5")]);
+    assert_eq!(got(&house, GROUP, 1).await, ["Group true, 9 to 5"]);
     assert_eq!(got_so_far(&house, BOB).await, 0);
 
     // STOP in the group is a word like any other; in private it ends it, and START begins it again.
