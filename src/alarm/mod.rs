@@ -197,6 +197,8 @@ impl Alarm {
         let mut next = None;
         for (account, view) in accounts {
             let cause = format!("account:{}", account.name);
+            // Where nobody hears it yet, it is told as soon as somebody does.
+            let Some(hears) = hears(catalog, None) else { continue };
             let view = view.look();
             let told = self.told.contains_key(&cause);
             let state = match &view.paused {
@@ -220,11 +222,14 @@ impl Alarm {
                 }
                 _ => continue,
             };
-            if let Some(hears) = hears(catalog, None) {
-                let backlog = self.store.backlog(&account.name).await?;
-                telling.runs.push(prepare(hears, "failure", &event::account(&state, backlog), now));
-            }
+            let backlog = self.store.backlog(&account.name).await?;
+            telling.runs.push(prepare(hears, "failure", &event::account(&state, backlog), now));
         }
+        let gone = |cause: &str| {
+            let name = cause.strip_prefix("account:");
+            name.is_some_and(|name| accounts.iter().all(|(account, _)| account.name != name))
+        };
+        telling.over.extend(self.told.keys().filter(|cause| gone(cause)).cloned());
         Ok(next)
     }
 
@@ -245,8 +250,8 @@ impl Alarm {
             let own = catalog.flow(name);
             if let Some(hears) = hears(catalog, own).filter(|hears| hears.name != *name) {
                 telling.runs.push(prepare(hears, "failure", &event::flow(name, findings), now));
+                telling.causes.push((cause, now));
             }
-            telling.causes.push((cause, now));
         }
         let mended = |cause: &str| cause.strip_prefix("flow:").is_some_and(|name| !catalog.stale.contains_key(name));
         telling.over.extend(self.told.keys().filter(|cause| mended(cause)).cloned());

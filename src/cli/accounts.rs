@@ -29,15 +29,18 @@ pub fn list(place: &Place) -> Result<(), Failure> {
         for account in rows(answer, "accounts") {
             let name = cell(&account["name"]);
             if let (true, Some(reason)) = (account["state"] == "paused", account["reason"].as_str()) {
-                say(format_args!("\n{name} is paused: {reason}"));
+                say(format_args!(""));
+                say(format_args!("{name} is paused: {reason}"));
             }
             if let Some(reason) = account["unheard"]["reason"].as_str() {
                 let (count, at) = (&account["unheard"]["count"], cell(&account["unheard"]["at"]));
-                say(format_args!("\n{name} did not take what came for it ({count} times, last {at}): {reason}"));
+                say(format_args!(""));
+                say(format_args!("{name} did not take what came for it ({count} times, last {at}): {reason}"));
             }
             if account["bad_messages"].as_u64().is_some_and(|count| count > 0) {
                 let count = &account["bad_messages"];
-                say(format_args!("\n{name}: {count} messages are dead, rejected or unknown; see `postrider messages`"));
+                say(format_args!(""));
+                say(format_args!("{name}: {count} messages are dead, rejected or unknown; see `postrider messages`"));
             }
         }
     });

@@ -80,7 +80,8 @@ pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {
             "there are no flows; add one below flows/, or try `postrider init`",
         );
         if let Some(hash) = answer["hash"].as_str() {
-            say(format_args!("\nlive: {hash}"));
+            say(format_args!(""));
+            say(format_args!("live: {hash}"));
         }
         for finding in rows(answer, "diagnostics") {
             let message = finding["message"].as_str().unwrap_or_default();

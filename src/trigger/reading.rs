@@ -203,11 +203,16 @@ impl Large {
             self.at += BLOCK;
             left -= BLOCK;
         }
-        // One that changes meanwhile is not finished: it is read from its beginning when it is.
-        match look(&self.file.metadata()?) == self.look {
+        match self.is_as_it_was()? {
             true => Ok(Begun::Large(self)),
             false => Ok(Begun::Gone),
         }
+    }
+
+    /// One that changes while it is read is not finished: it is read from its beginning when it is. Else what
+    /// was read before the change would count as what is there after it.
+    fn is_as_it_was(&self) -> io::Result<bool> {
+        Ok(look(&self.file.metadata()?) == self.look)
     }
 
     /// Where the next bytes are that are no hole; none behind the last one. Where the system does not know
@@ -222,7 +227,10 @@ impl Large {
     }
 
     fn end(self) -> io::Result<Begun> {
-        Ok(Begun::Done((look(&self.file.metadata()?), short(self.hash))))
+        match self.is_as_it_was()? {
+            true => Ok(Begun::Done((self.look, short(self.hash)))),
+            false => Ok(Begun::Gone),
+        }
     }
 }
 
@@ -230,4 +238,40 @@ fn short(hash: Sha256) -> [u8; 16] {
     let mut short = [0; 16];
     short.copy_from_slice(&hash.finalize()[..16]);
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn what_changes_while_it_is_read_is_not_taken_for_what_it_has_become() {
+        for parts in [1, 3] {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(1 << 40).unwrap();
+            // Each part of the reading has as many blocks as it takes.
+            for place in 0..parts * TURN / BLOCK - 1 {
+                file.write_at(b"x", place * BLOCK).unwrap();
+            }
+            let reading = |mut large: Large, changes: bool| {
+                if changes {
+                    file.write_at(b"y", 0).unwrap();
+                    file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(1)).unwrap();
+                }
+                loop {
+                    match large.read_on().unwrap() {
+                        Begun::Large(more) => large = more,
+                        end => return end,
+                    }
+                }
+            };
+            let begin = || Large::new(file.try_clone().unwrap()).unwrap();
+            assert!(matches!(reading(begin(), false), Begun::Done(_)));
+            let begun = begin();
+            assert!(matches!(reading(begun, true), Begun::Gone), "{parts}");
+            assert!(matches!(reading(begin(), false), Begun::Done(_)));
+        }
+    }
 }

@@ -260,3 +260,68 @@ async fn runs_that_fail_are_told_to_the_flow_of_the_workspace() {
     assert_eq!((&event["what"], &event["attempt"]), (&json!("run"), &json!(1)), "{event}");
     assert!(event["error"]["message"].as_str().unwrap().contains("no"), "{event}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn junk_among_what_is_to_be_told_hides_nothing() {
+    let fake = Fake::start(fake::meta::DIALECT).await;
+    let house = house(&fake, "", &[]).await;
+    let (folder, clock) = house.down().await;
+    let connection = rusqlite::Connection::open(folder.path().join(".postrider/state.db")).unwrap();
+    for sql in [
+        "INSERT INTO troubles (message, at) VALUES ('no id', 'no time')",
+        "INSERT INTO troubles (message, at) VALUES (x'00', 1e300)",
+        "INSERT INTO told (cause, at) VALUES (x'ff00', 'never')",
+        "INSERT INTO told (cause, at) VALUES ('message:', 9223372036854775807)",
+        "INSERT INTO told (cause, at) VALUES ('account:gone', -9223372036854775808)",
+        "INSERT INTO told (cause, at) VALUES ('flow:gone', 0)",
+        "UPDATE place SET machine = x'ff', file = 'none', path = x'ff'",
+    ] {
+        connection.execute(sql, []).unwrap();
+    }
+    drop(connection);
+    let house = House::again(folder, clock).await;
+    fake.is(refusal(131_026));
+    template(&house, 1).await;
+    assert_eq!(told(&house, 1).await[0]["state"], "rejected");
+    // What belongs to nobody any more is over.
+    let (folder, _) = house.stop().await;
+    let connection = rusqlite::Connection::open(folder.path().join(".postrider/state.db")).unwrap();
+    let kept: i64 =
+        connection.query_row("SELECT count(*) FROM told WHERE cause = 'flow:gone'", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_in_the_flow_that_is_told_is_only_logged() {
+    let flows = [("flows/ops.yaml", "run: throw \"no\"\n"), ("postrider.yaml", "on_failure: ops\n")];
+    let house = House::open(&flows).await;
+    let run = house.post("/flows/ops/trigger", json!({})).await["run"].as_str().unwrap().to_owned();
+    house.run_is(&run, "failed").await;
+    house.pass(MINUTE);
+    assert_eq!(house.runs_of("ops").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_named_later_is_told_what_is_still_so() {
+    let fake = Fake::away(fake::gowa::DIALECT);
+    let account = fake.settings("pace: unlimited");
+    let house = House::open(&[OPS, SEND, ("postrider.yaml", account.as_str())]).await;
+    sends(&house, ADA, 0, 1).await;
+    until("the account to be paused", async || (!account_pauses(&house).await.is_null()).then_some(())).await;
+    passes(&house, 10, MINUTE).await;
+    house.write("postrider.yaml", &format!("on_failure: ops\n{account}"));
+    assert_eq!(told(&house, 1).await[0]["state"], "paused");
+    // An account that is taken away while it is paused is no trouble when it comes again.
+    house.write("postrider.yaml", "on_failure: ops\n");
+    until("the account to be gone", async || (self::account(&house).await["name"] == "sandbox").then_some(())).await;
+    house.pass(MINUTE);
+    house.write("postrider.yaml", &format!("on_failure: ops\n{account}"));
+    until("the account to pause again", async || (!account_pauses(&house).await.is_null()).then_some(())).await;
+    passes(&house, 10, MINUTE).await;
+    assert_eq!(told(&house, 2).await[1]["state"], "paused");
+}
+
+/// When the account tries again.
+async fn account_pauses(house: &House) -> Value {
+    account(house).await["probe_at"].clone()
+}

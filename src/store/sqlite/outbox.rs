@@ -390,7 +390,10 @@ pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) 
     let values = params![RECALLED, dead, unknown, error, millis(now), id.as_bytes()];
     let left = work.tx.prepare_cached(sql)?.query_row(values, |row| state(row, 0)).optional()?;
     match left {
-        Some(left) => if_readable(waits::moved(work, id, left, now)).map(|_| ()),
+        Some(left) => {
+            troubles::moved(work, id, left, left, now)?;
+            if_readable(waits::moved(work, id, left, now)).map(|_| ())
+        }
         None => Ok(()),
     }
 }
