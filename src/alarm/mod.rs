@@ -107,12 +107,13 @@ impl Alarm {
         let catalog = self.catalog.borrow_and_update().clone();
         let accounts = self.accounts.borrow_and_update().clone();
         let mut telling = Telling::default();
+        let listeners = listeners(&catalog);
         loop {
             let page = self.store.troubles(self.cursor, PAGE).await?;
             let whole = page.len() < PAGE;
             for trouble in page {
                 self.cursor = trouble.number;
-                self.take(trouble, &mut telling);
+                self.take(trouble, &listeners, &mut telling);
             }
             if whole {
                 break;
@@ -131,9 +132,14 @@ impl Alarm {
     }
 
     /// One that ended badly: logged, and put with those that ended alike.
-    fn take(&mut self, trouble: Trouble, telling: &mut Telling) {
+    fn take(&mut self, trouble: Trouble, listeners: &BTreeSet<&str>, telling: &mut Telling) {
         if trouble.kind == OPTED_OUT {
-            tracing::info!(account = %trouble.account, message = %trouble.message, "not sent: the person wants no more");
+            let (account, message) = (&trouble.account, trouble.message);
+            match listeners.contains(trouble.flow.as_str()) {
+                // Whoever was to be told hears nothing any more.
+                true => tracing::warn!(%account, %message, "nobody was told: the person wants no more messages"),
+                false => tracing::info!(%account, %message, "not sent: the person wants no more messages"),
+            }
             telling.done.push(trouble.number);
             return;
         }

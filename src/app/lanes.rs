@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clock::{SharedClock, after};
 use crate::config::{AccountSettings, Settings};
 use crate::outbox::{Account, Accounts, Lane, SharedView, Supply};
 use crate::shutdown::{Phase, Shutdown, Stopper, Unasked, channel};
@@ -13,6 +15,9 @@ use crate::store::{Signals, Store};
 use crate::transport::sandbox::Phones;
 
 use super::workspace::account;
+
+/// How often a gateway that is not there is looked for while there is nothing to send.
+const LOOKS: Duration = Duration::from_secs(60);
 
 /// The lanes of all accounts.
 pub struct Lanes {
@@ -115,18 +120,10 @@ impl Lanes {
     fn start(&mut self, settings: AccountSettings, account: Account, old: Option<Running>) -> Running {
         let view = SharedView::new(self.signals.troubles.clone());
         let bell = self.signals.lanes.of(&account.name);
-        let (looked, looking) = (view.clone(), account.transport.reach());
-        let (clock, name) = (self.supply.clock.clone(), account.name.clone());
-        // Nobody waits for it: it is only shown.
-        self.tasks.spawn(async move {
-            let found = looking.await;
-            if let Err(why) = &found {
-                tracing::warn!(account = %name, "account `{name}` cannot send: {why}");
-            }
-            looked.checked(clock.now(), found);
-        });
         let (stopper, shutdown) = channel();
         let stopper = Arc::new(stopper);
+        // Nobody waits for it: it is only shown.
+        self.tasks.spawn(look(account.clone(), view.clone(), self.supply.clock.clone(), shutdown.clone()));
         let (end, ended) = watch::channel(());
         let lane = Lane::new(
             Arc::new(account.clone()),
@@ -155,6 +152,31 @@ impl Lanes {
     /// Resolves when all lanes have ended.
     pub async fn ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Looks whether anybody is there, until somebody is or a message has shown it.
+async fn look(account: Account, view: SharedView, clock: SharedClock, shutdown: Shutdown) {
+    let mut said = None;
+    loop {
+        let found = tokio::select! {
+            found = account.transport.reach() => found,
+            () = shutdown.draining() => return,
+        };
+        let missed = found.as_ref().err().cloned();
+        view.checked(clock.now(), found);
+        let Some(why) = missed else { return };
+        if said.as_ref() != Some(&why) {
+            tracing::warn!(account = %account.name, "account `{}` cannot send: {why}", account.name);
+            said = Some(why);
+        }
+        tokio::select! {
+            () = clock.sleep_until(after(clock.now(), LOOKS)) => {}
+            () = shutdown.draining() => return,
+        }
+        if view.look().sends {
+            return;
+        }
     }
 }
 

@@ -31,6 +31,12 @@ impl Place {
         self.call(reqwest::Method::POST, path, Some(body))
     }
 
+    /// The same for one of many: what is refused is the caller's to say, in whatever form.
+    pub fn post_one(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let plain = Self { json: false, root: self.root.clone() };
+        plain.post(path, body)
+    }
+
     /// Whether no engine runs on the workspace.
     pub fn is_stopped(&self) -> bool {
         self.root.is_dir() && read_address(&self.root).is_none()

@@ -11,6 +11,7 @@ use super::check::report;
 use crate::app::{Engine, Outside, Workspace, bind, looks_like_workspace, open_store, read_address};
 use crate::clock::SystemClock;
 use crate::config::Flags;
+use crate::store::sqlite::place;
 use crate::{memory, telemetry};
 
 /// How long what is under way may take to end when the engine cannot go on.
@@ -70,7 +71,7 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     };
     let address = engine.address().clone();
     let ready = match workspace.settings.sandbox {
-        true => "postrider is ready in the sandbox, nothing goes out and the state is a copy",
+        true => "postrider is ready in the sandbox, no message goes out and the state is a copy",
         false => "postrider is ready",
     };
     println!("{ready}: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
@@ -91,7 +92,13 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     }
     tracing::info!("stopping: what is under way ends first; a second signal stops at once");
     tokio::select! {
-        () = engine.stop() => {}
+        () = engine.stop() => {
+            if !workspace.settings.sandbox
+                && let Err(error) = place::fold(&workspace.settings.store)
+            {
+                tracing::warn!(%error, "what was committed last is in the file `-wal` beside the state file: copy both");
+            }
+        }
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

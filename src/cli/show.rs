@@ -264,15 +264,15 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
 /// Does the same to each of the messages. Those that have come to another state meanwhile are passed over when
 /// a state was given, and named when their ids were.
 fn decide(place: &Place, chosen: &Chosen, decision: &str, body: &Value) -> Result<(), Failure> {
-    let post = |id: &str| place.post(&format!("/messages/{id}/{decision}"), body);
+    let path = |id: &str| format!("/messages/{id}/{decision}");
     let Some(state) = &chosen.state else {
         if let [id] = chosen.ids.as_slice() {
-            show_message(place, &post(id)?);
+            show_message(place, &place.post(&path(id), body)?);
             return Ok(());
         }
         let mut ends = Vec::new();
         for id in &chosen.ids {
-            ends.push(match post(id) {
+            ends.push(match place.post_one(&path(id), body) {
                 Ok(message) => json!({ "id": id, "state": message["state"] }),
                 Err(Failure::Said(why)) => json!({ "id": id, "error": why }),
                 Err(reported) => return Err(reported),
@@ -306,7 +306,7 @@ fn decide(place: &Place, chosen: &Chosen, decision: &str, body: &Value) -> Resul
     }
     let (mut done, mut first_why) = (0, None);
     for id in &ids {
-        match post(id) {
+        match place.post_one(&path(id), body) {
             Ok(_) => done += 1,
             Err(Failure::Said(why)) => drop(first_why.get_or_insert(why)),
             Err(reported) => return Err(reported),
@@ -319,6 +319,7 @@ fn decide(place: &Place, chosen: &Chosen, decision: &str, body: &Value) -> Resul
         _ => "released",
     };
     place.print(&json!({ "done": done, "of": total }), |_| match total {
+        0 if chosen.flow.is_some() || chosen.to.is_some() => say(format_args!("no such message is {state}")),
         0 => say(format_args!("no message is {state}")),
         _ => say(format_args!("{done} of {total} that were {state}: {did}")),
     });

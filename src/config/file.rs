@@ -10,10 +10,10 @@ use super::account::{AccountSettings, flows, read as account};
 use super::gateways::{Gateway, web_address};
 use super::{Flags, Settings};
 use crate::fetch::{Allowed, parse_allowed};
+use crate::flow::file::country;
 use crate::flow::file::fill::{Environment, is_name, names};
 use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::phone::Country;
 use crate::model::policy::{Limits, OptOut};
 use crate::model::walls::FlowNames;
 use crate::units::{nearest, parse_bytes, parse_duration};
@@ -94,7 +94,7 @@ fn build(
         Some(node) => zone(node, findings),
         None => TimeZone::system(),
     };
-    let country = fields.parsed("country", Country::parse, findings);
+    let country = fields.take("country").and_then(|node| country(node, findings));
     let on_failure = fields.text("on_failure", findings);
     let mut text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
         let node = fields.take(key);

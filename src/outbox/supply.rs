@@ -279,6 +279,9 @@ fn fits(kind: &str, intake: &Intake, size: Option<u64>, mime: Option<String>) ->
         let message = format!("the {kind} has {size} bytes, this gateway takes up to {most}");
         return Err(SendError::new(ErrorClass::TooLarge, message));
     }
+    if size == Some(0) {
+        return Err(rejected(format!("the {kind} is empty: it has no bytes")));
+    }
     let family = match kind {
         "image" | "sticker" => "image/",
         "video" => "video/",

@@ -50,8 +50,8 @@ pub fn decide(
     match error.class.remedy() {
         Remedy::Refuse => (Verdict::Refuse { error: named }, Effect::Leave),
         Remedy::Doubt => (Verdict::Doubt { error: error.message, provider_id: error.provider_id }, Effect::Leave),
-        // It is the message after all.
-        Remedy::Pause if blamed.saturating_add(1) >= retry.attempts && !error.unreached => {
+        // It is the message after all: others have gone out each time.
+        Remedy::Pause if blamed >= retry.attempts.saturating_sub(1).max(1) && !error.unreached => {
             (Verdict::GiveUp { error: named }, Effect::Leave)
         }
         Remedy::Pause => {

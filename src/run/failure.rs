@@ -11,11 +11,14 @@ use crate::store::rows::ReadyRun;
 
 /// The run that hears of a failed one: none without `on_failure`, or when the failed run was
 /// itself one that heard of a failure (so that two flows cannot ping each other for ever), or is of the
-/// flow that would hear of it.
+/// flow that would hear of it. Somebody who wants no more messages is no failure.
 pub fn follow_up(catalog: &Catalog, flow: &Flow, run: &ReadyRun, error: &ScriptError, at: Timestamp) -> Option<NewRun> {
     let next = flow.on_failure.as_deref().or(catalog.ground.on_failure.as_deref())?;
     let event = seen(&run.event);
-    if event.get("trigger").and_then(Value::as_str) == Some("failure") || *flow.name == *next {
+    if event.get("trigger").and_then(Value::as_str) == Some("failure")
+        || *flow.name == *next
+        || error.kind == "opted_out"
+    {
         return None;
     }
     let Some(next) = catalog.flow(next) else {

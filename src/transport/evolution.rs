@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::answer::exchange;
 use super::evolution_answers;
 use super::extra::Raw;
-use super::reach::{Ask, Desk, listed};
+use super::reach::{Ask, Desk, OTHER, listed};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
 use super::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -125,12 +125,13 @@ impl Transport for Evolution {
     fn desk(&self) -> Option<Desk> {
         let status = |body: &Value| match body["instance"]["state"].as_str() {
             Some("open") => Ok("the phone is linked".into()),
+            None => Err(OTHER.into()),
             other => {
                 let state = other.unwrap_or("?");
                 Err(format!("the instance is not connected (`{state}`); link the phone on Evolution's own page"))
             }
         };
-        let groups = |body: &Value| listed(body.as_array().into_iter().flatten(), &["/id"], &["/subject"]);
+        let groups = |body: &Value| Some(listed(body.as_array()?, &["/id"], &["/subject"]));
         let instance = segment(&self.options.instance);
         Some(Desk {
             wire: self.wire.clone(),

@@ -15,7 +15,7 @@ use super::extra::Raw;
 use super::gowa_answers::{is_download, read};
 use super::heard::gowa as heard;
 use super::heard::{below_folder, bytes, get};
-use super::reach::{Ask, Desk, listed};
+use super::reach::{Ask, Desk, OTHER, listed};
 use super::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
 use super::{Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -151,7 +151,7 @@ impl Transport for Gowa {
     fn desk(&self) -> Option<Desk> {
         let device = self.device.clone();
         let status = move |body: &Value| {
-            let rows = body["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let Some(rows) = body["results"].as_array() else { return Err(OTHER.into()) };
             let is_own = |row: &&Value| {
                 device
                     .as_deref()
@@ -164,8 +164,13 @@ impl Transport for Gowa {
             }
         };
         let groups = |body: &Value| {
-            let rows = body["results"]["data"].as_array().into_iter().flatten();
-            listed(rows, &["/JID", "/jid"], &["/Name", "/name"])
+            // Of a phone in no group it is null.
+            let rows = match &body["results"]["data"] {
+                Value::Array(rows) => rows.as_slice(),
+                Value::Null if body["results"].is_object() => &[],
+                _ => return None,
+            };
+            Some(listed(rows, &["/JID", "/jid"], &["/Name", "/name"]))
         };
         let ask = |path: &str| path.to_owned();
         Some(Desk {

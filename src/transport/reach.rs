@@ -40,8 +40,8 @@ pub struct Desk {
     pub wire: Wire,
     /// Where it tells how its link to WhatsApp stands, and how that is read.
     pub status: Option<Ask<Result<String, String>>>,
-    /// Where it lists groups.
-    pub groups: Option<Ask<Vec<Group>>>,
+    /// Where it lists groups; what is no list is none.
+    pub groups: Option<Ask<Option<Vec<Group>>>>,
 }
 
 /// A question to a gateway.
@@ -82,15 +82,8 @@ pub fn check(desk: Option<Desk>) -> Looking {
                 "somebody is there; this gateway has no question about its link, so send a message to try it".into()
             );
         };
-        let (status, body) = asked(&wire, &ask).await?;
-        match status {
-            200..=299 => (ask.read)(&body).map(|said| short(&said)).map_err(|said| short(&said)),
-            401 | 403 => Err(format!("the gateway answered {status}: are the account's credentials right?")),
-            404 => {
-                Err("the gateway knows no such session, device or number; is the account's name for it right?".into())
-            }
-            _ => Err(format!("the gateway answered {status}: {}", short(&body.to_string()))),
-        }
+        let body = asked(&wire, &ask).await?;
+        (ask.read)(&body).map(|said| short(&said)).map_err(|said| short(&said))
     })
 }
 
@@ -98,25 +91,38 @@ pub fn check(desk: Option<Desk>) -> Looking {
 pub fn groups(desk: Option<Desk>) -> Listing {
     Box::pin(async move {
         let Some((wire, ask)) = desk.and_then(|desk| Some((desk.wire, desk.groups?))) else {
-            return Err("this gateway does not list groups; write something in the group and look at `chat` in the \
-                        event of the run that it starts"
+            return Err("this gateway does not list groups; start a flow by a trigger `message: { chats: groups }`, \
+                        write something in the group, and look at `chat` in the run's event"
                 .into());
         };
-        let (status, body) = asked(&wire, &ask).await?;
-        match status {
-            200..=299 => Ok((ask.read)(&body)),
-            _ => Err(format!("the gateway answered {status}: {}", short(&body.to_string()))),
-        }
+        let body = asked(&wire, &ask).await?;
+        (ask.read)(&body).ok_or_else(|| OTHER.to_owned())
     })
 }
 
-async fn asked<T>(wire: &Wire, ask: &Ask<T>) -> Result<(u16, Value), String> {
+/// What answers in another way than the gateway does.
+pub const OTHER: &str = "another server answers there, or the gateway in a way that is not known; is `url` right?";
+
+/// What a gateway answers that takes the question.
+async fn asked<T>(wire: &Wire, ask: &Ask<T>) -> Result<Value, String> {
     let request = match ask.query {
         "" => wire.request(Method::GET, &ask.path),
         query => wire.with_query(Method::GET, &ask.path, query),
     };
     let answer = exchange(request).await.map_err(|error| error.message)?;
-    Ok((answer.status, answer.json().unwrap_or_default()))
+    let body: Option<Value> = answer.json().filter(|body: &Value| body.is_object() || body.is_array());
+    match (answer.status, body) {
+        (200..=299, Some(body)) => Ok(body),
+        (status @ (401 | 403), _) => {
+            Err(format!("the gateway answered {status}: are the account's credentials right?"))
+        }
+        (404, Some(_)) => {
+            Err("the gateway knows no such session, device or number; is the account's name for it right?".into())
+        }
+        (200..=299 | 404, None) => Err(OTHER.into()),
+        (status, Some(body)) => Err(format!("the gateway answered {status}: {}", short(&body.to_string()))),
+        (status, None) => Err(format!("the gateway answered {status}")),
+    }
 }
 
 fn short(said: &str) -> String {

@@ -10,6 +10,8 @@ use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 
 const FILE: Intake = Intake::ANY;
+/// What phones show as a picture.
+const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png", "image/webp", "image/gif"]);
 
 /// Everything that a message can ask for, as far as anything can be shown of it.
 const CAPABILITIES: Capabilities = Capabilities {
@@ -34,7 +36,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::media(
             "image",
             &["caption", "view_once", "hd", "reply_to", "forwarded", "disappear", "mentions", "recipient_name"],
-            FILE,
+            PICTURE,
         ),
         Kind::media(
             "file",

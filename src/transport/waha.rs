@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, exchange, reached};
 use super::extra::Raw;
 use super::heard::{below_folder, bytes, get, waha as heard};
-use super::reach::{Ask, Desk, listed};
+use super::reach::{Ask, Desk, OTHER, listed};
 use super::waha_answers;
 use super::waha_ids::{chat, chat_in, marked, provider_id};
 use super::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
@@ -196,15 +196,19 @@ impl Transport for Waha {
         let status = |body: &Value| match body["status"].as_str() {
             Some("WORKING") => Ok("the phone is linked".into()),
             Some("SCAN_QR_CODE") => Err("the phone is not linked; scan the QR code on WAHA's own page".into()),
+            None => Err(OTHER.into()),
             other => {
                 Err(format!("the session is not working (`{}`); start it on WAHA's own page", other.unwrap_or("?")))
             }
         };
         let groups = |body: &Value| {
-            let list = body.as_array().into_iter().flatten();
-            let map = body.as_object().into_iter().flat_map(|map| map.values());
-            let ids = ["/id/_serialized", "/id", "/JID"];
-            listed(list.chain(map), &ids, &["/name", "/subject", "/Name"])
+            let (ids, names) = (["/id/_serialized", "/id", "/JID"], ["/name", "/subject", "/Name"]);
+            match body {
+                Value::Array(rows) => Some(listed(rows, &ids, &names)),
+                // One of its engines gives a map by their ids.
+                Value::Object(map) if map.values().all(Value::is_object) => Some(listed(map.values(), &ids, &names)),
+                _ => None,
+            }
         };
         let session = segment(&self.session);
         Some(Desk {

@@ -78,6 +78,26 @@ fn a_restored_state_does_not_start_by_itself() {
     starts(root, &[]).terminate();
 }
 
+/// Whoever copies nothing but the file has all of it, and is told that it is a copy.
+#[test]
+fn after_a_stop_the_file_alone_has_everything() {
+    let home = folder(&[("original/flows/x.yaml", "run: 1\n")]);
+    let (original, copied) = (home.path().join("original"), home.path().join("copied"));
+    let state = |root: &Path| root.join(".postrider/state.db");
+    let engine = starts(&original, &[]);
+    std::fs::create_dir_all(copied.join(".postrider")).unwrap();
+    // Also while it runs.
+    std::fs::copy(state(&original), state(&copied)).unwrap();
+    assert!(refused(&copied, &[]).contains("is a copy of"));
+    said(&original, &["send", "text", "+15417543010", "hello"]);
+    engine.terminate();
+    std::fs::copy(state(&original), state(&copied)).unwrap();
+    let _engine = starts(&copied, &["--adopt"]);
+    assert_eq!(states(&copied).len(), 1);
+    let folder = run(&original, &[&RUN[..], &["--store", "flows"]].concat());
+    assert!(String::from_utf8_lossy(&folder.stderr).contains("flows is no Postrider state file"), "{folder:?}");
+}
+
 #[test]
 fn another_machine_is_another_place() {
     let folder = folder(&[("flows/x.yaml", "run: 1\n")]);
@@ -105,7 +125,7 @@ async fn the_sandbox_sends_nothing_and_leaves_the_state_as_it_was() {
     std::fs::remove_file(root.join("files/a.png")).unwrap();
 
     let sandbox = starts(root, &["--sandbox"]);
-    assert!(sandbox.ready_line.contains("nothing goes out"), "{}", sandbox.ready_line);
+    assert!(sandbox.ready_line.contains("no message goes out"), "{}", sandbox.ready_line);
     let accounts = json(root, &["accounts"]);
     assert_eq!(accounts["accounts"][0]["transport"], "sandbox", "{accounts}");
     until("the message on the phone", async || (states(root) == ["delivered"]).then_some(())).await;

@@ -128,6 +128,31 @@ async fn bad_ones_among_many_are_named_and_can_be_left_out() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_tables_are_phones_and_an_empty_table_is_nobody() {
+    let house = House::open(&[("flows/send.yaml", SEND)]).await;
+    let said = sent(&house, json!({ "to": 15417543010.0 })).await;
+    assert!(said.is_ok(), "{said:?}");
+    assert_eq!(house.messages_are(1, "delivered").await[0]["to"], "+15417543010");
+    for wrong in [json!(15417543010.5), json!(1e300), json!(-15417543010.0)] {
+        assert!(sent(&house, json!({ "to": wrong })).await.is_err(), "{wrong}");
+    }
+    let said = sent(&house, json!({ "to": [], "options": { "on_bad": "skip" } })).await.unwrap();
+    assert_eq!((&said["sent"], &said["bad"]), (&json!([]), &json!([])), "{said}");
+    assert!(sent(&house, json!({ "to": [] })).await.unwrap_err().contains("1 to 1000"));
+}
+
+#[test]
+fn norway_is_a_country() {
+    let (flow, settings) = ("country: NO\nrun: send_text(\"22 86 44 00\", \"x\")\n", "country: NO\n");
+    for (settings, flow) in [("timezone: UTC\n", flow), (settings, "run: send_text(\"22 86 44 00\", \"x\")\n")] {
+        let folder = crate::support::folder(&[("postrider.yaml", settings), ("flows/x.yaml", flow)]);
+        let output = crate::support::binary::run(folder.path(), &["check"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("nothing to complain about"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 async fn says(house: &House, from: &str, text: &str) {
     house.post("/sandbox/messages", json!({ "from": from, "text": text })).await;
 }

@@ -185,7 +185,12 @@ async fn a_flow_of_its_own_is_told_and_what_goes_wrong_there_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_no_more_is_nobodys_failure() {
-    let house = House::open(&[OPS, ("postrider.yaml", "on_failure: ops\n")]).await;
+    let house = House::open(&[
+        OPS,
+        ("flows/asks.yaml", "run: ask(\"+15417543010\", \"Well?\")\n"),
+        ("postrider.yaml", "on_failure: ops\n"),
+    ])
+    .await;
     house.post("/sandbox/messages", json!({ "from": ADA, "text": "STOP" })).await;
     until("the refusal", async || {
         let id = house.post("/messages", json!({ "to": ADA, "text": "hello" })).await["message"]
@@ -200,6 +205,9 @@ async fn who_wants_no_more_is_nobodys_failure() {
         (message["state"] == "rejected").then_some(())
     })
     .await;
+    // Nor is a run that asks in vain.
+    let asks = house.post("/flows/asks/trigger", json!({})).await["run"].as_str().unwrap().to_owned();
+    house.run_is(&asks, "failed").await;
     // What is told comes after it.
     house.write("flows/ops.yaml", "run: [\n");
     house.pass(MINUTE * 2);

@@ -126,7 +126,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     let description = fields.text("description", findings);
     let enabled = fields.flag("enabled", findings).unwrap_or(true);
     let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.home.zone.clone());
-    let country = fields.parsed("country", Country::parse, findings).or(around.home.country);
+    let country = fields.take("country").and_then(|node| country(node, findings)).or(around.home.country);
     let account = fields.text("account", findings);
     let triggers = parts::triggers(fields.take("triggers"), &share, (&zone, country), findings);
     let params = match around.params {
@@ -168,6 +168,14 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         content,
         doubts: Vec::new(),
     })
+}
+
+/// Reads a country. Some readers of YAML take Norway for a denial.
+pub fn country(node: &Node, findings: &mut Findings) -> Option<Country> {
+    match node.value {
+        Yaml::Bool(false) => Country::parse("NO").ok(),
+        _ => node.parsed("country", Country::parse, findings),
+    }
 }
 
 /// All that the flow is made of.

@@ -68,6 +68,10 @@ pub(super) fn targets(function: &str, to: &Dynamic, country: Option<Country>, sk
                 Err(format!("`{}` is no recipient: it has {} bytes", beginning(&*text, 40), text.len()))
             }
             Ok(text) => Recipient::read(&text, country),
+            // Tables give whole numbers as fractions.
+            Err(_) if to.as_float().is_ok_and(|number| number.fract() == 0.0 && number.abs() < 1e16) => {
+                Recipient::read(&format!("{:.0}", to.as_float().unwrap_or_default()), country)
+            }
             Err(_) if to.is_int() => Recipient::read(&to.to_string(), country),
             Err(_) => {
                 Err(format!("a recipient is a text such as \"+1 541-754-3010\", not a value of type {}", type_name(to)))
@@ -80,7 +84,8 @@ pub(super) fn targets(function: &str, to: &Dynamic, country: Option<Country>, sk
         }
         return one(to).map(Targets::One).map_err(|error| thrown("invalid", format!("{function}: {error}")));
     };
-    if items.is_empty() || items.len() > MOST_RECIPIENTS {
+    // Of an empty table nobody is bad.
+    if (items.is_empty() && !skip) || items.len() > MOST_RECIPIENTS {
         let message =
             format!("{function}: an array of recipients has 1 to {MOST_RECIPIENTS} of them, not {}", items.len());
         return Err(thrown("invalid", message));

@@ -79,6 +79,9 @@ impl SqliteStore {
     pub fn open(file: &Path, most_backlog: u64, signals: Signals) -> Result<Self, StoreError> {
         // A file that is not ours is looked at by a reader first: opening it for writing would
         // already change its journal mode.
+        if file.is_dir() {
+            return Err(StoreError::Foreign(file.display().to_string()));
+        }
         if file.exists() {
             let reader = read_only(file)?;
             schema::examine(&reader, &file.display().to_string())?;
@@ -88,6 +91,8 @@ impl SqliteStore {
         let mut connection = writer::connect(file)?;
         schema::migrate(&mut connection)?;
         place::settle(&connection, file)?;
+        // From here on the file by itself shows what it is and where it belongs.
+        place::fold_by(&connection)?;
         let disk = Disk::of(file.to_owned());
         let memory = runs::memory(&connection, most_backlog, disk).map_err(|error| error_of(&error))?;
         let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;

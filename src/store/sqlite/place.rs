@@ -100,6 +100,21 @@ pub fn adopt(file: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Brings what is committed into the file itself, so that a copy of this file alone has it. What cannot be
+/// brought now, because somebody reads it, stays in the file beside it.
+///
+/// # Errors
+/// As SQLite fails.
+pub fn fold(file: &Path) -> Result<(), StoreError> {
+    fold_by(&super::writer::connect(file)?)
+}
+
+/// The same by an open connection.
+pub(super) fn fold_by(connection: &Connection) -> Result<(), StoreError> {
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    done.map_err(|error| error_of(&error))
+}
+
 /// Copies a state file as it is at one moment, and makes the copy one that may be opened. Without an
 /// original there is no copy.
 ///

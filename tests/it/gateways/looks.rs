@@ -70,7 +70,12 @@ async fn each_gateway_that_can_say_how_it_is_is_asked() {
         fake.is(says(401, &json!({ "message": "Unauthorized" })));
         let (ok, said) = check(&house).await;
         assert!(!ok && said.contains("credentials"), "{}: {said}", dialect.name);
-        for junk in ["", "<html>nginx</html>", "[]", "{\"status\":5,\"results\":{\"a\":1},\"instance\":[]}"] {
+        for (status, junk) in [(200, ""), (200, "<html>nginx</html>"), (404, "<html>nginx</html>"), (200, "7")] {
+            fake.is(Mood::Says(status, Vec::new(), Bytes::from_static(junk.as_bytes())));
+            let (ok, said) = check(&house).await;
+            assert!(!ok && said.contains("is `url` right?"), "{}: {junk}: {said}", dialect.name);
+        }
+        for junk in ["[]", "{\"status\":5,\"results\":{\"a\":1},\"instance\":[]}"] {
             fake.is(Mood::Says(200, Vec::new(), Bytes::from_static(junk.as_bytes())));
             assert!(!check(&house).await.0, "{}: {junk}", dialect.name);
         }
@@ -120,9 +125,14 @@ async fn groups_are_listed_with_the_addresses_that_flows_write_to() {
         assert!(
             groups.iter().all(|group| group["name"].as_str().unwrap().chars().all(|c| !postrider::plain::steers(c)))
         );
-        for body in [json!({}), json!("x"), json!([1, null])] {
-            fake.is(says(200, &body));
-            assert_eq!(house.get("/accounts/main/groups").await["groups"], json!([]), "{body}");
+        for (status, body) in [(200, json!({ "ok": true })), (200, json!("x")), (404, json!("x")), (401, json!({}))] {
+            fake.is(says(status, &body));
+            let (refused, answer) = house.api(reqwest::Method::GET, "/accounts/main/groups", None).await;
+            let why = answer["error"]["message"].as_str().unwrap_or_default();
+            assert!(
+                refused >= 400 && (why.contains("is `url` right?") || why.contains("credentials")),
+                "{body}: {answer}"
+            );
         }
     }
     let fake = Fake::start(fake::meta::DIALECT).await;
@@ -173,6 +183,48 @@ async fn a_gateway_that_is_not_running_is_put_right_with_the_tool_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_comes_later_is_seen_though_nothing_is_sent() {
+    let fake = Fake::away(fake::gowa::DIALECT);
+    let house = house(&fake, "").await;
+    let is = async |state: &str| {
+        until(state, async || {
+            house.pass(std::time::Duration::from_secs(10));
+            let account = house.get("/accounts").await["accounts"][0].clone();
+            (account["state"] == state && !account["checked"].is_null()).then_some(())
+        })
+        .await;
+    };
+    is("paused").await;
+    fake.comes().await;
+    is("ready").await;
+    assert!(fake.take().is_empty());
+}
+
+/// With a single try too: until others have gone out, it is the account's fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_meets_a_closed_account_waits_however_few_its_tries_are() {
+    for (status, body) in [(401, "{\"code\":\"401\"}"), (404, "<html>nginx</html>")] {
+        let fake = Fake::start(fake::gowa::DIALECT).await;
+        let house = house(&fake, "pace: unlimited\nretry: { attempts: 1 }").await;
+        fake.is(Mood::Says(status, Vec::new(), Bytes::from_static(body.as_bytes())));
+        house.post("/messages", json!({ "to": "+15417543010", "text": "first ever" })).await;
+        until("three tries", async || {
+            house.pass(std::time::Duration::from_secs(60));
+            let message = house.get("/messages").await["messages"][0].clone();
+            assert!(["queued", "sending"].contains(&message["state"].as_str().unwrap()), "{message}");
+            (message["attempts"].as_array().unwrap().len() >= 3).then_some(())
+        })
+        .await;
+        fake.is(Mood::Strict);
+        until("the message to be sent", async || {
+            house.pass(std::time::Duration::from_secs(60));
+            (house.get("/messages").await["messages"][0]["state"] == "sent").then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_messages_are_decided_about_at_once() {
     let fake = Fake::start(fake::gowa::DIALECT).await;
     let hello = ("flows/hello.yaml", "run: |\n  for n in 0..7 { send_text(`+1541754301${n}`, \"hello\") }\n");
@@ -201,6 +253,20 @@ async fn many_messages_are_decided_about_at_once() {
     let one = said(root, &["messages", "retry", "--state", "rejected", "--to", "+15417543010"]);
     assert_eq!(one, "1 of 1 that were rejected: to be sent again\n");
     are("sent", 1).await;
+    // Each by its id: what cannot be is named, and the others are done all the same, in whatever form it is said.
+    let ids: Vec<String> = json(root, &["messages", "--state", "rejected"])["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["id"].as_str().unwrap().to_owned())
+        .collect();
+    let sent = json(root, &["messages", "--state", "sent"])["messages"][0]["id"].as_str().unwrap().to_owned();
+    let some = run(root, &["messages", "retry", &ids[0], &sent, "nonsense", &ids[1], "--json"]);
+    let report: Value = serde_json::from_slice(&some.stdout).unwrap_or_else(|_| panic!("{}", text(&some)));
+    let errors: Vec<bool> = report["messages"].as_array().unwrap().iter().map(|end| !end["error"].is_null()).collect();
+    assert_eq!((errors, some.status.code()), (vec![false, true, true, false], Some(1)), "{report}");
+    are("sent", 3).await;
+    assert!(said(root, &["messages", "retry", "--state", "rejected", "--flow", "none"]).contains("no such message"));
     said(root, &["messages", "retry", "--state", "rejected"]);
     are("sent", 7).await;
     let sent = fake.take().iter().filter(|got| got.path == "/send/message").count();

@@ -73,6 +73,7 @@ async fn liar() -> std::net::SocketAddr {
             "heic.jpg" => HEIC.to_vec(),
             "page.jpg" => PAGE.to_vec(),
             "a.pdf" => PDF.to_vec(),
+            "empty.png" => Vec::new(),
             "a.csv" => b"name,phone\nAda,1\n".to_vec(),
             name => match containers().into_iter().find(|(known, _, _)| *known == name) {
                 Some((_, _, bytes)) => bytes,
@@ -214,6 +215,7 @@ async fn what_no_phone_shows_is_not_passed_on() {
             ("image.jpeg/svg.jpg", "image/svg+xml"),
             ("image.jpeg/heic.jpg", "image/hei"),
             ("image.jpeg/gone.jpg", "answers 404"),
+            ("image.png/empty.png", "is empty"),
         ] {
             let (state, why, requests) = state(&desk, "image", &format!("{server}/{path}")).await;
             assert_eq!((state.as_str(), requests.len()), ("rejected", 0), "{} {path}: {why}", dialect.name);
