@@ -7,6 +7,7 @@
 
 mod event;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,13 +39,8 @@ const REST: Duration = Duration::from_secs(5);
 /// Somebody who wants no more messages is no trouble.
 const OPTED_OUT: &str = "opted_out";
 
-/// Messages that ended alike since they were last told of.
-#[derive(Default)]
-struct Alike {
-    rows: Vec<i64>,
-    newest: Option<Trouble>,
-    logged: u64,
-}
+/// Messages that ended alike and are not told of yet: their places, and the last of them.
+type Alike = (Vec<i64>, Trouble);
 
 /// Tells.
 pub struct Alarm {
@@ -55,8 +51,11 @@ pub struct Alarm {
     accounts: watch::Receiver<Arc<Accounts>>,
     /// What was told of and is not over.
     told: BTreeMap<String, Timestamp>,
-    /// What waits to be told together, by its cause.
-    waiting: BTreeMap<String, Alike>,
+    /// Causes with messages that wait to be told together. The messages themselves stay in the store until
+    /// they are told: what becomes of them meanwhile counts.
+    waiting: BTreeSet<String>,
+    /// How many of a cause came since it was last told.
+    logged: BTreeMap<String, u64>,
     /// Since when flows are broken.
     stale: BTreeMap<Arc<str>, Timestamp>,
     cursor: i64,
@@ -71,8 +70,8 @@ impl Alarm {
         catalog: watch::Receiver<Arc<Catalog>>,
         accounts: watch::Receiver<Arc<Accounts>>,
     ) -> Self {
-        let (told, waiting, stale) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { store, clock, bell, catalog, accounts, told, waiting, stale, cursor: 0 }
+        let (told, waiting, logged, stale) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { store, clock, bell, catalog, accounts, told, waiting, logged, stale, cursor: 0 }
     }
 
     /// Tells until told to stop.
@@ -113,83 +112,121 @@ impl Alarm {
             let whole = page.len() < PAGE;
             for trouble in page {
                 self.cursor = trouble.number;
-                self.take(trouble, &listeners, &mut telling);
+                self.log(&trouble, &listeners);
             }
             if whole {
                 break;
             }
         }
-        let mut next = vec![self.messages(&catalog, &mut telling, now)];
+        let mut next = vec![self.messages(&catalog, &listeners, &mut telling, now).await?];
         next.push(self.accounts(&catalog, &accounts, &mut telling, now).await?);
         next.push(self.flows(&catalog, &mut telling, now));
         if !(telling.done.is_empty() && telling.causes.is_empty() && telling.over.is_empty()) {
             let (causes, over) = (telling.causes.clone(), telling.over.clone());
             self.store.tell(telling).await?;
+            for (cause, _) in &causes {
+                self.waiting.remove(cause);
+                self.logged.remove(cause);
+            }
             self.told.extend(causes);
             self.told.retain(|cause, _| !over.contains(cause));
         }
         Ok(next.into_iter().flatten().min())
     }
 
-    /// One that ended badly: logged, and put with those that ended alike.
-    fn take(&mut self, trouble: Trouble, listeners: &BTreeSet<&str>, telling: &mut Telling) {
+    /// One that ended badly is logged, and waits to be told with those that ended alike.
+    fn log(&mut self, trouble: &Trouble, listeners: &BTreeSet<&str>) {
+        let Trouble { account, flow, message, .. } = trouble;
+        let cause = cause(trouble);
+        self.waiting.insert(cause.clone());
         if trouble.kind == OPTED_OUT {
-            let (account, message) = (&trouble.account, trouble.message);
-            match listeners.contains(trouble.flow.as_str()) {
+            match listeners.contains(flow.as_str()) {
                 // Whoever was to be told hears nothing any more.
                 true => tracing::warn!(%account, %message, "nobody was told: the person wants no more messages"),
                 false => tracing::info!(%account, %message, "not sent: the person wants no more messages"),
             }
-            telling.done.push(trouble.number);
             return;
         }
-        let Trouble { account, flow, state, kind, .. } = &trouble;
-        let alike = self.waiting.entry(format!("message:{flow}:{account}:{}:{kind}", state.name())).or_default();
-        alike.logged += 1;
-        if alike.logged <= LINES {
+        let logged = self.logged.entry(cause).or_default();
+        *logged += 1;
+        if *logged <= LINES {
             let run = trouble.run.map(|run| run.to_string()).unwrap_or_default();
-            let (state, error) = (state.name(), trouble.error.as_str());
-            tracing::warn!(%account, %flow, run, message = %trouble.message, error, "a message is {state}");
+            let (state, error) = (trouble.state.name(), trouble.error.as_str());
+            tracing::warn!(%account, %flow, run, %message, error, "a message is {state}");
         }
-        alike.rows.push(trouble.number);
-        alike.newest = Some(trouble);
     }
 
     /// Tells of messages, those that ended alike together.
-    fn messages(&mut self, catalog: &Catalog, telling: &mut Telling, now: Timestamp) -> Option<Timestamp> {
-        let listeners = listeners(catalog);
-        let mut next = None;
-        for (cause, alike) in &mut self.waiting {
-            let again = self.told.get(cause).map(|at| after(*at, TOGETHER)).filter(|at| *at > now);
-            let Some(trouble) = alike.newest.take_if(|_| again.is_none()) else {
-                next = [next, again.filter(|_| alike.newest.is_some())].into_iter().flatten().min();
-                continue;
-            };
-            let rows = std::mem::take(&mut alike.rows);
-            if alike.logged > LINES {
-                let count = alike.logged - LINES;
-                tracing::warn!(account = %trouble.account, flow = %trouble.flow, count, "as many messages more are {}", trouble.state.name());
+    async fn messages(
+        &mut self,
+        catalog: &Catalog,
+        listeners: &BTreeSet<&str>,
+        telling: &mut Telling,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let again = |cause: &str| self.told.get(cause).map(|at| after(*at, TOGETHER)).filter(|at| *at > now);
+        if self.waiting.iter().any(|cause| again(cause).is_none()) {
+            let mut alike = self.untold().await?;
+            self.waiting.retain(|cause| alike.contains_key(cause));
+            alike.retain(|cause, _| again(cause).is_none());
+            for (cause, (rows, trouble)) in alike {
+                telling.done.extend(&rows);
+                if trouble.kind == OPTED_OUT {
+                    self.waiting.remove(&cause);
+                    continue;
+                }
+                if let Some(count) = self.logged.get(&cause).and_then(|logged| logged.checked_sub(LINES + 1)) {
+                    let (state, count) = (trouble.state.name(), count + 1);
+                    tracing::warn!(account = %trouble.account, flow = %trouble.flow, count, "as many messages more are {state}");
+                }
+                let own = catalog.flow(&trouble.flow);
+                // What goes wrong in the flow that is told is only logged.
+                if let Some(hears) = hears(catalog, own).filter(|_| !listeners.contains(trouble.flow.as_str())) {
+                    let run = prepare(hears, "failure", &event::message(&trouble, rows.len()), now);
+                    telling.runs.push((run, Some(trouble.number)));
+                }
+                telling.causes.push((cause, now));
             }
-            alike.logged = 0;
-            let own = catalog.flow(&trouble.flow);
-            // What goes wrong in the flow that is told is only logged.
-            if let Some(hears) = hears(catalog, own).filter(|_| !listeners.contains(trouble.flow.as_str())) {
-                telling.runs.push(prepare(hears, "failure", &event::message(&trouble, rows.len()), now));
-            }
-            telling.done.extend(rows);
-            telling.causes.push((cause.clone(), now));
-            next = [next, Some(after(now, TOGETHER))].into_iter().flatten().min();
         }
         // What was told long ago and has not come again is over.
         let fresh = |cause: &str| telling.causes.iter().any(|(known, _)| known == cause);
-        for (cause, at) in self.told.iter().filter(|(cause, _)| cause.starts_with("message:")) {
-            if after(*at, TOGETHER) <= now && !fresh(cause) {
-                telling.over.push(cause.clone());
+        let mut next: Option<Timestamp> = None;
+        for (cause, at) in self.told.iter().filter(|(cause, _)| cause.starts_with("message:") && !fresh(cause)) {
+            match after(*at, TOGETHER) {
+                until if until <= now => telling.over.push(cause.clone()),
+                until => next = Some(next.map_or(until, |next| next.min(until))),
             }
         }
-        let told = &self.told;
-        self.waiting.retain(|cause, alike| alike.newest.is_some() || told.contains_key(cause) || fresh(cause));
-        next
+        let soon = (!telling.causes.is_empty()).then(|| after(now, TOGETHER));
+        Ok([next, soon].into_iter().flatten().min())
+    }
+
+    /// What is in the store and was logged, by its cause.
+    async fn untold(&self) -> Result<BTreeMap<String, Alike>, StoreError> {
+        let mut alike: BTreeMap<String, Alike> = BTreeMap::new();
+        let mut behind = 0;
+        loop {
+            let page = self.store.troubles(behind, PAGE).await?;
+            let whole = page.len() < PAGE;
+            for trouble in page {
+                behind = trouble.number;
+                if behind > self.cursor {
+                    return Ok(alike);
+                }
+                let number = trouble.number;
+                match alike.entry(cause(&trouble)) {
+                    Entry::Vacant(new) => drop(new.insert((vec![number], trouble))),
+                    Entry::Occupied(mut known) => {
+                        let (rows, newest) = known.get_mut();
+                        rows.push(number);
+                        *newest = trouble;
+                    }
+                }
+            }
+            if whole {
+                return Ok(alike);
+            }
+        }
     }
 
     /// Tells of accounts that have not sent for a while, and of those that do so again.
@@ -229,7 +266,7 @@ impl Alarm {
                 _ => continue,
             };
             let backlog = self.store.backlog(&account.name).await?;
-            telling.runs.push(prepare(hears, "failure", &event::account(&state, backlog), now));
+            telling.runs.push((prepare(hears, "failure", &event::account(&state, backlog), now), None));
         }
         let gone = |cause: &str| {
             let name = cause.strip_prefix("account:");
@@ -255,7 +292,7 @@ impl Alarm {
             }
             let own = catalog.flow(name);
             if let Some(hears) = hears(catalog, own).filter(|hears| hears.name != *name) {
-                telling.runs.push(prepare(hears, "failure", &event::flow(name, findings), now));
+                telling.runs.push((prepare(hears, "failure", &event::flow(name, findings), now), None));
                 telling.causes.push((cause, now));
             }
         }
@@ -263,6 +300,12 @@ impl Alarm {
         telling.over.extend(self.told.keys().filter(|cause| mended(cause)).cloned());
         next
     }
+}
+
+/// What a message that ended badly has in common with others.
+fn cause(trouble: &Trouble) -> String {
+    let Trouble { account, flow, state, kind, .. } = trouble;
+    format!("message:{flow}:{account}:{}:{kind}", state.name())
 }
 
 /// The flow that hears of what goes wrong in another one, or in none.

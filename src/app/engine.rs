@@ -147,6 +147,12 @@ impl Engine {
     pub async fn start(workspace: &Workspace, outside: Outside) -> Result<Self, StartError> {
         let system = |error: std::io::Error| StartError::System(error.to_string());
         let mut folder = StateFolder::lock(&workspace.root).map_err(StartError::System)?;
+        let copies = StateFolder::sandbox_store(&workspace.root);
+        let store = &workspace.settings.store;
+        if workspace.settings.sandbox && copies.parent().is_some_and(|folder| store.starts_with(folder)) {
+            let message = format!("`store` lies in the sandbox's own folder, {}; name another one", copies.display());
+            return Err(StartError::System(message));
+        }
         let home = folder.home(workspace.settings.sandbox).map_err(system)?;
         let signals = Signals::default();
         let store = (outside.store)(signals.clone())?;

@@ -155,28 +155,32 @@ impl Lanes {
     }
 }
 
-/// Looks whether anybody is there, until somebody is or a message has shown it.
+/// Looks whether anybody is there, and as long as nothing could be sent, whoever found that, asks again; until a
+/// message has shown more.
 async fn look(account: Account, view: SharedView, clock: SharedClock, shutdown: Shutdown) {
+    let mut looking = Some(account.transport.reach());
     let mut said = None;
     loop {
-        let found = tokio::select! {
-            found = account.transport.reach() => found,
-            () = shutdown.draining() => return,
-        };
-        let missed = found.as_ref().err().cloned();
-        view.checked(clock.now(), found);
-        let Some(why) = missed else { return };
-        if said.as_ref() != Some(&why) {
-            tracing::warn!(account = %account.name, "account `{}` cannot send: {why}", account.name);
-            said = Some(why);
+        if let Some(looking) = looking.take() {
+            let found = tokio::select! {
+                found = looking => found,
+                () = shutdown.draining() => return,
+            };
+            if let Some(why) = found.as_ref().err().filter(|why| said.as_ref() != Some(*why)) {
+                tracing::warn!(account = %account.name, "account `{}` cannot send: {why}", account.name);
+                said = Some(why.clone());
+            }
+            view.checked(clock.now(), found);
         }
         tokio::select! {
             () = clock.sleep_until(after(clock.now(), LOOKS)) => {}
             () = shutdown.draining() => return,
         }
-        if view.look().sends {
+        let seen = view.look();
+        if seen.sends {
             return;
         }
+        looking = seen.checked.is_some_and(|(_, found)| found.is_err()).then(|| account.transport.check());
     }
 }
 

@@ -93,8 +93,10 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     tracing::info!("stopping: what is under way ends first; a second signal stops at once");
     tokio::select! {
         () = engine.stop() => {
+            let file = workspace.settings.store.clone();
+            let folded = tokio::task::spawn_blocking(move || place::fold(&file));
             if !workspace.settings.sandbox
-                && let Err(error) = place::fold(&workspace.settings.store)
+                && let Ok(Err(error)) = folded.await
             {
                 tracing::warn!(%error, "what was committed last is in the file `-wal` beside the state file: copy both");
             }

@@ -101,7 +101,12 @@ fn build(
         let written = node.and_then(|node| node.word(key, findings));
         (flag.or(written).unwrap_or_else(|| default.into()), node)
     };
-    let store = text("store", flags.store, ".postrider/state.db", findings).0;
+    let (store, written) = text("store", flags.store, ".postrider/state.db", findings);
+    if store.contains("://") || store == ":memory:" {
+        findings
+            .at(written.unwrap_or(node), "`store` is the path of a file; no other store is supported yet")
+            .hint("such as `store: .postrider/state.db`");
+    }
     let listen = text("listen", flags.listen, "127.0.0.1:8700", findings);
     let listen = socket("listen", &listen.0, listen.1, findings);
     let admin = text("admin", flags.admin, "127.0.0.1:8701", findings);

@@ -73,8 +73,11 @@ impl Cards {
 /// It was not seen.
 pub async fn unfit(fetch: &Fetch, url: &str) -> Result<Option<String>, FetchError> {
     let seen = fetch.get(url, AGENT, "image/*", PEEK).await?;
-    if seen.status != 200 {
-        return Ok(Some(format!("its address answers {}", seen.status)));
+    match seen.status {
+        200 => {}
+        // Whoever asks will find nothing; others may be let in where we are not.
+        status @ (404 | 410) => return Ok(Some(format!("its address answers {status}"))),
+        _ => return Ok(None),
     }
     let mime = types::of_fetched(&seen, "");
     let mime = mime.filter(|mime| !matches!(mime.as_str(), "image/jpeg" | "image/png" | "image/webp"));

@@ -89,6 +89,14 @@ pub fn shortened(text: &str, most: usize) -> String {
 /// [`ErrorClass::NotConnected`] when nobody was reached, so that the request certainly did not go out, else
 /// [`ErrorClass::Ambiguous`].
 pub async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, SendError> {
+    exchange_up_to(LONGEST, request).await
+}
+
+/// The same where an answer of more bytes is of use.
+///
+/// # Errors
+/// As [`exchange`].
+pub async fn exchange_up_to(most: usize, request: reqwest::RequestBuilder) -> Result<Answer, SendError> {
     let mut response = request.send().await.map_err(|error| unsent(&error))?;
     let status = response.status().as_u16();
     let retry_after = response
@@ -100,7 +108,7 @@ pub async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, SendEr
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() < LONGEST => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if body.len() < most => body.extend_from_slice(&chunk),
             // The rest of an endless answer is not waited for.
             Ok(Some(_) | None) => break,
             // A no is a no, whatever else was to be said.
@@ -108,7 +116,7 @@ pub async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, SendEr
             Err(error) => return Err(doubt(format!("the answer broke off: {}", causes(&error)))),
         }
     }
-    body.truncate(LONGEST);
+    body.truncate(most);
     Ok(Answer { status, retry_after, body })
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::answer::{exchange, readable, shortened};
+use super::answer::{exchange_up_to, readable, shortened};
 use super::wire::Wire;
 
 /// How long somebody who is there takes to say so.
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Most groups, and most characters of a name.
 const MOST_GROUPS: usize = 5_000;
 const LONGEST: usize = 200;
+/// Most bytes of an answer: some gateways list the members of each group too.
+const LONGEST_ANSWER: usize = 16 << 20;
 
 /// What a look gives: a few words, or why nothing can be sent and what to do.
 pub type Looking = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
@@ -109,7 +111,10 @@ async fn asked<T>(wire: &Wire, ask: &Ask<T>) -> Result<Value, String> {
         "" => wire.request(Method::GET, &ask.path),
         query => wire.with_query(Method::GET, &ask.path, query),
     };
-    let answer = exchange(request).await.map_err(|error| error.message)?;
+    let answer = exchange_up_to(LONGEST_ANSWER, request).await.map_err(|error| error.message)?;
+    if answer.body.len() >= LONGEST_ANSWER {
+        return Err("the gateway's answer is too long to be read".into());
+    }
     let body: Option<Value> = answer.json().filter(|body: &Value| body.is_object() || body.is_array());
     match (answer.status, body) {
         (200..=299, Some(body)) => Ok(body),

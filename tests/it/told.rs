@@ -333,3 +333,54 @@ async fn who_is_named_later_is_told_what_is_still_so() {
 async fn account_pauses(house: &House) -> Value {
     account(house).await["probe_at"].clone()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_could_not_take_at_once_is_told_later() {
+    let fake = Fake::start(fake::meta::DIALECT).await;
+    let house = house(&fake, "", &[]).await;
+    let other = rusqlite::Connection::open(house.folder.path().join(".postrider/state.db")).unwrap();
+    other.busy_timeout(Duration::from_secs(20)).unwrap();
+    // A store that takes everything but this.
+    let fails = "CREATE TRIGGER fails BEFORE INSERT ON told BEGIN SELECT RAISE(ABORT, 'no'); END";
+    other.execute_batch(fails).unwrap();
+    fake.is(refusal(131_026));
+    template(&house, 1).await;
+    house.messages_are(1, "rejected").await;
+    for _ in 0..5 {
+        house.pass(MINUTE);
+        tokio::task::yield_now().await;
+    }
+    told(&house, 0).await;
+    other.execute_batch("DROP TRIGGER fails").unwrap();
+    until("it to be told", async || {
+        house.pass(Duration::from_secs(6));
+        (house.runs_of("ops").await.len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(told(&house, 1).await[0]["count"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_who_was_forgotten_nor_of_what_was_settled() {
+    let fake = Fake::start(fake::meta::DIALECT).await;
+    let house = house(&fake, "unknown_after: 1h", &[]).await;
+    fake.is(Mood::Breaks);
+    template(&house, 1).await;
+    assert_eq!(told(&house, 1).await[0]["state"], "unknown");
+    for _ in 0..2 {
+        template(&house, 1).await;
+    }
+    let messages = house.messages_are(3, "unknown").await;
+    house.post(&format!("/messages/{}/release", messages[1]["id"].as_str().unwrap()), json!({ "as": "sent" })).await;
+    house.pass(MINUTE * 11);
+    let second = told(&house, 2).await;
+    assert_eq!(second.iter().map(|event| event["count"].clone()).collect::<Vec<_>>(), [1, 1]);
+    template(&house, 1).await;
+    house.messages_are(3, "unknown").await;
+    house.post("/forget", json!({ "recipient": ADA })).await;
+    house.pass(MINUTE * 30);
+    house.pass(MINUTE * 30);
+    // What the runs that heard of the person were told is gone with the rest, and nothing new comes.
+    let events = told(&house, 2).await;
+    assert!(events.iter().all(|event| event["forgotten"].is_string() && event["to"].is_null()), "{events:?}");
+}

@@ -36,8 +36,9 @@ pub struct Trouble {
 pub struct Telling {
     /// Places of the [`Trouble`]s that are told by it, or need not be.
     pub done: Vec<i64>,
-    /// The runs.
-    pub runs: Vec<NewRun>,
+    /// The runs, each with the place of the [`Trouble`] that it is about, if it is about one: when that is gone
+    /// by now, because the message was forgotten or settled, it does not begin.
+    pub runs: Vec<(NewRun, Option<i64>)>,
     /// Causes that are told from now on.
     pub causes: Vec<(String, Timestamp)>,
     /// Causes that are over.

@@ -92,7 +92,7 @@ impl SqliteStore {
         schema::migrate(&mut connection)?;
         place::settle(&connection, file)?;
         // From here on the file by itself shows what it is and where it belongs.
-        place::fold_by(&connection)?;
+        place::fold_some(&connection);
         let disk = Disk::of(file.to_owned());
         let memory = runs::memory(&connection, most_backlog, disk).map_err(|error| error_of(&error))?;
         let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;

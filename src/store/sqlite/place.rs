@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
@@ -15,6 +16,9 @@ use crate::store::StoreError;
 const FLEETING: [i64; 3] = [0x6573_5546, 0x0102_1997, 0x794c_7630];
 /// What this machine is called by systemd and D-Bus (`machine-id(5)`). Containers often have none.
 const MACHINE: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+
+/// How long readers are waited for at the end.
+const READERS: Duration = Duration::from_millis(500);
 
 /// Where a state file is.
 struct Place {
@@ -100,19 +104,25 @@ pub fn adopt(file: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Brings what is committed into the file itself, so that a copy of this file alone has it. What cannot be
-/// brought now, because somebody reads it, stays in the file beside it.
+/// Brings what is committed into the file itself, so that a copy of this file alone has it.
 ///
 /// # Errors
-/// As SQLite fails.
+/// [`StoreError::Busy`] when somebody reads it for long, and as SQLite fails; what could not be brought stays
+/// in the file beside it.
 pub fn fold(file: &Path) -> Result<(), StoreError> {
-    fold_by(&super::writer::connect(file)?)
+    let connection = super::writer::connect(file)?;
+    connection.busy_timeout(READERS).map_err(|error| error_of(&error))?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    match busy.map_err(|error| error_of(&error))? {
+        0 => Ok(()),
+        _ => Err(StoreError::Busy),
+    }
 }
 
-/// The same by an open connection.
-pub(super) fn fold_by(connection: &Connection) -> Result<(), StoreError> {
-    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    done.map_err(|error| error_of(&error))
+/// The same by an open connection as far as it goes: nobody is waited for, and what cannot be brought is for
+/// later.
+pub(super) fn fold_some(connection: &Connection) {
+    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
 }
 
 /// Copies a state file as it is at one moment, and makes the copy one that may be opened. Without an

@@ -82,12 +82,17 @@ pub fn told(connection: &Connection) -> Read<Vec<(String, Timestamp)>> {
 
 /// See [`Telling`].
 pub fn tell(work: &mut Work<'_>, telling: &Telling) -> Read<()> {
-    for number in &telling.done {
-        work.tx.prepare_cached("DELETE FROM troubles WHERE number = ?")?.execute([number])?;
-    }
-    for run in &telling.runs {
+    for (run, about) in &telling.runs {
+        if let Some(number) = about
+            && !work.tx.prepare_cached("SELECT 1 FROM troubles WHERE number = ?")?.exists([number])?
+        {
+            continue;
+        }
         // That something is wrong is heard also where everything is full.
         runs::insert(work, run)?;
+    }
+    for number in &telling.done {
+        work.tx.prepare_cached("DELETE FROM troubles WHERE number = ?")?.execute([number])?;
     }
     for (cause, at) in &telling.causes {
         let sql = "INSERT INTO told (cause, at) VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at";

@@ -31,6 +31,8 @@ fn a_key_that_stands_empty_is_an_error() {
         }
     }
     for (settings, part) in [
+        ("store: postgres://user@host/db\n", "`store` is the path of a file"),
+        ("store: \":memory:\"\n", "`store` is the path of a file"),
         ("http: { allow: }\n", "`allow` has no value"),
         ("limits: { body: }\n", "`body` has no value"),
         ("secrets: { CRM_TOKEN: }\n", "`flows` takes a list, not nothing"),

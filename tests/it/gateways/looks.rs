@@ -135,6 +135,15 @@ async fn groups_are_listed_with_the_addresses_that_flows_write_to() {
             );
         }
     }
+    // With all their members.
+    let fake = Fake::start(fake::gowa::DIALECT).await;
+    let house_of_many = house(&fake, "").await;
+    let members: Vec<Value> =
+        (0..200).map(|n| json!({ "JID": format!("1541754{n:04}@s.whatsapp.net"), "Name": "Ada" })).collect();
+    let many: Vec<Value> =
+        (0..100).map(|n| json!({ "JID": format!("{n}@g.us"), "Name": "T", "Participants": members })).collect();
+    fake.is(says(200, &json!({ "results": { "data": many } })));
+    assert_eq!(house_of_many.get("/accounts/main/groups").await["groups"].as_array().unwrap().len(), 100);
     let fake = Fake::start(fake::meta::DIALECT).await;
     let house = house(&fake, "").await;
     let (status, answer) = house.api(reqwest::Method::GET, "/accounts/main/groups", None).await;
@@ -195,9 +204,18 @@ async fn a_gateway_that_comes_later_is_seen_though_nothing_is_sent() {
         .await;
     };
     is("paused").await;
+    let link =
+        |state: &str| says(200, &json!({ "code": "SUCCESS", "results": [{ "id": "front-desk+1", "state": state }] }));
+    fake.is(link("logged_in"));
     fake.comes().await;
     is("ready").await;
-    assert!(fake.take().is_empty());
+    // What somebody has found out meanwhile is looked after too.
+    fake.is(link("disconnected"));
+    assert!(!check(&house).await.0);
+    is("paused").await;
+    fake.is(link("logged_in"));
+    is("ready").await;
+    assert!(fake.take().iter().all(|got| got.method == "GET"));
 }
 
 /// With a single try too: until others have gone out, it is the account's fault.
