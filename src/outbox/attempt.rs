@@ -140,7 +140,8 @@ impl Attempt {
             if let Recipient::Phone(digits) = &to
                 && !phone::is_known(digits)
             {
-                tracing::warn!(account = %self.account.name, message = %id, "the numbering plan knows no number {to}");
+                // Each message says so itself; a line for each would be a flood.
+                tracing::debug!(account = %self.account.name, message = %id, "the numbering plan knows no number {to}");
                 let action = "sent as it is written: the numbering plan knows no such number".into();
                 degraded.push(Degraded { field: "to".into(), action });
             }
