@@ -109,13 +109,13 @@ impl Alarm {
         let listeners = listeners(&catalog);
         loop {
             let page = self.store.troubles(self.cursor, PAGE).await?;
-            let whole = page.len() < PAGE;
+            // A short one is not the last: rows that cannot be read are left out.
+            if page.is_empty() {
+                break;
+            }
             for trouble in page {
                 self.cursor = trouble.number;
                 self.log(&trouble, &listeners);
-            }
-            if whole {
-                break;
             }
         }
         let mut next = vec![self.messages(&catalog, &listeners, &mut telling, now).await?];
@@ -207,7 +207,9 @@ impl Alarm {
         let mut behind = 0;
         loop {
             let page = self.store.troubles(behind, PAGE).await?;
-            let whole = page.len() < PAGE;
+            if page.is_empty() {
+                return Ok(alike);
+            }
             for trouble in page {
                 behind = trouble.number;
                 if behind > self.cursor {
@@ -222,9 +224,6 @@ impl Alarm {
                         *newest = trouble;
                     }
                 }
-            }
-            if whole {
-                return Ok(alike);
             }
         }
     }

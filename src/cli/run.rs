@@ -92,15 +92,13 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
     }
     tracing::info!("stopping: what is under way ends first; a second signal stops at once");
     tokio::select! {
-        () = engine.stop() => {
+        // The sandbox's copy is thrown away, and its original is nobody's to touch.
+        () = engine.stop() => if !workspace.settings.sandbox {
             let file = workspace.settings.store.clone();
-            let folded = tokio::task::spawn_blocking(move || place::fold(&file));
-            if !workspace.settings.sandbox
-                && let Ok(Err(error)) = folded.await
-            {
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || place::fold(&file)).await {
                 tracing::warn!(%error, "what was committed last is in the file `-wal` beside the state file: copy both");
             }
-        }
+        },
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -24,6 +24,11 @@ pub fn common(mime: &str) -> &str {
     }
 }
 
+/// What phones show as a picture.
+pub const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp", "image/gif"];
+/// Those that are shown whole where they stand still, as in cards.
+pub const STILLS: &[&str] = &["image/jpeg", "image/png", "image/webp"];
+
 /// Types that are ZIP archives inside.
 pub const ZIPPED: &[&str] = &[DOCX, XLSX, PPTX, ODT, ODS, ODP, EPUB, APK, JAR];
 /// Types that are compound files inside, as Office wrote them until 2007.

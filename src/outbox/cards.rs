@@ -8,13 +8,12 @@ use jiff::Timestamp;
 
 use super::types;
 use crate::clock::after;
-use crate::fetch::{Bounds, Fetch, FetchError};
+use crate::fetch::{Fetch, FetchError};
+use crate::model::mime::STILLS;
 use crate::preview::{self, AGENT, Card};
 
 /// A page that takes longer gives no card.
 const PAGE_TIME: Duration = Duration::from_secs(8);
-/// A look at a picture's beginning.
-const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
 /// Most that are remembered, ...
 const MOST: usize = 1_000;
 /// ... with addresses of up to so many bytes, ...
@@ -72,14 +71,13 @@ impl Cards {
 /// # Errors
 /// It was not seen.
 pub async fn unfit(fetch: &Fetch, url: &str) -> Result<Option<String>, FetchError> {
-    let seen = fetch.get(url, AGENT, "image/*", PEEK).await?;
+    let seen = fetch.get(url, AGENT, "image/*", types::PEEK).await?;
     match seen.status {
         200 => {}
-        // Whoever asks will find nothing; others may be let in where we are not.
-        status @ (404 | 410) => return Ok(Some(format!("its address answers {status}"))),
+        status if types::is_gone(status) => return Ok(Some(format!("its address answers {status}"))),
         _ => return Ok(None),
     }
     let mime = types::of_fetched(&seen, "");
-    let mime = mime.filter(|mime| !matches!(mime.as_str(), "image/jpeg" | "image/png" | "image/webp"));
+    let mime = mime.filter(|mime| !STILLS.contains(&mime.as_str()));
     Ok(mime.map(|mime| format!("it is of type {mime}")))
 }

@@ -42,6 +42,8 @@ pub struct Lane {
     bucket: Bucket,
     gate: Gate,
     pause: Option<Pause>,
+    /// The view says that the gateway takes messages; it is not locked for each of them.
+    sends: bool,
     /// Messages for which the lane has paused, and others went out all the same: how often.
     blamed: HashMap<MessageId, u32>,
     rest_until: Option<Timestamp>,
@@ -87,6 +89,7 @@ impl Lane {
             line: Line::new(),
             bucket,
             pause: None,
+            sends: false,
             blamed: HashMap::new(),
             rest_until: None,
             diverting: false,
@@ -353,7 +356,7 @@ impl Lane {
             }
             tracing::info!(account = %self.account.name, "account `{}` sends again", self.account.name);
         }
-        if reached {
+        if reached && !std::mem::replace(&mut self.sends, true) {
             self.view.goes_on();
         }
         if let Some(pause) = self.pause.as_mut().filter(|pause| pause.probe == Some(message.id)) {
@@ -399,6 +402,7 @@ impl Lane {
                 if !unreached {
                     pause.failed.insert(message.id);
                 }
+                self.sends = false;
                 self.view.pauses(reason, pause.probe_at, now);
             }
         }

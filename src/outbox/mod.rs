@@ -177,15 +177,11 @@ impl SharedView {
 
     /// The gateway takes messages.
     fn goes_on(&self) {
-        let was = {
+        {
             let mut view = self.lock();
-            let was = std::mem::replace(&mut view.sends, true);
-            (view.paused, view.paused_since) = (None, None);
-            was
-        };
-        if !was {
-            self.bell.nudge();
+            (view.sends, view.paused, view.paused_since) = (true, None, None);
         }
+        self.bell.nudge();
     }
 
     /// What there is to see now.

@@ -25,8 +25,6 @@ use crate::transport::{Attached, FilePlace};
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 /// What a text goes as where its own type is not taken; the name stays.
 const PLAIN: &str = "text/plain";
-/// A look at a file's beginning.
-const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: 4096 };
 /// Whole files that are fetched at once for one account, and how long each may take.
 const DOWNLOADS: usize = 4;
 const DOWNLOAD_TIME: Duration = Duration::from_secs(30);
@@ -184,7 +182,7 @@ impl Supply {
                 return Ok(file);
             }
             // What we cannot reach the gateway may: only what was seen is held against it.
-            match self.fetch.get(url, AGENT, "*/*", PEEK).await {
+            match self.fetch.get(url, AGENT, "*/*", types::PEEK).await {
                 Ok(seen) if seen.status == 200 => {
                     let known = types::of_fetched(&seen, telling).or(file.mime.take());
                     file.mime = fits(kind, intake, seen.size(), known)?;
@@ -196,7 +194,7 @@ impl Supply {
                         return Ok(file);
                     }
                 }
-                Ok(seen) if is_gone(seen.status) => return Err(missing(seen.status)),
+                Ok(seen) if types::is_gone(seen.status) => return Err(missing(seen.status)),
                 // It sends whoever comes on to where nobody may be sent.
                 Err(FetchError::Refused(why)) => {
                     refused(url, public, &why)?;
@@ -310,11 +308,6 @@ fn fits(kind: &str, intake: &Intake, size: Option<u64>, mime: Option<String>) ->
     }
     let takes = intake.formats.join(", ");
     Err(rejected(format!("the {kind} is of type {mime}, this gateway takes {takes}")))
-}
-
-/// Whether nobody will find anything there, whoever asks.
-fn is_gone(status: u16) -> bool {
-    matches!(status, 404 | 410)
 }
 
 fn missing(status: u16) -> SendError {

@@ -3,12 +3,15 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::fetch::Fetched;
-use crate::model::mime::{COMPOUND, ZIPPED, by_name, common};
+use crate::fetch::{Bounds, Fetched};
+use crate::model::mime::{COMPOUND, ZIPPED, by_name, common, is_readable};
 
 /// Bytes at a file's beginning that are looked at.
 const BEGINNING: usize = 4096;
+/// A look at the beginning of what is behind an address.
+pub(super) const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: BEGINNING };
 /// Types that say no more than "a file" or "letters": a name says more.
 const VAGUE: [&str; 4] = ["application/octet-stream", "binary/octet-stream", "application/x-download", "text/plain"];
 
@@ -36,6 +39,7 @@ pub(super) fn of_fetched(fetched: &Fetched, name: &str) -> Option<String> {
         .or(told)
         .or_else(|| by_name(name).map(str::to_owned))
         .or_else(|| said.filter(|said| said == "text/plain"))
+        .or_else(|| is_text(beginning).then(|| "text/plain".into()))
 }
 
 /// What the content says. Office files are archives, or the older kind of container, in which the
@@ -51,13 +55,12 @@ fn by_content(beginning: &[u8], name: &str) -> Option<&'static str> {
     if beginning.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
         return by_name(name).filter(|named| COMPOUND.contains(named)).or(Some(found));
     }
-    if found == "text/xml" {
-        return match is_drawing(beginning) {
-            true => Some("image/svg+xml"),
-            false => by_name(name).or(Some(found)),
-        };
+    // Marks in pointed brackets begin many a text that is no page: Markdown, for one.
+    match found {
+        "text/xml" if is_drawing(beginning) => Some("image/svg+xml"),
+        "text/xml" | "text/html" => by_name(name).filter(|named| is_readable(named)).or(Some(found)),
+        found => Some(found),
     }
-    Some(found)
 }
 
 /// A drawing in XML, with or without what may stand before its first element.
@@ -80,4 +83,9 @@ fn is_text(beginning: &[u8]) -> bool {
         Err(_) => return false,
     };
     !valid.is_empty() && !valid.chars().any(|c| c.is_control() && !"\t\n\r\u{c}".contains(c))
+}
+
+/// Whether nobody will find anything there, whoever asks; others may be let in where we are not.
+pub(super) fn is_gone(status: u16) -> bool {
+    matches!(status, 404 | 410)
 }

@@ -20,13 +20,13 @@ use super::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoin
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, SendError};
 use crate::model::message::{Contact, Content, Media};
+use crate::model::mime::PICTURES;
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
 /// A file inside a request is held in memory whole, here and there.
 const FILE: Intake = Intake::ANY.inline(16_000_000).typed();
-/// What phones show as a picture.
-const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png", "image/webp", "image/gif"]);
+const PICTURE: Intake = FILE.of(PICTURES);
 
 const CAPABILITIES: Capabilities = Capabilities {
     kinds: &[
@@ -126,8 +126,7 @@ impl Transport for Evolution {
         let status = |body: &Value| match body["instance"]["state"].as_str() {
             Some("open") => Ok("the phone is linked".into()),
             None => Err(OTHER.into()),
-            other => {
-                let state = other.unwrap_or("?");
+            Some(state) => {
                 Err(format!("the instance is not connected (`{state}`); link the phone on Evolution's own page"))
             }
         };

@@ -21,13 +21,13 @@ use super::{Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, 
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{Degraded, ErrorClass, Receipt, SendError};
 use crate::model::message::{Content, Media};
+use crate::model::mime::STILLS;
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 
 /// Behind an address it believes what the server calls a file, and refuses a picture that is called
 /// otherwise (`invalid content type` in its code).
 const FILE: Intake = Intake::ANY.served();
-const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
 const FILMS: &[&str] = &["video/mp4", "video/x-matroska", "video/x-msvideo"];
 /// It looks at the ending of the address's last part, not at what is behind it.
 const ENDINGS: &[&str] = &[".jpg", ".jpeg", ".png", ".webp"];
@@ -40,7 +40,7 @@ const CAPABILITIES: Capabilities = Capabilities {
         Kind::media(
             "image",
             &["caption", "view_once", "hd", "reply_to", "forwarded", "disappear"],
-            FILE.up_to(20_000_000).of(PICTURES).ending(ENDINGS),
+            FILE.up_to(20_000_000).of(STILLS).ending(ENDINGS),
         ),
         Kind::media("file", &["caption", "name", "reply_to", "forwarded", "disappear"], Intake::ANY.up_to(50_000_000)),
         Kind::media(
@@ -172,11 +172,10 @@ impl Transport for Gowa {
             };
             Some(listed(rows, &["/JID", "/jid"], &["/Name", "/name"]))
         };
-        let ask = |path: &str| path.to_owned();
         Some(Desk {
             wire: self.wire.clone(),
-            status: Some(Ask { path: ask("devices"), query: "", read: Box::new(status) }),
-            groups: Some(Ask { path: ask("user/my/groups"), query: "", read: Box::new(groups) }),
+            status: Some(Ask { path: "devices".into(), query: "", read: Box::new(status) }),
+            groups: Some(Ask { path: "user/my/groups".into(), query: "", read: Box::new(groups) }),
         })
     }
 

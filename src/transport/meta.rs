@@ -361,12 +361,7 @@ pub(super) fn body_of(variables: &Fields) -> Result<Option<Value>, SendError> {
         variables.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value))).collect();
     let parameters: Vec<Value> = if numbered.len() == variables.len() {
         numbered.sort_by_key(|(number, _)| *number);
-        if let Some((_, missing)) = numbered
-            .iter()
-            .zip(1..)
-            .map(|((number, _), place)| (*number, place))
-            .find(|(number, place)| number != place)
-        {
+        if let Some((_, missing)) = numbered.iter().zip(1..).find(|((number, _), place)| number != place) {
             let message = format!(
                 "the template's variables are numbered from 1 without a gap: there is no `{missing}` among them"
             );

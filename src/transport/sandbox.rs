@@ -8,10 +8,10 @@ use super::extra::Raw;
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, heard};
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
+use crate::model::mime::PICTURES;
 
 const FILE: Intake = Intake::ANY;
-/// What phones show as a picture.
-const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png", "image/webp", "image/gif"]);
+const PICTURE: Intake = FILE.of(PICTURES);
 
 /// Everything that a message can ask for, as far as anything can be shown of it.
 const CAPABILITIES: Capabilities = Capabilities {

@@ -17,16 +17,13 @@ use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, h
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, Scope, SendError};
 use crate::model::message::Content;
+use crate::model::mime::STILLS;
 use crate::secret::Secret;
 
 const CAPABILITIES: Capabilities = Capabilities {
     kinds: &[
         Kind::new("text", &[]),
-        Kind::media(
-            "image",
-            &["caption"],
-            Intake::URL.served().up_to(5_000_000).of(&["image/jpeg", "image/png", "image/webp"]),
-        ),
+        Kind::media("image", &["caption"], Intake::URL.served().up_to(5_000_000).of(STILLS)),
         Kind::media("file", &[], Intake::URL.served().up_to(16_000_000)),
         Kind::media("video", &["caption"], Intake::URL.served().up_to(16_000_000).of(&["video/mp4", "video/3gpp"])),
         Kind::media("audio", &[], Intake::URL.served().up_to(16_000_000)),

@@ -22,13 +22,13 @@ use crate::model::conversation::numbered;
 use crate::model::delivery::{ErrorClass, Receipt, SendError};
 use crate::model::inbound::bare_id;
 use crate::model::message::Content;
+use crate::model::mime::PICTURES;
 use crate::secret::Secret;
 
 /// It publishes no limit; a file inside a request is held in memory whole, here and there.
 const INLINE: u64 = 16_000_000;
 pub(super) const FILE: Intake = Intake::ANY.inline(INLINE).typed();
-/// What phones show as a picture.
-pub(super) const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png", "image/webp", "image/gif"]);
+pub(super) const PICTURE: Intake = FILE.of(PICTURES);
 
 const TEXT: Kind = Kind::new("text", &["reply_to", "mentions"]);
 const CARD: Kind =
@@ -197,9 +197,7 @@ impl Transport for Waha {
             Some("WORKING") => Ok("the phone is linked".into()),
             Some("SCAN_QR_CODE") => Err("the phone is not linked; scan the QR code on WAHA's own page".into()),
             None => Err(OTHER.into()),
-            other => {
-                Err(format!("the session is not working (`{}`); start it on WAHA's own page", other.unwrap_or("?")))
-            }
+            Some(state) => Err(format!("the session is not working (`{state}`); start it on WAHA's own page")),
         };
         let groups = |body: &Value| {
             let (ids, names) = (["/id/_serialized", "/id", "/JID"], ["/name", "/subject", "/Name"]);

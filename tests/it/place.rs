@@ -124,6 +124,7 @@ async fn the_sandbox_sends_nothing_and_leaves_the_state_as_it_was() {
     engine.terminate();
     std::fs::remove_file(root.join("files/a.png")).unwrap();
 
+    let before = std::fs::read(root.join(".postrider/state.db")).unwrap();
     let sandbox = starts(root, &["--sandbox"]);
     assert!(sandbox.ready_line.contains("no message goes out"), "{}", sandbox.ready_line);
     let accounts = json(root, &["accounts"]);
@@ -136,6 +137,7 @@ async fn the_sandbox_sends_nothing_and_leaves_the_state_as_it_was() {
     assert_eq!(states(root), Vec::<String>::new());
     sandbox.terminate();
 
+    assert_eq!(std::fs::read(root.join(".postrider/state.db")).unwrap(), before, "the state was touched");
     let engine = starts(root, &[]);
     until("the message in its queue", async || (states(root) == ["queued"]).then_some(())).await;
     let kept: Vec<_> = walkdir::WalkDir::new(root.join(".postrider/blobs")).into_iter().flatten().collect();
@@ -147,6 +149,14 @@ async fn the_sandbox_sends_nothing_and_leaves_the_state_as_it_was() {
     let sandbox = starts(root, &["--sandbox"]);
     until("the message on the phone", async || (states(root) == ["delivered"]).then_some(())).await;
     sandbox.terminate();
+}
+
+/// In a folder without a state there is nothing to copy, and none is made.
+#[test]
+fn the_sandbox_of_a_new_folder_leaves_no_state() {
+    let folder = folder(&[("flows/x.yaml", "run: 1\n")]);
+    starts(folder.path(), &["--sandbox"]).terminate();
+    assert!(!folder.path().join(".postrider/state.db").exists());
 }
 
 #[test]

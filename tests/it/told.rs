@@ -276,8 +276,8 @@ async fn junk_among_what_is_to_be_told_hides_nothing() {
     let (folder, clock) = house.down().await;
     let connection = rusqlite::Connection::open(folder.path().join(".postrider/state.db")).unwrap();
     for sql in [
-        "INSERT INTO troubles (message, at) VALUES ('no id', 'no time')",
-        "INSERT INTO troubles (message, at) VALUES (x'00', 1e300)",
+        "INSERT INTO troubles (message) VALUES ('no id')",
+        "INSERT INTO troubles (message) VALUES (x'00')",
         "INSERT INTO told (cause, at) VALUES (x'ff00', 'never')",
         "INSERT INTO told (cause, at) VALUES ('message:', 9223372036854775807)",
         "INSERT INTO told (cause, at) VALUES ('account:gone', -9223372036854775808)",

@@ -11,8 +11,6 @@ use crate::model::run::NewRun;
 pub struct Trouble {
     /// Its place among them.
     pub number: i64,
-    /// When it ended so.
-    pub at: Timestamp,
     /// Which.
     pub message: MessageId,
     /// Who was to send it.

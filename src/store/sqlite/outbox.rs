@@ -225,7 +225,7 @@ pub fn apply(
     if waited {
         waits::moved(work, id, next, now)?;
     }
-    troubles::moved(work, id, before, next, now)?;
+    troubles::moved(work, id, before, next)?;
     Ok(Some(Ok(next)))
 }
 
@@ -391,7 +391,7 @@ pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) 
     let left = work.tx.prepare_cached(sql)?.query_row(values, |row| state(row, 0)).optional()?;
     match left {
         Some(left) => {
-            troubles::moved(work, id, left, left, now)?;
+            troubles::moved(work, id, left, left)?;
             if_readable(waits::moved(work, id, left, now)).map(|_| ())
         }
         None => Ok(()),

@@ -293,8 +293,7 @@ ALTER TABLE runs ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
 -- Messages that came to a bad end of which nobody has been told yet.
 CREATE TABLE troubles (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    message BLOB NOT NULL,
-    at INTEGER NOT NULL
+    message BLOB NOT NULL
 );
 CREATE INDEX troubles_message ON troubles (message);
 

@@ -17,13 +17,12 @@ pub fn is_trouble(state: MessageState) -> bool {
 }
 
 /// A message has come to another state: what is to be told of it.
-pub fn moved(work: &mut Work<'_>, id: MessageId, before: MessageState, now: MessageState, at: Timestamp) -> Read<()> {
+pub fn moved(work: &mut Work<'_>, id: MessageId, before: MessageState, now: MessageState) -> Read<()> {
     if is_trouble(before) {
         work.tx.prepare_cached("DELETE FROM troubles WHERE message = ?")?.execute([id.as_bytes()])?;
     }
     if is_trouble(now) {
-        let sql = "INSERT INTO troubles (message, at) VALUES (?, ?)";
-        work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), millis(at)])?;
+        work.tx.prepare_cached("INSERT INTO troubles (message) VALUES (?)")?.execute([id.as_bytes()])?;
         work.rings.troubles();
     }
     Ok(())
@@ -31,21 +30,20 @@ pub fn moved(work: &mut Work<'_>, id: MessageId, before: MessageState, now: Mess
 
 /// Those behind a place, in order. One whose message is gone, or cannot be read, is no trouble any more.
 pub fn behind(connection: &Connection, after: i64, limit: usize) -> Read<Vec<Trouble>> {
-    let sql = "SELECT number, troubles.at, id, account, flow, run, recipient, state, attempts, error
+    let sql = "SELECT number, id, account, flow, run, recipient, state, attempts, error
         FROM troubles JOIN messages ON id = message WHERE number > ? ORDER BY number LIMIT ?";
     let row = |row: &Row<'_>| {
-        let attempts = if_readable(json::<Vec<Attempt>>(row, 8))?.unwrap_or_default();
+        let attempts = if_readable(json::<Vec<Attempt>>(row, 7))?.unwrap_or_default();
         let last = attempts.last();
-        let error: Option<String> = if_readable(row.get(9))?.flatten();
+        let error: Option<String> = if_readable(row.get(8))?.flatten();
         Ok(Trouble {
             number: row.get(0)?,
-            at: from_millis(row.get(1)?),
-            message: MessageId::from_bytes(row.get(2)?),
-            account: row.get(3)?,
-            flow: row.get(4)?,
-            run: row.get::<_, Option<[u8; 16]>>(5)?.map(RunId::from_bytes),
-            to: row.get(6)?,
-            state: outbox::state(row, 7)?,
+            message: MessageId::from_bytes(row.get(1)?),
+            account: row.get(2)?,
+            flow: row.get(3)?,
+            run: row.get::<_, Option<[u8; 16]>>(4)?.map(RunId::from_bytes),
+            to: row.get(5)?,
+            state: outbox::state(row, 6)?,
             kind: last.map_or_else(String::new, |last| last.outcome.clone()),
             error: error.or_else(|| last?.error.clone()).unwrap_or_default(),
         })

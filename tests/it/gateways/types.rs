@@ -70,6 +70,7 @@ async fn liar() -> std::net::SocketAddr {
             "p.jpg" | "p" | "p.jpeg" => JPEG.to_vec(),
             "p.png" => PNG.to_vec(),
             "svg.jpg" | "a.svg" => SVG.to_vec(),
+            "xml.jpg" => b"<?xml version=\"1.0\"?><order/>".to_vec(),
             "heic.jpg" => HEIC.to_vec(),
             "page.jpg" => PAGE.to_vec(),
             "a.pdf" => PDF.to_vec(),
@@ -104,7 +105,12 @@ async fn desk(dialect: fake::Dialect) -> (Desk, String) {
         std::fs::write(desk.house.folder.path().join("files").join(name), bytes).unwrap();
     }
     for name in ["a.csv", "a.md", "a.ics", "a.eml", "a.json", "notes", "page.html"] {
-        let text = if name == "page.html" { "<!doctype html><p>Hi" } else { "BEGIN:VCALENDAR, or anything\n" };
+        let text = match name {
+            "page.html" => "<!doctype html><p>Hi",
+            // As the first page of many a project begins.
+            "a.md" => "<p align=center>Shop</p>\n\n# Prices\n",
+            _ => "BEGIN:VCALENDAR, or anything\n",
+        };
         std::fs::write(desk.house.folder.path().join("files").join(name), text).unwrap();
     }
     (desk, format!("http://{server}"))
@@ -214,6 +220,7 @@ async fn what_no_phone_shows_is_not_passed_on() {
             ("image.jpeg/page.jpg", "text/html"),
             ("image.jpeg/svg.jpg", "image/svg+xml"),
             ("image.jpeg/heic.jpg", "image/hei"),
+            ("image.jpeg/xml.jpg", "text/xml"),
             ("image.jpeg/gone.jpg", "answers 404"),
             ("image.png/empty.png", "is empty"),
         ] {
