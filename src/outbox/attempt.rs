@@ -102,7 +102,8 @@ impl Attempt {
         drop(place);
         let now = supply.clock.now();
         if let Err(error) = &result {
-            tracing::warn!(account = %account.name, id = %id, class = error.class.name(), "{}", error.message);
+            // The message has it on record; its bad end, and the account's pause, are told of elsewhere.
+            tracing::debug!(account = %account.name, id = %id, class = error.class.name(), "{}", error.message);
         }
         let (verdict, effect) = decide(result, tries, blamed, &account.retry, now, id.chance() ^ u64::from(tries));
         loop {

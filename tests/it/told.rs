@@ -8,6 +8,7 @@ use postrider::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::gateways::fake::{self, Fake, Mood};
+use crate::support::binary::{self, Process};
 use crate::support::engine::{House, flow_in};
 use crate::support::until;
 
@@ -383,4 +384,33 @@ async fn nobody_is_told_of_who_was_forgotten_nor_of_what_was_settled() {
     // What the runs that heard of the person were told is gone with the rest, and nothing new comes.
     let events = told(&house, 2).await;
     assert!(events.iter().all(|event| event["forgotten"].is_string() && event["to"].is_null()), "{events:?}");
+}
+
+/// Each bad end has its line, until there are too many that are alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_that_messages_ended_badly_and_is_not_flooded() {
+    let fake = Fake::start(fake::meta::DIALECT).await;
+    fake.is(refusal(131_026));
+    let flow = "run: |\n  for n in 0..event.data { send(`+1541754${3000 + n}`, #{ kind: \"template\", name: \"t\", language: \"en\" }) }\n";
+    let settings = fake.settings("pace: unlimited");
+    let folder = crate::support::folder(&[("flows/send.yaml", flow), ("postrider.yaml", &settings)]);
+    let engine = Process::start(folder.path());
+    for (count, all) in [(1, 1), (60, 61)] {
+        binary::said(folder.path(), &["trigger", "send", "--data", &count.to_string(), "--wait"]);
+        until("the bad ends", async || {
+            let rejected = binary::json(folder.path(), &["accounts"])["accounts"][0]["bad_messages"] == all;
+            rejected.then_some(())
+        })
+        .await;
+        until("the line about it", async || {
+            let log = std::fs::read_to_string(folder.path().join("engine.log")).unwrap();
+            log.contains("a message is rejected").then_some(())
+        })
+        .await;
+    }
+    let (_, log) = engine.terminate();
+    let lines = log.lines().filter(|line| line.contains("rejected") || line.contains("131026")).count();
+    // Five before they were first told of, and five since.
+    assert!((2..=10).contains(&lines), "{lines} lines: {log}");
+    assert!(log.contains("on WhatsApp") || log.contains("(#1) x"), "the line says why: {log}");
 }

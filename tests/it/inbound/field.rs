@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::said::{self, GROUP, NOW, PERSON, PHONE, evolution, gowa, gowa_message, meta, meta_status, waha, with};
-use super::{ECHO, Ear, text_of};
+use super::{ECHO, Ear, call, text_of};
 use crate::gateways::fake::{self, Dialect, Mood};
 use crate::support::until;
 
@@ -92,6 +93,19 @@ async fn votes_in_the_polls_of_others_are_no_answers() {
         assert_eq!(ear.tell(&waha("waha", "poll.vote.failed", json!({ "poll": { "id": id } }))).await, 200);
         let account = ear.house.get("/accounts").await["accounts"][0].clone();
         assert!(text_of(&account["unheard"], "reason").contains("could not read the vote"), "{account}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_refused_are_shown_at_the_account() {
+    let ear = Ear::open(fake::gowa::DIALECT).await;
+    let event = said::text("gowa", "A1", "hello").to_string().into_bytes();
+    for count in 1..=3 {
+        let (status, _) = call(&ear.client, &ear.house, Method::POST, "/gateways/main", &[], event.clone()).await;
+        assert_eq!(status, 401);
+        let account = ear.house.get("/accounts").await["accounts"][0].clone();
+        assert_eq!(account["unheard"]["count"], count, "{account}");
+        assert!(text_of(&account["unheard"], "reason").contains("`inbound_token` is not in its address"), "{account}");
     }
 }
 
