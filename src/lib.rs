@@ -40,15 +40,16 @@
 //!
 //! | row | modules | job |
 //! |---|---|---|
-//! | 8 | [`cli`] | commands |
-//! | 7 | [`app`] | composition root: settings become ready objects, services start and stop |
-//! | 6 | [`config`] | `postrider.yaml`, `.env`, flags |
-//! | 5 | [`http`], [`trigger`], [`alarm`] | public side (webhooks), private side (API); clock and files |
+//! | 9 | [`cli`] | commands |
+//! | 8 | [`app`] | composition root: settings become ready objects, services start and stop |
+//! | 7 | [`config`] | `postrider.yaml`, `.env`, flags |
+//! | 6 | [`http`], [`trigger`], [`alarm`] | public side (webhooks), private side (pages, API); clock and files |
+//! | 5 | [`view`] | read models: API, commands and pages say the same |
 //! | 4 | [`run`], [`inbound`] | intake, board, threads, errands, waiting callers; what people write |
 //! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
-//! | 0 | [`blobs`], [`changes`], [`clock`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`shutdown`], [`telemetry`], [`units`], [`wake`] | leaves |
+//! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
 
 pub mod alarm;
 pub mod app;
@@ -57,6 +58,7 @@ pub mod changes;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod feed;
 pub mod fetch;
 pub mod files;
 pub mod flow;
@@ -74,8 +76,10 @@ pub mod script;
 pub mod secret;
 pub mod shutdown;
 pub mod store;
+pub mod tally;
 pub mod telemetry;
 pub mod transport;
 pub mod trigger;
 pub mod units;
+pub mod view;
 pub mod wake;

@@ -86,6 +86,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Bytes of the process that are in the machine's memory; 0 where the system does not tell.
+pub fn resident() -> u64 {
+    // Pages in all, pages resident, ... (proc_pid_statm(5)).
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages * rustix::param::page_size() as u64
+}
+
 /// Asks the kernel for small pages only. An engine at rest holds a few megabytes; in pages of two
 /// megabytes each it would hold several times as much.
 pub fn prefer_small_pages() {

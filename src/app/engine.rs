@@ -23,7 +23,7 @@ use crate::fetch::Fetch;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
-use crate::http::{House, serve};
+use crate::http::{Doors, Editor, House, Notes, serve};
 use crate::inbound::Inbox;
 use crate::links::LinkKey;
 use crate::model::phone;
@@ -35,6 +35,7 @@ use crate::store::{Signals, Store, StoreError};
 use crate::transport::Download;
 use crate::transport::sandbox::Phones;
 use crate::trigger::Supervisor;
+use crate::view::{EngineFacts, TurnedAway, View};
 use crate::wake::Bell;
 
 /// How long turns and sends in flight may take to end.
@@ -85,6 +86,8 @@ pub struct Engine {
     stopper: Stopper,
     services: Services,
     marks: Arc<Marks>,
+    doors: Doors,
+    clock: SharedClock,
     // Given back when the engine is gone.
     _folder: StateFolder,
 }
@@ -200,7 +203,8 @@ impl Engine {
             shutdown: shutdown.clone(),
         });
         let files = context.files.clone();
-        let supervisor = Supervisor::open(store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
+        let watched = files.clone();
+        let supervisor = Supervisor::open(store.clone(), clock.clone(), watched, changes, catalog.clone()).await?;
 
         let marks = Arc::new(Marks::open(&home.join("turns"), &context).await?);
         // One more than there are processors: a turn that waits for the disk keeps nobody waiting.
@@ -230,31 +234,62 @@ impl Engine {
             listen: outside.public.local_addr().map_err(system)?,
             pid: std::process::id(),
         };
-        let house = Arc::new(House {
-            catalog: catalog.clone(),
+        let (doors, now) = (Doors::default(), clock.clone());
+        let facts =
+            EngineFacts { root: workspace.root.clone(), started: clock.now(), sandbox: workspace.settings.sandbox };
+        let view = View {
             store: store.clone(),
             clock: clock.clone(),
+            catalog: catalog.clone(),
+            accounts,
+            board: board.clone(),
+            feed: signals.feed.clone(),
+            tally: signals.tally.clone(),
+            turned_away: TurnedAway::default(),
+            engine: Arc::new(facts),
+        };
+        let house = Arc::new(House {
+            view,
             intake: Intake::new(store.clone(), clock.clone()),
             inbox: Inbox::new(store.clone(), clock, catalog.clone()),
             lanes: signals.lanes.clone(),
             blobs,
             waiters,
-            board: board.clone(),
             context,
-            accounts,
             token,
             supply,
             admin_hosts,
+            doors: doors.clone(),
+            editor: Editor::new(files),
+            notes: Notes::default(),
+            assets: Arc::default(),
             shutdown: shutdown.clone(),
         });
         services.add("the listeners", serve(house, outside.public, outside.private));
         folder.announce(&address).map_err(system)?;
-        Ok(Self { address, catalog, reload, store, board, stopper, services, marks, _folder: folder })
+        Ok(Self {
+            address,
+            catalog,
+            reload,
+            store,
+            board,
+            stopper,
+            services,
+            marks,
+            doors,
+            clock: now,
+            _folder: folder,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// A link that lets one browser in, once, within ten minutes.
+    pub fn link(&self) -> String {
+        format!("http://{}/sign-in?code={}", self.address.admin, self.doors.invite(self.clock.now()))
     }
 
     /// The flows that are live.

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{SharedClock, after};
 use crate::config::{AccountSettings, Settings};
+use crate::feed::Change;
 use crate::outbox::{Account, Accounts, Lane, SharedView, Supply};
 use crate::shutdown::{Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::{Signals, Store};
@@ -69,6 +70,11 @@ impl Lanes {
         Self { store, supply, signals, shutdown, phones, running, leaving, shown, tasks, seen }
     }
 
+    /// Whoever watches is told of what changed.
+    pub fn tell(&self, changes: impl IntoIterator<Item = Change>) {
+        self.signals.feed.tell(changes);
+    }
+
     /// The accounts that have a lane, each with what it shows.
     pub fn accounts(&self) -> watch::Receiver<Arc<Accounts>> {
         self.shown.subscribe()
@@ -118,7 +124,7 @@ impl Lanes {
     }
 
     fn start(&mut self, settings: AccountSettings, account: Account, old: Option<Running>) -> Running {
-        let view = SharedView::new(self.signals.troubles.clone());
+        let view = SharedView::new(&settings.name, self.signals.troubles.clone(), self.signals.feed.clone());
         let bell = self.signals.lanes.of(&account.name);
         let (stopper, shutdown) = channel();
         let stopper = Arc::new(stopper);

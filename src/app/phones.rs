@@ -22,7 +22,7 @@ pub struct StoredPhones {
 }
 
 impl Phones for StoredPhones {
-    fn receive(&self, account: &str, message: Outgoing) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+    fn receive(&self, account: &str, message: Outgoing) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send>> {
         let kept = self.store.receive_on_phone(PhoneMessage {
             id: message.id,
             account: account.to_owned(),

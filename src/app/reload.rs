@@ -13,6 +13,7 @@ use super::lanes::Lanes;
 use super::workspace::Workspace;
 use crate::changes::{Changes, Ear};
 use crate::clock::{SharedClock, after};
+use crate::feed::Change;
 use crate::fetch::Fetch;
 use crate::flow::Flow;
 use crate::flow::catalog::{Catalog, Ground};
@@ -302,7 +303,9 @@ impl Reloader {
         }
         tell(&before, &catalog);
         self.library.lock().unwrap_or_else(PoisonError::into_inner).published(&catalog, &published);
+        let hash = catalog.hash.clone();
         self.live.catalog.send_replace(Arc::new(catalog));
+        self.lanes.tell([Change::Flows { hash }]);
         if let Some(versions) = versions {
             published.replaced.into_iter().for_each(|flow| versions.retire(&flow.version.clone(), flow));
         }

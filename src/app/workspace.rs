@@ -85,6 +85,7 @@ impl Workspace {
             country: settings.country,
             on_failure: settings.on_failure.clone(),
             limits: settings.limits,
+            editable: settings.editable,
             exposed: !settings.listen.ip().to_canonical().is_loopback(),
             doubts: settings.doubts.clone(),
         }
@@ -193,7 +194,7 @@ fn callback(settings: &AccountSettings) -> Option<Secret> {
 struct NoPhones;
 
 impl Phones for NoPhones {
-    fn receive(&self, _: &str, _: Outgoing) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+    fn receive(&self, _: &str, _: Outgoing) -> std::pin::Pin<Box<dyn Future<Output = Result<bool, String>> + Send>> {
         Box::pin(std::future::ready(Err("nothing is sent while looking".into())))
     }
 

@@ -75,3 +75,10 @@ fn show(answer: &Value) {
         say(format_args!("  {:8}  line {}: {message}", cell(&answer["ends"]), cell(&error["line"])));
     }
 }
+
+/// Prints a link that opens the dashboard.
+pub fn open(place: &Place) -> Result<(), Failure> {
+    let answer = place.post("/sessions", &json!({}))?;
+    place.print(&answer, |answer| say(format_args!("{}", answer["link"].as_str().unwrap_or_default())));
+    Ok(())
+}

@@ -37,6 +37,8 @@ struct Cli {
 enum Command {
     /// Run the engine until it is told to stop.
     Run(RunArgs),
+    /// Print a link that opens the dashboard in a browser, once, within ten minutes.
+    Open,
     /// Make a workspace: example flows to begin with. Never overwrites anything.
     Init,
     /// Check settings, flows and scripts; needs no running engine.
@@ -333,6 +335,7 @@ pub fn main() -> ExitCode {
     let place = client::Place { root: cli.workspace, json: cli.json };
     let result = match cli.command {
         Command::Run(_) => run::run(&place.root, flags),
+        Command::Open => by_hand::open(&place),
         Command::Init => init::init(&place),
         Command::Check => check::check(&place),
         Command::Next(args) => next::next(&place, &args),

@@ -74,7 +74,12 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
         true => "postrider is ready in the sandbox, no message goes out and the state is a copy",
         false => "postrider is ready",
     };
-    println!("{ready}: webhooks on http://{}/hooks, API on http://{}/api/v1", address.listen, address.admin);
+    println!(
+        "{ready}: webhooks on http://{}/hooks, API on http://{}/api/v1, dashboard at {}",
+        address.listen,
+        address.admin,
+        engine.link()
+    );
 
     let broken = loop {
         tokio::select! {

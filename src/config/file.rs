@@ -19,7 +19,7 @@ use crate::model::walls::FlowNames;
 use crate::units::{nearest, parse_bytes, parse_duration};
 
 const FILE: &str = "postrider.yaml";
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "timezone",
     "country",
     "locale",
@@ -34,6 +34,7 @@ const KEYS: [&str; 16] = [
     "accounts",
     "http",
     "secrets",
+    "dashboard",
     "limits",
     "keep",
 ];
@@ -132,6 +133,7 @@ fn build(
         }
     }
     let default_account = default(fields.take("default_account"), &accounts, findings);
+    let editable = dashboard(fields.take("dashboard"), findings);
     let limits = limits(fields.take("limits"), findings);
     environment.grants.listed = fields.take("secrets").map(|node| secrets(node, &environment, findings));
     Some(Settings {
@@ -149,6 +151,7 @@ fn build(
         default_account,
         accounts,
         limits,
+        editable,
         environment,
         doubts: Vec::new(),
     })
@@ -301,6 +304,13 @@ fn default(node: Option<&Node>, accounts: &[AccountSettings], findings: &mut Fin
         None => finding.hint("add it under `accounts:`"),
     }
     None
+}
+
+/// Whether flows may be edited in the browser.
+fn dashboard(node: Option<&Node>, findings: &mut Findings) -> bool {
+    let Some(node) = node else { return true };
+    let Some(mut fields) = Fields::of(node, "`dashboard`", &["edit"], findings) else { return true };
+    fields.flag("edit", findings).unwrap_or(true)
 }
 
 fn limits(node: Option<&Node>, findings: &mut Findings) -> Limits {

@@ -53,6 +53,8 @@ pub struct Settings {
     pub accounts: Vec<AccountSettings>,
     /// Bounds.
     pub limits: Limits,
+    /// Whether flows may be edited in the browser.
+    pub editable: bool,
     /// Values for `${NAME}`, and which flows may have them.
     pub environment: Environment,
     /// Warnings.

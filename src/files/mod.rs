@@ -238,7 +238,7 @@ impl Files {
             return Err(Refused::People);
         }
         let base = self.base()?;
-        let mut spot = settled(|| base.walk(all.clone(), Last::Kept { make }))?;
+        let spot = settled(|| base.walk(all.clone(), Last::Kept { make }))?;
         // Their folders may have other names too.
         let peoples: Vec<_> = PEOPLES.iter().filter_map(|people| id_of(&self.root.join(people))).collect();
         let below = &spot.folders[1..];
@@ -247,13 +247,25 @@ impl Files {
         {
             return Err(Refused::People);
         }
-        let Some(Leaf { name, about }) = spot.leaf.take() else { return Err(Refused::NoFile) };
-        may_have(&base, &spot, &name, about.as_ref())?;
-        match (&about, spot.folders.pop()) {
-            (Some(there), _) if !is_regular(there) => Err(Refused::NoFile),
-            (_, Some(folder)) => Ok(Place { folder, name, about }),
-            (_, None) => Err(Refused::Missing),
-        }
+        free(&base, spot)
+    }
+
+    /// Writes a flow's file for a person, whole, or not at all.
+    ///
+    /// # Errors
+    /// A sentence that names the path and says why not.
+    pub fn write_flow(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
+        let place = || {
+            let all = parts(Path::new(path))?;
+            if all.first().is_none_or(|first| first != PEOPLES[0]) || path.ends_with('/') {
+                return Err(Refused::FileShape);
+            }
+            let base = self.base()?;
+            let spot = settled(|| base.walk(all.clone(), Last::Kept { make: true }))?;
+            free(&base, spot)
+        };
+        let place = place().map_err(|why| cannot(path, "written", &why))?;
+        place.write(bytes).map_err(|error| cannot(path, "written", &error))
     }
 
     fn base(&self) -> Result<Base, Refused> {
@@ -357,5 +369,16 @@ mod tests {
         ] {
             assert!(files.open(bad).unwrap_err().contains(why), "{bad}");
         }
+    }
+}
+
+/// The place of a file, where one may be.
+fn free(base: &Base, mut spot: Spot) -> Result<Place, Refused> {
+    let Some(Leaf { name, about }) = spot.leaf.take() else { return Err(Refused::NoFile) };
+    may_have(base, &spot, &name, about.as_ref())?;
+    match (&about, spot.folders.pop()) {
+        (Some(there), _) if !is_regular(there) => Err(Refused::NoFile),
+        (_, Some(folder)) => Ok(Place { folder, name, about }),
+        (_, None) => Err(Refused::Missing),
     }
 }

@@ -31,6 +31,8 @@ pub struct Ground {
     pub limits: Limits,
     /// Whether other computers can reach the public side.
     pub exposed: bool,
+    /// Whether flows may be edited in the browser.
+    pub editable: bool,
     /// Warnings about the settings.
     pub doubts: Vec<Diagnostic>,
 }

@@ -276,3 +276,27 @@ pub struct Published {
     /// Versions that are not live any more.
     pub replaced: Vec<Arc<Flow>>,
 }
+
+/// What is to be said about a text, were it the file's: what is wrong with it, and what it does to the flows that
+/// are live. Nothing is kept of it.
+pub fn checked(root: &Path, catalog: &Catalog, file: &str, text: &str) -> Vec<Diagnostic> {
+    let script = |name: &str| std::fs::read_to_string(root.join("scripts").join(name)).ok().map(Arc::from);
+    let around = Surroundings { script: &script, home: catalog.ground.home(), params: None };
+    let flow = match file::read(file, &text.into(), &around) {
+        Ok(flow) => Arc::new(flow),
+        Err(wrong) => return wrong,
+    };
+    let others = catalog.flows.values().filter(|other| other.file != file).map(|other| Candidate {
+        flow: other.clone(),
+        standing: Standing::Same,
+        wrong: Vec::new(),
+        before: None,
+    });
+    let before = catalog.flows.values().find(|live| live.file == file).cloned();
+    let standing = if before.is_some() { Standing::Changed } else { Standing::New };
+    // What was live comes back where the text cannot come in, and is no finding of the text.
+    let candidate = Candidate { flow: flow.clone(), standing, wrong: Vec::new(), before: None };
+    let set = Catalog::of(others.chain([candidate]).collect(), Vec::new(), catalog.ground.clone());
+    let own = |finding: &Diagnostic| finding.file == file || flow.content.scripts.contains_key(&finding.file);
+    set.findings.into_iter().filter(own).collect()
+}

@@ -11,6 +11,15 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct Refused(Box<Parts>);
 
+/// What a refusal says, beside its answer: a page says it in its own way.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What is wrong.
+    pub message: String,
+    /// What to do instead.
+    pub hint: Option<String>,
+}
+
 #[derive(Debug)]
 struct Parts {
     status: StatusCode,
@@ -44,6 +53,16 @@ impl Refused {
     /// Its status.
     pub fn status(&self) -> StatusCode {
         self.0.status
+    }
+
+    /// What is wrong, in a sentence.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What to do instead, where that is known.
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.hint.as_deref()
     }
 
     /// Whether it may go well a little later.
@@ -86,8 +105,9 @@ impl From<StoreError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response<Body> {
         let Parts { status, kind, message, hint, header } = *self.0;
-        let body = json!({ "error": { "kind": kind, "message": message, "hint": hint } });
+        let body = json!({ "error": { "kind": kind, "message": &message, "hint": &hint } });
         let mut response = answer(status, &body);
+        response.extensions_mut().insert(Told { message, hint });
         if let Some((name, value)) = header
             && let Ok(value) = HeaderValue::from_str(&value)
         {

@@ -1,9 +1,10 @@
 //! What gateways send to us.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use super::House;
 use super::body::{too_large, whole};
 use super::error::Refused;
+use super::webhook::turned_away;
 use crate::inbound::Letterbox;
 use crate::model::inbound::Told;
 use crate::outbox::{Account, Accounts, SharedView};
@@ -28,26 +30,36 @@ const UNVERIFIABLE: &str =
 
 /// `/gateways/<account>/<anything>`.
 pub async fn incoming_below(
-    state: State<Arc<House>>,
+    State(house): State<Arc<House>>,
     Path((account, suffix)): Path<(String, String)>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
-) -> Result<Response<Body>, Refused> {
-    heard(state.0, &account, &suffix, request).await
+) -> Response<Body> {
+    noted(house, peer, &account, &suffix, request).await
 }
 
 /// `/gateways/<account>`.
 pub async fn incoming(
     State(house): State<Arc<House>>,
     Path(name): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
-) -> Result<Response<Body>, Refused> {
-    heard(house, &name, "", request).await
+) -> Response<Body> {
+    noted(house, peer, &name, "", request).await
+}
+
+/// Takes a request, and remembers one that was refused: by its account alone, for the rest may hold its token.
+async fn noted(house: Arc<House>, peer: SocketAddr, name: &str, suffix: &str, request: Request) -> Response<Body> {
+    let asked = format!("{} /gateways/{}", request.method(), shortened(&readable(name), LONGEST_NAME));
+    let response = heard(house.clone(), name, suffix, request).await.unwrap_or_else(IntoResponse::into_response);
+    turned_away(&house, peer, &asked, &response);
+    response
 }
 
 async fn heard(house: Arc<House>, name: &str, suffix: &str, request: Request) -> Result<Response<Body>, Refused> {
     let (head, body) = request.into_parts();
-    let accounts = house.accounts.borrow().clone();
-    let door = Door::open(&accounts, name, suffix, &head, body.size_hint().lower(), house.clock.now())?;
+    let accounts = house.view.accounts.borrow().clone();
+    let door = Door::open(&accounts, name, suffix, &head, body.size_hint().lower(), house.view.clock.now())?;
     // Who has shown nothing yet is told nothing either: not even what is wrong with the body.
     let body = whole(body, LARGEST).await.map_err(|refused| match door.by_token || refused.is_busy() {
         true => refused,
@@ -162,7 +174,7 @@ fn behind_token<'a>(
 pub async fn take(house: &House, account: &Account, view: &SharedView, told: Vec<Told>) -> Result<(), Refused> {
     for told in &told {
         if let Told::LeftOut(why) = told
-            && let Some(count) = view.leaves_out(why, house.clock.now())
+            && let Some(count) = view.leaves_out(why, house.view.clock.now())
         {
             tracing::warn!(account = %account.name, count, "{why}");
         }

@@ -51,7 +51,7 @@ const CRAWLERS: &[&str] = &[
 /// A file for a gateway that fetches.
 pub async fn media(State(house): State<Arc<House>>, Path(token): Path<String>) -> Response<Body> {
     let gone = || Refused::missing("there is no such file, or its address has expired").into_response();
-    let Some(blob) = house.supply.key.read_media(&token, house.clock.now()) else { return gone() };
+    let Some(blob) = house.supply.key.read_media(&token, house.view.clock.now()) else { return gone() };
     let path = house.supply.blobs.path(&blob);
     let kind = {
         let (path, token) = (path.clone(), token.clone());
@@ -79,11 +79,11 @@ pub async fn link(
 ) -> Result<Response<Body>, Refused> {
     let gone = || Refused::missing("this link leads nowhere any more");
     let id = house.supply.key.read_click(&token).ok_or_else(gone)?;
-    let message = house.store.message(id).await?.ok_or_else(gone)?;
+    let message = house.view.store.message(id).await?.ok_or_else(gone)?;
     let Content::Link { url, .. } = message.body.content else { return Err(gone()) };
     if method == Method::GET && is_person(&headers) {
         // The visitor goes on whatever becomes of the count.
-        if let Err(error) = house.store.click(id, house.clock.now()).await {
+        if let Err(error) = house.view.store.click(id, house.view.clock.now()).await {
             tracing::error!(%error, "a click cannot be counted");
         }
     }

@@ -2,14 +2,20 @@
 
 mod api;
 mod body;
+mod editor;
 mod error;
 mod event;
 mod gateways;
 mod hosted;
+mod metrics;
+mod openapi;
 mod origin;
+mod pages;
 mod private;
 mod public;
+mod session;
 mod side;
+mod stream;
 mod verify;
 mod webhook;
 
@@ -20,16 +26,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::blobs::Blobs;
-use crate::clock::SharedClock;
-use crate::flow::catalog::Catalog;
 use crate::inbound::Inbox;
-use crate::model::phone::Country;
-use crate::outbox::{Accounts, Supply};
-use crate::run::{Board, Context, Intake, Waiters};
+use crate::outbox::Supply;
+use crate::run::{Context, Intake, Waiters};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::view::View;
 use crate::wake::Bells;
+pub use editor::Editor;
+pub use pages::{Assets, Notes};
+pub use session::Doors;
 use side::{Room, Side};
 
 /// Most connections of the public side, and of the private one.
@@ -38,12 +44,8 @@ const MOST_PRIVATE: usize = 1_000;
 
 /// What both sides work with.
 pub struct House {
-    /// Flows that are live.
-    pub catalog: watch::Receiver<Arc<Catalog>>,
-    /// The store.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: SharedClock,
+    /// What can be seen.
+    pub view: View,
     /// The door for runs.
     pub intake: Intake,
     /// The door for what gateways tell.
@@ -54,27 +56,24 @@ pub struct House {
     pub blobs: Blobs,
     /// Who waits for an answer.
     pub waiters: Waiters,
-    /// Which runs are being worked on.
-    pub board: Arc<Board>,
     /// What is needed to send by hand.
     pub context: Arc<Context>,
-    /// The accounts, each with what its lane shows.
-    pub accounts: watch::Receiver<Arc<Accounts>>,
     /// What addresses of ours lead to.
     pub supply: Supply,
     /// Opens the private side.
     pub token: Secret,
+    /// Lets browsers in.
+    pub doors: Doors,
+    /// Writes flow files.
+    pub editor: Editor,
+    /// What is told to people on the page that comes next.
+    pub notes: Notes,
+    /// What pages are drawn with.
+    pub assets: Arc<Assets>,
     /// Names that the private side may be called by, besides the loopback ones.
     pub admin_hosts: watch::Receiver<Arc<Vec<String>>>,
     /// Whether the end has begun.
     pub shutdown: Shutdown,
-}
-
-impl House {
-    /// Whose phones are meant by those without a country's code.
-    fn country(&self) -> Option<Country> {
-        self.catalog.borrow().ground.country
-    }
 }
 
 /// Serves both sides until told to stop, and lets requests under way end.

@@ -78,7 +78,7 @@ fn listed(webhook: &Webhook, headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Whether a page's origin is the very address that the request goes to.
-fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+pub fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let own = || {

@@ -1,4 +1,4 @@
-//! The private side: the API, for whoever holds the token.
+//! The private side: the API and the pages, for whoever holds the token or was let in.
 
 use std::sync::Arc;
 
@@ -8,46 +8,83 @@ use axum::extract::State;
 use axum::http::{Request, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use super::House;
-use super::api::{accounts, by_hand, flows, messages, occurrences, runs, sandbox};
+use super::api::{accounts, by_hand, engine, flows, messages, occurrences, people, runs, sandbox};
 use super::error::Refused;
+use super::session::{at_the_door, authorized};
+use super::{metrics, openapi, pages, stream};
 
-/// Its routes.
-pub fn router(house: Arc<House>) -> Router {
-    let api = Router::new()
-        .route("/flows", get(flows::list))
+/// The API's routes. Each stands in `openapi` too, which a test compares.
+fn api() -> Router<Arc<House>> {
+    Router::new()
+        .route("/openapi.json", get(openapi::document))
+        .route("/events", get(stream::events))
+        .route("/engine", get(engine::engine))
+        .route("/stats", get(engine::stats))
+        .route("/activity", get(engine::activity))
+        .route("/needs", get(engine::needs))
+        .route("/incoming", get(engine::incoming))
+        .route("/refused", get(engine::refused))
+        .route("/sessions", post(engine::invite).delete(engine::sign_out_all))
+        .route("/check", post(flows::check))
+        .route("/flows", get(flows::list).post(flows::create))
         // A flow's name may have several parts; the last part of the path tells what is wanted.
-        .route("/flows/{*name}", get(flows::show).post(flows::trigger))
+        .route("/flows/{*name}", get(flows::get_one).post(flows::post_one).put(flows::put_one))
         .route("/runs", get(runs::list))
         .route("/runs/{id}", get(runs::show))
         .route("/runs/{id}/simulate", get(by_hand::simulated))
         .route("/runs/{id}/{decision}", post(by_hand::decide))
         .route("/forget", post(by_hand::forget))
         .route("/messages", get(messages::list).post(messages::send))
+        .route("/messages/decisions", post(messages::decide_many))
         .route("/messages/{id}", get(messages::show))
         .route("/messages/{id}/{decision}", post(messages::decide))
         .route("/occurrences", get(occurrences::list))
+        .route("/next", get(occurrences::next))
+        .route("/people", get(people::list))
+        .route("/people/{address}", get(people::show))
+        .route("/people/{address}/opt-in", post(people::opt_in))
         .route("/accounts", get(accounts::list))
         .route("/accounts/{name}/check", post(accounts::check))
+        .route("/accounts/{name}/probe", post(accounts::probe))
         .route("/accounts/{name}/groups", get(accounts::groups))
-        .route("/sandbox/messages", get(sandbox::list).post(sandbox::reply))
+        .route("/sandbox/messages", get(sandbox::list).post(sandbox::reply).delete(sandbox::empty))
+        .route("/sandbox/phones", get(sandbox::phones))
+        .route("/sandbox/phones/{phone}", put(sandbox::change))
+}
+
+/// Its routes.
+pub fn router(house: Arc<House>) -> Router {
+    let api = api()
         .fallback(|| async { Refused::missing("the API has no such route") })
+        .method_not_allowed_fallback(|| async {
+            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this route does not take this method")
+        })
         .layer(from_fn_with_state(house.clone(), authorized));
+    let behind_the_door = pages::router().layer(from_fn_with_state(house.clone(), at_the_door));
     Router::new()
         .nest("/api/v1", api)
+        .merge(behind_the_door)
+        .merge(pages::door())
+        .route("/metrics", get(metrics::metrics).layer(from_fn_with_state(house.clone(), authorized)))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
-        .fallback(|| async { Refused::missing("there is nothing here; the API is below /api/v1") })
+        .layer(from_fn_with_state(house.clone(), pages::shown))
+        .layer(axum::middleware::from_fn(pages::guarded))
         .layer(from_fn_with_state(house.clone(), called_by_name))
         .with_state(house)
 }
 
+/// Whether work can be done: the engine goes on, and its store answers.
 async fn ready(State(house): State<Arc<House>>) -> Response<Body> {
-    match house.shutdown.is_running() {
-        true => "ready".into_response(),
-        false => Refused::busy("Postrider is stopping").into_response(),
+    if !house.shutdown.is_running() {
+        return Refused::busy("Postrider is stopping").into_response();
+    }
+    match house.view.store.prune_versions(Vec::new()).await {
+        Ok(_) => "ready".into_response(),
+        Err(error) => Refused::busy(format!("the store does not take writes: {error}")).into_response(),
     }
 }
 
@@ -78,16 +115,4 @@ async fn called_by_name(State(house): State<Arc<House>>, request: Request<Body>,
 fn name_of(host: &str) -> String {
     let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
     port.map_or(host, |(name, _)| name).to_ascii_lowercase()
-}
-
-async fn authorized(State(house): State<Arc<House>>, request: Request<Body>, next: Next) -> Response<Body> {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    match given {
-        Some(token) if house.token.matches(token.trim().as_bytes()) => next.run(request).await,
-        _ => Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", "the API wants the admin token")
-            .hint("send `Authorization: Bearer ...` with what is in .postrider/admin-token")
-            .with(header::WWW_AUTHENTICATE, "Bearer")
-            .into_response(),
-    }
 }

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use super::House;
 use super::body::whole;
-use super::error::{Refused, answer};
+use super::error::{Refused, Told, answer};
 use super::event::{self, event};
 use super::origin;
 use super::side::Seat;
 use super::verify::verify;
 use crate::clock::after;
+use crate::feed::Change;
 use crate::flow::catalog::Catalog;
 use crate::flow::{Matched, Respond, Route};
 use crate::id::RunId;
@@ -27,6 +28,8 @@ use crate::run::Reply;
 
 /// How long a caller with `respond: result` waits before it gets the run's id instead.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Most characters of a path that are remembered.
+const LONGEST_PATH: usize = 200;
 
 /// Takes any request below `/hooks`.
 pub async fn webhook(
@@ -34,10 +37,26 @@ pub async fn webhook(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response<Body> {
-    match accept(&house, peer, request).await {
-        Ok(response) => response,
-        Err(refused) => refused.into_response(),
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let taken = accept(&house, peer, request).await;
+    let response = taken.unwrap_or_else(IntoResponse::into_response);
+    turned_away(&house, peer, &asked, &response);
+    response
+}
+
+/// Notes a request that was refused. What it was refused for stands in the answer's extensions.
+pub fn turned_away(house: &House, peer: SocketAddr, asked: &str, response: &Response<Body>) {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return;
     }
+    house.view.tally.refused("public", status.as_u16());
+    let told = response.extensions().get::<Told>();
+    let Some(told) = told.filter(|_| status.is_client_error()) else { return };
+    let what: String = asked.chars().take(LONGEST_PATH).collect();
+    let from = peer.ip().to_canonical().to_string();
+    house.view.turned_away.note(house.view.clock.now(), &what, status.as_u16(), &told.message, &from);
+    house.view.feed.tell([Change::Incoming { what: "refused", from: what, outcome: "refused" }]);
 }
 
 async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Result<Response<Body>, Refused> {
@@ -46,7 +65,7 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
     }
     let (head, body) = request.into_parts();
     let path = head.uri.path().strip_prefix("/hooks").unwrap_or_default();
-    let catalog = house.catalog.borrow().clone();
+    let catalog = house.view.catalog.borrow().clone();
     let Some(matched) = catalog.route(path) else {
         return Err(Refused::missing(format!("no flow has a webhook at {path}")));
     };
@@ -118,7 +137,7 @@ async fn take(
         return Ok(accepted(id));
     }
     let mut place = house.waiters.wait_for(id);
-    let deadline = house.clock.sleep_until(after(house.clock.now(), PATIENCE));
+    let deadline = house.view.clock.sleep_until(after(house.view.clock.now(), PATIENCE));
     house.intake.accept(run).await?;
     // Whoever waits does so without its body.
     if let Some(seat) = head.extensions.get::<Arc<Seat>>() {

@@ -396,6 +396,9 @@ pub struct Attempt {
     /// The account that it was made through, when it is another one than the message's own by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// States that it has reached since, each with its time in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<(MessageState, i64)>,
 }
 
 #[cfg(test)]

@@ -118,8 +118,11 @@ pub struct Entry {
     pub digest: Digest,
     /// Line of the script that called.
     pub line: u32,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970: when the answer came.
     pub at: i64,
+    /// When it was asked, where that was earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<i64>,
     /// The arguments, for people.
     pub request: Box<RawValue>,
     /// What the script got.
@@ -162,6 +165,9 @@ pub struct Pending {
     pub line: u32,
     /// The entry's arguments.
     pub request: Box<RawValue>,
+    /// Milliseconds since 1970: when it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<i64>,
     /// What is asked.
     pub question: Question,
 }
@@ -184,6 +190,7 @@ impl Pending {
             digest: self.digest,
             line: self.line,
             at: at.as_millisecond(),
+            asked_at: self.asked_at.filter(|asked| *asked < at.as_millisecond()),
             request: self.request,
             result,
             error,

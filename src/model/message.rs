@@ -144,6 +144,35 @@ impl Content {
         }
     }
 
+    /// What it says, in a few words.
+    pub fn gist(&self) -> String {
+        let file = |media: &Media| {
+            let name = match &media.source {
+                Source::Url { url } => url.clone(),
+                Source::Snapshot(copy) => copy.file_name.clone(),
+                Source::Inline { file_name, .. } => file_name.clone(),
+            };
+            media.caption.clone().unwrap_or_else(|| media.name.clone().unwrap_or(name))
+        };
+        match self {
+            Self::Text { text } | Self::Question { text, .. } => text.clone(),
+            Self::Link { url, caption, .. } => match caption {
+                Some(caption) => format!("{caption} {url}"),
+                None => url.clone(),
+            },
+            Self::Location { latitude, longitude, name, .. } => {
+                name.clone().unwrap_or_else(|| format!("{latitude}, {longitude}"))
+            }
+            Self::Contact { contacts } => {
+                contacts.iter().map(|contact| contact.name.as_str()).collect::<Vec<_>>().join(", ")
+            }
+            Self::Poll { question, .. } => question.clone(),
+            Self::Reaction { emoji, .. } => emoji.clone(),
+            Self::Template { name, .. } => name.clone(),
+            other => other.media().map(file).unwrap_or_default(),
+        }
+    }
+
     /// Its file, if it is one.
     pub fn media(&self) -> Option<&Media> {
         match self {

@@ -288,6 +288,14 @@ pub fn warm() {
     let _ = split("1");
 }
 
+/// A phone in the way of writing that its country has, behind the country's code; as it is, if that is not known.
+pub fn shown(address: &str) -> String {
+    match phonenumber::parse(None, address) {
+        Ok(number) => number.format().mode(phonenumber::Mode::International).to_string(),
+        Err(_) => address.to_owned(),
+    }
+}
+
 /// The country that international digits begin with, and the rest. Where several share a code it is the
 /// first of them.
 pub fn split(digits: &str) -> Option<(&'static Metadata, &str)> {

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::clock::after;
+use crate::feed::{Change, Feed};
 use crate::model::capability::Capabilities;
 use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Retry};
 use crate::secret::Secret;
@@ -37,7 +38,7 @@ pub use lane::Lane;
 pub use mover::Mover;
 pub use supply::Supply;
 pub use types::served_type;
-pub use why::why;
+pub use why::{Why, why};
 
 /// Recipients that are shown as waiting for another day.
 const MOST_HELD: usize = 100_000;
@@ -144,17 +145,24 @@ impl LaneView {
 }
 
 /// The view, shared between a lane and whoever looks.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SharedView {
     view: Arc<Mutex<LaneView>>,
     /// Rung when the lane pauses, or goes on.
     bell: Bell,
+    /// Whoever watches is told so too, with this name.
+    feed: Feed,
+    name: Arc<str>,
 }
 
 impl SharedView {
-    /// Nothing yet; `bell` is rung when the lane pauses, and when it goes on.
-    pub fn new(bell: Bell) -> Self {
-        Self { view: Arc::default(), bell }
+    /// Nothing yet; `bell` is rung when the lane pauses, and when it goes on, and `feed` is told.
+    pub fn new(name: &str, bell: Bell, feed: Feed) -> Self {
+        Self { view: Arc::default(), bell, feed, name: name.into() }
+    }
+
+    fn tell(&self) {
+        self.feed.tell([Change::Account { name: self.name.to_string() }]);
     }
 
     fn lock(&self) -> MutexGuard<'_, LaneView> {
@@ -173,6 +181,7 @@ impl SharedView {
         if begins {
             self.bell.nudge();
         }
+        self.tell();
     }
 
     /// The gateway takes messages.
@@ -182,6 +191,7 @@ impl SharedView {
             (view.sends, view.paused, view.paused_since) = (true, None, None);
         }
         self.bell.nudge();
+        self.tell();
     }
 
     /// What there is to see now.
@@ -196,11 +206,13 @@ impl SharedView {
             view.back = is_up;
             view.link_down = (!is_up).then(|| state.to_owned());
         });
+        self.tell();
     }
 
     /// Somebody has looked at the gateway.
     pub fn checked(&self, at: Timestamp, found: Result<String, String>) {
         self.lock().checked = Some((at, found));
+        self.tell();
     }
 
     /// Something came for the account and is not taken. Gives how often it came, when the log is to say so.
@@ -220,6 +232,11 @@ impl SharedView {
                 Some(1)
             }
         }
+    }
+
+    /// Somebody wants a paused lane to try now.
+    pub fn try_now(&self) {
+        self.lock().back = true;
     }
 
     /// Whether the link has come back since this was last asked.

@@ -184,7 +184,7 @@ impl State {
         let request = raw(request)?;
         let position = self.next_position();
         let at = self.now.as_millisecond();
-        let entry = Entry { position, kind, digest, line, at, request, result, error: None };
+        let entry = Entry { position, kind, digest, line, at, asked_at: None, request, result, error: None };
         self.weight += entry.weight();
         self.entries.push(entry);
         self.moment = self.now;
@@ -207,7 +207,8 @@ impl State {
         let digest = Digest::of(&request);
         let request = raw(request)?;
         let position = self.next_position();
-        self.close(Latch::Question(Pending { position, kind, digest, line, request, question }));
+        let asked_at = Some(self.now.as_millisecond());
+        self.close(Latch::Question(Pending { position, kind, digest, line, request, asked_at, question }));
         Err(terminated())
     }
 

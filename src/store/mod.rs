@@ -13,18 +13,21 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::feed::Feed;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::{Answer, Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
 use crate::model::run::NewRun;
 use crate::shutdown::Breakdown;
+use crate::tally::Tally;
 use crate::wake::{Bell, Bells};
 use rows::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
-    Inbound, KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger,
-    OccurrenceFilter, OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord,
-    Seen, Settlement, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, LedgerRow,
+    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
+    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, Settlement, Spent,
+    StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// What a store method gives: it may be awaited or not, the work is done either way.
@@ -94,6 +97,10 @@ pub struct Signals {
     pub message_timer: Bell,
     /// There is something that somebody is to be told of.
     pub troubles: Bell,
+    /// What changes, for whoever watches.
+    pub feed: Feed,
+    /// Counts.
+    pub tally: Tally,
     /// Told when the store cannot go on.
     pub breakdown: Breakdown,
 }
@@ -203,13 +210,13 @@ pub trait Store: Send + Sync + 'static {
     fn decide(&self, id: MessageId, decision: Decision, now: Timestamp) -> Reply<Decided>;
 
     /// Runs, newest first.
-    fn runs(&self, filter: RunFilter) -> Reply<Vec<RunRecord>>;
+    fn runs(&self, filter: RunFilter) -> Reply<Page<RunRecord, RunId>>;
     /// One run.
     fn run(&self, id: RunId) -> Reply<Option<RunRecord>>;
     /// A run's journal, and what is kept of turns that were thrown away.
     fn journal(&self, id: RunId) -> Reply<Vec<Called>>;
     /// Messages, newest first.
-    fn messages(&self, filter: MessageFilter) -> Reply<Vec<MessageRecord>>;
+    fn messages(&self, filter: MessageFilter) -> Reply<Page<MessageRecord, MessageId>>;
     /// One message.
     fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>>;
     /// Queued messages of an account.
@@ -219,6 +226,25 @@ pub trait Store: Send + Sync + 'static {
     /// The same of runs.
     fn bad_messages_of(&self, runs: Vec<RunId>) -> Reply<Vec<(RunId, u64)>>;
 
+    /// How many runs and messages there are in states that are looked for, each counted up to a most.
+    fn state_counts(&self) -> Reply<StateCounts>;
+    /// What was begun since then, newest first, as far as one look goes.
+    fn lately(&self, since: Timestamp) -> Reply<Lately>;
+    /// The last runs of each of the flows, newest first.
+    fn last_runs(&self, flows: Vec<String>, most: usize) -> Reply<Vec<Vec<RunBrief>>>;
+    /// What people wrote, newest first; kept for as long as a gateway may tell it again.
+    fn incoming(&self, filter: IncomingFilter) -> Reply<Vec<IncomingRecord>>;
+    /// What people are called, by those of these addresses that are known.
+    fn called(&self, addresses: Vec<String>) -> Reply<BTreeMap<String, String>>;
+    /// What is known of whom an address leads to.
+    fn person(&self, who: &str) -> Reply<Person>;
+    /// A person wants to hear of an account again. Says whether that is new.
+    fn opt_in(&self, account: &str, who: &str) -> Reply<bool>;
+    /// How an account stands on one of its calendar days.
+    fn spent(&self, account: &str, day: &str) -> Reply<Spent>;
+    /// Lets the wait of a run end now, as if its time were up.
+    fn end_wait(&self, id: RunId, now: Timestamp) -> Reply<RunDecided>;
+
     /// Messages that came to a bad end of which nobody has been told yet, behind a place.
     fn troubles(&self, after: i64, limit: usize) -> Reply<Vec<Trouble>>;
     /// The causes of trouble that were told of and are not over, with the time of telling.
@@ -226,10 +252,23 @@ pub trait Store: Send + Sync + 'static {
     /// Tells of troubles, all or none.
     fn tell(&self, telling: Telling) -> Reply<()>;
 
-    /// Puts a message onto a phone of the sandbox, once for each id.
-    fn receive_on_phone(&self, message: PhoneMessage) -> Reply<()>;
-    /// What the phones of the sandbox got, newest first.
-    fn phone_messages(&self, limit: usize) -> Reply<Vec<PhoneMessage>>;
+    /// Puts a message onto a phone of the sandbox, once for each id. Says whether the phone is on.
+    fn receive_on_phone(&self, message: PhoneMessage) -> Reply<bool>;
+    /// What the phones of the sandbox got, newest first; of one of them, if it is named.
+    fn phone_messages(&self, phone: Option<String>, limit: usize) -> Reply<Vec<PhoneMessage>>;
+    /// The phones of the sandbox, the one that got something last first.
+    fn handsets(&self) -> Reply<Vec<Handset>>;
+    /// Makes a phone of the sandbox, or changes it.
+    fn change_handset(&self, phone: &str, change: HandsetChange, now: Timestamp) -> Reply<()>;
+    /// Takes everything off the phones of the sandbox.
+    fn empty_phones(&self) -> Reply<()>;
+
+    /// Lets a browser in that shows what has this digest.
+    fn open_session(&self, digest: [u8; 32], now: Timestamp) -> Reply<()>;
+    /// Whether a browser is let in that was since `oldest`; notes that it came.
+    fn session(&self, digest: [u8; 32], oldest: Timestamp) -> Reply<bool>;
+    /// Lets a browser in no more; all of them, if none is named. Gives how many.
+    fn close_sessions(&self, digest: Option<[u8; 32]>) -> Reply<u64>;
 
     /// How much has been written.
     fn traffic(&self) -> Traffic;

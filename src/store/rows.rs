@@ -1,6 +1,7 @@
 //! What goes into a store and comes out of it.
 
 mod inbound;
+mod lists;
 mod outbox;
 mod triggers;
 mod troubles;
@@ -17,6 +18,7 @@ use crate::model::message::Body;
 use crate::model::run::{RunState, ScriptError};
 
 pub use inbound::*;
+pub use lists::*;
 pub use outbox::*;
 pub use triggers::*;
 pub use troubles::*;
@@ -206,25 +208,6 @@ pub struct MessageRef {
     pub account: String,
 }
 
-/// Which runs to list.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Of this flow.
-    pub flow: Option<String>,
-    /// In this state, by the store's knowledge (which has no `running`).
-    pub state: Option<RunState>,
-    /// Only these.
-    pub only: Option<Vec<RunId>>,
-    /// Not these.
-    pub without: Vec<RunId>,
-    /// Accepted at or after this.
-    pub since: Option<Timestamp>,
-    /// Older than this one.
-    pub after: Option<RunId>,
-    /// At most so many.
-    pub limit: usize,
-}
-
 /// What a waiting run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingFor {
@@ -265,23 +248,6 @@ pub struct RunRecord {
     pub event: String,
     /// The script's last value, as the text of JSON.
     pub result: Option<String>,
-}
-
-/// Which messages to list.
-#[derive(Clone, Debug, Default)]
-pub struct MessageFilter {
-    /// Canonical recipient.
-    pub to: Option<String>,
-    /// In this state.
-    pub state: Option<MessageState>,
-    /// Of this flow.
-    pub flow: Option<String>,
-    /// Of this run.
-    pub run: Option<RunId>,
-    /// Older than this one.
-    pub after: Option<MessageId>,
-    /// At most so many.
-    pub limit: usize,
 }
 
 /// A message as it is shown.

@@ -71,8 +71,8 @@ const RAW: Raw = Raw { gateway: "the sandbox", own: "" };
 
 /// Where the phones keep what they got.
 pub trait Phones: Send + Sync {
-    /// Keeps a message, once for each id.
-    fn receive(&self, account: &str, message: Outgoing) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+    /// Keeps a message, once for each id; says whether the phone that it is for is on.
+    fn receive(&self, account: &str, message: Outgoing) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send>>;
 
     /// Gets a file that was sent from a phone.
     fn file(&self, source: &str) -> Download;
@@ -109,8 +109,8 @@ impl Transport for Sandbox {
         let kept = self.phones.receive(&self.account, message);
         Box::pin(async move {
             match kept.await {
-                Ok(()) => {
-                    let state = MessageState::Delivered;
+                Ok(on) => {
+                    let state = if on { MessageState::Delivered } else { MessageState::Sent };
                     Ok(Receipt { state, provider_id: Some(provider_id), chat: None, degraded: Vec::new() })
                 }
                 // A phone keeps a message once for each id, so a second try does no harm.

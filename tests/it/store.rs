@@ -348,20 +348,20 @@ async fn lists_are_filtered_and_paged() {
     let error = ScriptError::new("thrown", "no");
     commit(&store, turn(2, Outcome::Failed(error))).await;
     let runs = async |filter: RunFilter| -> Vec<u8> {
-        store.runs(filter).await.unwrap().iter().map(|run| run.id.as_bytes()[0]).collect()
+        store.runs(filter).await.unwrap().rows.iter().map(|run| run.id.as_bytes()[0]).collect()
     };
     let all = RunFilter { limit: 10, ..RunFilter::default() };
     assert_eq!(runs(all.clone()).await, [3, 2, 1]);
-    assert_eq!(runs(RunFilter { state: Some(RunState::Failed), ..all.clone() }).await, [2]);
+    assert_eq!(runs(RunFilter { states: vec![RunState::Failed], ..all.clone() }).await, [2]);
     assert_eq!(runs(RunFilter { limit: 1, after: Some(run(3).id), ..all.clone() }).await, [2]);
     assert_eq!(runs(RunFilter { only: Some(vec![run(1).id]), ..all.clone() }).await, [1]);
     assert_eq!(runs(RunFilter { only: Some(Vec::new()), ..all.clone() }).await, Vec::<u8>::new());
     assert_eq!(runs(RunFilter { without: vec![run(1).id], flow: Some("flow".into()), ..all.clone() }).await, [3, 2]);
     assert_eq!(runs(RunFilter { since: Some(after(at(0), Duration::from_secs(1))), ..all }).await, Vec::<u8>::new());
-    let to = MessageFilter { to: Some("+15417543011".into()), limit: 10, ..MessageFilter::default() };
-    assert_eq!(store.messages(to).await.unwrap().len(), 1);
-    let queued = MessageFilter { state: Some(MessageState::Queued), limit: 2, ..MessageFilter::default() };
-    assert_eq!(store.messages(queued).await.unwrap().len(), 2);
+    let to = MessageFilter { to: vec!["+15417543011".into()], limit: 10, ..MessageFilter::default() };
+    assert_eq!(store.messages(to).await.unwrap().rows.len(), 1);
+    let queued = MessageFilter { states: vec![MessageState::Queued], limit: 2, ..MessageFilter::default() };
+    assert_eq!(store.messages(queued).await.unwrap().rows.len(), 2);
 }
 
 #[tokio::test]

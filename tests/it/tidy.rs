@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Modules by row; imports may only point to a lower one.
-const ROWS: [&[&str]; 10] = [
-    &["blobs", "clock", "fetch", "files", "id", "memory", "plain", "secret", "shutdown", "units", "wake"],
-    &["changes", "links", "preview", "telemetry"],
+const ROWS: [&[&str]; 11] = [
+    &["blobs", "clock", "fetch", "files", "id", "memory", "plain", "secret", "shutdown", "tally", "units", "wake"],
+    &["changes", "feed", "links", "preview", "telemetry"],
     &["model"],
     &["store", "transport", "script"],
     &["flow", "outbox"],
     &["run", "inbound"],
+    &["view"],
     &["http", "trigger", "alarm"],
     &["config"],
     &["app"],

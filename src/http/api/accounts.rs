@@ -4,59 +4,24 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Answer, time};
-use crate::clock::rfc3339;
+use super::{Answer, fine, with};
 use crate::http::House;
-use crate::http::error::{Refused, answer};
-use crate::model::policy::Pace;
+use crate::http::error::Refused;
 use crate::outbox::{Account, SharedView};
-use crate::units::{format_duration, nearest};
+use crate::units::nearest;
+use crate::view::Checked;
 
+/// The accounts, with how they stand.
+#[utoipa::path(get, path = "/accounts", tag = "accounts",
+    responses((status = 200, description = "`{\"accounts\": [...]}`", body = [crate::view::AccountRow])))]
 pub async fn list(State(house): State<Arc<House>>) -> Answer {
-    let mut rows = Vec::new();
-    let accounts = house.accounts.borrow().clone();
-    let bad = house.store.bad_messages().await?;
-    for (account, view) in accounts.iter() {
-        let view = view.look();
-        // Until something has gone out, the look at the gateway tells.
-        let missed = view.checked.as_ref().filter(|_| !view.sends).and_then(|(_, found)| found.as_ref().err());
-        let closed = view.paused.as_ref().map(|(reason, _)| reason).or(missed);
-        rows.push(json!({
-            "name": account.name,
-            "transport": account.kind,
-            "state": if closed.is_some() { "paused" } else { "ready" },
-            "reason": match (closed, view.full_until.filter(|until| *until > house.clock.now())) {
-                (Some(reason), _) => Some(reason.clone()),
-                (None, Some(until)) => Some(format!("its messages of the day are used up until {}", rfc3339(until))),
-                (None, None) => None,
-            },
-            "checked": view.checked.as_ref().map(|(at, found)| checked(*at, found)),
-            "link": view.link_down,
-            "unheard": view.unheard.as_ref().map(|unheard| {
-                json!({ "at": time(Some(unheard.at)), "reason": unheard.reason, "count": unheard.count })
-            }),
-            "probe_at": time(view.paused.as_ref().map(|(_, at)| *at)),
-            "pace": pace(&account.pace),
-            "since": time(view.paused_since),
-            "backlog": house.store.backlog(&account.name).await?,
-            "bad_messages": bad.iter().filter(|(name, ..)| *name == account.name).map(|(.., count)| count).sum::<u64>(),
-            "fallback": account.fallback.as_ref().map(|fallback| &fallback.name),
-            "capabilities": account.transport.capabilities(),
-        }));
-    }
-    Ok(answer(StatusCode::OK, &json!({ "accounts": rows })))
+    fine(&json!({ "accounts": house.view.accounts().await? }))
 }
 
-/// What a look at a gateway gave.
-fn checked(at: Timestamp, found: &Result<String, String>) -> Value {
-    let (Ok(said) | Err(said)) = found;
-    json!({ "at": time(Some(at)), "ok": found.is_ok(), "said": said })
-}
-
-fn named<'a>(accounts: &'a [(Account, SharedView)], name: &str) -> Result<&'a (Account, SharedView), Refused> {
+/// An account by its name.
+pub fn named<'a>(accounts: &'a [(Account, SharedView)], name: &str) -> Result<&'a (Account, SharedView), Refused> {
     let found = accounts.iter().find(|(account, _)| account.name == name);
     found.ok_or_else(|| {
         let refused = Refused::missing(format!("there is no account `{name}`"));
@@ -68,38 +33,51 @@ fn named<'a>(accounts: &'a [(Account, SharedView)], name: &str) -> Result<&'a (A
 }
 
 /// Asks the gateway whether something could be sent now.
+#[utoipa::path(post, path = "/accounts/{name}/check", tag = "accounts",
+    params(("name" = String, Path, description = "the account")),
+    responses((status = 200, description = "what it said", body = Checked), (status = 404, description = "there is none")))]
 pub async fn check(State(house): State<Arc<House>>, Path(name): Path<String>) -> Answer {
-    let accounts = house.accounts.borrow().clone();
-    let (account, view) = named(&accounts, &name)?;
+    let checked = look(&house, &name).await?;
+    fine(&json!({ "name": name, "at": checked.at, "ok": checked.ok, "said": checked.said }))
+}
+
+/// Asks the gateway, and notes what it said.
+pub async fn look(house: &House, name: &str) -> Result<Checked, Refused> {
+    let accounts = house.view.accounts.borrow().clone();
+    let (account, view) = named(&accounts, name)?;
     let found = account.transport.check().await;
-    let now = house.clock.now();
+    let now = house.view.clock.now();
     view.checked(now, found.clone());
-    let mut said = checked(now, &found);
-    said["name"] = account.name.as_str().into();
-    Ok(answer(StatusCode::OK, &said))
+    house.view.feed.tell([crate::feed::Change::Account { name: name.to_owned() }]);
+    Ok(Checked::of(now, &found))
+}
+
+/// Lets a paused account try now.
+#[utoipa::path(post, path = "/accounts/{name}/probe", tag = "accounts",
+    params(("name" = String, Path, description = "the account")),
+    responses((status = 202, description = "it tries"), (status = 404, description = "there is none")))]
+pub async fn probe(State(house): State<Arc<House>>, Path(name): Path<String>) -> Answer {
+    try_now(&house, &name)?;
+    with(StatusCode::ACCEPTED, &json!({ "name": name }))
+}
+
+/// The same for pages.
+pub fn try_now(house: &House, name: &str) -> Result<(), Refused> {
+    let accounts = house.view.accounts.borrow().clone();
+    let (_, view) = named(&accounts, name)?;
+    view.try_now();
+    house.lanes.ring(name);
+    Ok(())
 }
 
 /// The groups that the account's phone is in.
+#[utoipa::path(get, path = "/accounts/{name}/groups", tag = "accounts",
+    params(("name" = String, Path, description = "the account")),
+    responses((status = 200, description = "`{\"groups\": [...]}`"), (status = 502, description = "the gateway refused")))]
 pub async fn groups(State(house): State<Arc<House>>, Path(name): Path<String>) -> Answer {
-    let accounts = house.accounts.borrow().clone();
+    let accounts = house.view.accounts.borrow().clone();
     let (account, _) = named(&accounts, &name)?;
     let groups = account.transport.groups().await;
     let groups = groups.map_err(|why| Refused::new(StatusCode::BAD_GATEWAY, "gateway", why))?;
-    Ok(answer(StatusCode::OK, &json!({ "groups": groups })))
-}
-
-fn pace(pace: &Pace) -> Value {
-    if *pace == Pace::UNLIMITED {
-        return "unlimited".into();
-    }
-    let rate = |rate: (u32, std::time::Duration)| format!("{}/{}", rate.0, format_duration(rate.1));
-    json!({
-        "rate": pace.rate.map(rate),
-        "burst": pace.burst,
-        "per_recipient": pace.per_recipient.map(rate),
-        "daily": pace.daily,
-        "new_recipients": pace.new_recipients,
-        "jitter": pace.jitter.map(format_duration),
-        "quiet": pace.quiet.map(|quiet| quiet.to_string()),
-    })
+    fine(&json!({ "groups": groups }))
 }

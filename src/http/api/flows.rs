@@ -1,50 +1,133 @@
-//! `/flows`.
+//! `/flows` and `/check`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use jiff::Timestamp;
+use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, time};
+use super::{Answer, fine, with};
+use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
-use crate::flow::{Flow, Respond, Trigger};
 use crate::http::House;
 use crate::http::body::Json;
-use crate::http::error::{Refused, answer};
-use crate::store::StoreError;
-use crate::store::rows::RunFilter;
+use crate::http::error::Refused;
+use crate::id::RunId;
 use crate::units::nearest;
+use crate::view::{FlowList, FlowRow, FlowSource};
 
+/// The flows that are live, and what is wrong.
+#[utoipa::path(get, path = "/flows", tag = "flows", responses((status = 200, description = "all flows", body = FlowList)))]
 pub async fn list(State(house): State<Arc<House>>) -> Answer {
-    let catalog = house.catalog.borrow().clone();
-    let (mut rows, bad) = (Vec::new(), bad(&house).await?);
-    for flow in catalog.flows.values() {
-        rows.push(row(&house, &catalog, flow, &bad).await?);
+    fine(&house.view.flows().await?)
+}
+
+/// A flow's name may have several parts; the last part of the path tells what is wanted.
+pub async fn get_one(State(house): State<Arc<House>>, Path(path): Path<String>) -> Answer {
+    match path.strip_suffix("/source") {
+        Some(name) => source(&house, name).await,
+        None => show(&house, &path).await,
     }
-    let body = json!({ "flows": rows, "diagnostics": catalog.findings, "hash": catalog.hash });
-    Ok(answer(StatusCode::OK, &body))
 }
 
-pub async fn show(State(house): State<Arc<House>>, Path(name): Path<String>) -> Answer {
-    let catalog = house.catalog.borrow().clone();
-    let flow = find(&catalog, &name)?;
-    Ok(answer(StatusCode::OK, &row(&house, &catalog, &flow, &bad(&house).await?).await?))
+/// The same for what changes something.
+pub async fn post_one(State(house): State<Arc<House>>, Path(path): Path<String>, Json(wish): Json) -> Answer {
+    match path.strip_suffix("/trigger") {
+        Some(name) => trigger(&house, name, &wish).await,
+        None => Err(Refused::missing(format!("a flow has no `{path}`"))),
+    }
 }
 
-pub async fn trigger(State(house): State<Arc<House>>, Path(path): Path<String>, Json(wish): Json) -> Answer {
-    let Some(name) = path.strip_suffix("/trigger") else {
-        return Err(Refused::missing(format!("a flow has no `{path}`")));
-    };
-    let catalog = house.catalog.borrow().clone();
-    let flow = find(&catalog, name)?;
-    let (trigger, event) = event(&wish)?;
+/// The same for the file.
+pub async fn put_one(
+    State(house): State<Arc<House>>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    Json(wish): Json,
+) -> Answer {
+    match path.strip_suffix("/source") {
+        Some(name) => put_source(&house, name, &headers, &wish).await,
+        None => Err(Refused::missing(format!("a flow has no `{path}`"))),
+    }
+}
+
+/// One flow.
+#[utoipa::path(get, path = "/flows/{name}", tag = "flows",
+    params(("name" = String, Path, description = "its name, which may have several parts")),
+    responses((status = 200, description = "the flow", body = FlowRow), (status = 404, description = "there is none")))]
+pub async fn show(house: &House, name: &str) -> Answer {
+    match house.view.flow(name).await? {
+        Some(flow) => fine(&flow),
+        None => Err(find(&house.view.catalog.borrow(), name).err().unwrap_or_else(|| Refused::busy("look again"))),
+    }
+}
+
+/// The text of its file, and of the version that is live.
+#[utoipa::path(get, path = "/flows/{name}/source", tag = "flows",
+    params(("name" = String, Path, description = "its name")),
+    responses((status = 200, description = "the texts", body = FlowSource), (status = 404, description = "there is none")))]
+pub async fn source(house: &House, name: &str) -> Answer {
+    match house.view.source(name).await {
+        Some(Ok(source)) => fine(&source),
+        Some(Err(why)) => Err(Refused::new(StatusCode::CONFLICT, "file", why)),
+        None => Err(find(&house.view.catalog.borrow(), name).err().unwrap_or_else(|| Refused::busy("look again"))),
+    }
+}
+
+/// Writes its file: `{text}`. `If-Match` says of which text it is a change; should the file hold another one by now,
+/// nothing is written.
+#[utoipa::path(put, path = "/flows/{name}/source", tag = "flows",
+    params(("name" = String, Path, description = "its name"), ("if-match" = String, Header, description = "`hash` of the text that was changed")),
+    responses((status = 200, description = "`{\"hash\", \"diagnostics\"}`"), (status = 409, description = "the file was changed meanwhile"), (status = 403, description = "editing is switched off")))]
+pub async fn put_source(house: &House, name: &str, headers: &HeaderMap, wish: &Value) -> Answer {
+    let flow = find(&house.view.catalog.borrow(), name)?;
+    let text = wish["text"].as_str().ok_or_else(|| Refused::bad("`text` is missing"))?;
+    let hash = headers.get(header::IF_MATCH).and_then(|hash| hash.to_str().ok()).map(|hash| hash.trim_matches('"'));
+    let hash = hash.ok_or_else(|| {
+        let status = StatusCode::PRECONDITION_REQUIRED;
+        Refused::new(status, "precondition", "`If-Match` is missing: the hash of the text that you changed")
+    })?;
+    let hash = house.editor.save(&house.view, &flow.file, text, Some(hash)).await?;
+    let diagnostics = house.view.check(flow.file.clone(), text.to_owned()).await;
+    fine(&json!({ "hash": hash, "diagnostics": diagnostics }))
+}
+
+/// Makes the file of a new flow: `{name, text}`.
+#[utoipa::path(post, path = "/flows", tag = "flows",
+    responses((status = 201, description = "`{\"file\", \"hash\"}`"), (status = 409, description = "the file is there already")))]
+pub async fn create(State(house): State<Arc<House>>, Json(wish): Json) -> Answer {
+    let field = |name: &str| wish[name].as_str().ok_or_else(|| Refused::bad(format!("`{name}` is missing")));
+    let (name, text) = (field("name")?, field("text")?);
+    let file = crate::http::editor::file_of(name)?;
+    let hash = house.editor.save(&house.view, &file, text, None).await?;
+    with(StatusCode::CREATED, &json!({ "file": file, "hash": hash }))
+}
+
+/// What is to be said about a text, were it the file's: `{file, text}`. Nothing is written.
+#[utoipa::path(post, path = "/check", tag = "flows",
+    responses((status = 200, description = "`{\"diagnostics\": [...]}`")))]
+pub async fn check(State(house): State<Arc<House>>, Json(wish): Json) -> Answer {
+    let file = wish["file"].as_str().unwrap_or("flows/new.yaml");
+    let text = wish["text"].as_str().ok_or_else(|| Refused::bad("`text` is missing"))?;
+    fine(&json!({ "diagnostics": house.view.check(file.to_owned(), text.to_owned()).await }))
+}
+
+/// Starts a run: `{data}`, or a whole `{event}`.
+#[utoipa::path(post, path = "/flows/{name}/trigger", tag = "flows",
+    params(("name" = String, Path, description = "its name")),
+    responses((status = 202, description = "`{\"run\"}`"), (status = 404, description = "there is no such flow")))]
+pub async fn trigger(house: &House, name: &str, wish: &Value) -> Answer {
+    with(StatusCode::ACCEPTED, &json!({ "run": start(house, name, wish).await? }))
+}
+
+/// Starts a run by hand.
+pub async fn start(house: &House, name: &str, wish: &Value) -> Result<RunId, Refused> {
+    let flow = find(&house.view.catalog.borrow(), name)?;
+    let (trigger, event) = event(wish)?;
     let run = house.intake.prepare(&flow, trigger, &event);
     let id = run.id;
     house.intake.accept(run).await?;
-    Ok(answer(StatusCode::ACCEPTED, &json!({ "run": id })))
+    Ok(id)
 }
 
 /// `{data}` makes a manual event, `{event}` is a whole one of another trigger.
@@ -79,7 +162,8 @@ fn event(wish: &Value) -> Result<(&'static str, Map<String, Value>), Refused> {
     }
 }
 
-fn find(catalog: &Catalog, name: &str) -> Result<Arc<Flow>, Refused> {
+/// A flow that is live.
+pub fn find(catalog: &Catalog, name: &str) -> Result<Arc<Flow>, Refused> {
     if let Some(flow) = catalog.flow(name) {
         return Ok(flow.clone());
     }
@@ -88,64 +172,4 @@ fn find(catalog: &Catalog, name: &str) -> Result<Arc<Flow>, Refused> {
         Some(near) => refused.hint(format!("did you mean `{near}`?")),
         None => refused.hint("`postrider check` says whether its file has an error"),
     })
-}
-
-/// How many messages of each flow came to a bad end.
-async fn bad(house: &House) -> Result<BTreeMap<String, u64>, StoreError> {
-    let mut bad = BTreeMap::new();
-    for (_, flow, count) in house.store.bad_messages().await? {
-        *bad.entry(flow).or_default() += count;
-    }
-    Ok(bad)
-}
-
-async fn row(house: &House, catalog: &Catalog, flow: &Flow, bad: &BTreeMap<String, u64>) -> Result<Value, StoreError> {
-    let filter = RunFilter { flow: Some(flow.name.to_string()), limit: 1, ..RunFilter::default() };
-    let last = house.store.runs(filter).await?;
-    let last =
-        last.first().map(|run| json!({ "id": run.id, "state": run.state, "created_at": time(Some(run.created_at)) }));
-    let now = house.clock.now();
-    let triggers: Vec<Value> = flow.triggers.iter().map(|trigger| trigger_row(trigger, flow.enabled, now)).collect();
-    let stale = catalog.stale.get(&flow.name);
-    Ok(json!({
-        "name": &*flow.name,
-        "description": flow.description,
-        "enabled": flow.enabled,
-        "version": flow.version,
-        "stale": stale.is_some(),
-        "diagnostics": stale.map_or(&[][..], Vec::as_slice),
-        "triggers": triggers,
-        "script": flow.script,
-        "last_run": last,
-        "bad_messages": bad.get(&*flow.name).copied().unwrap_or_default(),
-    }))
-}
-
-fn trigger_row(trigger: &Trigger, enabled: bool, now: Timestamp) -> Value {
-    let mut row = match trigger {
-        Trigger::Webhook(webhook) => json!({
-            "path": format!("/hooks{}", webhook.path),
-            "methods": webhook.methods,
-            "verified": webhook.verify.is_some(),
-            "respond": if webhook.respond == Respond::Result { "result" } else { "accepted" },
-        }),
-        Trigger::Timed(timed) => json!({ "schedule": timed.schedule.text(), "timezone": timed.schedule.zone_name() }),
-        Trigger::Watch(watch) => {
-            json!({ "paths": watch.patterns.iter().map(ToString::to_string).collect::<Vec<_>>() })
-        }
-        Trigger::Message(on) => json!({
-            "account": on.account,
-            "from": on.from,
-            "text": on.text.as_ref().map(regex::Regex::as_str),
-            "chats": on.chats.name(),
-            "first": on.first,
-            "else": on.otherwise,
-        }),
-    };
-    row["kind"] = trigger.kind().into();
-    row["next_at"] = match trigger {
-        Trigger::Timed(timed) if enabled => time(timed.schedule.next(now)),
-        _ => Value::Null,
-    };
-    row
 }

@@ -1,92 +1,130 @@
 //! `/messages`.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, Query, time};
-use crate::clock::from_millis;
+use super::{Answer, MOST, Query, fine, with};
 use crate::http::House;
 use crate::http::body::Json;
-use crate::http::error::{Refused, answer};
+use crate::http::error::Refused;
 use crate::id::MessageId;
-use crate::model::delivery::{MessageState, Part};
-use crate::model::phone::person_of;
+use crate::model::delivery::MessageState;
 use crate::model::recipient::Recipient;
-use crate::outbox::why;
 use crate::run::by_hand;
 use crate::store::StoreError;
-use crate::store::rows::{Decided, Decision, MessageFilter, MessageRecord};
+use crate::store::rows::{Decided, Decision, MessageFilter};
+use crate::view::{MessageList, MessageRow, MessageWish};
 
+/// A state by its word.
+pub fn state(word: &str) -> Result<MessageState, String> {
+    let words: Vec<_> = MessageState::ALL.iter().map(|state| state.name()).collect();
+    MessageState::parse(word).ok_or(format!("`{word}` is none of {}", words.join(", ")))
+}
+
+/// A page of messages, newest first.
+#[utoipa::path(get, path = "/messages", tag = "messages",
+    params(
+        ("to" = Option<String>, Query, description = "to this person"),
+        ("state" = Option<String>, Query, description = "in one of these states, with commas between them"),
+        ("flow" = Option<String>, Query, description = "of this flow"),
+        ("account" = Option<String>, Query, description = "by this account"),
+        ("run" = Option<String>, Query, description = "of this run"),
+        ("since" = Option<String>, Query, description = "written at or after this"),
+        ("until" = Option<String>, Query, description = "written before this"),
+        ("q" = Option<String>, Query, description = "that hold these words"),
+        ("after" = Option<String>, Query, description = "older than this message: `next` of the page before"),
+        ("before" = Option<String>, Query, description = "newer than this message"),
+        ("counts" = Option<bool>, Query, description = "count all of them by state"),
+        ("limit" = Option<usize>, Query, description = "at most so many")),
+    responses((status = 200, description = "a page", body = MessageList)))]
 pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
-    let query = Query::read(query.as_deref(), &["to", "state", "flow", "run", "limit", "after"])?;
-    let state = query.parsed("state", |word| {
-        let words: Vec<_> = MessageState::ALL.iter().map(|state| state.name()).collect();
-        MessageState::parse(word).ok_or(format!("`{word}` is none of {}", words.join(", ")))
-    })?;
-    let limit = query.limit()?;
+    let known = ["to", "state", "flow", "account", "run", "since", "until", "q", "after", "before", "counts", "limit"];
+    let query = Query::read(query.as_deref(), &known)?;
+    let to = query.parsed("to", |text| Recipient::read(text, house.view.country()).map(|to| to.to_string()))?;
     let filter = MessageFilter {
-        to: query.parsed("to", |text| Recipient::read(text, house.country()).map(|to| to.to_string()))?,
-        state,
-        flow: query.get("flow").map(str::to_owned),
+        to: to.into_iter().collect(),
+        states: query.words("state", state)?,
+        flow: query.text("flow"),
+        account: query.text("account"),
         run: query.parsed("run", str::parse)?,
+        since: query.time("since")?,
+        until: query.time("until")?,
+        words: query.text("q"),
         after: query.parsed("after", str::parse)?,
-        limit,
+        before: query.parsed("before", str::parse)?,
+        limit: query.limit()?,
     };
-    let messages = house.store.messages(filter).await?;
-    let next = (messages.len() == limit).then(|| messages.last().map(|message| message.id)).flatten();
-    Ok(answer(StatusCode::OK, &json!({ "messages": rows(&house, &messages).await?, "next": next })))
+    fine(&house.view.messages(MessageWish { filter, counts: query.flag("counts")? }).await?)
 }
 
+/// One message.
+#[utoipa::path(get, path = "/messages/{id}", tag = "messages",
+    params(("id" = String, Path, description = "its id")),
+    responses((status = 200, description = "the message", body = MessageRow), (status = 404, description = "there is none")))]
 pub async fn show(State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer {
-    let message = find(&house, &id).await?;
-    let rows = rows(&house, std::slice::from_ref(&message)).await?;
-    Ok(answer(StatusCode::OK, rows.first().unwrap_or(&Value::Null)))
+    fine(&find(&house, &id).await?)
 }
 
-async fn find(house: &House, id: &str) -> Result<MessageRecord, Refused> {
+async fn find(house: &House, id: &str) -> Result<MessageRow, Refused> {
     let id: MessageId = id.parse().map_err(Refused::bad)?;
-    let message = house.store.message(id).await?;
-    message.ok_or_else(|| Refused::missing(format!("there is no message {id}")))
+    house.view.message(id).await?.ok_or_else(|| Refused::missing(format!("there is no message {id}")))
 }
 
+/// Sends one message by hand: `{kind, to, account, ...}`.
+#[utoipa::path(post, path = "/messages", tag = "messages",
+    responses((status = 202, description = "`{\"message\", \"messages\"}`: their ids"), (status = 400, description = "it cannot be sent")))]
 pub async fn send(State(house): State<Arc<House>>, Json(wish): Json) -> Answer {
+    let ids = write(&house, wish).await?;
+    with(StatusCode::ACCEPTED, &json!({ "message": ids.first(), "messages": ids }))
+}
+
+/// Writes messages by hand.
+pub async fn write(house: &House, wish: Value) -> Result<Vec<MessageId>, Refused> {
     let context = house.context.clone();
     let messages = tokio::task::spawn_blocking(move || by_hand(&context, &wish))
         .await
         .map_err(|error| StoreError::Other(error.to_string()))?
         .map_err(|error| Refused::bad(error.message))?;
     let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
-    house.store.promise(messages, house.clock.now()).await?;
-    Ok(answer(StatusCode::ACCEPTED, &json!({ "message": ids.first(), "messages": ids })))
+    house.view.store.promise(messages, house.view.clock.now()).await?;
+    Ok(ids)
 }
 
+/// A decision by its words.
+pub fn decision(decision: &str, how: Option<&str>) -> Result<Decision, Refused> {
+    match (decision, how) {
+        ("retry", _) => Ok(Decision::Retry),
+        ("cancel", _) => Ok(Decision::Cancel),
+        ("release", Some("sent")) => Ok(Decision::ReleaseAsSent),
+        ("release", Some("resend")) => Ok(Decision::ReleaseAndResend),
+        ("release", _) => Err(Refused::bad("release wants {\"as\": \"sent\"} or {\"as\": \"resend\"}")),
+        (other, _) => Err(Refused::missing(format!("a message has no `{other}`"))),
+    }
+}
+
+/// A person's word about a message: `retry` one that is dead or rejected, `cancel` one that is not sent, `release` an
+/// unknown one (`{as: "sent"}` or `{as: "resend"}`).
+#[utoipa::path(post, path = "/messages/{id}/{decision}", tag = "messages",
+    params(("id" = String, Path, description = "its id"), ("decision" = String, Path, description = "`retry`, `cancel` or `release`")),
+    responses((status = 200, description = "the message as it is now", body = MessageRow), (status = 409, description = "not in the state that it is in")))]
 pub async fn decide(
     State(house): State<Arc<House>>,
-    Path((id, decision)): Path<(String, String)>,
+    Path((id, word)): Path<(String, String)>,
     Json(body): Json,
 ) -> Answer {
-    let decision = match decision.as_str() {
-        "retry" => Decision::Retry,
-        "cancel" => Decision::Cancel,
-        "release" => match body["as"].as_str() {
-            Some("sent") => Decision::ReleaseAsSent,
-            Some("resend") => Decision::ReleaseAndResend,
-            _ => return Err(Refused::bad("release wants {\"as\": \"sent\"} or {\"as\": \"resend\"}")),
-        },
-        other => return Err(Refused::missing(format!("a message has no `{other}`"))),
-    };
+    let decision = decision(&word, body["as"].as_str())?;
     let message = find(&house, &id).await?;
-    match house.store.decide(message.id, decision, house.clock.now()).await? {
-        Decided::Now(_) => {
-            let message = find(&house, &id).await?;
-            let rows = rows(&house, std::slice::from_ref(&message)).await?;
-            Ok(answer(StatusCode::OK, rows.first().unwrap_or(&Value::Null)))
-        }
+    settle(&house, message.id, decision).await?;
+    fine(&find(&house, &id).await?)
+}
+
+/// Does what was decided.
+pub async fn settle(house: &House, id: MessageId, decision: Decision) -> Result<(), Refused> {
+    match house.view.store.decide(id, decision, house.view.clock.now()).await? {
+        Decided::Now(_) => Ok(()),
         Decided::NotIn(state) => {
             let can = match decision {
                 Decision::Cancel => "only a scheduled or queued message can be taken back",
@@ -99,62 +137,22 @@ pub async fn decide(
     }
 }
 
-/// Messages as they are shown, each with why it waits.
-pub async fn rows(house: &House, messages: &[MessageRecord]) -> Result<Vec<Value>, StoreError> {
-    let now = house.clock.now();
-    let mut rows = Vec::with_capacity(messages.len());
-    // Of a recipient's queued messages all but the first wait for order.
-    let mut ahead: HashSet<(&str, Cow<'_, str>)> = HashSet::new();
-    let accounts = house.accounts.borrow().clone();
-    let mut lanes = HashMap::new();
-    for message in messages.iter().rev() {
-        let lane = lanes.entry(message.account.as_str()).or_insert_with(|| {
-            let lane = accounts.iter().find(|(account, _)| account.name == message.account);
-            lane.map(|(account, view)| (account, view.look()))
-        });
-        let open = matches!(message.state, MessageState::Queued | MessageState::Sending);
-        let behind = open && !ahead.insert((message.account.as_str(), person_of(&message.to)));
-        let lane = lane.as_ref().map(|(account, view)| (*account, view));
-        rows.push(row(message, why(message, lane, behind, now)));
+/// The same about many: `{decision, as, ids}`.
+#[utoipa::path(post, path = "/messages/decisions", tag = "messages",
+    responses((status = 200, description = "`{\"done\": [ids], \"refused\": [{id, error}]}`")))]
+pub async fn decide_many(State(house): State<Arc<House>>, Json(body): Json) -> Answer {
+    let decision = decision(body["decision"].as_str().unwrap_or_default(), body["as"].as_str())?;
+    let Some(ids) = body["ids"].as_array().filter(|ids| ids.len() <= MOST) else {
+        return Err(Refused::bad(format!("`ids` is a list of up to {MOST} messages")));
+    };
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
+    for id in ids {
+        let id: MessageId = id.as_str().unwrap_or_default().parse().map_err(Refused::bad)?;
+        match settle(&house, id, decision).await {
+            Ok(()) => done.push(id),
+            Err(why) if why.is_busy() => return Err(why),
+            Err(why) => refused.push(json!({ "id": id, "error": why.message() })),
+        }
     }
-    rows.reverse();
-    Ok(rows)
-}
-
-fn part(part: &Part) -> Value {
-    json!({ "kind": part.kind, "state": part.state.name(), "provider_id": part.provider_id, "error": part.error })
-}
-
-fn row(message: &MessageRecord, why: Option<String>) -> Value {
-    let attempts: Vec<Value> = message
-        .attempts
-        .iter()
-        .map(|attempt| {
-            json!({
-                "number": attempt.number,
-                "at": time(Some(from_millis(attempt.at))),
-                "account": attempt.account.as_ref().unwrap_or(&message.account),
-                "outcome": attempt.outcome,
-                "error": attempt.error,
-            })
-        })
-        .collect();
-    json!({
-        "id": message.id,
-        "run": message.run,
-        "flow": message.flow,
-        "account": message.account,
-        "to": message.to,
-        "kind": message.body.content.kind(),
-        "body": message.body,
-        "state": message.state,
-        "why": why,
-        "attempts": attempts,
-        "provider_id": message.provider_id,
-        "parts": message.parts.iter().map(part).collect::<Vec<_>>(),
-        "degraded": message.degraded,
-        "clicks": message.clicks.map(|(count, first)| json!({ "count": count, "first_at": time(Some(first)) })),
-        "created_at": time(Some(message.created_at)),
-        "due_at": time(message.due_at),
-    })
+    fine(&json!({ "done": done, "refused": refused }))
 }

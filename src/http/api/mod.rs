@@ -2,28 +2,41 @@
 
 pub mod accounts;
 pub mod by_hand;
+pub mod engine;
 pub mod flows;
 pub mod messages;
 pub mod occurrences;
+pub mod people;
 pub mod runs;
 pub mod sandbox;
 
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde::Serialize;
 
-use super::error::Refused;
-use crate::clock::rfc3339;
+use super::error::{Refused, answer};
 
 /// What a route gives.
 pub type Answer = Result<Response<Body>, Refused>;
 
 /// Most rows of one page, and how many there are when nobody says.
-const MOST: usize = 1_000;
+pub const MOST: usize = 1_000;
 const USUAL: usize = 100;
+
+/// An answer that says yes.
+pub fn fine(body: &impl Serialize) -> Answer {
+    with(StatusCode::OK, body)
+}
+
+/// An answer with another status.
+pub fn with(status: StatusCode, body: &impl Serialize) -> Answer {
+    let body = serde_json::to_value(body);
+    let body = body.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
+    Ok(answer(status, &body))
+}
 
 /// The query of a list, each name once; unknown names are refused.
 pub struct Query(BTreeMap<String, String>);
@@ -47,15 +60,36 @@ impl Query {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The same as a text of its own.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
     /// What `parse` makes of it.
     pub fn parsed<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Refused> {
         self.get(name).map(parse).transpose().map_err(|error| Refused::bad(format!("`{name}`: {error}")))
+    }
+
+    /// Several words, with commas between them.
+    pub fn words<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Refused> {
+        let all = |text: &str| text.split(',').map(|word| parse(word.trim())).collect::<Result<Vec<_>, _>>();
+        Ok(self.parsed(name, all)?.unwrap_or_default())
     }
 
     /// An instant.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
         let sound = |text: &str| text.parse().map_err(|_| format!("`{text}` is no time such as 2026-12-01T09:00:00Z"));
         self.parsed(name, sound)
+    }
+
+    /// Whether it says so.
+    pub fn flag(&self, name: &str) -> Result<bool, Refused> {
+        let said = self.parsed(name, |text| match text {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            other => Err(format!("`{other}` is neither true nor false")),
+        })?;
+        Ok(said.unwrap_or_default())
     }
 
     /// How many rows.
@@ -66,9 +100,4 @@ impl Query {
         })?;
         Ok(limit.unwrap_or(USUAL))
     }
-}
-
-/// An instant, or null.
-fn time(instant: Option<Timestamp>) -> Value {
-    instant.map_or(Value::Null, |instant| rfc3339(instant).into())
 }

@@ -1,39 +1,50 @@
-//! `/occurrences`.
+//! `/occurrences` and `/next`.
 
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
-use serde_json::{Value, json};
+use jiff::tz::TimeZone;
+use serde_json::json;
 
-use super::{Answer, Query, time};
+use super::{Answer, Query, fine};
 use crate::http::House;
-use crate::http::error::answer;
-use crate::store::rows::{OccurrenceFilter, OccurrenceRecord};
-use crate::units::format_duration;
+use crate::store::rows::OccurrenceFilter;
+use crate::view::{DueRow, OccurrenceRow};
 
+/// Times that were due, and what became of them, newest first.
+#[utoipa::path(get, path = "/occurrences", tag = "schedule",
+    params(
+        ("flow" = Option<String>, Query, description = "of this flow"),
+        ("from" = Option<String>, Query, description = "at or after this"),
+        ("to" = Option<String>, Query, description = "before this"),
+        ("limit" = Option<usize>, Query, description = "at most so many")),
+    responses((status = 200, description = "`{\"occurrences\": [...]}`", body = [OccurrenceRow])))]
 pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::read(query.as_deref(), &["flow", "from", "to", "limit"])?;
     let filter = OccurrenceFilter {
-        flow: query.get("flow").map(str::to_owned),
+        flow: query.text("flow"),
         from: query.time("from")?,
         to: query.time("to")?,
         limit: query.limit()?,
     };
-    let rows: Vec<Value> = house.store.occurrences(filter).await?.iter().map(row).collect();
-    Ok(answer(StatusCode::OK, &json!({ "occurrences": rows })))
+    fine(&json!({ "occurrences": house.view.occurrences(filter).await? }))
 }
 
-fn row(record: &OccurrenceRecord) -> Value {
-    json!({
-        "flow": &*record.key.flow,
-        "trigger": &*record.key.trigger,
-        "at": time(Some(record.at)),
-        "until": time(record.until),
-        "count": record.count,
-        "fate": record.fate.name(),
-        "late_by": record.late_by.map(format_duration),
-        "run": record.run,
-        "reason": record.reason,
-    })
+/// Times that will be due, earliest first, and changes of the clock among them.
+#[utoipa::path(get, path = "/next", tag = "schedule",
+    params(
+        ("from" = Option<String>, Query, description = "after this; else from now on"),
+        ("to" = Option<String>, Query, description = "before this"),
+        ("timezone" = Option<String>, Query, description = "whose clock; else the workspace's"),
+        ("limit" = Option<usize>, Query, description = "at most so many")),
+    responses((status = 200, description = "`{\"occurrences\": [...], \"shifts\": [...]}`", body = [DueRow])))]
+pub async fn next(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    let query = Query::read(query.as_deref(), &["from", "to", "timezone", "limit"])?;
+    let from = query.time("from")?.unwrap_or(house.view.clock.now());
+    let to = query.time("to")?;
+    let zone = query.parsed("timezone", |name| TimeZone::get(name).map_err(|_| format!("`{name}` is no zone")))?;
+    let zone = zone.unwrap_or_else(|| house.view.zone());
+    let rows = house.view.next(from, to, query.limit()?);
+    let shifts = to.map(|to| house.view.shifts(&zone, from, to)).unwrap_or_default();
+    fine(&json!({ "occurrences": rows, "shifts": shifts }))
 }

@@ -13,7 +13,7 @@ use crate::model::delivery::{Attempt, Degraded, Part, Step};
 use crate::model::message::{Body, Content};
 use crate::model::phone::other_address;
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard, Settlement, Verdict};
+use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard, Settlement, Spent, Verdict};
 
 /// The outcome of an attempt that is on the wire, ...
 pub const OPEN: &str = "open";
@@ -134,10 +134,18 @@ fn claim_one(
     // What is only being prepared when the engine dies has certainly not gone out.
     let outcome = if message.preparing { PREPARING } else { OPEN };
     let at = millis(now);
-    attempts.push(Attempt { number: attempt, at, outcome: outcome.into(), error: None, account: None });
+    attempts.push(Attempt {
+        number: attempt,
+        at,
+        outcome: outcome.into(),
+        error: None,
+        account: None,
+        reached: Vec::new(),
+    });
     let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
     let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
     work.tx.prepare_cached(sql)?.execute(values)?;
+    outbox::is_now(work, id, account, next)?;
     if refused {
         let sentence = format!("{} wants to get no more messages from this account", message.to);
         let verdict = Verdict::Refuse { error: (people::OPTED_OUT.into(), sentence) };
@@ -237,4 +245,21 @@ pub fn heard(connection: &Connection, account: &str, recipient: &str) -> Read<La
         find.query_row(params![account, recipient], |row| row.get(0)).optional().map(|at| at.map(from_millis))
     };
     Ok(LastHeard { since: at(SINCE)?, latest: at(LATEST)?, hidden: at(HIDDEN)?, last: at(recipient)? })
+}
+
+/// How an account stands on one of its days.
+pub fn spent(connection: &Connection, account: &str, day: &str) -> Read<Spent> {
+    let counts = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?));
+    let found = connection
+        .prepare_cached("SELECT sent, new FROM days WHERE account = ? AND day = ?")?
+        .query_row([account, day], counts);
+    let (sent, new) = if_readable(found.optional())?.flatten().unzip();
+    let at = |sql: &str| -> Read<Option<Timestamp>> {
+        let found = connection.prepare_cached(sql)?.query_row([account], |row| row.get::<_, Option<i64>>(0)).optional();
+        Ok(if_readable(found)?.flatten().flatten().map(from_millis))
+    };
+    let oldest =
+        "SELECT created_at FROM messages WHERE account = ? AND seq IS NOT NULL AND state = 1 ORDER BY seq LIMIT 1";
+    let heard = "SELECT max(at) FROM incoming WHERE account = ?";
+    Ok(Spent { sent, new, oldest: at(oldest)?, heard: at(heard)? })
 }

@@ -40,6 +40,7 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
         finished_at = ? WHERE id = ?";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), run.as_bytes()])?;
     recall_unsent(work, run.as_bytes(), now)?;
+    runs::is_now(work, run, RunState::Cancelled)?;
     Ok(RunDecided::Done)
 }
 
@@ -57,6 +58,21 @@ pub fn recall_unsent(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Rea
         }
     }
     Ok(())
+}
+
+/// Lets the wait of a run end now, as if its time were up. What is under way outside cannot be cut short.
+pub fn end_wait(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDecided, Refusal> {
+    let Some(before) = state(work, run)? else { return Ok(RunDecided::Missing) };
+    let sql = "SELECT 1 FROM runs WHERE id = ? AND state = 2 AND ready IS NULL";
+    if !work.tx.prepare_cached(sql)?.exists([run.as_bytes()])? {
+        return Ok(RunDecided::NotIn(before));
+    }
+    // A reminder is not what ends the wait.
+    let sql = "UPDATE listening SET deadline = ?, reminded = 1 WHERE run = ?";
+    work.tx.prepare_cached(sql)?.execute(params![millis(now), run.as_bytes()])?;
+    runs::woken(work, run.as_bytes(), now)?;
+    runs::is_now(work, run, RunState::Waiting)?;
+    Ok(RunDecided::Done)
 }
 
 /// Lets a failed run go on from the last answer that came from outside.
@@ -91,6 +107,7 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Result<RunDecided, Refusal> {
         run.as_bytes()
     ])?;
     work.rings.run(&flow);
+    work.rings.run_is(run, &flow, RunState::Waiting);
     Ok(RunDecided::Done)
 }
 

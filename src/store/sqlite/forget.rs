@@ -18,7 +18,6 @@ use crate::id::RunId;
 use crate::model::delivery::Part;
 use crate::model::inbound::bare_id;
 use crate::model::message::{Body, Source};
-use crate::model::phone::other_address;
 use crate::model::recipient;
 use crate::model::run::RunState;
 use crate::store::rows::Forgotten;
@@ -43,7 +42,7 @@ impl Known {
 
 /// Looks for all that knows of a person. To be done beside the writer, for it looks at everything.
 pub fn known_by(connection: &Connection, who: &str) -> Read<Known> {
-    let names = all_names(connection, who)?;
+    let names = people::all_names(connection, who)?;
     let mut known = Known::default();
     for name in &names {
         for sql in [
@@ -134,7 +133,7 @@ fn unescaped(text: &str) -> String {
 /// know of them. Those that are under way end: their journals cannot be replayed without the words.
 /// That the person wants to hear no more, if so, stays: it is what keeps others from writing again.
 pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Timestamp) -> Result<Forgotten, Refusal> {
-    let names = all_names(work.tx, who)?;
+    let names = people::all_names(work.tx, who)?;
     let mut blobs = BTreeSet::new();
     let mut forgotten = Forgotten::default();
     for run in &known.runs {
@@ -157,6 +156,8 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
         for table in ["heard", "acquaintances"] {
             work.tx.execute(&format!("DELETE FROM {table} WHERE recipient = ?"), [name])?;
         }
+        work.tx.execute("DELETE FROM people WHERE address = ?", [name])?;
+        work.tx.execute("DELETE FROM handsets WHERE phone = ?", [name])?;
         let early = "DELETE FROM early WHERE iif(json_valid(echo), json_extract(echo, '$.chat'), '') = ?";
         work.tx.prepare_cached(early)?.execute([name])?;
     }
@@ -185,29 +186,6 @@ fn blob(body: &Body) -> Option<String> {
         Source::Snapshot(copy) => Some(copy.blob.clone()),
         _ => None,
     }
-}
-
-/// Every address that the person has in any account.
-fn all_names(connection: &Connection, who: &str) -> Read<Vec<String>> {
-    let mut names = vec![who.to_owned()];
-    let mut seen = 0;
-    while let Some(name) = names.get(seen).cloned() {
-        seen += 1;
-        if let Some(other) = other_address(&name).filter(|other| !names.contains(other)) {
-            names.push(other);
-        }
-        let sql = "SELECT account FROM aliases WHERE alias = ?";
-        let accounts: Vec<String> =
-            connection.prepare_cached(sql)?.query_map([&name], |row| row.get(0))?.collect::<Read<_>>()?;
-        for account in accounts {
-            for other in people::names(connection, &account, &name)? {
-                if !names.contains(&other) {
-                    names.push(other);
-                }
-            }
-        }
-    }
-    Ok(names)
 }
 
 /// The addresses themselves; those under which a person asked to hear no more stay, so that this is
@@ -250,6 +228,9 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
             iif(json_valid(error), json_extract(error, '$.kind'), 'damaged'), 'message', 'forgotten'))
         WHERE id = ?4";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), event, run])?;
+    if is_open {
+        runs::is_now(work, RunId::from_bytes(*run), RunState::Cancelled)?;
+    }
     Ok(is_open)
 }
 

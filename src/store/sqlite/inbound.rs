@@ -9,6 +9,7 @@ use super::hearing::{self, Heard};
 use super::writer::{Refusal, Work};
 use super::{Read, attempts, evidence, outbox, people, runs, text};
 use crate::clock::millis;
+use crate::feed::Change;
 use crate::id::MessageId;
 use crate::model::conversation::says;
 use crate::model::inbound::{AHEAD, OLDEST, Reaction, Told};
@@ -109,6 +110,11 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate,
     }
     let sql = "UPDATE incoming SET fate = ? WHERE account = ? AND id = ?";
     work.tx.prepare_cached(sql)?.execute(params![fate.name(), account, written.event_id])?;
+    if let Some(name) = &written.name {
+        people::is_called(work, &written.from.to_string(), name, inbound.now)?;
+    }
+    let (from, outcome) = (&written.from, fate.name());
+    work.rings.note(|| Change::Incoming { what: "message", from: from.to_string(), outcome });
     Ok(fate)
 }
 

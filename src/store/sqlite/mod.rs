@@ -13,13 +13,16 @@ mod events;
 mod evidence;
 mod flows;
 mod forget;
+mod handsets;
 mod hearing;
 mod inbound;
+mod listing;
 mod outbox;
 mod people;
 pub mod place;
 mod readers;
 mod reading;
+mod rings;
 mod runs;
 mod schema;
 mod triggers;
@@ -33,17 +36,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use serde_json::Value;
 
 use super::rows::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
-    Inbound, KeptFlows, LastHeard, LedgerRow, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger,
-    OccurrenceFilter, OccurrenceRecord, Origin, PhoneMessage, ReadyRun, ResendPolicy, RunDecided, RunFilter, RunRecord,
-    Seen, Settlement, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, LedgerRow,
+    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
+    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, Settlement, Spent,
+    StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use super::{Reply, Signals, Store, StoreError};
-use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::{Answer, Entry, TurnCommit};
@@ -370,8 +373,8 @@ impl Store for SqliteStore {
         self.writer.submit_guarded(move |work| Ok(decisions::decide(work, id, decision, now)?))
     }
 
-    fn runs(&self, filter: RunFilter) -> Reply<Vec<RunRecord>> {
-        self.aside(move |connection| reading::runs(connection, &filter))
+    fn runs(&self, filter: RunFilter) -> Reply<Page<RunRecord, RunId>> {
+        self.aside(move |connection| listing::runs(connection, &filter))
     }
 
     fn run(&self, id: RunId) -> Reply<Option<RunRecord>> {
@@ -382,8 +385,8 @@ impl Store for SqliteStore {
         self.aside(move |connection| reading::journal(connection, id))
     }
 
-    fn messages(&self, filter: MessageFilter) -> Reply<Vec<MessageRecord>> {
-        self.aside(move |connection| reading::messages(connection, &filter))
+    fn messages(&self, filter: MessageFilter) -> Reply<Page<MessageRecord, MessageId>> {
+        self.aside(move |connection| listing::messages(connection, &filter))
     }
 
     fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>> {
@@ -406,6 +409,45 @@ impl Store for SqliteStore {
         self.aside(move |connection| troubles::bad_of(connection, &runs))
     }
 
+    fn state_counts(&self) -> Reply<StateCounts> {
+        self.aside(listing::state_counts)
+    }
+
+    fn lately(&self, since: Timestamp) -> Reply<Lately> {
+        self.aside(move |connection| listing::lately(connection, since))
+    }
+
+    fn last_runs(&self, flows: Vec<String>, most: usize) -> Reply<Vec<Vec<RunBrief>>> {
+        self.aside(move |connection| listing::last_runs(connection, &flows, most))
+    }
+
+    fn incoming(&self, filter: IncomingFilter) -> Reply<Vec<IncomingRecord>> {
+        self.aside(move |connection| listing::incoming(connection, &filter))
+    }
+
+    fn called(&self, addresses: Vec<String>) -> Reply<BTreeMap<String, String>> {
+        self.aside(move |connection| people::called(connection, &addresses))
+    }
+
+    fn person(&self, who: &str) -> Reply<Person> {
+        let who = who.to_owned();
+        self.aside(move |connection| people::person(connection, &who))
+    }
+
+    fn opt_in(&self, account: &str, who: &str) -> Reply<bool> {
+        let (account, who) = (account.to_owned(), who.to_owned());
+        self.writer.submit_guarded(move |work| Ok(people::opt_in(work, &account, &who)?))
+    }
+
+    fn spent(&self, account: &str, day: &str) -> Reply<Spent> {
+        let (account, day) = (account.to_owned(), day.to_owned());
+        self.aside(move |connection| attempts::spent(connection, &account, &day))
+    }
+
+    fn end_wait(&self, id: RunId, now: Timestamp) -> Reply<RunDecided> {
+        self.writer.submit_guarded(move |work| decisions::end_wait(work, id, now))
+    }
+
     fn troubles(&self, after: i64, limit: usize) -> Reply<Vec<Trouble>> {
         self.aside(move |connection| troubles::behind(connection, after, limit))
     }
@@ -418,19 +460,37 @@ impl Store for SqliteStore {
         self.writer.submit_guarded(move |work| Ok(troubles::tell(work, &telling)?))
     }
 
-    fn receive_on_phone(&self, message: PhoneMessage) -> Reply<()> {
-        self.writer.submit(move |work| {
-            let sql =
-                "INSERT OR IGNORE INTO phones (id, account, recipient, body, at, incoming) VALUES (?, ?, ?, ?, ?, ?)";
-            let (id, body, at) = (message.id.as_bytes(), text(&message.body)?, millis(message.at));
-            let values = params![id, message.account, message.to, body, at, message.incoming];
-            work.tx.prepare_cached(sql)?.execute(values)?;
-            Ok(())
-        })
+    fn receive_on_phone(&self, message: PhoneMessage) -> Reply<bool> {
+        self.writer.submit_guarded(move |work| Ok(handsets::receive(work, &message)?))
     }
 
-    fn phone_messages(&self, limit: usize) -> Reply<Vec<PhoneMessage>> {
-        self.aside(move |connection| reading::phone_messages(connection, limit))
+    fn phone_messages(&self, phone: Option<String>, limit: usize) -> Reply<Vec<PhoneMessage>> {
+        self.aside(move |connection| handsets::messages(connection, phone.as_deref(), limit))
+    }
+
+    fn handsets(&self) -> Reply<Vec<Handset>> {
+        self.aside(handsets::all)
+    }
+
+    fn change_handset(&self, phone: &str, change: HandsetChange, now: Timestamp) -> Reply<()> {
+        let phone = phone.to_owned();
+        self.writer.submit_guarded(move |work| Ok(handsets::change(work, &phone, &change, now)?))
+    }
+
+    fn empty_phones(&self) -> Reply<()> {
+        self.writer.submit_guarded(move |work| Ok(handsets::empty(work)?))
+    }
+
+    fn open_session(&self, digest: [u8; 32], now: Timestamp) -> Reply<()> {
+        self.writer.submit_guarded(move |work| Ok(handsets::open_session(work, &digest, now)?))
+    }
+
+    fn session(&self, digest: [u8; 32], oldest: Timestamp) -> Reply<bool> {
+        self.at_once(move |connection| handsets::session(connection, &digest, oldest))
+    }
+
+    fn close_sessions(&self, digest: Option<[u8; 32]>) -> Reply<u64> {
+        self.writer.submit_guarded(move |work| Ok(handsets::close_sessions(work, digest.as_ref())?))
     }
 
     fn traffic(&self) -> Traffic {

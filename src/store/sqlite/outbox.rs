@@ -42,7 +42,7 @@ pub fn insert(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> Read
     let sql = "INSERT INTO messages
         (id, run, flow, account, recipient, state, seq, due_at, expires_at, created_at, changed_at, key, body)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
-    work.tx.prepare_cached(sql)?.execute(params![
+    let inserted = work.tx.prepare_cached(sql)?.execute(params![
         message.id.as_bytes(),
         message.run.as_ref().map(RunId::as_bytes),
         message.flow,
@@ -57,6 +57,9 @@ pub fn insert(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> Read
         message.key,
         text(&message.body)?
     ])?;
+    if inserted == 1 {
+        work.rings.message_is(message.id, &message.account, state, || (message.run, message.to.to_string()));
+    }
     match scheduled {
         Some(_) => work.rings.message_timer(),
         None => work.rings.lane(&message.account),
@@ -183,6 +186,11 @@ pub fn apply(
         last.outcome = outcome;
         last.error.clone_from(&change.error);
     }
+    if let (MessageState::Accepted | MessageState::Sent | MessageState::Delivered | MessageState::Read, Some(last)) =
+        (next, attempts.last_mut())
+    {
+        last.reached.push((next, millis(now)));
+    }
     let queued = next == MessageState::Queued;
     // A message that backs off keeps its place; one that comes back by other ways goes to the end.
     let keeps_place = before == MessageState::Sending;
@@ -226,7 +234,20 @@ pub fn apply(
         waits::moved(work, id, next, now)?;
     }
     troubles::moved(work, id, before, next)?;
+    is_now(work, id, &account, next)?;
     Ok(Some(Ok(next)))
+}
+
+/// A message has come to a state.
+pub fn is_now(work: &mut Work<'_>, id: MessageId, account: &str, state: MessageState) -> Read<()> {
+    let sql = "SELECT run, recipient FROM messages WHERE id = ?";
+    let row = |row: &Row<'_>| Ok((row.get::<_, Option<[u8; 16]>>(0)?.map(RunId::from_bytes), row.get(1)?));
+    let about = match work.rings.watched {
+        true => if_readable(work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional())?.flatten(),
+        false => None,
+    };
+    work.rings.message_is(id, account, state, || about.unwrap_or_default());
+    Ok(())
 }
 
 fn distinct(list: Vec<Degraded>) -> Vec<Degraded> {
@@ -386,12 +407,14 @@ pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) 
             WHEN state IN (0, 1) THEN ?
             WHEN typeof(state) = 'integer' AND state BETWEEN 3 AND 11 THEN state
             ELSE ? END,
-        error = ?, changed_at = ? WHERE id = ? RETURNING state";
+        error = ?, changed_at = ? WHERE id = ? RETURNING state, account";
     let values = params![RECALLED, dead, unknown, error, millis(now), id.as_bytes()];
-    let left = work.tx.prepare_cached(sql)?.query_row(values, |row| state(row, 0)).optional()?;
+    let row = |row: &Row<'_>| Ok((state(row, 0)?, if_readable(row.get::<_, String>(1))?.unwrap_or_default()));
+    let left = work.tx.prepare_cached(sql)?.query_row(values, row).optional()?;
     match left {
-        Some(left) => {
+        Some((left, account)) => {
             troubles::moved(work, id, left, left)?;
+            is_now(work, id, &account, left)?;
             if_readable(waits::moved(work, id, left, now)).map(|_| ())
         }
         None => Ok(()),

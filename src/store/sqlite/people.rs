@@ -1,13 +1,17 @@
 //! People: the addresses that they are known by, and who wants to hear no more.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Read;
+use super::columns::{if_readable, readable};
 use super::writer::Work;
-use crate::clock::millis;
+use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
 use crate::model::phone::other_address;
+use crate::store::rows::Person;
 
 /// The outcome of an attempt whose recipient wants to hear no more, and the kind of error that an
 /// `ask` throws then.
@@ -20,7 +24,7 @@ pub fn names(connection: &Connection, account: &str, who: &str) -> Read<Vec<Stri
     while let Some(name) = names.get(seen).cloned() {
         seen += 1;
         let mut also: Vec<String> = other_address(&name).into_iter().collect();
-        if let Some(person) = person(connection, account, &name)? {
+        if let Some(person) = person_of(connection, account, &name)? {
             let sql = "SELECT alias FROM aliases WHERE account = ? AND person = ?";
             for alias in connection.prepare_cached(sql)?.query_map([account, &person], |row| row.get(0))? {
                 also.push(alias?);
@@ -35,9 +39,32 @@ pub fn names(connection: &Connection, account: &str, who: &str) -> Read<Vec<Stri
     Ok(names)
 }
 
-fn person(connection: &Connection, account: &str, alias: &str) -> Read<Option<String>> {
+fn person_of(connection: &Connection, account: &str, alias: &str) -> Read<Option<String>> {
     let sql = "SELECT person FROM aliases WHERE account = ? AND alias = ?";
     connection.prepare_cached(sql)?.query_row([account, alias], |row| row.get(0)).optional()
+}
+
+/// Every address that the person has in any account.
+pub fn all_names(connection: &Connection, who: &str) -> Read<Vec<String>> {
+    let mut found = vec![who.to_owned()];
+    let mut seen = 0;
+    while let Some(name) = found.get(seen).cloned() {
+        seen += 1;
+        if let Some(other) = other_address(&name).filter(|other| !found.contains(other)) {
+            found.push(other);
+        }
+        let sql = "SELECT account FROM aliases WHERE alias = ?";
+        let accounts: Vec<String> =
+            connection.prepare_cached(sql)?.query_map([&name], |row| row.get(0))?.collect::<Read<_>>()?;
+        for account in accounts {
+            for other in names(connection, &account, &name)? {
+                if !found.contains(&other) {
+                    found.push(other);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Two addresses lead to one person.
@@ -45,7 +72,7 @@ pub fn same(work: &Work<'_>, account: &str, one: &str, other: &str) -> Read<()> 
     if one == other {
         return Ok(());
     }
-    let known = (person(work.tx, account, one)?, person(work.tx, account, other)?);
+    let known = (person_of(work.tx, account, one)?, person_of(work.tx, account, other)?);
     let name = |alias: &str, person: &str| -> Read<()> {
         let sql = "INSERT INTO aliases (account, alias, person) VALUES (?, ?, ?)";
         work.tx.prepare_cached(sql)?.execute([account, alias, person])?;
@@ -99,4 +126,40 @@ pub fn opt_in(work: &Work<'_>, account: &str, who: &str) -> Read<bool> {
         gone += work.tx.prepare_cached(sql)?.execute([account, &name])?;
     }
     Ok(gone > 0)
+}
+
+/// A person is called so; a later name takes the place of an earlier one.
+pub fn is_called(work: &Work<'_>, address: &str, name: &str, now: Timestamp) -> Read<()> {
+    let sql = "INSERT INTO people (address, name, at) VALUES (?1, ?2, ?3)
+        ON CONFLICT DO UPDATE SET name = excluded.name, at = excluded.at WHERE name <> excluded.name";
+    work.tx.prepare_cached(sql)?.execute(params![address, name, millis(now)])?;
+    Ok(())
+}
+
+/// What people are called, those of them who told.
+pub fn called(connection: &Connection, addresses: &[String]) -> Read<BTreeMap<String, String>> {
+    let mut find = connection.prepare_cached("SELECT name FROM people WHERE address IN (?1, ?2) ORDER BY at DESC")?;
+    let mut names = BTreeMap::new();
+    for address in addresses {
+        let other = other_address(address);
+        let found = find.query_row(params![address, other], |row| row.get::<_, String>(0)).optional();
+        if let Some(name) = if_readable(found)?.flatten() {
+            names.insert(address.clone(), name);
+        }
+    }
+    Ok(names)
+}
+
+/// All that is known of whom an address leads to.
+pub fn person(connection: &Connection, who: &str) -> Read<Person> {
+    let addresses = all_names(connection, who)?;
+    let mut known = Person::default();
+    for address in &addresses {
+        let sql = "SELECT account, at FROM opted_out WHERE person = ?";
+        let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, from_millis(row.get(1)?)));
+        known.opted_out.extend(readable(connection.prepare_cached(sql)?.query_map([address], row)?, "people")?);
+    }
+    known.name = called(connection, &addresses)?.into_values().next();
+    known.addresses = addresses;
+    Ok(known)
 }

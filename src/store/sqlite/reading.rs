@@ -1,20 +1,18 @@
-//! Lists and single rows for people and programs to look at.
+//! Single rows for people and programs to look at.
 
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{if_readable, is_unreadable, readable};
-use super::outbox::{self, state};
-use super::runs;
+use super::outbox::state;
 use super::{Read, instant, json, json_or_none};
-use crate::clock::{from_millis, millis};
+use crate::clock::from_millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::MessageState;
 use crate::model::journal::Entry;
 use crate::model::message::{Body, Content, SendOptions};
-use crate::model::phone::other_address;
 use crate::model::run::{RunState, ScriptError};
-use crate::store::rows::{Called, MessageFilter, MessageRecord, PhoneMessage, RunFilter, RunRecord};
+use crate::store::rows::{Called, MessageRecord, RunRecord};
 
 /// Conditions of a query, with their values.
 #[derive(Default)]
@@ -25,15 +23,13 @@ pub struct Where {
 
 impl Where {
     pub fn and(&mut self, condition: &str, value: impl Into<Sql>) {
-        self.conditions.push(condition.into());
-        self.values.push(value.into());
+        self.all(condition, [value.into()]);
     }
 
-    fn one_of<T: Into<Sql>>(&mut self, column_in: &str, values: impl Iterator<Item = T>) {
-        let before = self.values.len();
-        self.values.extend(values.map(Into::into));
-        let marks = vec!["?"; self.values.len() - before].join(", ");
-        self.conditions.push(format!("{column_in} ({marks})"));
+    /// A condition with several values.
+    pub fn all(&mut self, condition: &str, values: impl IntoIterator<Item = Sql>) {
+        self.conditions.push(condition.into());
+        self.values.extend(values);
     }
 
     pub fn sql(&self) -> String {
@@ -44,11 +40,7 @@ impl Where {
     }
 }
 
-fn of_runs(ids: &[RunId]) -> impl Iterator<Item = Vec<u8>> {
-    ids.iter().map(|id| id.as_bytes().to_vec())
-}
-
-const RUN: &str = "SELECT id, flow, version, trigger, state, waiting, attempt, created_at, started_at, finished_at,
+pub const RUN: &str = "SELECT id, flow, version, trigger, state, waiting, attempt, created_at, started_at, finished_at,
     error, event, result FROM runs";
 
 fn run_row(row: &Row<'_>) -> Read<RunRecord> {
@@ -72,7 +64,7 @@ fn run_row(row: &Row<'_>) -> Read<RunRecord> {
 }
 
 /// A run whose row does not read as what it should be is shown as that, and hides no other.
-fn run_or_damage(row: &Row<'_>) -> Read<RunRecord> {
+pub fn run_or_damage(row: &Row<'_>) -> Read<RunRecord> {
     let error = match run_row(row) {
         Err(error) if is_unreadable(&error) => error,
         read => return read,
@@ -100,32 +92,6 @@ fn damaged(error: &rusqlite::Error) -> String {
     format!("its row in the state file cannot be read: {error}")
 }
 
-pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Vec<RunRecord>> {
-    let mut only = Where::default();
-    if let Some(flow) = &filter.flow {
-        only.and("flow = ?", flow.clone());
-    }
-    if let Some(state) = filter.state {
-        only.and("state = ?", runs::number(state));
-    }
-    if let Some(since) = filter.since {
-        only.and("created_at >= ?", millis(since));
-    }
-    if let Some(after) = filter.after {
-        only.and("id < ?", after.as_bytes().to_vec());
-    }
-    if let Some(ids) = &filter.only {
-        only.one_of("id IN", of_runs(ids));
-    }
-    if !filter.without.is_empty() {
-        only.one_of("id NOT IN", of_runs(&filter.without));
-    }
-    // Lists show neither events nor results, which may be large.
-    let columns = RUN.replace("event, result FROM", "'', NULL FROM");
-    let sql = format!("{columns} {} ORDER BY id DESC LIMIT {}", only.sql(), filter.limit);
-    readable(connection.prepare(&sql)?.query_map(params_from_iter(only.values), run_or_damage)?, "runs")
-}
-
 pub fn run(connection: &Connection, id: RunId) -> Read<Option<RunRecord>> {
     connection.prepare_cached(&format!("{RUN} WHERE id = ?"))?.query_row([id.as_bytes()], run_or_damage).optional()
 }
@@ -141,7 +107,8 @@ pub fn journal(connection: &Connection, id: RunId) -> Read<Vec<Called>> {
     Ok(all)
 }
 
-const MESSAGE: &str = "SELECT id, run, flow, account, recipient, body, state, attempts, provider_id, degraded, error,
+pub const MESSAGE: &str =
+    "SELECT id, run, flow, account, recipient, body, state, attempts, provider_id, degraded, error,
     created_at, due_at, parts, clicks.count, clicks.first_at
     FROM messages LEFT JOIN clicks ON clicks.message = messages.id";
 
@@ -169,7 +136,7 @@ fn message_row(row: &Row<'_>) -> Read<MessageRecord> {
 }
 
 /// A message whose row does not read as what it should be is shown as that, and hides no other.
-fn message_or_damage(row: &Row<'_>) -> Read<MessageRecord> {
+pub fn message_or_damage(row: &Row<'_>) -> Read<MessageRecord> {
     let error = match message_row(row) {
         Err(error) if is_unreadable(&error) => error,
         read => return read,
@@ -199,43 +166,7 @@ fn message_or_damage(row: &Row<'_>) -> Read<MessageRecord> {
     })
 }
 
-pub fn messages(connection: &Connection, filter: &MessageFilter) -> Read<Vec<MessageRecord>> {
-    let mut only = Where::default();
-    if let Some(to) = &filter.to {
-        only.one_of("recipient IN", [Some(to.clone()), other_address(to)].into_iter().flatten());
-    }
-    if let Some(state) = filter.state {
-        only.and("state = ?", outbox::number(state));
-    }
-    if let Some(flow) = &filter.flow {
-        only.and("flow = ?", flow.clone());
-    }
-    if let Some(run) = filter.run {
-        only.and("run = ?", run.as_bytes().to_vec());
-    }
-    if let Some(after) = filter.after {
-        only.and("id < ?", after.as_bytes().to_vec());
-    }
-    let sql = format!("{MESSAGE} {} ORDER BY id DESC LIMIT {}", only.sql(), filter.limit);
-    readable(connection.prepare(&sql)?.query_map(params_from_iter(only.values), message_or_damage)?, "messages")
-}
-
 pub fn message(connection: &Connection, id: MessageId) -> Read<Option<MessageRecord>> {
     let sql = format!("{MESSAGE} WHERE id = ?");
     connection.prepare_cached(&sql)?.query_row([id.as_bytes()], message_or_damage).optional()
-}
-
-pub fn phone_messages(connection: &Connection, limit: usize) -> Read<Vec<PhoneMessage>> {
-    let sql = "SELECT id, account, recipient, body, at, incoming FROM phones ORDER BY at DESC, id DESC LIMIT ?";
-    let row = |row: &Row<'_>| {
-        Ok(PhoneMessage {
-            id: MessageId::from_bytes(row.get(0)?),
-            account: row.get(1)?,
-            to: row.get(2)?,
-            body: json(row, 3)?,
-            at: from_millis(row.get(4)?),
-            incoming: row.get(5)?,
-        })
-    };
-    readable(connection.prepare_cached(sql)?.query_map([limit as i64], row)?, "phones")
 }

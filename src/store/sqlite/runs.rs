@@ -166,6 +166,7 @@ pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
     if inserted == 1 {
         work.memory.backlog.add(&run.flow);
         work.rings.run(&run.flow);
+        work.rings.run_is(run.id, &run.flow, RunState::Queued);
     }
     Ok(())
 }
@@ -407,6 +408,7 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<Option<i64
         leaving.result,
         turn.run.as_bytes()
     ])?;
+    work.rings.run_is(turn.run, &turn.flow, state);
     // An errand is the runner's, who knows of it; only after a crash the table has to tell.
     if ready.is_some() && !leaving.errand {
         work.rings.run(&turn.flow);
@@ -430,7 +432,7 @@ pub fn wake(work: &mut Work<'_>, now: Timestamp) -> Result<Woken, Refusal> {
     Ok(Woken { count: due.len() as u64, next: next.map(from_millis) })
 }
 
-fn woken(work: &mut Work<'_>, id: &[u8; 16], now: Timestamp) -> Read<()> {
+pub fn woken(work: &mut Work<'_>, id: &[u8; 16], now: Timestamp) -> Read<()> {
     // A run whose time has come hears nothing any more, so that nothing is taken and not seen.
     let awaited = events::forget(work, id)?;
     match conversation::time_came(work, id, now)? {
@@ -464,6 +466,18 @@ pub fn set_aside(work: &mut Work<'_>, run: &[u8; 16], why: &str, now: Timestamp)
         WHERE id = ?";
     let values = params![number(RunState::Failed), millis(now), text(&error)?, run];
     work.tx.prepare_cached(sql)?.execute(values)?;
+    is_now(work, id, RunState::Failed)
+}
+
+/// A run has come to a state otherwise than by a turn.
+pub fn is_now(work: &mut Work<'_>, run: RunId, state: RunState) -> Read<()> {
+    let sql = "SELECT flow FROM runs WHERE id = ?";
+    let flow = match work.rings.watched {
+        true => work.tx.prepare_cached(sql)?.query_row([run.as_bytes()], |row| row.get(0)).optional(),
+        false => Ok(None),
+    };
+    let flow: String = if_readable(flow)?.flatten().unwrap_or_default();
+    work.rings.run_is(run, &flow, state);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -313,6 +313,42 @@ CREATE TABLE place (
 
 -- Rejected, dead and unknown messages, as lists of flows and accounts count them.
 CREATE INDEX messages_bad ON messages (account, flow) WHERE state IN (7, 8, 9);
+",
+    "
+-- Lists, newest first. Runs that came to their end as they should, and messages that are on their way or
+-- arrived, are nearly all: for those there is no index by state.
+CREATE INDEX runs_of_flow ON runs (flow);
+CREATE INDEX runs_apart ON runs (state) WHERE state IN (2, 4, 5, 6);
+CREATE INDEX messages_created ON messages (created_at);
+CREATE INDEX messages_of_flow ON messages (flow, created_at);
+CREATE INDEX messages_to ON messages (recipient, created_at);
+CREATE INDEX messages_apart ON messages (state, created_at) WHERE state IN (0, 7, 8, 9, 10, 11);
+CREATE INDEX incoming_from ON incoming (sender, at);
+CREATE INDEX incoming_to ON incoming (account, at);
+CREATE INDEX phones_at ON phones (at);
+CREATE INDEX phones_of ON phones (recipient, at);
+
+-- What people are called, as gateways tell.
+CREATE TABLE people (
+    address TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Phones of the sandbox: what somebody called them, and whether they are off.
+CREATE TABLE handsets (
+    phone TEXT PRIMARY KEY,
+    name TEXT,
+    off INTEGER NOT NULL DEFAULT 0,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Browsers that were let in, by a digest of what each of them shows.
+CREATE TABLE sessions (
+    digest BLOB PRIMARY KEY,
+    created_at INTEGER NOT NULL,
+    used_at INTEGER NOT NULL
+) WITHOUT ROWID;
 ",
 ];
 

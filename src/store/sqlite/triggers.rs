@@ -11,6 +11,7 @@ use super::reading::Where;
 use super::writer::{Refusal, Work};
 use super::{Read, instant, runs};
 use crate::clock::{from_millis, millis};
+use crate::feed::Change;
 use crate::id::RunId;
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::store::rows::{
@@ -75,7 +76,7 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
 }
 
 /// Writes down an instant's fate, unless it has one; says whether it did.
-fn record(work: &Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
+fn record(work: &mut Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
     let sql = "INSERT OR IGNORE INTO occurrences (flow, trigger, at, until, count, fate, late_by, run, reason)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let fate = Fate::ALL.iter().position(|known| *known == occurrence.fate).unwrap_or(0) as i64;
@@ -90,6 +91,12 @@ fn record(work: &Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bo
         occurrence.run.as_ref().map(|run| *run.id.as_bytes()),
         occurrence.reason,
     ])?;
+    if written == 1 {
+        if let Some(late) = occurrence.late_by {
+            work.rings.late(late);
+        }
+        work.rings.note(|| Change::Occurrence { flow: key.flow.to_string(), fate: occurrence.fate.name() });
+    }
     Ok(written == 1)
 }
 

@@ -1,12 +1,12 @@
 //! The one thread that writes. Whatever waits is put into one transaction: the price of a
 //! durable commit is shared by all who came while the last one was under way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regex::Regex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -18,11 +18,11 @@ use super::checkpoint::Checkpoints;
 use super::columns::is_unreadable;
 use super::disk::Disk;
 use super::hearing::Clocks;
+use super::rings::Rings;
 use super::schema::error_of;
 use crate::model::conversation;
 use crate::shutdown::Breakdown;
 use crate::store::{Reply, Signals, StoreError};
-use crate::wake::Bell;
 
 /// Most commands in one transaction; more would only make the first ones wait.
 const GROUP: usize = 512;
@@ -146,68 +146,6 @@ impl Memory {
     pub fn next_seq(&mut self) -> i64 {
         self.seq += 1;
         self.seq
-    }
-}
-
-/// Bells to be rung once the group is on disk.
-#[derive(Default)]
-pub struct Rings {
-    runs: HashSet<Arc<str>>,
-    lanes: Vec<String>,
-    run_timer: bool,
-    message_timer: bool,
-    troubles: bool,
-    compact: bool,
-}
-
-impl Rings {
-    /// The flow has a ready run.
-    pub fn run(&mut self, flow: &str) {
-        if !self.runs.contains(flow) {
-            self.runs.insert(flow.into());
-        }
-    }
-
-    /// The account has a due message.
-    pub fn lane(&mut self, account: &str) {
-        if !self.lanes.iter().any(|known| known == account) {
-            self.lanes.push(account.into());
-        }
-    }
-
-    /// A run waits for a time.
-    pub fn run_timer(&mut self) {
-        self.run_timer = true;
-    }
-
-    /// A message waits for a time.
-    pub fn message_timer(&mut self) {
-        self.message_timer = true;
-    }
-
-    /// Somebody is to be told of something.
-    pub fn troubles(&mut self) {
-        self.troubles = true;
-    }
-
-    /// What was deleted is to be gone from the disk too.
-    pub fn compact(&mut self) {
-        self.compact = true;
-    }
-
-    fn ring(&mut self, signals: &Signals) {
-        self.runs.drain().for_each(|flow| signals.runs.ring(&flow));
-        self.lanes.drain(..).for_each(|account| signals.lanes.ring(&account));
-        let services: [(&mut bool, &Bell); 3] = [
-            (&mut self.run_timer, &signals.run_timer),
-            (&mut self.message_timer, &signals.message_timer),
-            (&mut self.troubles, &signals.troubles),
-        ];
-        for (wanted, bell) in services {
-            if std::mem::take(wanted) {
-                bell.nudge();
-            }
-        }
     }
 }
 
@@ -453,7 +391,7 @@ impl Thread {
 
     /// Runs commands in one transaction; when this returns, what they did is on disk or undone.
     fn attempt(&mut self, group: &mut [Box<dyn Command>], careful: bool) -> Result<(), Undone> {
-        let mut rings = Rings::default();
+        let mut rings = Rings::new(self.signals.feed.is_watched());
         let mark = self.memory.mark();
         let result = (|| {
             let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Undone::File)?;
@@ -468,7 +406,10 @@ impl Thread {
                     });
                 }
             }
-            tx.commit().map_err(Undone::File)
+            let begun = Instant::now();
+            tx.commit().map_err(Undone::File)?;
+            self.signals.tally.commits().add(begun.elapsed());
+            Ok(())
         })();
         match result {
             Ok(()) => {
@@ -476,7 +417,7 @@ impl Thread {
                 self.memory.backlog.publish(&self.door);
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 self.counters.commands.fetch_add(group.len() as u64, Ordering::Relaxed);
-                if rings.compact {
+                if rings.wants_compact() {
                     self.compact();
                 }
                 rings.ring(&self.signals);

@@ -178,10 +178,10 @@ mortal! {
         due_messages(account: &str, after: i64, limit: usize) -> Vec<DueMessage>;
         recover(now: Timestamp) -> u64;
         decide(id: MessageId, decision: Decision, now: Timestamp) -> Decided;
-        runs(filter: RunFilter) -> Vec<RunRecord>;
+        runs(filter: RunFilter) -> Page<RunRecord, RunId>;
         run(id: RunId) -> Option<RunRecord>;
         journal(id: RunId) -> Vec<Called>;
-        messages(filter: MessageFilter) -> Vec<MessageRecord>;
+        messages(filter: MessageFilter) -> Page<MessageRecord, MessageId>;
         message(id: MessageId) -> Option<MessageRecord>;
         backlog(account: &str) -> u64;
         bad_messages() -> Vec<(String, String, u64)>;
@@ -202,8 +202,23 @@ mortal! {
         forget(who: &str, mark: &str, now: Timestamp) -> Forgotten;
         heard(account: &str, recipient: &str) -> LastHeard;
         click(id: MessageId, now: Timestamp) -> ();
-        receive_on_phone(message: PhoneMessage) -> ();
-        phone_messages(limit: usize) -> Vec<PhoneMessage>;
+        receive_on_phone(message: PhoneMessage) -> bool;
+        phone_messages(phone: Option<String>, limit: usize) -> Vec<PhoneMessage>;
+        handsets() -> Vec<Handset>;
+        change_handset(phone: &str, change: HandsetChange, now: Timestamp) -> ();
+        empty_phones() -> ();
+        open_session(digest: [u8; 32], now: Timestamp) -> ();
+        session(digest: [u8; 32], oldest: Timestamp) -> bool;
+        close_sessions(digest: Option<[u8; 32]>) -> u64;
+        state_counts() -> StateCounts;
+        lately(since: Timestamp) -> Lately;
+        last_runs(flows: Vec<String>, most: usize) -> Vec<Vec<RunBrief>>;
+        incoming(filter: IncomingFilter) -> Vec<IncomingRecord>;
+        called(addresses: Vec<String>) -> BTreeMap<String, String>;
+        person(who: &str) -> Person;
+        opt_in(account: &str, who: &str) -> bool;
+        spent(account: &str, day: &str) -> Spent;
+        end_wait(id: RunId, now: Timestamp) -> RunDecided;
     }
 }
 

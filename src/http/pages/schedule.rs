@@ -1,0 +1,201 @@
+//! The schedule: a week of times, flow by flow.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
+
+use super::look::{Look, city};
+use super::{Asked, Frame, Page, drawn};
+use crate::http::House;
+use crate::http::error::Refused;
+use crate::model::occurrence::Fate;
+use crate::view::{DueRow, Lane, OccurrenceRow, Shift, Time, words};
+
+/// More than so many times of a day are drawn as a band.
+const DENSE: usize = 12;
+
+#[derive(Template)]
+#[template(path = "schedule.html")]
+struct Schedule {
+    frame: Frame,
+    title: String,
+    before: String,
+    after: String,
+    days: Vec<Day>,
+    lanes: Vec<Row>,
+    odd: Vec<OccurrenceRow>,
+    due: Vec<DueRow>,
+}
+
+struct Day {
+    name: String,
+    today: bool,
+    far: bool,
+    shift: Option<String>,
+}
+
+struct Row {
+    flow: String,
+    cells: Vec<Cell>,
+}
+
+struct Cell {
+    past: bool,
+    far: bool,
+    said: String,
+    caption: String,
+    now: Option<String>,
+    dots: Vec<(&'static str, String, &'static str)>,
+    bands: Vec<(&'static str, String, String)>,
+}
+
+/// The page.
+pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri) -> Page {
+    let asked = Asked::of(&house, &headers, &uri, &["from"])?;
+    let (look, zone) = (asked.look.clone(), asked.look.zone.clone());
+    let today = look.now.to_zoned(zone.clone()).date();
+    let sound = |text: &str| text.parse::<Date>().map_err(|_| format!("`{text}` is no day such as 2026-10-26"));
+    let first = asked.query.parsed("from", sound)?.unwrap_or(today.saturating_sub(3.days()));
+    let start = |day: Date| day.to_zoned(zone.clone()).map(|at| at.timestamp()).unwrap_or(look.now);
+    let all: Vec<Date> = (0..=7).map(|place: i32| first.saturating_add(place.days())).collect();
+    let instants: Vec<Timestamp> = all.iter().map(|day| start(*day)).collect();
+    let (Some(from), Some(to)) = (instants.first(), instants.last()) else { return Err(Refused::bad("no such week")) };
+    let view = &house.view;
+    let lanes = view.lanes(*from, *to).await?;
+    let shifts = view.shifts(&zone, *from, *to);
+    let days = all[..7].iter().enumerate().map(|(place, day)| Day {
+        name: day.strftime("%a %-d").to_string(),
+        today: *day == today,
+        far: (day.since(today).map_or(9, |span| span.get_days())).abs() > 1,
+        shift: shifts
+            .iter()
+            .find(|shift| shift.at.0 >= instants[place] && shift.at.0 < instants[place + 1])
+            .map(|shift| shift_said(&look, shift)),
+    });
+    let days: Vec<Day> = days.collect();
+    let mut odd: Vec<OccurrenceRow> = Vec::new();
+    for lane in &lanes {
+        let is_odd = |row: &&OccurrenceRow| !matches!(row.fate_is, Fate::Ran | Fate::BeforeKnown);
+        odd.extend(lane.past.iter().filter(is_odd).cloned());
+    }
+    odd.sort_by_key(|row| std::cmp::Reverse(row.at));
+    odd.truncate(30);
+    let rows = lanes.iter().map(|lane| Row {
+        flow: lane.flow.clone(),
+        cells: (0..7).map(|place| cell(&look, lane, instants[place], instants[place + 1], days[place].far)).collect(),
+    });
+    let month = |day: &Date| day.strftime("%-d %B").to_string();
+    drawn(&Schedule {
+        title: format!("{} to {}", month(&all[0]), month(&all[6])),
+        before: first.saturating_sub(7.days()).to_string(),
+        after: first.saturating_add(7.days()).to_string(),
+        lanes: rows.collect(),
+        days,
+        odd,
+        due: view.next(look.now, None, 8),
+        frame: Frame::of(&house, &asked, "schedule", "Schedule").await?,
+    })
+}
+
+fn shift_said(look: &Look, shift: &Shift) -> String {
+    let at = shift.at.0.to_zoned(look.zone.clone());
+    let hours = f64::from(shift.minutes.abs()) / 60.0;
+    let long = if hours == 1.0 { "an hour".to_owned() } else { format!("{} min", shift.minutes.abs()) };
+    let way = if shift.minutes > 0 { "goes on" } else { "goes back" };
+    format!("the clock {way} by {long} at {} in {}", at.strftime("%H:%M"), city(&shift.timezone))
+}
+
+/// One day of one flow.
+fn cell(look: &Look, lane: &Lane, from: Timestamp, to: Timestamp, far: bool) -> Cell {
+    let all = to.duration_since(from).as_secs_f64().max(1.0);
+    let place = |at: Timestamp| (at.duration_since(from).as_secs_f64() * 100.0 / all).clamp(0.0, 100.0);
+    let within = |at: Timestamp| at >= from && at < to;
+    let past: Vec<&OccurrenceRow> = lane.past.iter().filter(|row| within(row.at.0)).collect();
+    let due: Vec<Timestamp> = lane.due.iter().copied().filter(|at| within(*at)).collect();
+    let count = |fates: &[Fate]| -> u64 {
+        past.iter().filter(|row| fates.contains(&row.fate_is)).map(|row| u64::from(row.count.unwrap_or(1))).sum()
+    };
+    let ran = count(&[Fate::Ran]);
+    let late = count(&[Fate::Late, Fate::Coalesced]);
+    let not = count(&[Fate::TooLate, Fate::Down]);
+    let skipped = count(&[Fate::Skipped]);
+    let mut said = Vec::new();
+    for (number, word) in [(ran, "ran"), (late, "late or made up"), (not, "did not run"), (skipped, "skipped")] {
+        if number > 0 {
+            said.push(format!("{} {word}", words::grouped(number)));
+        }
+    }
+    let dense = past.len() + due.len() > DENSE;
+    let few = past.len() + due.len() <= 3 && !dense;
+    let clock = |at: Timestamp| at.to_zoned(look.zone.clone()).strftime("%H:%M").to_string();
+    let (mut dots, mut bands) = (Vec::new(), Vec::new());
+    if !due.is_empty() {
+        said.push(match (dense, due.first()) {
+            (true, Some(first)) if !past.is_empty() => format!("next {}", clock(*first)),
+            _ => format!("{} due", words::grouped(due.len() as u64)),
+        });
+    }
+    if dense {
+        let until = place(look.now.clamp(from, to));
+        if !past.is_empty() {
+            let class = if not > 0 {
+                "f-fail"
+            } else if late > 0 {
+                "f-wait"
+            } else {
+                "f-go"
+            };
+            bands.push((class, "0%".to_owned(), format!("{until:.1}%")));
+        }
+        if !due.is_empty() {
+            bands.push(("f-line", format!("{until:.1}%"), format!("{:.1}%", 100.0 - until)));
+        }
+    } else {
+        for row in &past {
+            let class = match row.fate_is {
+                Fate::Ran => "f-ok",
+                Fate::Late | Fate::Coalesced => "f-wait",
+                Fate::TooLate | Fate::Down => "f-fail",
+                Fate::Skipped | Fate::BeforeKnown => "skip",
+            };
+            dots.push((class, format!("{:.1}%", place(row.at.0)), "4.5"));
+        }
+        dots.extend(due.iter().map(|at| ("due", format!("{:.1}%", place(*at)), "4")));
+    }
+    let said = if said.is_empty() { "nothing due".to_owned() } else { said.join(", ") };
+    let times: Vec<String> = past.iter().map(|row| row.at.0).rev().chain(due.iter().copied()).map(clock).collect();
+    Cell {
+        past: to <= look.now,
+        far,
+        caption: match () {
+            () if few && late + not + skipped == 0 => times.join(", "),
+            () if past.is_empty() && due.is_empty() => String::new(),
+            () => said.clone(),
+        },
+        said: if few && !times.is_empty() { format!("{}: {said}", times.join(", ")) } else { said },
+        now: within(look.now).then(|| format!("{:.1}%", place(look.now))),
+        dots,
+        bands,
+    }
+}
+
+impl Schedule {
+    fn look(&self) -> &Look {
+        &self.frame.look
+    }
+
+    /// A time in a flow's own zone, where that is another one.
+    fn own(&self, due: &DueRow) -> Option<String> {
+        let zone = jiff::tz::TimeZone::get(&due.timezone).ok()?;
+        let differs = zone.to_offset(due.at.0) != self.look().zone.to_offset(due.at.0);
+        differs.then(|| format!("{} {}", due.at.0.to_zoned(zone).strftime("%H:%M"), city(&due.timezone)))
+    }
+
+    fn until(&self, row: &OccurrenceRow) -> Option<Time> {
+        row.until.filter(|until| *until != row.at)
+    }
+}

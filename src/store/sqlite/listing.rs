@@ -1,0 +1,333 @@
+//! Lists, newest first, a page at a time. What an index does not tell is looked for row by row, and for one page
+//! only so many rows are looked at: a page may come with few rows and go on all the same, but never late.
+
+use jiff::Timestamp;
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde_json::Value;
+
+use super::columns::{if_readable, json, readable};
+use super::reading::{MESSAGE, RUN, Where, message_or_damage, run_or_damage};
+use super::{Read, outbox, runs};
+use crate::clock::{from_millis, millis};
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::MessageState;
+use crate::model::phone::other_address;
+use crate::model::run::RunState;
+use crate::store::rows::{
+    Capped, IncomingFilter, IncomingRecord, Lately, MessageFilter, MessageRecord, Page, RunBrief, RunFilter, RunRecord,
+    StateCounts,
+};
+
+/// Rows that are looked at for one page.
+const LOOKED_AT: usize = 10_000;
+/// Counting stops here.
+const MOST_COUNTED: i64 = 10_000;
+
+/// States of runs that have an index; that of the others would be about all of them.
+const RUNS_APART: [RunState; 4] = [RunState::Waiting, RunState::Failed, RunState::Cancelled, RunState::Skipped];
+/// The same of messages.
+const MESSAGES_APART: [MessageState; 6] = [
+    MessageState::Scheduled,
+    MessageState::Unknown,
+    MessageState::Rejected,
+    MessageState::Dead,
+    MessageState::Expired,
+    MessageState::Cancelled,
+];
+
+fn blob(id: &[u8; 16]) -> Sql {
+    Sql::Blob(id.to_vec())
+}
+
+/// Walks over rows in the order of the query until there are enough, or too many were looked at. Gives the rows
+/// that fit, each with its key, and where to go on.
+fn walk<T, K: Clone>(
+    connection: &Connection,
+    sql: &str,
+    values: &[Sql],
+    limit: usize,
+    mut take: impl FnMut(&Row<'_>) -> Read<(K, Step<T>)>,
+) -> Read<(Vec<(K, T)>, Option<K>)> {
+    let mut find = connection.prepare(sql)?;
+    let mut found = find.query(params_from_iter(values))?;
+    let (mut kept, mut seen) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        seen += 1;
+        let (key, step) = take(row)?;
+        match step {
+            Step::End => return Ok((kept, None)),
+            Step::Fits(fits) => kept.push((key.clone(), fits)),
+            Step::Passed => {}
+        }
+        if kept.len() >= limit || seen >= LOOKED_AT {
+            let more = found.next()?.is_some();
+            return Ok((kept, more.then_some(key)));
+        }
+    }
+    Ok((kept, None))
+}
+
+/// What a row is for a list.
+enum Step<T> {
+    Fits(T),
+    Passed,
+    /// Neither this one nor any behind it.
+    End,
+}
+
+/// Several walks, each in the same order, as one.
+fn merged<T, K: Ord + Clone>(walks: Vec<(Vec<(K, T)>, Option<K>)>, newest_first: bool, limit: usize) -> Page<T, K> {
+    let later = |one: &K, other: &K| if newest_first { one < other } else { one > other };
+    // What is behind a walk's end is not known: nothing behind the nearest of these ends is told.
+    let end = walks.iter().filter_map(|(_, end)| end.clone()).reduce(|a, b| if later(&a, &b) { b } else { a });
+    let mut all: Vec<(K, T)> = walks.into_iter().flat_map(|(rows, _)| rows).collect();
+    all.sort_by(|(one, _), (other, _)| if newest_first { other.cmp(one) } else { one.cmp(other) });
+    if let Some(end) = &end {
+        all.retain(|(key, _)| !later(key, end));
+    }
+    let cut = all.len() > limit;
+    all.truncate(limit);
+    let next = if cut { all.last().map(|(key, _)| key.clone()) } else { end };
+    Page { rows: all.into_iter().map(|(_, row)| row).collect(), next }
+}
+
+fn holds(text: Option<&str>, words: &str) -> bool {
+    text.is_some_and(|text| text.to_lowercase().contains(words))
+}
+
+/// Runs, newest first.
+pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Page<RunRecord, RunId>> {
+    let newest_first = filter.before.is_none();
+    let words = filter.words.as_ref().map(|words| words.to_lowercase());
+    let apart = !filter.states.is_empty() && filter.states.iter().all(|state| RUNS_APART.contains(state));
+    // Lists show neither events nor results, which may be large; words are looked for in them.
+    let columns = if words.is_some() { RUN.to_owned() } else { RUN.replace("event, result FROM", "'', NULL FROM") };
+    let walk_of = |state: Option<RunState>| {
+        let mut base = Where::default();
+        match (&filter.flow, state) {
+            (_, Some(state)) => base.and("state = ?", runs::number(state)),
+            (Some(flow), None) => base.and("flow = ?", flow.clone()),
+            (None, None) => {}
+        }
+        match (filter.before, filter.after) {
+            (Some(before), _) => base.all("id > ?", [blob(before.as_bytes())]),
+            (None, Some(after)) => base.all("id < ?", [blob(after.as_bytes())]),
+            (None, None) => {}
+        }
+        if let Some(ids) = &filter.only {
+            let marks = vec!["?"; ids.len()].join(", ");
+            base.all(&format!("id IN ({marks})"), ids.iter().map(|id| blob(id.as_bytes())));
+        }
+        let order = if newest_first { "DESC" } else { "ASC" };
+        let sql = format!("{columns} {} ORDER BY id {order}", base.sql());
+        walk(connection, &sql, &base.values, filter.limit, |row| {
+            let id = RunId::from_bytes(row.get(0)?);
+            let mut run = run_or_damage(row)?;
+            if newest_first && filter.since.is_some_and(|since| run.created_at < since) {
+                return Ok((id, Step::End));
+            }
+            let fits = !filter.without.contains(&id)
+                && filter.since.is_none_or(|since| run.created_at >= since)
+                && filter.flow.as_ref().is_none_or(|flow| run.flow == *flow)
+                && (filter.states.is_empty() || filter.states.contains(&run.state))
+                && words.as_ref().is_none_or(|words| {
+                    let error = run.error.as_ref().map(|error| error.message.as_str());
+                    let texts = [Some(run.event.as_str()), error, Some(run.flow.as_str()), run.result.as_deref()];
+                    id.to_string().contains(words.as_str()) || texts.iter().any(|text| holds(*text, words))
+                });
+            (run.event, run.result) = (String::new(), None);
+            Ok((id, if fits { Step::Fits(run) } else { Step::Passed }))
+        })
+    };
+    let walks = match apart {
+        true => filter.states.iter().map(|state| walk_of(Some(*state))).collect::<Read<Vec<_>>>()?,
+        false => vec![walk_of(None)?],
+    };
+    let mut page = merged(walks, newest_first, filter.limit);
+    if !newest_first {
+        page.rows.reverse();
+        // Older ones than these are there: this page was gone to from one of them.
+        page.next = page.rows.last().map(|run| run.id);
+    }
+    Ok(page)
+}
+
+/// A message's place in lists: when it was written, and its id.
+type Written = (i64, [u8; 16]);
+
+/// Messages, newest first.
+pub fn messages(connection: &Connection, filter: &MessageFilter) -> Read<Page<MessageRecord, MessageId>> {
+    let newest_first = filter.before.is_none();
+    let mark = match filter.before.or(filter.after) {
+        None => None,
+        Some(id) => {
+            let sql = "SELECT created_at FROM messages WHERE id = ?";
+            let at = connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional();
+            // One that is gone leaves its id, which tells about when it was written.
+            Some((if_readable(at)?.flatten().unwrap_or(millis(id.made_at())), id))
+        }
+    };
+    let mut to: Vec<String> = filter.to.iter().flat_map(|to| [Some(to.clone()), other_address(to)]).flatten().collect();
+    to.sort_unstable();
+    to.dedup();
+    let apart = !filter.states.is_empty() && filter.states.iter().all(|state| MESSAGES_APART.contains(state));
+    let mut bases: Vec<(&str, Sql)> = match () {
+        () if filter.run.is_some() => filter.run.iter().map(|run| ("run = ?", blob(run.as_bytes()))).collect(),
+        () if !to.is_empty() => to.iter().map(|to| ("recipient = ?", Sql::Text(to.clone()))).collect(),
+        () if apart => filter.states.iter().map(|state| ("state = ?", Sql::Integer(outbox::number(*state)))).collect(),
+        () => filter.flow.iter().map(|flow| ("flow = ?", Sql::Text(flow.clone()))).collect(),
+    };
+    if bases.is_empty() {
+        bases.push(("", Sql::Null));
+    }
+    let walks = bases.into_iter().map(|(condition, value)| {
+        let mut base = Where::default();
+        if !condition.is_empty() {
+            base.and(condition, value);
+        }
+        if let Some((at, id)) = &mark {
+            let side = if newest_first { "<" } else { ">" };
+            base.all(&format!("(created_at, id) {side} (?, ?)"), [Sql::Integer(*at), blob(id.as_bytes())]);
+        }
+        if let Some(until) = filter.until {
+            base.and("created_at < ?", millis(until));
+        }
+        let order = if newest_first { "DESC" } else { "ASC" };
+        let sql = format!("{MESSAGE} {} ORDER BY created_at {order}, id {order}", base.sql());
+        walk(connection, &sql, &base.values, filter.limit, |row| message_step(row, filter, &to, newest_first))
+    });
+    let page = merged(walks.collect::<Read<Vec<_>>>()?, newest_first, filter.limit);
+    let mut page = Page { rows: page.rows, next: page.next.map(|(_, id): Written| MessageId::from_bytes(id)) };
+    if !newest_first {
+        page.rows.reverse();
+        page.next = page.rows.last().map(|message| message.id);
+    }
+    Ok(page)
+}
+
+fn message_step(
+    row: &Row<'_>,
+    filter: &MessageFilter,
+    to: &[String],
+    newest_first: bool,
+) -> Read<(Written, Step<MessageRecord>)> {
+    let message = message_or_damage(row)?;
+    let key = (millis(message.created_at), *message.id.as_bytes());
+    if newest_first && filter.since.is_some_and(|since| message.created_at < since) {
+        return Ok((key, Step::End));
+    }
+    let fits = filter.since.is_none_or(|since| message.created_at >= since)
+        && (to.is_empty() || to.contains(&message.to))
+        && (filter.states.is_empty() || filter.states.contains(&message.state))
+        && filter.flow.as_ref().is_none_or(|flow| message.flow == *flow)
+        && filter.account.as_ref().is_none_or(|account| message.account == *account)
+        && filter.words.as_ref().is_none_or(|words| {
+            let words = words.to_lowercase();
+            let body = serde_json::to_string(&message.body).unwrap_or_default();
+            holds(Some(&body), &words) || holds(Some(&message.to), &words) || message.id.to_string().contains(&words)
+        });
+    Ok((key, if fits { Step::Fits(message) } else { Step::Passed }))
+}
+
+/// How many there are, up to a most.
+pub fn state_counts(connection: &Connection) -> Read<StateCounts> {
+    let count = |from: &str| -> Read<Capped> {
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {})", MOST_COUNTED + 1);
+        let count: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+        Ok(Capped { count: count.min(MOST_COUNTED).unsigned_abs(), more: count > MOST_COUNTED })
+    };
+    let mut counts = StateCounts {
+        all_runs: Some(count("runs INDEXED BY runs_of_flow")?),
+        all_messages: Some(count("messages INDEXED BY messages_created")?),
+        ..StateCounts::default()
+    };
+    for state in RUNS_APART {
+        counts.runs.push((state, count(&format!("runs WHERE state = {}", runs::number(state)))?));
+    }
+    counts.runs.push((RunState::Queued, count("runs WHERE ready IS NOT NULL AND state = 0")?));
+    for state in MESSAGES_APART {
+        counts.messages.push((state, count(&format!("messages WHERE state = {}", outbox::number(state)))?));
+    }
+    counts.messages.push((MessageState::Queued, count("messages WHERE seq IS NOT NULL AND state = 1")?));
+    Ok(counts)
+}
+
+/// What was begun since then, as far back as one look goes.
+pub fn lately(connection: &Connection, since: Timestamp) -> Read<Lately> {
+    let mut lately = Lately::default();
+    let sql = "SELECT flow, state, created_at FROM runs ORDER BY id DESC";
+    let run = |row: &Row<'_>| {
+        let at: i64 = if_readable(row.get(2))?.unwrap_or_default();
+        let state = usize::try_from(if_readable(row.get::<_, i64>(1))?.unwrap_or_default()).unwrap_or_default();
+        let state = RunState::ALL.get(state).copied().unwrap_or(RunState::Failed);
+        let flow: String = if_readable(row.get(0))?.unwrap_or_default();
+        Ok(((), if at < millis(since) { Step::End } else { Step::Fits((flow, state, from_millis(at))) }))
+    };
+    let (runs, more) = walk(connection, sql, &[], LOOKED_AT, run)?;
+    (lately.runs, lately.more_runs) = (runs.into_iter().map(|(_, run)| run).collect(), more.is_some());
+    let sql = "SELECT flow, account, state, created_at FROM messages ORDER BY created_at DESC";
+    let message = |row: &Row<'_>| {
+        let at: i64 = if_readable(row.get(3))?.unwrap_or_default();
+        let state = if_readable(outbox::state(row, 2))?.unwrap_or(MessageState::Dead);
+        let text = |column| if_readable(row.get::<_, String>(column)).map(Option::unwrap_or_default);
+        let message = (text(0)?, text(1)?, state, from_millis(at));
+        Ok(((), if at < millis(since) { Step::End } else { Step::Fits(message) }))
+    };
+    let (messages, more) = walk(connection, sql, &[], LOOKED_AT, message)?;
+    (lately.messages, lately.more_messages) =
+        (messages.into_iter().map(|(_, message)| message).collect(), more.is_some());
+    Ok(lately)
+}
+
+/// The last runs of each of these flows.
+pub fn last_runs(connection: &Connection, flows: &[String], most: usize) -> Read<Vec<Vec<RunBrief>>> {
+    let sql = "SELECT id, state, created_at FROM runs WHERE flow = ? ORDER BY id DESC LIMIT ?";
+    let mut find = connection.prepare_cached(sql)?;
+    let row = |row: &Row<'_>| {
+        let id = RunId::from_bytes(row.get(0)?);
+        let state = usize::try_from(if_readable(row.get::<_, i64>(1))?.unwrap_or(4)).unwrap_or(4);
+        let created_at = if_readable(row.get(2))?.map_or(id.made_at(), from_millis);
+        Ok(RunBrief { id, state: RunState::ALL.get(state).copied().unwrap_or(RunState::Failed), created_at })
+    };
+    flows.iter().map(|flow| readable(find.query_map(params![flow, most as i64], row)?, "runs")).collect()
+}
+
+/// What people wrote.
+pub fn incoming(connection: &Connection, filter: &IncomingFilter) -> Read<Vec<IncomingRecord>> {
+    let mut from: Vec<Option<String>> = filter.from.iter().cloned().map(Some).collect();
+    if from.is_empty() {
+        from.push(None);
+    }
+    let words = filter.words.as_ref().map(|words| words.to_lowercase());
+    let walks = from.into_iter().map(|from| {
+        let mut base = Where::default();
+        if let Some(from) = from {
+            base.and("sender = ?", from);
+        }
+        if let Some(until) = filter.until {
+            base.and("at < ?", millis(until));
+        }
+        let sql = format!("SELECT account, id, at, sender, event, fate FROM incoming {} ORDER BY at DESC", base.sql());
+        walk(connection, &sql, &base.values, filter.limit, |row| {
+            let record = IncomingRecord {
+                account: if_readable(row.get(0))?.unwrap_or_default(),
+                id: if_readable(row.get(1))?.unwrap_or_default(),
+                at: from_millis(if_readable(row.get(2))?.unwrap_or_default()),
+                from: if_readable(row.get(3))?.unwrap_or_default(),
+                event: if_readable(json(row, 4))?.unwrap_or(Value::Null),
+                fate: if_readable(row.get(5))?.unwrap_or_default(),
+            };
+            let key = (millis(record.at), record.id.clone());
+            if filter.since.is_some_and(|since| record.at < since) {
+                return Ok((key, Step::End));
+            }
+            let fits = (filter.fates.is_empty() || filter.fates.contains(&record.fate.as_str()))
+                && words.as_ref().is_none_or(|words| {
+                    holds(Some(&record.event.to_string()), words) || holds(Some(&record.from), words)
+                });
+            Ok((key, if fits { Step::Fits(record) } else { Step::Passed }))
+        })
+    });
+    Ok(merged(walks.collect::<Read<Vec<_>>>()?, true, filter.limit).rows)
+}

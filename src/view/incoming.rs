@@ -1,0 +1,258 @@
+//! What came in, and what became of it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{RunWish, Seen, Time, View};
+use crate::id::RunId;
+use crate::model::event::seen;
+use crate::store::rows::IncomingFilter;
+
+/// Turned-away requests that are remembered.
+const REMEMBERED: usize = 500;
+/// Requests that are alike count as one for so long.
+const TOGETHER: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// A request that was turned away.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Turned {
+    /// The last time.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// The first time.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Time,
+    /// Method and path.
+    pub what: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// Why.
+    pub reason: String,
+    /// From where it came.
+    pub from: String,
+    /// How often, by then.
+    pub count: u64,
+}
+
+/// Requests that were turned away lately; those that are alike are told of together.
+#[derive(Clone, Default)]
+pub struct TurnedAway {
+    list: Arc<Mutex<VecDeque<Turned>>>,
+}
+
+impl TurnedAway {
+    /// One more.
+    pub fn note(&self, at: Timestamp, what: &str, status: u16, reason: &str, from: &str) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let alike = |known: &Turned| {
+            known.what == what
+                && known.status == status
+                && known.reason == reason
+                && known.from == from
+                && crate::clock::after(known.since.0, TOGETHER) > at
+        };
+        let mut one = match list.iter().position(alike).and_then(|place| list.remove(place)) {
+            Some(known) => known,
+            None => Turned {
+                at: Time(at),
+                since: Time(at),
+                what: what.to_owned(),
+                status,
+                reason: reason.to_owned(),
+                from: from.to_owned(),
+                count: 0,
+            },
+        };
+        (one.at, one.count) = (Time(at), one.count.saturating_add(1));
+        list.push_front(one);
+        list.truncate(REMEMBERED);
+    }
+
+    /// All of them, newest first.
+    pub fn all(&self) -> Vec<Turned> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// Something that came in.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ArrivalRow {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// `webhook`, `message` or `file`.
+    pub kind: &'static str,
+    /// The path, the file, or the person's address.
+    pub what: String,
+    /// What the person is called.
+    pub name: Option<String>,
+    /// What was written.
+    pub text: Option<String>,
+    /// The account that it came to.
+    pub account: Option<String>,
+    /// `began`, `answered`, `repeated`, `opted`, `known`, `unwanted`, `reaction` or `refused`.
+    pub outcome: &'static str,
+    /// Why it was turned away.
+    pub reason: Option<String>,
+    /// The status of the answer, where it was turned away.
+    pub status: Option<u16>,
+    /// From where a request came.
+    pub from: Option<String>,
+    /// How many alike, the last of which this is.
+    pub count: u64,
+    /// The run that it started.
+    #[schema(value_type = Option<String>)]
+    pub run: Option<RunId>,
+    /// The flow of that run.
+    pub flow: Option<String>,
+}
+
+/// Which of what came in is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct ArrivalWish {
+    /// Of this kind: `webhook`, `message` or `file`.
+    pub kind: Option<String>,
+    /// Of which this became.
+    pub outcome: Option<String>,
+    /// From one of these people.
+    pub people: Vec<String>,
+    /// That hold these words.
+    pub words: Option<String>,
+    /// Came at or after this.
+    pub since: Option<Timestamp>,
+    /// Came before this.
+    pub until: Option<Timestamp>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+const OUTCOMES: [&str; 6] = ["known", "began", "answered", "repeated", "opted", "unwanted"];
+
+impl View {
+    /// What came in, newest first.
+    pub async fn arrivals(&self, wish: ArrivalWish) -> Seen<Vec<ArrivalRow>> {
+        let is = |kind: &str| wish.kind.as_deref().is_none_or(|wanted| wanted == kind);
+        let becomes = |outcome: &str| wish.outcome.as_deref().is_none_or(|wanted| wanted == outcome);
+        let mut rows = Vec::new();
+        if is("message") && wish.outcome.as_deref() != Some("refused") {
+            rows.extend(self.letters(&wish).await?);
+        }
+        if wish.people.is_empty() && (is("webhook") || is("file")) && becomes("began") {
+            rows.extend(self.starts(&wish).await?);
+        }
+        if wish.people.is_empty() && is("webhook") && becomes("refused") {
+            let words = wish.words.as_ref().map(|words| words.to_lowercase());
+            let turned = self.turned_away.all().into_iter().filter(|turned| {
+                wish.since.is_none_or(|since| turned.at.0 >= since)
+                    && wish.until.is_none_or(|until| turned.at.0 < until)
+                    && words.as_ref().is_none_or(|words| {
+                        [&turned.what, &turned.reason, &turned.from]
+                            .iter()
+                            .any(|text| text.to_lowercase().contains(words))
+                    })
+            });
+            rows.extend(turned.map(|turned| ArrivalRow {
+                at: turned.at,
+                kind: "webhook",
+                what: turned.what,
+                name: None,
+                text: None,
+                account: None,
+                outcome: "refused",
+                reason: Some(turned.reason),
+                status: Some(turned.status),
+                from: Some(turned.from),
+                count: turned.count,
+                run: None,
+                flow: None,
+            }));
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.at));
+        rows.truncate(wish.limit);
+        Ok(rows)
+    }
+
+    /// What people wrote.
+    async fn letters(&self, wish: &ArrivalWish) -> Seen<Vec<ArrivalRow>> {
+        let filter = IncomingFilter {
+            from: wish.people.clone(),
+            fates: OUTCOMES.into_iter().filter(|name| wish.outcome.as_deref() == Some(*name)).collect(),
+            words: wish.words.clone(),
+            since: wish.since,
+            until: wish.until,
+            limit: wish.limit,
+        };
+        let records = self.store.incoming(filter).await?;
+        let names = self.names(records.iter().map(|record| record.from.as_str())).await?;
+        let row = |record: crate::store::rows::IncomingRecord| {
+            let said = |field: &str| record.event[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+            let kind = said("kind");
+            let outcome = OUTCOMES.into_iter().find(|name| *name == record.fate);
+            ArrivalRow {
+                at: Time(record.at),
+                kind: "message",
+                name: names.get(&record.from).cloned().or_else(|| said("name")),
+                text: said("text").or_else(|| said("emoji")).or_else(|| kind.map(|kind| format!("({kind})"))),
+                what: record.from.clone(),
+                account: Some(record.account.clone()),
+                outcome: outcome.unwrap_or(if said("emoji").is_some() { "reaction" } else { "unwanted" }),
+                reason: None,
+                status: None,
+                from: None,
+                count: 1,
+                run: None,
+                flow: None,
+            }
+        };
+        Ok(records.into_iter().map(row).collect())
+    }
+
+    /// Webhooks and files that started runs.
+    async fn starts(&self, wish: &ArrivalWish) -> Seen<Vec<ArrivalRow>> {
+        let runs = RunWish {
+            since: wish.since,
+            words: wish.words.clone(),
+            limit: wish.limit.saturating_mul(2).min(400),
+            ..RunWish::default()
+        };
+        let mut rows = Vec::new();
+        for run in self.runs(runs).await?.runs {
+            let kind = match run.trigger.as_str() {
+                "webhook" => "webhook",
+                "watch" => "file",
+                _ => continue,
+            };
+            let wanted = wish.kind.as_deref().is_none_or(|wanted| wanted == kind)
+                && wish.until.is_none_or(|until| run.created_at.0 < until);
+            if !wanted || rows.len() >= wish.limit {
+                continue;
+            }
+            let Some(whole) = self.store.run(run.id).await? else { continue };
+            let event = seen(&whole.event);
+            let said = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+            rows.push(ArrivalRow {
+                at: run.created_at,
+                kind,
+                what: match kind {
+                    "webhook" => format!("{} {}", said("method"), said("path")),
+                    _ => said("path"),
+                },
+                name: None,
+                text: None,
+                account: None,
+                outcome: "began",
+                reason: None,
+                status: None,
+                from: Some(said("ip")).filter(|ip| !ip.is_empty()),
+                count: 1,
+                run: Some(run.id),
+                flow: Some(run.flow),
+            });
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,97 @@
+//! The phones of the sandbox.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{RunRow, RunWish, Seen, Time, View};
+use crate::id::MessageId;
+use crate::model::delivery::MessageState;
+use crate::model::message::Body;
+use crate::model::run::RunState;
+
+/// Messages of one phone that are shown.
+const SHOWN: usize = 40;
+
+/// A phone.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PhoneRow {
+    /// Its number, or another address.
+    pub phone: String,
+    /// What it is called.
+    pub name: Option<String>,
+    /// It gets nothing until it is switched on.
+    pub off: bool,
+    /// Messages that come as soon as it is on.
+    pub waiting: usize,
+    /// The last things that stand on it, oldest first.
+    pub chat: Vec<Chat>,
+    /// Runs that wait for it.
+    pub runs: Vec<RunRow>,
+}
+
+/// Something that stands on a phone.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Chat {
+    /// Which.
+    #[schema(value_type = String)]
+    pub id: MessageId,
+    /// The account that it came from, or went to.
+    pub account: String,
+    /// It was typed on the phone.
+    pub typed: bool,
+    /// What it says.
+    #[schema(value_type = Object)]
+    pub body: Body,
+    /// When it came.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// How far a message of ours is.
+    #[schema(value_type = Option<String>)]
+    pub state: Option<MessageState>,
+}
+
+impl View {
+    /// The phones, each with its chat.
+    pub async fn phones(&self) -> Seen<Vec<PhoneRow>> {
+        let handsets = self.store.handsets().await?;
+        let names = self.names(handsets.iter().map(|handset| handset.phone.as_str())).await?;
+        let waits = RunWish { states: vec![RunState::Waiting], limit: 200, ..RunWish::default() };
+        let mut waiting: BTreeMap<String, Vec<RunRow>> = BTreeMap::new();
+        for run in self.runs(waits).await?.runs {
+            if let Some(who) = run.waiting_for.as_ref().and_then(|waiting| waiting.who.clone()) {
+                waiting.entry(who).or_default().push(run);
+            }
+        }
+        let mut rows = Vec::with_capacity(handsets.len());
+        for handset in handsets {
+            let mut chat = Vec::new();
+            for message in self.store.phone_messages(Some(handset.phone.clone()), SHOWN).await? {
+                let state = match message.incoming {
+                    true => None,
+                    false => self.store.message(message.id).await?.map(|message| message.state),
+                };
+                chat.push(Chat {
+                    id: message.id,
+                    account: message.account,
+                    typed: message.incoming,
+                    body: message.body,
+                    at: Time(message.at),
+                    state,
+                });
+            }
+            chat.reverse();
+            let held = |chat: &&Chat| matches!(chat.state, Some(MessageState::Accepted | MessageState::Sent));
+            rows.push(PhoneRow {
+                name: handset.name.or_else(|| names.get(&handset.phone).cloned()),
+                off: handset.off,
+                waiting: if handset.off { chat.iter().filter(held).count() } else { 0 },
+                chat,
+                runs: waiting.remove(&handset.phone).unwrap_or_default(),
+                phone: handset.phone,
+            });
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,189 @@
+//! Times: what is due, and what became of what was.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Seen, Time, View};
+use crate::flow::{Timed, Trigger};
+use crate::id::RunId;
+use crate::model::occurrence::Fate;
+use crate::store::rows::{OccurrenceFilter, OccurrenceRecord};
+use crate::units::format_duration;
+
+/// Times that are counted of one trigger.
+const MOST: usize = 10_000;
+
+/// A time that was due.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OccurrenceRow {
+    /// Name of the flow.
+    pub flow: String,
+    /// Which of its triggers.
+    pub trigger: String,
+    /// When it was due; of a stretch, the first.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// Of a stretch, the last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Time>,
+    /// How many this is; none when nobody counted.
+    pub count: Option<u32>,
+    /// `ran`, `late`, `coalesced`, `too_late`, `skipped`, `down` or `before_known`.
+    pub fate: &'static str,
+    /// The same, to be matched.
+    #[serde(skip)]
+    pub fate_is: Fate,
+    /// How much later the run was begun.
+    pub late_by: Option<String>,
+    /// The run that it began.
+    #[schema(value_type = Option<String>)]
+    pub run: Option<RunId>,
+    /// In words.
+    pub reason: Option<String>,
+}
+
+/// A time that will be due.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DueRow {
+    /// Name of the flow.
+    pub flow: String,
+    /// Which of its triggers.
+    pub trigger: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// Its zone.
+    pub timezone: String,
+}
+
+/// All times of one flow in a span.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// Name of the flow.
+    pub flow: String,
+    /// Whether its triggers are armed.
+    pub enabled: bool,
+    /// What was due.
+    pub past: Vec<OccurrenceRow>,
+    /// What will be.
+    pub due: Vec<Timestamp>,
+    /// There are more than these.
+    pub more: bool,
+}
+
+/// A change of a zone's clock.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Shift {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// The zone.
+    pub timezone: String,
+    /// By how many minutes the clock goes on, or back.
+    pub minutes: i32,
+}
+
+fn row(record: &OccurrenceRecord) -> OccurrenceRow {
+    OccurrenceRow {
+        flow: record.key.flow.to_string(),
+        trigger: record.key.trigger.to_string(),
+        at: Time(record.at),
+        until: record.until.map(Time),
+        count: record.count,
+        fate: record.fate.name(),
+        fate_is: record.fate,
+        late_by: record.late_by.map(format_duration),
+        run: record.run,
+        reason: record.reason.clone(),
+    }
+}
+
+impl View {
+    /// What was due, newest first.
+    pub async fn occurrences(&self, filter: OccurrenceFilter) -> Seen<Vec<OccurrenceRow>> {
+        Ok(self.store.occurrences(filter).await?.iter().map(row).collect())
+    }
+
+    fn timed(&self) -> Vec<(String, String, Timed, bool)> {
+        let catalog = self.catalog.borrow().clone();
+        let mut all = Vec::new();
+        for flow in catalog.flows.values() {
+            for trigger in &flow.triggers {
+                if let Trigger::Timed(timed) = trigger {
+                    let key = trigger.key().unwrap_or_default();
+                    all.push((flow.name.to_string(), key, timed.clone(), flow.enabled));
+                }
+            }
+        }
+        all
+    }
+
+    /// What will be due, earliest first.
+    pub fn next(&self, from: Timestamp, to: Option<Timestamp>, most: usize) -> Vec<DueRow> {
+        let mut heads: Vec<_> = self
+            .timed()
+            .into_iter()
+            .filter(|(.., enabled)| *enabled)
+            .filter_map(|(flow, key, timed, _)| timed.schedule.next(from).map(|at| (at, flow, key, timed)))
+            .collect();
+        let mut rows = Vec::new();
+        while rows.len() < most {
+            let Some(place) = (0..heads.len()).min_by_key(|place| heads[*place].0) else { break };
+            let (at, flow, trigger, timed) = &mut heads[place];
+            if to.is_some_and(|to| *at >= to) {
+                break;
+            }
+            let timezone = timed.schedule.zone_name().to_owned();
+            rows.push(DueRow { flow: flow.clone(), trigger: trigger.clone(), at: Time(*at), timezone });
+            match timed.schedule.next(*at) {
+                Some(next) => *at = next,
+                None => drop(heads.swap_remove(place)),
+            }
+        }
+        rows
+    }
+
+    /// All times of a span, flow by flow: what became of those before now, and what comes.
+    pub async fn lanes(&self, from: Timestamp, to: Timestamp) -> Seen<Vec<Lane>> {
+        let filter = OccurrenceFilter { flow: None, from: Some(from), to: Some(to), limit: MOST };
+        let past = self.occurrences(filter).await?;
+        let now = self.clock.now();
+        let mut lanes: Vec<Lane> = Vec::new();
+        for (flow, _, timed, enabled) in self.timed() {
+            let place = match lanes.iter().position(|lane| lane.flow == flow) {
+                Some(place) => place,
+                None => {
+                    let past = past.iter().filter(|row| row.flow == flow).cloned().collect();
+                    lanes.push(Lane { flow, enabled, past, due: Vec::new(), more: false });
+                    lanes.len() - 1
+                }
+            };
+            let mut after = from.max(now);
+            while let Some(at) = timed.schedule.next(after).filter(|at| enabled && *at < to) {
+                if lanes[place].due.len() >= MOST {
+                    lanes[place].more = true;
+                    break;
+                }
+                lanes[place].due.push(at);
+                after = at;
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// When clocks change in a span, in one zone.
+    pub fn shifts(&self, zone: &TimeZone, from: Timestamp, to: Timestamp) -> Vec<Shift> {
+        let offset = |at: Timestamp| zone.to_offset(at).seconds();
+        let changes = zone.following(from).take_while(|change| change.timestamp() < to);
+        let shift = |change: jiff::tz::TimeZoneTransition<'_>| {
+            let at = change.timestamp();
+            let before = at.checked_sub(std::time::Duration::from_secs(1)).unwrap_or(at);
+            let minutes = (offset(at) - offset(before)) / 60;
+            let timezone = zone.iana_name().unwrap_or("local time").to_owned();
+            (minutes != 0).then_some(Shift { at: Time(at), timezone, minutes })
+        };
+        changes.filter_map(shift).collect()
+    }
+}
