@@ -39,7 +39,7 @@ struct Histogram<'a>(&'a Times);
 impl EncodeMetric for Histogram<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (sum, count, classes) = self.0.read();
-        let bounds = CLASSES.iter().copied().chain([f64::MAX]);
+        let bounds = CLASSES.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(classes).collect();
         encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
     }
@@ -138,12 +138,13 @@ impl Reading {
             let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(count).encode(counter)?;
         }
+        let cpu = encoder.encode_descriptor("process_cpu", "CPU time of the process", seconds, MetricType::Counter)?;
+        ConstCounter::new(crate::clock::process_cpu().as_secs_f64()).encode(cpu)?;
         let flows = self.house.view.catalog.borrow().clone();
         for (name, help, unit, value) in [
             ("postrider_flows", "Flows that are live", None, flows.flows.len() as f64),
             ("postrider_flows_stale", "Flows whose file has a mistake", None, flows.stale.len() as f64),
             ("process_resident_memory", "Resident memory", Some(&Unit::Bytes), resident() as f64),
-            ("process_cpu", "CPU time of the process so far", seconds, crate::clock::process_cpu().as_secs_f64()),
             (
                 "process_start_time",
                 "When the process began, since 1970",

@@ -149,6 +149,7 @@ impl View {
         for run in &runs.runs {
             let link = format!("/runs/{}", run.id);
             let started = words::trigger(&run.trigger);
+            let how = words::started(&run.trigger);
             if run.state == RunState::Failed {
                 let (at, line) = (run.finished_at.unwrap_or(run.created_at), run.error.as_ref().and_then(|e| e.line));
                 let text = line.map_or("failed".to_owned(), |line| format!("failed at line {line}"));
@@ -163,7 +164,7 @@ impl View {
                     link: link.clone(),
                 });
             }
-            let text = format!("was started by {}", started.text);
+            let text = format!("was started {how}");
             let (tone, icon) = (started.tone, started.icon);
             all.push(Activity { at: run.created_at, tone, icon, who: run.flow.clone(), text, quote: None, link });
         }

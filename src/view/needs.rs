@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::words::capital;
 use super::{Seen, Time, View, words};
 use crate::id::RunId;
 use crate::model::delivery::MessageState;
@@ -73,7 +74,7 @@ impl View {
             needs.push(Need {
                 kind: NeedKind::Account,
                 title: format!("Account {} cannot send", account.name),
-                why: Some(format!("{reason}. {waits}.")),
+                why: Some(format!("{} {}", words::sentence(&reason), words::sentence(&capital(&waits)))),
                 count: account.backlog,
                 since: account.since,
                 until: account.probe_at,
@@ -158,7 +159,7 @@ impl View {
                     about: run.flow.clone(),
                     title: String::new(),
                     why: message.map(|message| match line {
-                        Some(line) => format!("{message}. Line {line}."),
+                        Some(line) => format!("{} Line {line}.", words::sentence(&message)),
                         None => message,
                     }),
                     count: 0,
@@ -189,8 +190,11 @@ impl View {
                 about: flow.map_or(finding.file.clone(), |flow| flow.name.to_string()),
                 title: format!("{} has a mistake", finding.file),
                 why: Some(match flow {
-                    Some(_) => format!("{}.{place} The version before goes on working meanwhile.", finding.message),
-                    None => format!("{}.{place}", finding.message),
+                    Some(_) => {
+                        let said = words::sentence(&finding.message);
+                        format!("{said}{place} The version before goes on working meanwhile.")
+                    }
+                    None => format!("{}{place}", words::sentence(&finding.message)),
                 }),
                 count: 0,
                 since: None,

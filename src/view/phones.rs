@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::{RunRow, RunWish, Seen, Time, View};
 use crate::id::MessageId;
 use crate::model::delivery::MessageState;
-use crate::model::message::Body;
+use crate::model::message::{Body, Content};
+use crate::model::question::Question;
 use crate::model::run::RunState;
 
 /// Messages of one phone that are shown.
@@ -47,6 +48,8 @@ pub struct Chat {
     /// When it came.
     #[schema(value_type = String, format = DateTime)]
     pub at: Time,
+    /// What can be chosen there, by a touch.
+    pub choices: Vec<String>,
     /// How far a message of ours is.
     #[schema(value_type = Option<String>)]
     pub state: Option<MessageState>,
@@ -59,7 +62,15 @@ impl View {
         let names = self.names(handsets.iter().map(|handset| handset.phone.as_str())).await?;
         let waits = RunWish { states: vec![RunState::Waiting], limit: 200, ..RunWish::default() };
         let mut waiting: BTreeMap<String, Vec<RunRow>> = BTreeMap::new();
+        let mut open: BTreeMap<MessageId, Vec<String>> = BTreeMap::new();
         for run in self.runs(waits).await?.runs {
+            if let Some(Question::Ask(asked)) =
+                self.store.origin(run.id).await?.and_then(|origin| origin.pending).map(|pending| pending.question)
+            {
+                for id in [asked.message, asked.reminder, asked.repetition] {
+                    open.insert(id, asked.choices.clone());
+                }
+            }
             if let Some(who) = run.waiting_for.as_ref().and_then(|waiting| waiting.who.clone()) {
                 waiting.entry(who).or_default().push(run);
             }
@@ -72,7 +83,13 @@ impl View {
                     true => None,
                     false => self.store.message(message.id).await?.map(|message| message.state),
                 };
+                let choices = match &message.body.content {
+                    Content::Question { choices, .. } => choices.clone(),
+                    Content::Poll { answers, .. } => answers.clone(),
+                    _ => open.get(&message.id).cloned().unwrap_or_default(),
+                };
                 chat.push(Chat {
+                    choices,
                     id: message.id,
                     account: message.account,
                     typed: message.incoming,

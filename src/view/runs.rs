@@ -121,9 +121,6 @@ pub struct EntryRow {
     pub attempt: u32,
     /// Its turn was thrown away: it is kept for reading only.
     pub lost: bool,
-    /// It has no answer yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub open: bool,
 }
 
 /// A run, whole.
@@ -138,8 +135,10 @@ pub struct RunWhole {
     /// The script's last value.
     #[schema(value_type = Object)]
     pub result: Value,
-    /// Its host calls, in order; the last one may be open.
+    /// Its host calls, in order.
     pub entries: Vec<EntryRow>,
+    /// The call that it waits for, as it will stand among them.
+    pub open_entry: Option<EntryRow>,
     /// What it sent, newest first.
     pub messages: Vec<MessageRow>,
 }
@@ -283,12 +282,10 @@ impl View {
     /// One run, whole.
     pub async fn run(&self, id: RunId) -> Seen<Option<RunWhole>> {
         let Some(run) = self.store.run(id).await? else { return Ok(None) };
-        let mut entries: Vec<EntryRow> = self.store.journal(id).await?.iter().map(entry).collect();
+        let entries: Vec<EntryRow> = self.store.journal(id).await?.iter().map(entry).collect();
         let pending = self.store.origin(id).await?.filter(|origin| origin.is_open).and_then(|origin| origin.pending);
         let used = |pending: &Pending| entries.iter().any(|entry| !entry.lost && entry.position == pending.position);
-        if let Some(pending) = pending.filter(|pending| !used(pending)) {
-            entries.push(open_entry(&pending, run.attempt));
-        }
+        let open_entry = pending.filter(|pending| !used(pending)).map(|pending| open_entry(&pending, run.attempt));
         let filter = MessageFilter { run: Some(id), limit: MESSAGES, ..MessageFilter::default() };
         let sent = self.store.messages(filter).await?.rows;
         let rows = self.run_rows(std::slice::from_ref(&run)).await?;
@@ -298,6 +295,7 @@ impl View {
             event: seen(&run.event),
             result: run.result.as_deref().map_or(Value::Null, read),
             entries,
+            open_entry,
             messages: self.message_rows(&sent).await?,
         }))
     }
@@ -321,7 +319,6 @@ fn entry(called: &Called) -> EntryRow {
         error: entry.error.clone(),
         attempt: called.attempt,
         lost: called.lost,
-        open: false,
     }
 }
 
@@ -337,6 +334,5 @@ fn open_entry(pending: &Pending, attempt: u32) -> EntryRow {
         error: None,
         attempt,
         lost: false,
-        open: true,
     }
 }

@@ -145,6 +145,23 @@ impl View {
         rows
     }
 
+    /// The next time of each flow, earliest first.
+    pub fn soonest(&self, from: Timestamp, most: usize) -> Vec<DueRow> {
+        let mut rows: Vec<DueRow> = Vec::new();
+        for (flow, trigger, timed, enabled) in self.timed() {
+            let Some(at) = timed.schedule.next(from).filter(|_| enabled).map(Time) else { continue };
+            let timezone = timed.schedule.zone_name().to_owned();
+            match rows.iter_mut().find(|row| row.flow == flow) {
+                Some(row) if row.at <= at => {}
+                Some(row) => *row = DueRow { flow, trigger, at, timezone },
+                None => rows.push(DueRow { flow, trigger, at, timezone }),
+            }
+        }
+        rows.sort_by_key(|row| row.at);
+        rows.truncate(most);
+        rows
+    }
+
     /// All times of a span, flow by flow: what became of those before now, and what comes.
     pub async fn lanes(&self, from: Timestamp, to: Timestamp) -> Seen<Vec<Lane>> {
         let filter = OccurrenceFilter { flow: None, from: Some(from), to: Some(to), limit: MOST };

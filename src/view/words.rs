@@ -74,7 +74,7 @@ pub fn outcome(outcome: &str) -> Option<&'static str> {
 /// What started a run.
 pub fn trigger(kind: &str) -> Word {
     match kind {
-        "webhook" => word("", "hook", "webhook"),
+        "webhook" => word("", "hook", "a webhook"),
         "cron" | "every" | "at" => word("", "clock", "the clock"),
         "watch" => word("", "file", "a file"),
         "message" => word("", "in", "a message"),
@@ -82,6 +82,23 @@ pub fn trigger(kind: &str) -> Word {
         "flow" => word("", "flows", "another flow"),
         "failure" => word("", "alert", "something that failed"),
         _ => word("", "play", "something else"),
+    }
+}
+
+/// How a run was started: `by hand`, `by a webhook`.
+pub fn started(kind: &str) -> String {
+    match trigger(kind).text {
+        "by hand" => "by hand".into(),
+        what => format!("by {what}"),
+    }
+}
+
+/// A text as a sentence: with one mark at its end.
+pub fn sentence(text: &str) -> String {
+    let text = text.trim();
+    match text.ends_with(['.', '!', '?', '…']) {
+        true => text.to_owned(),
+        false => format!("{text}."),
     }
 }
 
@@ -110,6 +127,12 @@ pub fn arrival(outcome: &str) -> Word {
         "reaction" => word("", "in", "marked a message"),
         _ => word("", "info", "nobody wanted it"),
     }
+}
+
+/// With a capital letter.
+pub fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// `1 message`, `3 messages`.

@@ -20,6 +20,7 @@ mod http;
 mod inbound;
 mod kill;
 mod order;
+mod pages;
 mod pinned;
 mod place;
 mod poison;

@@ -81,7 +81,7 @@ async fn commit(store: &Arc<dyn Store>, turn: TurnCommit) -> Committed {
 
 fn pending(question: Question) -> Pending {
     let request = RawValue::from_string("{}".into()).unwrap();
-    Pending { position: 0, kind: Kind::Sleep, digest: Digest::of("{}"), line: 1, request, question }
+    Pending { position: 0, kind: Kind::Sleep, digest: Digest::of("{}"), line: 1, request, asked_at: None, question }
 }
 
 const PHONE: &str = "+15417543010";

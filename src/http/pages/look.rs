@@ -11,6 +11,7 @@ use super::assets::Assets;
 use crate::model::delivery::MessageState;
 use crate::model::occurrence::Fate;
 use crate::model::run::RunState;
+pub use crate::view::words::capital;
 use crate::view::words::{self, Word};
 use crate::view::{MessageRow, Need, NeedKind, RunRow, Time, Waiting};
 
@@ -281,6 +282,11 @@ impl Look {
         address.bytes().fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % 4 + 1
     }
 
+    /// Our own words, as HTML: what stands between backquotes is code.
+    pub fn coded(&self, text: &str) -> String {
+        coded(text)
+    }
+
     /// Words with WhatsApp's marks, as HTML.
     pub fn formatted(&self, text: &str) -> String {
         formatted(text)
@@ -310,18 +316,27 @@ fn far() -> Timestamp {
     Timestamp::from_second(32_503_680_000).unwrap_or(Timestamp::MAX)
 }
 
-/// With a capital letter.
-pub fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
-}
-
 /// A phone as people write it; another address as it is.
 pub fn phone(address: &str) -> String {
     match address.strip_prefix('+') {
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => crate::model::phone::shown(address),
         _ => address.to_owned(),
     }
+}
+
+/// Our own words as HTML, escaped: what stands between backquotes is code.
+pub fn coded(text: &str) -> String {
+    let text = escaped(text);
+    let pieces: Vec<&str> = text.split('`').collect();
+    // An odd one out is no mark.
+    if pieces.len().is_multiple_of(2) {
+        return text;
+    }
+    let piece = |(place, piece): (usize, &&str)| match place % 2 {
+        0 => (*piece).to_owned(),
+        _ => format!("<code>{piece}</code>"),
+    };
+    pieces.iter().enumerate().map(piece).collect()
 }
 
 /// Words with WhatsApp's marks (`*b*`, `_i_`, `~s~`, code between backquotes) as HTML. Escaped first: whatever stands

@@ -63,7 +63,7 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
         bars: bars(&stats.minutes),
         all_waiting: said(all_waiting.unwrap_or(Count::exactly(0))),
         waiting: waiting.runs,
-        due: view.next(asked.look.now, None, 5),
+        due: view.soonest(asked.look.now, 5),
         accounts: view.accounts().await?,
         activity: view.activity(12).await?,
         stats,

@@ -56,6 +56,9 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
     }
     for phone in &mut phones {
         phone.chat.retain(|chat| chat.account == account);
+        if phone.name.is_none() {
+            phone.name = FIRST.iter().find(|(known, _)| *known == phone.phone).map(|(_, name)| (*name).to_owned());
+        }
     }
     phones.sort_by(|one, other| one.phone.cmp(&other.phone));
     let frame = Frame::of(&house, &asked, "phones", "Phones").await?;
@@ -210,14 +213,6 @@ impl Phones {
             before = Some(chat.at);
         }
         rows
-    }
-
-    fn choices<'a>(&self, chat: &'a Chat) -> &'a [String] {
-        match &chat.body.content {
-            Content::Question { choices, .. } => choices,
-            Content::Poll { answers, .. } => answers,
-            _ => &[],
-        }
     }
 
     fn picture(&self, chat: &Chat) -> Option<String> {

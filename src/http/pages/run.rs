@@ -88,10 +88,11 @@ pub async fn page(State(house): State<Arc<House>>, Path(id): Path<String>, heade
     let (steps, left_out) = steps(&whole, look, now);
     let (script, text) = script_of(content.as_ref());
     let mut marks: Vec<(u32, String)> = Vec::new();
-    for entry in whole.entries.iter().filter(|entry| !entry.lost) {
-        let mark = if entry.open { "waits here".to_owned() } else { mark(entry.kind).to_owned() };
-        if !marks.iter().any(|(line, known)| *line == entry.line && *known == mark) {
-            marks.push((entry.line, mark));
+    let open = whole.open_entry.iter().map(|entry| (entry.line, "waits here".to_owned()));
+    let done = whole.entries.iter().filter(|entry| !entry.lost).map(|entry| (entry.line, mark(entry.kind).to_owned()));
+    for (line, mark) in done.chain(open) {
+        if !marks.iter().any(|known| *known == (line, mark.clone())) {
+            marks.push((line, mark));
         }
     }
     let error = whole.run.error.as_ref().and_then(|error| {
@@ -144,7 +145,7 @@ fn is_wait(kind: Kind) -> bool {
 /// When an answer was waited for.
 fn waits(whole: &RunWhole, now: Time) -> Vec<(Time, Time)> {
     let wait = |entry: &EntryRow| Some((entry.asked_at?, entry.at.unwrap_or(now)));
-    whole.entries.iter().filter(|entry| is_wait(entry.kind)).filter_map(wait).collect()
+    whole.entries.iter().chain(&whole.open_entry).filter(|entry| is_wait(entry.kind)).filter_map(wait).collect()
 }
 
 /// The run's time to scale: what it worked, what it waited, where it failed.
@@ -195,7 +196,10 @@ fn steps(whole: &RunWhole, look: &Look, now: Time) -> (Vec<Step>, usize) {
     steps.push(bare(whole.run.created_at, trigger, started));
     let mut told: HashSet<String> = HashSet::new();
     for entry in whole.entries.iter().take(SHOWN) {
-        steps.push(step(entry, &whole.messages, &mut told, now));
+        steps.push(step(entry, false, &whole.messages, &mut told, now));
+    }
+    if let Some(entry) = &whole.open_entry {
+        steps.push(step(entry, true, &whole.messages, &mut told, now));
     }
     // What a question said more than once stands in no entry.
     for message in whole.messages.iter().filter(|message| !told.contains(&message.id.to_string())) {
@@ -267,7 +271,7 @@ fn way(message: &MessageRow) -> Vec<(String, Time)> {
     way
 }
 
-fn step(entry: &EntryRow, messages: &[MessageRow], told: &mut HashSet<String>, now: Time) -> Step {
+fn step(entry: &EntryRow, open: bool, messages: &[MessageRow], told: &mut HashSet<String>, now: Time) -> Step {
     let said = |field: &str| entry.request[field].as_str().unwrap_or_default().to_owned();
     let ids: Vec<&str> = match &entry.result {
         Value::Array(all) => all.iter().filter_map(|one| one["id"].as_str()).collect(),
@@ -287,7 +291,7 @@ fn step(entry: &EntryRow, messages: &[MessageRow], told: &mut HashSet<String>, n
             of_message = messages.iter().rev().find(|message| message.body.content.gist() == question);
             let name = of_message.map_or(phone(&said("to")), who);
             let answer = entry.result["text"].as_str().map(|text| format!(" The answer was “{text}”."));
-            let tone = if entry.open { "wait" } else { "ok" };
+            let tone = if open { "wait" } else { "ok" };
             (tone, "ask", format!("Asked {name}: “{question}”{}", answer.unwrap_or_default()))
         }
         Kind::Http => {
@@ -301,7 +305,7 @@ fn step(entry: &EntryRow, messages: &[MessageRow], told: &mut HashSet<String>, n
                 format!("Called {}{status}", host.unwrap_or(url)),
             )
         }
-        Kind::Sleep => ("wait", "clock", if entry.open { "Waits".into() } else { "Waited, as the script says".into() }),
+        Kind::Sleep => ("wait", "clock", if open { "Waits".into() } else { "Waited, as the script says".into() }),
         Kind::Wait => ("wait", "wait", "Waited for what becomes of a message".into()),
         Kind::WaitMessage => ("wait", "in", "Waited for a message".into()),
         Kind::WaitEvent => ("wait", "bell", "Waited for an event".into()),
@@ -325,7 +329,7 @@ fn step(entry: &EntryRow, messages: &[MessageRow], told: &mut HashSet<String>, n
         _ => ("", "file", format!("{:?}", entry.kind)),
     };
     told.extend(mine.iter().chain(of_message.iter()).map(|message| message.id.to_string()));
-    let result = match (&entry.error, entry.open) {
+    let result = match (&entry.error, open) {
         (Some(error), _) => format!("{}: {}", error.kind, error.message),
         (None, true) => "no answer yet".into(),
         (None, false) => pretty(&entry.result),
@@ -340,7 +344,7 @@ fn step(entry: &EntryRow, messages: &[MessageRow], told: &mut HashSet<String>, n
         line: entry.line,
         attempt: entry.attempt,
         lost: entry.lost,
-        open: entry.open,
+        open,
         request: pretty(&entry.request),
         result,
         way: of_message.map(way).unwrap_or_default(),

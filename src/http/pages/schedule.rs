@@ -96,7 +96,7 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
         lanes: rows.collect(),
         days,
         odd,
-        due: view.next(look.now, None, 8),
+        due: view.soonest(look.now, 8),
         frame: Frame::of(&house, &asked, "schedule", "Schedule").await?,
     })
 }

@@ -43,7 +43,7 @@ default_account: sandbox
 struct NoPhones;
 
 impl Phones for NoPhones {
-    fn receive(&self, _: &str, _: Outgoing) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+    fn receive(&self, _: &str, _: Outgoing) -> std::pin::Pin<Box<dyn Future<Output = Result<bool, String>> + Send>> {
         unreachable!("nothing is sent")
     }
 

@@ -126,13 +126,13 @@ impl House {
         .await
     }
 
-    /// Waits until so many messages are in a state; gives all messages, oldest first.
+    /// Waits until so many messages are in a state; gives all messages, oldest first. What was read was delivered.
     pub async fn messages_are(&self, count: usize, state: &str) -> Vec<Value> {
         until(&format!("{count} messages to be {state}"), async || {
             let answer = self.get("/messages?limit=1000").await;
             let mut messages = answer["messages"].as_array().unwrap().clone();
             messages.reverse();
-            let there = messages.iter().filter(|message| message["state"] == state).count();
+            let there = messages.iter().filter(|message| reached(message, state)).count();
             (there == count).then_some(messages)
         })
         .await
@@ -242,4 +242,29 @@ async fn engine(folder: &Path, clock: SharedClock, store: OpenStore) -> Engine {
     let listener = || TcpListener::bind("127.0.0.1:0");
     let (public, private) = (listener().await.unwrap(), listener().await.unwrap());
     Engine::start(&workspace(folder), Outside { clock, public, private, store }).await.unwrap()
+}
+
+fn reached(message: &Value, state: &str) -> bool {
+    message["state"] == state || (state == "delivered" && message["state"] == "read")
+}
+
+/// A page of somebody else on a port of this machine; gives its address.
+pub async fn page_server(html: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let mut asked = [0; 4096];
+                let _ = stream.read(&mut asked).await;
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{html}",
+                    html.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    format!("http://{address}/")
 }

@@ -2,6 +2,7 @@
 //! in this process with a clock that is set by hand, and the engine as the real binary.
 
 pub mod binary;
+pub mod browser;
 pub mod engine;
 pub mod gateway;
 pub mod mortal;
