@@ -331,6 +331,17 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
+/// The place of a file, where one may be.
+fn free(base: &Base, mut spot: Spot) -> Result<Place, Refused> {
+    let Some(Leaf { name, about }) = spot.leaf.take() else { return Err(Refused::NoFile) };
+    may_have(base, &spot, &name, about.as_ref())?;
+    match (&about, spot.folders.pop()) {
+        (Some(there), _) if !is_regular(there) => Err(Refused::NoFile),
+        (_, Some(folder)) => Ok(Place { folder, name, about }),
+        (_, None) => Err(Refused::Missing),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -369,16 +380,5 @@ mod tests {
         ] {
             assert!(files.open(bad).unwrap_err().contains(why), "{bad}");
         }
-    }
-}
-
-/// The place of a file, where one may be.
-fn free(base: &Base, mut spot: Spot) -> Result<Place, Refused> {
-    let Some(Leaf { name, about }) = spot.leaf.take() else { return Err(Refused::NoFile) };
-    may_have(base, &spot, &name, about.as_ref())?;
-    match (&about, spot.folders.pop()) {
-        (Some(there), _) if !is_regular(there) => Err(Refused::NoFile),
-        (_, Some(folder)) => Ok(Place { folder, name, about }),
-        (_, None) => Err(Refused::Missing),
     }
 }

@@ -377,7 +377,7 @@ pub async fn create(State(house): State<Arc<House>>, headers: HeaderMap, uri: Ur
         findings,
         theirs: None,
     };
-    if fields.get("do") == Some("check") || (mistakes && fields.get("do") != Some("anyway")) {
+    if fields.get("do") == Some("check") || (file.is_ok() && mistakes && fields.get("do") != Some("anyway")) {
         return drawn(&page);
     }
     let saved = match file {

@@ -287,6 +287,11 @@ impl Look {
         coded(text)
     }
 
+    /// The same as a sentence of its own begins.
+    pub fn told(&self, text: &str) -> String {
+        coded(&capital(text))
+    }
+
     /// Words with WhatsApp's marks, as HTML.
     pub fn formatted(&self, text: &str) -> String {
         formatted(text)

@@ -182,7 +182,7 @@ impl Frame {
         Ok(Self {
             title: title.into(),
             place,
-            engine: view.engine(),
+            engine: request.engine.clone(),
             needs: needs.len(),
             paused: accounts.iter().filter(|(_, view)| view.look().paused.is_some()).count(),
             flows,
@@ -207,6 +207,9 @@ pub struct Asked {
     pub query: Query,
     /// The address without the note.
     pub here: String,
+    /// The engine, and where its feed was before anything was read for the page: what changes while the page is
+    /// drawn is told to it afterwards.
+    pub engine: EngineRow,
 }
 
 impl Asked {
@@ -230,7 +233,7 @@ impl Asked {
             theme,
             assets: house.assets.clone(),
         };
-        Ok(Self { look, query, here })
+        Ok(Self { look, query, here, engine: house.view.engine() })
     }
 }
 

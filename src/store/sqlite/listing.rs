@@ -40,15 +40,17 @@ fn blob(id: &[u8; 16]) -> Sql {
     Sql::Blob(id.to_vec())
 }
 
-/// Walks over rows in the order of the query until there are enough, or too many were looked at. Gives the rows
-/// that fit, each with its key, and where to go on.
+/// Rows that fit, each with its key, and the key to go on behind; none when there are no more.
+type Walked<T, K> = (Vec<(K, T)>, Option<K>);
+
+/// Walks over rows in the order of the query until there are enough, or too many were looked at.
 fn walk<T, K: Clone>(
     connection: &Connection,
     sql: &str,
     values: &[Sql],
     limit: usize,
     mut take: impl FnMut(&Row<'_>) -> Read<(K, Step<T>)>,
-) -> Read<(Vec<(K, T)>, Option<K>)> {
+) -> Read<Walked<T, K>> {
     let mut find = connection.prepare(sql)?;
     let mut found = find.query(params_from_iter(values))?;
     let (mut kept, mut seen) = (Vec::new(), 0);
@@ -77,7 +79,7 @@ enum Step<T> {
 }
 
 /// Several walks, each in the same order, as one.
-fn merged<T, K: Ord + Clone>(walks: Vec<(Vec<(K, T)>, Option<K>)>, newest_first: bool, limit: usize) -> Page<T, K> {
+fn merged<T, K: Ord + Clone>(walks: Vec<Walked<T, K>>, newest_first: bool, limit: usize) -> Page<T, K> {
     let later = |one: &K, other: &K| if newest_first { one < other } else { one > other };
     // What is behind a walk's end is not known: nothing behind the nearest of these ends is told.
     let end = walks.iter().filter_map(|(_, end)| end.clone()).reduce(|a, b| if later(&a, &b) { b } else { a });

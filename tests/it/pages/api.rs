@@ -116,6 +116,7 @@ async fn lists_are_narrowed_by_states_words_and_counted() {
         let run = house.trigger("fails", json!(word)).await;
         house.run_is(&run, "failed").await;
     }
+    house.pass(Duration::from_secs(1));
     let waiting = house.trigger("waits", json!(null)).await;
     house.run_is(&waiting, "waiting").await;
     let ids = async |query: &str| house.get(&format!("/runs?{query}")).await["runs"].as_array().unwrap().len();

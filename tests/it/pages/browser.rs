@@ -237,11 +237,14 @@ async fn everything_works_without_script() {
     browser.go(&format!("{}/flows/approval", base(&house))).await;
     browser.click("#start summary").await;
     browser.click("#start button").await;
-    browser.says("#state", "waiting").await;
+    browser.says("h1", "approval").await;
+    let run = house.runs_of("approval").await[0]["id"].as_str().unwrap().to_owned();
+    house.run_is(&run, "waiting").await;
+    house.messages_are(1, "delivered").await;
     browser.go(&format!("{}/phones", base(&house))).await;
     browser.click("#phone-15417543011 .choices button").await;
-    let run = house.runs_of("approval").await[0]["id"].as_str().unwrap().to_owned();
     house.run_is(&run, "succeeded").await;
+    house.messages_are(2, "delivered").await;
     browser.go(&format!("{}/phones", base(&house))).await;
     browser.types("#t-15417543010", "thank you").await;
     browser.click("#phone-15417543010 .composer .send").await;

@@ -12,6 +12,8 @@ use crate::support::{client, write};
 struct Ear {
     response: reqwest::Response,
     text: String,
+    /// What was told and not yet asked for: of two changes of one moment either may be told first.
+    kept: Vec<(String, Value, Option<String>)>,
 }
 
 impl Ear {
@@ -23,14 +25,15 @@ impl Ear {
         }
         let response = request.bearer_auth(token.trim()).send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { response, text: String::new() }
+        Self { response, text: String::new(), kept: Vec::new() }
     }
 
     /// The next event: its name, its data, and its id if it has one.
     async fn next(&mut self) -> (String, Value, Option<String>) {
         loop {
-            if let Some((event, rest)) = self.text.clone().split_once("\n\n") {
-                self.text = rest.to_owned();
+            let split = self.text.split_once("\n\n").map(|(event, rest)| (event.to_owned(), rest.to_owned()));
+            if let Some((event, rest)) = split {
+                self.text = rest;
                 let field = |name: &str| {
                     event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
                 };
@@ -40,17 +43,19 @@ impl Ear {
                 continue;
             }
             let piece = tokio::time::timeout(Duration::from_secs(30), self.response.chunk()).await;
-            self.text.push_str(&String::from_utf8(piece.unwrap().unwrap().unwrap().to_vec()).unwrap());
+            self.text.push_str(std::str::from_utf8(&piece.unwrap().unwrap().unwrap()).unwrap());
         }
     }
 
-    /// The next event of a kind for which something holds.
+    /// An event of a kind for which something holds.
     async fn hears(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> (Value, Option<String>) {
         loop {
-            let (name, data, id) = self.next().await;
-            if name == kind && fits(&data) {
+            if let Some(place) = self.kept.iter().position(|(name, data, _)| name == kind && fits(data)) {
+                let (_, data, id) = self.kept.remove(place);
                 return (data, id);
             }
+            let event = self.next().await;
+            self.kept.push(event);
         }
     }
 }

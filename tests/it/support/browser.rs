@@ -182,11 +182,6 @@ impl Browser {
         until(&format!("the browser to be at {part}"), async || self.at().await.contains(part).then_some(())).await;
     }
 
-    /// A cookie's value.
-    pub async fn cookies(&self) -> Vec<Value> {
-        self.ask("GET", "/cookie", None).await.unwrap().as_array().unwrap().clone()
-    }
-
     /// What the page complained of since this was last asked: errors of scripts, and what the policy refused.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.tell("/se/log", json!({ "type": "browser" })).await;
@@ -197,11 +192,6 @@ impl Browser {
     /// Leaves the page although it asks whether that is meant.
     pub async fn accept(&self) -> bool {
         self.ask("POST", "/alert/accept", Some(json!({}))).await.is_ok()
-    }
-
-    /// A picture of the page, as PNG in Base64.
-    pub async fn picture(&self) -> String {
-        self.ask("GET", "/screenshot", None).await.unwrap().as_str().unwrap().to_owned()
     }
 
     /// Does not look for a moment: time for the page to do what it should not.

@@ -182,6 +182,11 @@
         if (!answer.ok || asked !== text.value) return;
         const findings = (await answer.json()).diagnostics, wrong = findings.filter((f) => f.severity === "error").length, hints = findings.length - wrong;
         const many = (n, one) => n + " " + one + (n === 1 ? "" : "s");
+        const told = (name, words) => {
+          const p = el("p", name), parts = (words[0].toUpperCase() + words.slice(1)).split("`"); p.dir = "auto";
+          p.append(...(parts.length % 2 ? parts.map((part, n) => n % 2 ? el("code", "", part) : part) : [parts.join("`")]));
+          return p;
+        };
         const sum = wrong ? many(wrong, "mistake") + (hints ? ", " + many(hints, "hint") : "") : hints ? "no mistakes, " + many(hints, "hint") : "no mistakes";
         const state = $("#weighed"); state.className = "st " + (wrong ? "fail" : hints ? "wait" : "ok");
         state.replaceChildren(icon(wrong ? "fail" : hints ? "alert" : "check"), el("span", "", sum));
@@ -189,8 +194,7 @@
         draw(findings);
         const rows = findings.map((f) => {
           const tone = f.severity === "error" ? "fail" : "wait", words = el("div", "");
-          const p = el("p", "strong", f.message); p.dir = "auto"; words.append(p);
-          if (f.hint) words.append(el("p", "small dim", f.hint));
+          words.append(told("strong", f.message)); if (f.hint) words.append(told("small dim", f.hint));
           return el("li", "row", el("span", "st " + tone, icon(tone === "fail" ? "fail" : "alert")), words, el("div", "btns", el("span", "step-line", f.line ? "line " + f.line : "")));
         });
         const card = $("#findings"); $(".aside", card).textContent = sum;
