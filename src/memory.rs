@@ -19,11 +19,17 @@ use mimalloc::MiMalloc;
 thread_local! {
     // Const-initialised and without a destructor: touching it never allocates and is safe while
     // a thread ends.
-    static HELD: Cell<i64> = const { Cell::new(0) };
-    static PEAK: Cell<i64> = const { Cell::new(0) };
-    static CEILING: Cell<i64> = const { Cell::new(i64::MAX) };
+    static COUNTS: Counts =
+        const { Counts { held: Cell::new(0), peak: Cell::new(0), ceiling: Cell::new(i64::MAX) } };
     /// Told when this thread is stopped. Touched only while a ceiling is in force.
     static STOPPED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// What a thread holds, in bytes. All in one, for it is looked up once for each allocation.
+struct Counts {
+    held: Cell<i64>,
+    peak: Cell<i64>,
+    ceiling: Cell<i64>,
 }
 
 /// mimalloc with a tally for each thread.
@@ -33,23 +39,22 @@ pub struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn tally(change: i64) {
-    let held = HELD.with(|held| {
-        let now = held.get().wrapping_add(change);
-        held.set(now);
-        now
-    });
-    if held > PEAK.with(Cell::get) {
-        PEAK.with(|peak| peak.set(held));
-        if held > CEILING.with(Cell::get) {
-            stop();
+    COUNTS.with(|counts| {
+        let held = counts.held.get().wrapping_add(change);
+        counts.held.set(held);
+        if held > counts.peak.get() {
+            counts.peak.set(held);
+            if held > counts.ceiling.get() {
+                stop(counts);
+            }
         }
-    }
+    });
 }
 
 /// Keeps this thread from ever going on. No lock of the allocator is held here.
 #[cold]
-fn stop() {
-    CEILING.with(|ceiling| ceiling.set(i64::MAX));
+fn stop(counts: &Counts) {
+    counts.ceiling.set(i64::MAX);
     let told = STOPPED.with(|flag| flag.try_borrow().is_ok_and(|flag| flag.as_ref().is_some_and(tell)));
     if told {
         loop {
@@ -114,19 +119,20 @@ pub struct Mark(i64);
 impl Mark {
     /// Begins counting on this thread; the peak is that of the newest mark.
     pub fn new() -> Self {
-        let held = HELD.with(Cell::get);
-        PEAK.with(|peak| peak.set(held));
-        Self(held)
+        COUNTS.with(|counts| {
+            counts.peak.set(counts.held.get());
+            Self(counts.held.get())
+        })
     }
 
     /// What has been added since; zero when more was freed than taken.
     pub fn held(self) -> u64 {
-        HELD.with(Cell::get).wrapping_sub(self.0).max(0).unsigned_abs()
+        COUNTS.with(|counts| counts.held.get()).wrapping_sub(self.0).max(0).unsigned_abs()
     }
 
     /// The most that was held at any instant since.
     pub fn peak(self) -> u64 {
-        PEAK.with(Cell::get).wrapping_sub(self.0).max(0).unsigned_abs()
+        COUNTS.with(|counts| counts.peak.get()).wrapping_sub(self.0).max(0).unsigned_abs()
     }
 }
 
@@ -149,7 +155,7 @@ impl Ceiling {
     pub fn new(mark: Mark, bytes: u64, stopped: Arc<AtomicBool>) -> Self {
         let told = STOPPED.with(|flag| flag.borrow_mut().replace(stopped));
         let height = mark.0.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
-        Self { before: CEILING.with(|ceiling| ceiling.replace(height)), told }
+        Self { before: COUNTS.with(|counts| counts.ceiling.replace(height)), told }
     }
 
     /// Does something without it: what holds a lock that others need must not be stopped.
@@ -157,17 +163,17 @@ impl Ceiling {
         struct Back(i64);
         impl Drop for Back {
             fn drop(&mut self) {
-                CEILING.with(|ceiling| ceiling.set(self.0));
+                COUNTS.with(|counts| counts.ceiling.set(self.0));
             }
         }
-        let _back = Back(CEILING.with(|ceiling| ceiling.replace(i64::MAX)));
+        let _back = Back(COUNTS.with(|counts| counts.ceiling.replace(i64::MAX)));
         act()
     }
 }
 
 impl Drop for Ceiling {
     fn drop(&mut self) {
-        CEILING.with(|ceiling| ceiling.set(self.before));
+        COUNTS.with(|counts| counts.ceiling.set(self.before));
         STOPPED.with(|flag| *flag.borrow_mut() = self.told.take());
     }
 }

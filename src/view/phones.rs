@@ -65,7 +65,7 @@ impl View {
         let mut open: BTreeMap<MessageId, Vec<String>> = BTreeMap::new();
         for run in self.runs(waits).await?.runs {
             if let Some(Question::Ask(asked)) =
-                self.store.origin(run.id).await?.and_then(|origin| origin.pending).map(|pending| pending.question)
+                self.origin(run.id).await?.and_then(|origin| origin.pending).map(|pending| pending.question)
             {
                 for id in [asked.message, asked.reminder, asked.repetition] {
                     open.insert(id, asked.choices.clone());

@@ -14,7 +14,8 @@ use crate::model::event::seen;
 use crate::model::journal::Pending;
 use crate::model::question::Question;
 use crate::model::run::{RunState, ScriptError};
-use crate::store::rows::{Called, MessageFilter, RunFilter, RunRecord};
+use crate::store::StoreError;
+use crate::store::rows::{Called, MessageFilter, Origin, RunFilter, RunRecord};
 
 /// Messages of one run that are shown.
 const MESSAGES: usize = 1_000;
@@ -251,6 +252,14 @@ impl View {
         Ok(rows)
     }
 
+    /// Where a run stands; none when that cannot be read, which the run's own row says.
+    pub(super) async fn origin(&self, id: RunId) -> Seen<Option<Origin>> {
+        match self.store.origin(id).await {
+            Err(StoreError::Unreadable(_)) => Ok(None),
+            other => Ok(other?),
+        }
+    }
+
     /// Fills in for whom waiting runs wait.
     async fn who_is_waited_for(&self, rows: &mut [RunRow]) -> Seen<()> {
         for row in rows.iter_mut() {
@@ -259,7 +268,7 @@ impl View {
             else {
                 continue;
             };
-            let Some(origin) = self.store.origin(row.id).await? else { continue };
+            let Some(origin) = self.origin(row.id).await? else { continue };
             match origin.pending.map(|pending| pending.question) {
                 Some(Question::Ask(asked)) => {
                     (waiting.who, waiting.question) = (Some(asked.to.clone()), Some(asked.text.clone()));
@@ -283,7 +292,7 @@ impl View {
     pub async fn run(&self, id: RunId) -> Seen<Option<RunWhole>> {
         let Some(run) = self.store.run(id).await? else { return Ok(None) };
         let entries: Vec<EntryRow> = self.store.journal(id).await?.iter().map(entry).collect();
-        let pending = self.store.origin(id).await?.filter(|origin| origin.is_open).and_then(|origin| origin.pending);
+        let pending = self.origin(id).await?.filter(|origin| origin.is_open).and_then(|origin| origin.pending);
         let used = |pending: &Pending| entries.iter().any(|entry| !entry.lost && entry.position == pending.position);
         let open_entry = pending.filter(|pending| !used(pending)).map(|pending| open_entry(&pending, run.attempt));
         let filter = MessageFilter { run: Some(id), limit: MESSAGES, ..MessageFilter::default() };

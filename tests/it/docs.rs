@@ -150,6 +150,11 @@ fn the_page_on_links_is_true() {
     document("docs/links.md");
 }
 
+#[test]
+fn the_page_on_the_dashboard_is_true() {
+    document("docs/dashboard.md");
+}
+
 const GATEWAYS: [&str; 8] = ["evolution", "express-chat", "gowa", "meta", "twilio", "waha", "wapim", "wawp"];
 
 #[test]
@@ -194,8 +199,11 @@ fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
     };
     let pages = [
         "conversations.md",
+        "dashboard.md",
         "flows.md",
         "gateways",
+        "grafana.json",
+        "images",
         "links.md",
         "scripts.md",
         "security.md",

@@ -119,8 +119,7 @@ async fn a_thousand_files_at_once_are_a_thousand_runs() {
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     let page = house.get("/runs?flow=in&limit=1000").await;
-    let rest = house.get(&format!("/runs?flow=in&after={}", page["next"].as_str().unwrap())).await;
-    assert!(rest["runs"].as_array().unwrap().is_empty(), "more than a thousand: {rest}");
+    assert!(page["next"].is_null(), "more than a thousand");
 }
 
 /// Waits until a flow has so many runs, while time goes on: each trigger settles by itself.

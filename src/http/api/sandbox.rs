@@ -70,7 +70,7 @@ pub async fn switch(house: &House, phone: &Recipient, change: HandsetChange) -> 
     let on = change.off == Some(false);
     house.view.store.change_handset(&phone.to_string(), change, house.view.clock.now()).await?;
     if on {
-        tick(house, phone, MessageState::Delivered).await?;
+        tell(house, marks(house, phone, MessageState::Delivered).await?).await?;
     }
     Ok(())
 }
@@ -83,10 +83,14 @@ pub async fn empty(State(house): State<Arc<House>>) -> Answer {
     fine(&json!({ "emptied": true }))
 }
 
-/// What stands on a phone has come so far, as its gateway would tell.
-pub async fn tick(house: &House, phone: &Recipient, state: MessageState) -> Result<(), Refused> {
+/// Marks of the messages that one account's gateway would tell.
+type Marks = Vec<(Account, SharedView, Vec<Told>)>;
+
+/// That what stands on a phone has come so far, as its gateways would tell.
+async fn marks(house: &House, phone: &Recipient, state: MessageState) -> Result<Marks, Refused> {
     let messages = house.view.store.phone_messages(Some(phone.to_string()), TICKED).await?;
     let accounts = house.view.accounts.borrow().clone();
+    let mut marks = Marks::new();
     for (account, view) in accounts.iter() {
         let mut told = Vec::new();
         for message in messages.iter().filter(|message| !message.incoming && message.account == account.name) {
@@ -101,8 +105,15 @@ pub async fn tick(house: &House, phone: &Recipient, state: MessageState) -> Resu
             }
         }
         if !told.is_empty() {
-            take(house, account, view, told).await?;
+            marks.push((account.clone(), view.clone(), told));
         }
+    }
+    Ok(marks)
+}
+
+async fn tell(house: &House, marks: Marks) -> Result<(), Refused> {
+    for (account, view, told) in marks {
+        take(house, &account, &view, told).await?;
     }
     Ok(())
 }
@@ -238,9 +249,11 @@ pub async fn type_on(house: &House, from: &Recipient, typed: Typed) -> Result<Me
         at: now,
         incoming: true,
     };
+    // Who writes in a chat has seen what stands in it. What was written is told first: runs go on by marks, and
+    // might ask the next question before the answer to this one is heard.
+    let seen = marks(house, from, MessageState::Read).await?;
     house.view.store.receive_on_phone(message).await?;
-    // Who writes in a chat has seen what stands in it.
-    tick(house, from, MessageState::Read).await?;
     take(house, account, view, vec![Told::Written(Box::new(written))]).await?;
+    tell(house, seen).await?;
     Ok(id)
 }

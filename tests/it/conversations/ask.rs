@@ -56,7 +56,8 @@ pub async fn messages_of(house: &House, run: &str) -> Vec<Value> {
 pub async fn said(house: &House, run: &str, count: usize) -> Vec<Value> {
     until(&format!("{count} messages of run {run}"), async || {
         let messages = messages_of(house, run).await;
-        let there = messages.iter().filter(|message| message["state"] == "delivered").count();
+        let there =
+            messages.iter().filter(|message| message["state"] == "delivered" || message["state"] == "read").count();
         (there == count).then_some(messages)
     })
     .await

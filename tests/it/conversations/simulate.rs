@@ -25,7 +25,8 @@ async fn begun(house: &House, data: &str, state: &str) -> String {
     house.run_is(&run, state).await;
     until("the messages to go out", async || {
         let answer = house.get("/messages?limit=1000").await;
-        answer["messages"].as_array().unwrap().iter().all(|message| message["state"] == "delivered").then_some(())
+        let out = |message: &Value| message["state"] == "delivered" || message["state"] == "read";
+        answer["messages"].as_array().unwrap().iter().all(out).then_some(())
     })
     .await;
     run

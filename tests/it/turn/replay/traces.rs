@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use postrider::model::journal::{Entry, Kind, Promises};
+use postrider::model::journal::{Entry, Kind, Pending, Promises};
 use postrider::script::Ending;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,11 +57,11 @@ pub fn stored<T: Serialize + DeserializeOwned>(value: &T) -> T {
     serde_json::from_str(&text(value)).unwrap()
 }
 
-/// How a turn ended, to be compared.
+/// How a turn ended, to be compared. When it asked is the clock's, and told for people only.
 pub fn told(ending: &Ending) -> String {
     match ending {
         Ending::Done(value) => format!("done: {value}"),
-        Ending::Waiting(pending) => format!("waiting: {}", text(pending)),
+        Ending::Waiting(pending) => format!("waiting: {}", text(&Pending { asked_at: None, ..pending.clone() })),
         Ending::Thrown(error) => format!("thrown: {error:?}"),
         Ending::Failed(error) => format!("failed: {error:?}"),
     }
