@@ -21,7 +21,7 @@ struct Table {
 impl Table {
     fn read(connection: &Connection, name: &'static str) -> Self {
         let mut find = connection.prepare(&format!("SELECT * FROM {name}")).expect("a table");
-        let columns: Vec<String> = find.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = find.column_names().map(str::to_owned).collect();
         let count = columns.len();
         let row = |row: &rusqlite::Row<'_>| (0..count).map(|place| row.get(place)).collect();
         let rows = find.query_map([], row).expect("rows").collect::<Result<_, _>>().expect("rows");

@@ -1,5 +1,7 @@
 //! Flow files, written from the browser: whole, or not at all, and never over what somebody else has written.
 
+use std::io::{ErrorKind, Read};
+
 use axum::http::StatusCode;
 use tokio::sync::Mutex;
 
@@ -26,7 +28,12 @@ pub fn file_of(name: &str) -> Result<String, Refused> {
         first && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
     };
     let name = name.trim();
+    // Pages of other things are at these addresses.
+    let taken = name == "new" || ["/edit", "/start"].iter().any(|end| name.ends_with(end));
     match name.len() <= 100 && name.split('/').all(sound) {
+        true if taken => {
+            Err(Refused::bad(format!("a flow of the dashboard cannot be called `{name}`")).hint("use another name"))
+        }
         true => Ok(format!("flows/{name}.yaml")),
         false => Err(Refused::bad(format!("a flow cannot be called `{name}`"))
             .hint("use small letters, digits, `-` and `_`, such as `shop/order-received`")),
@@ -57,12 +64,7 @@ impl Editor {
         let (files, path) = (self.files.clone(), file.to_owned());
         let (wanted, new) = (hash.map(str::to_owned), hash_of(&text));
         let write = move || {
-            let full = files.root().join(&path);
-            let there = match std::fs::read_to_string(&full) {
-                Ok(text) => Some(text),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-                Err(error) => return Err((StatusCode::CONFLICT, format!("{path} cannot be read: {error}"))),
-            };
+            let there = read(&files, &path).map_err(|why| (StatusCode::CONFLICT, why))?;
             match (&wanted, &there) {
                 (None, Some(_)) => return Err((StatusCode::CONFLICT, format!("{path} is there already"))),
                 (Some(_), None) => return Err((StatusCode::CONFLICT, format!("{path} is gone"))),
@@ -81,5 +83,30 @@ impl Editor {
             }
             Err(error) => Err(Refused::busy(error.to_string())),
         }
+    }
+
+    /// A file's text; none if there is no file.
+    ///
+    /// # Errors
+    /// What stands in its way: it is no regular file, leads out of the workspace, or is no text of a flow's size.
+    pub async fn read(&self, path: &str) -> Result<Option<String>, String> {
+        let (files, path) = (self.files.clone(), path.to_owned());
+        let text = tokio::task::spawn_blocking(move || read(&files, &path)).await;
+        text.map_err(|error| error.to_string())?
+    }
+}
+
+/// Never what a link outside leads to, a device, or more than a flow may have.
+fn read(files: &Files, path: &str) -> Result<Option<String>, String> {
+    match std::fs::symlink_metadata(files.root().join(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    let file = files.open(path)?;
+    let mut text = String::new();
+    file.take(LARGEST as u64 + 1).read_to_string(&mut text).map_err(|error| format!("cannot read {path}: {error}"))?;
+    match text.len() <= LARGEST {
+        true => Ok(Some(text)),
+        false => Err(format!("{path} is larger than 1 MiB")),
     }
 }

@@ -191,10 +191,10 @@ impl View {
                 title: format!("{} has a mistake", finding.file),
                 why: Some(match flow {
                     Some(_) => {
-                        let said = words::sentence(&finding.message);
+                        let said = words::sentence(&words::capital(&finding.message));
                         format!("{said}{place} The version before goes on working meanwhile.")
                     }
-                    None => format!("{}{place}", words::sentence(&finding.message)),
+                    None => format!("{}{place}", words::sentence(&words::capital(&finding.message))),
                 }),
                 count: 0,
                 since: None,

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Seen, Time, View};
+use super::{Seen, Time, View, words};
 use crate::flow::{Timed, Trigger};
 use crate::id::RunId;
 use crate::model::occurrence::Fate;
@@ -37,6 +37,9 @@ pub struct OccurrenceRow {
     pub fate_is: Fate,
     /// How much later the run was begun.
     pub late_by: Option<String>,
+    /// The same in words.
+    #[serde(skip)]
+    pub late_said: Option<String>,
     /// The run that it began.
     #[schema(value_type = Option<String>)]
     pub run: Option<RunId>,
@@ -95,6 +98,7 @@ fn row(record: &OccurrenceRecord) -> OccurrenceRow {
         fate: record.fate.name(),
         fate_is: record.fate,
         late_by: record.late_by.map(format_duration),
+        late_said: record.late_by.map(|late| words::span(late.as_secs_f64())),
         run: record.run,
         reason: record.reason.clone(),
     }

@@ -129,8 +129,12 @@ pub fn arrival(outcome: &str) -> Word {
     }
 }
 
-/// With a capital letter.
+/// With a capital letter, as a sentence begins; a name from a script keeps its own.
 pub fn capital(text: &str) -> String {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    if !word.chars().all(|c| c.is_alphabetic() || ",'’".contains(c)) {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }

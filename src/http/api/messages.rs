@@ -145,9 +145,11 @@ pub async fn decide_many(State(house): State<Arc<House>>, Json(body): Json) -> A
     let Some(ids) = body["ids"].as_array().filter(|ids| ids.len() <= MOST) else {
         return Err(Refused::bad(format!("`ids` is a list of up to {MOST} messages")));
     };
+    // All of them are read before anything is done.
+    let ids = ids.iter().map(|id| id.as_str().unwrap_or_default().parse().map_err(Refused::bad));
+    let ids: Vec<MessageId> = ids.collect::<Result<_, _>>()?;
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for id in ids {
-        let id: MessageId = id.as_str().unwrap_or_default().parse().map_err(Refused::bad)?;
         match settle(&house, id, decision).await {
             Ok(()) => done.push(id),
             Err(why) if why.is_busy() => return Err(why),

@@ -118,8 +118,11 @@ pub async fn messages(State(house): State<Arc<House>>, fields: Fields) -> Page {
     let decision = decision(fields.get("decision").unwrap_or_default(), fields.get("as"))?;
     let (mut count, mut first) = (0, None);
     let ids = fields.get("ids").unwrap_or_default().split(',').filter(|id| !id.is_empty());
-    for id in ids.take(super::super::api::MOST) {
-        let id: MessageId = id.parse().map_err(Refused::bad)?;
+    let ids: Vec<MessageId> = ids.map(str::parse).collect::<Result<_, _>>().map_err(Refused::bad)?;
+    if ids.len() > super::super::api::MOST {
+        return Err(Refused::bad("these are too many messages at once"));
+    }
+    for id in ids {
         match settle(&house, id, decision).await {
             Ok(()) => count += 1,
             Err(why) => drop(first.get_or_insert(why)),

@@ -76,7 +76,9 @@ async fn enter(house: &House, peer: SocketAddr, headers: &HeaderMap, code: &str,
         let body = Inside::Closed { back: back.clone(), title, why, guesses };
         drawn_as(status, &Door { look: look(house, ""), title: title.to_owned(), body })
     };
-    if house.doors.pause(peer.ip(), now).is_some() {
+    // Who has a right one need not wait for others' guesses: any page that a browser shows can make them.
+    let right = house.doors.take(code, now);
+    if !right && house.doors.pause(peer.ip(), now).is_some() {
         let mut response = closed(
             StatusCode::TOO_MANY_REQUESTS,
             "Wait a moment",
@@ -86,7 +88,7 @@ async fn enter(house: &House, peer: SocketAddr, headers: &HeaderMap, code: &str,
         response.headers_mut().insert(header::RETRY_AFTER, PAUSE.as_secs().into());
         return Ok(response);
     }
-    if !house.doors.take(code, now) {
+    if !right {
         let wrong = house.doors.wrong(peer.ip(), now) % GUESSES;
         let guesses = match wrong {
             0 => format!("That was the third wrong one: there is a pause of {} seconds now.", PAUSE.as_secs()),

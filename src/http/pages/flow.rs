@@ -11,7 +11,7 @@ use super::source::{Line, lines};
 use super::{Asked, Frame, Note, Page, drawn, drawn_as, go};
 use crate::http::House;
 use crate::http::api::flows::{find, start};
-use crate::http::editor::{LARGEST, file_of};
+use crate::http::editor::file_of;
 use crate::http::error::Refused;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::store::rows::OccurrenceFilter;
@@ -255,6 +255,7 @@ async fn save(house: &House, asked: &Asked, name: Option<String>, file: String, 
         theirs: None,
     };
     if only_checks {
+        page.frame.note = not_saved(fields);
         return drawn(&page);
     }
     match house.editor.save(&house.view, &file, &text, Some(hash)).await {
@@ -270,7 +271,7 @@ async fn save(house: &House, asked: &Asked, name: Option<String>, file: String, 
             Ok(go(&format!("{place}?note={}", house.notes.keep(note))))
         }
         Err(why) => {
-            let theirs = std::fs::read_to_string(house.view.engine.root.join(&file)).ok();
+            let theirs = house.editor.read(&file).await.ok().flatten();
             page.hash = theirs.as_deref().map(hash_of).unwrap_or_default();
             page.theirs = theirs.filter(|theirs| *theirs != text);
             page.frame.note = Some(Note {
@@ -282,6 +283,16 @@ async fn save(house: &House, asked: &Asked, name: Option<String>, file: String, 
             drawn_as(why.status(), &page)
         }
     }
+}
+
+/// What is told to somebody who wanted to save a text with a mistake.
+fn not_saved(fields: &Fields) -> Option<Note> {
+    (fields.get("do") == Some("save")).then(|| Note {
+        tone: "fail",
+        title: "Not saved: there is a mistake".into(),
+        text: "Mend it, or save it anyway: what was live before goes on working.".into(),
+        typed: String::new(),
+    })
 }
 
 /// A file of `flows/` that was never live.
@@ -321,9 +332,7 @@ async fn read(house: &House, file: &str) -> Result<String, Refused> {
     if !known {
         return Err(missing());
     }
-    let path = house.view.engine.root.join(file);
-    let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
-    text.ok().and_then(Result::ok).filter(|text| text.len() <= LARGEST).ok_or_else(missing)
+    house.editor.read(file).await.map_err(Refused::bad)?.ok_or_else(missing)
 }
 
 /// What a new flow may begin with; with one of them, its text.
@@ -378,6 +387,7 @@ pub async fn create(State(house): State<Arc<House>>, headers: HeaderMap, uri: Ur
         theirs: None,
     };
     if fields.get("do") == Some("check") || (file.is_ok() && mistakes && fields.get("do") != Some("anyway")) {
+        page.frame.note = not_saved(&fields);
         return drawn(&page);
     }
     let saved = match file {

@@ -347,37 +347,49 @@ pub fn coded(text: &str) -> String {
 /// Words with WhatsApp's marks (`*b*`, `_i_`, `~s~`, code between backquotes) as HTML. Escaped first: whatever stands
 /// there is words.
 pub fn formatted(text: &str) -> String {
+    const MARKS: [(&str, &str); 5] = [("```", "code"), ("`", "code"), ("*", "strong"), ("_", "em"), ("~", "s")];
     let text = escaped(text);
+    let line_end = |from: usize| text[from..].find('\n').map_or(text.len(), |length| from + length);
     let mut out = String::with_capacity(text.len() + 32);
-    let mut rest = text.as_str();
+    let (mut at, mut line) = (0, line_end(0));
+    // Up to there no mark of the kind closes: whoever writes nothing but marks is not searched again for each.
+    let mut none_before = [0; MARKS.len()];
     let mut before: Option<char> = None;
-    while let Some(c) = rest.chars().next() {
-        let marks = [("```", "code"), ("`", "code"), ("*", "strong"), ("_", "em"), ("~", "s")];
+    while let Some(c) = text[at..].chars().next() {
+        if at > line {
+            line = line_end(at);
+        }
         let starts = before.is_none_or(|before| !before.is_alphanumeric());
-        let found = marks.iter().filter(|_| starts).find_map(|(mark, tag)| {
-            let inner = rest.strip_prefix(mark)?;
-            let end = inner.match_indices(mark).map(|(place, _)| place).find(|place| {
-                let (within, behind) = (&inner[..*place], &inner[place + mark.len()..]);
-                let closed = behind.chars().next().is_none_or(|next| !next.is_alphanumeric());
-                !within.is_empty()
-                    && closed
-                    && (*tag == "code"
-                        || !within.starts_with(char::is_whitespace) && !within.ends_with(char::is_whitespace))
-                    && (*mark == "```" || !within.contains('\n'))
-            })?;
-            Some((*tag, &inner[..end], mark.len() * 2 + end))
+        let found = MARKS.iter().zip(&mut none_before).filter(|_| starts).find_map(|((mark, tag), none_before)| {
+            let inner = text[at..].strip_prefix(mark)?;
+            let (begin, limit) = (at + mark.len(), if *mark == "```" { text.len() } else { line });
+            let bare = *tag != "code";
+            if begin > limit || *none_before >= limit || (bare && inner.starts_with(char::is_whitespace)) {
+                return None;
+            }
+            let closes = |place: &usize| {
+                let end = begin + place;
+                let next = text[end + mark.len()..].chars().next();
+                *place > 0
+                    && next.is_none_or(|next| !next.is_alphanumeric())
+                    && !(bare && text[begin..end].ends_with(char::is_whitespace))
+            };
+            let Some(length) = text[begin..limit].match_indices(mark).map(|(place, _)| place).find(closes) else {
+                *none_before = limit;
+                return None;
+            };
+            Some((*tag, begin..begin + length, begin + length + mark.len()))
         });
         match found {
-            Some((tag, within, length)) => {
+            Some((tag, within, behind)) => {
+                let within = &text[within];
                 let within = if tag == "code" { within.to_owned() } else { nested(within) };
                 let _ = write!(out, "<{tag}>{within}</{tag}>");
-                rest = &rest[length..];
-                before = Some(' ');
+                (at, before) = (behind, Some(' '));
             }
             None => {
                 out.push(c);
-                before = Some(c);
-                rest = &rest[c.len_utf8()..];
+                (at, before) = (at + c.len_utf8(), Some(c));
             }
         }
     }
@@ -416,6 +428,15 @@ mod tests {
             ("*a\nb*", "*a\nb*"),
         ] {
             assert_eq!(formatted(text), html, "{text}");
+        }
+    }
+
+    /// Each of these is a second and more where a mark is searched for again at each place.
+    #[test]
+    fn a_text_of_nothing_but_marks_is_read_once() {
+        for piece in ["`\n", "*a ", "*-\n-", "_", "~ a", "`", "```a", "*a* *"] {
+            let text = piece.repeat(200_000);
+            assert!(formatted(&text).len() >= text.len(), "{piece}");
         }
     }
 

@@ -262,7 +262,8 @@ pub fn go(place: &str) -> Response<Body> {
 
 /// An address of ours: whatever was asked for, nobody is sent anywhere else.
 pub fn own(place: &str) -> String {
-    let sound = place.starts_with('/') && !place.starts_with("//") && !place.contains(['\\', '\r', '\n']);
+    let sound =
+        place.starts_with('/') && !place.starts_with("//") && !place.contains(|c: char| c == '\\' || c.is_control());
     if sound { place.to_owned() } else { "/".to_owned() }
 }
 

@@ -60,6 +60,27 @@ async fn a_flow_is_made_from_a_template_broken_mended_and_started() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn links_and_pipes_among_the_flows_are_neither_shown_nor_waited_for() {
+    let house = House::open(&[ASKS]).await;
+    let root = house.folder.path();
+    std::os::unix::fs::symlink("../.postrider/admin-token", root.join("flows/token.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", root.join("flows/zero.yaml")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(root.join("flows/pipe.yaml")).status().unwrap().success());
+    let visitor = Visitor::of(&house).await;
+    page_says(&visitor, "/flows", "flows/token.yaml").await;
+    let token = std::fs::read_to_string(root.join(".postrider/admin-token")).unwrap();
+    for name in ["token", "zero", "pipe"] {
+        let request = visitor.request(Method::GET, &format!("/file?path=flows/{name}.yaml"));
+        let response = request.send().await.unwrap();
+        assert!(response.status().is_client_error(), "{name}: {}", response.status());
+        assert!(!response.text().await.unwrap().contains(token.trim()), "{name}");
+        let saved = visitor.send("/flows/new", &[("name", name), ("text", "run: 1\n"), ("do", "save")]).await;
+        assert_eq!(saved.status(), 409, "{name}");
+        assert!(!saved.text().await.unwrap().contains(token.trim()), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_template_is_a_flow_without_a_mistake() {
     let house = House::open(&[]).await;
     let visitor = Visitor::of(&house).await;
@@ -108,7 +129,7 @@ async fn a_phone_that_is_off_gets_what_waited_when_it_is_on() {
     visitor.form(&format!("/phones/{ADA}/switch"), &[("off", "true")]).await;
     house.trigger("hello", json!(null)).await;
     let message = house.messages_are(1, "sent").await.remove(0);
-    page_says(&visitor, "/phones", "1 messages come when it is on").await;
+    page_says(&visitor, "/phones", "1 message comes when it is on").await;
     visitor.form(&format!("/phones/{ADA}/switch"), &[("off", "false")]).await;
     let message = house.get(&format!("/messages/{}", message["id"].as_str().unwrap())).await;
     assert_eq!(message["state"], "delivered");

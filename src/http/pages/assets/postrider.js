@@ -66,11 +66,11 @@
   const swap = (old, fresh) => {
     if (old.isEqualNode(fresh) || busy(old)) return;
     const open = $$("details[open]", old).map((d) => d.id), focus = document.activeElement && old.contains(document.activeElement) ? document.activeElement.id : "";
-    const end = old.matches(".phone .chat") && old.scrollHeight - old.scrollTop - old.clientHeight < 60, top = old.scrollTop;
+    const chat = old.matches(".phone .chat"), end = chat && old.scrollHeight - old.scrollTop - old.clientHeight < 60, top = old.scrollTop;
     const now = document.importNode(fresh, true);
     open.forEach((id) => { const d = id && now.querySelector("#" + CSS.escape(id)); if (d) d.open = true; });
     old.replaceWith(now);
-    if (old.matches(".phone .chat")) now.scrollTop = end ? now.scrollHeight : top;
+    if (chat) now.scrollTop = end ? now.scrollHeight : top;
     const back = focus && document.getElementById(focus); if (back) back.focus();
   };
   let due = new Set(), timer = 0, asking = false;
@@ -153,6 +153,7 @@
     ev.preventDefault();
     const data = new URLSearchParams(new FormData(form, ev.submitter)), field = $("input[type=text]", form);
     if (field) field.value = "";
+    const chat = $(".chat", form.closest(".phone")); if (chat) chat.scrollTop = chat.scrollHeight;
     try {
       const answer = await fetch(form.action, { method: "POST", body: data });
       if (new URL(answer.url).searchParams.has("note")) { location.href = answer.url; return; }
@@ -183,7 +184,7 @@
         const findings = (await answer.json()).diagnostics, wrong = findings.filter((f) => f.severity === "error").length, hints = findings.length - wrong;
         const many = (n, one) => n + " " + one + (n === 1 ? "" : "s");
         const told = (name, words) => {
-          const p = el("p", name), parts = (words[0].toUpperCase() + words.slice(1)).split("`"); p.dir = "auto";
+          const p = el("p", name), parts = words.replace(/^\p{L}(?=[\p{L},'’]*(\s|$))/u, (first) => first.toUpperCase()).split("`"); p.dir = "auto";
           p.append(...(parts.length % 2 ? parts.map((part, n) => n % 2 ? el("code", "", part) : part) : [parts.join("`")]));
           return p;
         };
