@@ -247,6 +247,7 @@ impl Engine {
             tally: signals.tally.clone(),
             turned_away: TurnedAway::default(),
             engine: Arc::new(facts),
+            files,
         };
         let house = Arc::new(House {
             view,
@@ -260,7 +261,7 @@ impl Engine {
             supply,
             admin_hosts,
             doors: doors.clone(),
-            editor: Editor::new(files),
+            editor: Editor::default(),
             notes: Notes::default(),
             assets: Arc::default(),
             shutdown: shutdown.clone(),

@@ -14,6 +14,7 @@ use super::catalog::{Candidate, Catalog, Ground, Standing};
 use super::file::{self, Surroundings};
 use super::sources::Sources;
 use crate::clock::{after, rfc3339};
+use crate::files::Files;
 use crate::model::diagnostic::{Diagnostic, Severity};
 
 /// A file is let go when it has been away for so long.
@@ -279,8 +280,8 @@ pub struct Published {
 
 /// What is to be said about a text, were it the file's: what is wrong with it, and what it does to the flows that
 /// are live. Nothing is kept of it.
-pub fn checked(root: &Path, catalog: &Catalog, file: &str, text: &str) -> Vec<Diagnostic> {
-    let script = |name: &str| std::fs::read_to_string(root.join("scripts").join(name)).ok().map(Arc::from);
+pub fn checked(files: &Files, catalog: &Catalog, file: &str, text: &str) -> Vec<Diagnostic> {
+    let script = |name: &str| files.text(&format!("scripts/{name}")).ok().map(Arc::from);
     let around = Surroundings { script: &script, home: catalog.ground.home(), params: None };
     let flow = match file::read(file, &text.into(), &around) {
         Ok(flow) => Arc::new(flow),

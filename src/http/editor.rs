@@ -1,6 +1,6 @@
 //! Flow files, written from the browser: whole, or not at all, and never over what somebody else has written.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 
 use axum::http::StatusCode;
 use tokio::sync::Mutex;
@@ -13,8 +13,8 @@ use crate::view::{View, hash_of};
 pub const LARGEST: usize = 1 << 20;
 
 /// Writes flow files, one at a time.
+#[derive(Default)]
 pub struct Editor {
-    files: Files,
     one: Mutex<()>,
 }
 
@@ -41,11 +41,6 @@ pub fn file_of(name: &str) -> Result<String, Refused> {
 }
 
 impl Editor {
-    /// For the files of a workspace.
-    pub fn new(files: Files) -> Self {
-        Self { files, one: Mutex::new(()) }
-    }
-
     /// Writes a file, if it holds the text of this hash; without one, if it is not there. Gives the new hash.
     ///
     /// # Errors
@@ -61,10 +56,10 @@ impl Editor {
         // Browsers write line ends as forms have them.
         let text = text.replace("\r\n", "\n");
         let _one = self.one.lock().await;
-        let (files, path) = (self.files.clone(), file.to_owned());
+        let (files, path) = (view.files.clone(), file.to_owned());
         let (wanted, new) = (hash.map(str::to_owned), hash_of(&text));
         let write = move || {
-            let there = read(&files, &path).map_err(|why| (StatusCode::CONFLICT, why))?;
+            let there = text_of(&files, &path).map_err(|why| (StatusCode::CONFLICT, why))?;
             match (&wanted, &there) {
                 (None, Some(_)) => return Err((StatusCode::CONFLICT, format!("{path} is there already"))),
                 (Some(_), None) => return Err((StatusCode::CONFLICT, format!("{path} is gone"))),
@@ -84,29 +79,15 @@ impl Editor {
             Err(error) => Err(Refused::busy(error.to_string())),
         }
     }
-
-    /// A file's text; none if there is no file.
-    ///
-    /// # Errors
-    /// What stands in its way: it is no regular file, leads out of the workspace, or is no text of a flow's size.
-    pub async fn read(&self, path: &str) -> Result<Option<String>, String> {
-        let (files, path) = (self.files.clone(), path.to_owned());
-        let text = tokio::task::spawn_blocking(move || read(&files, &path)).await;
-        text.map_err(|error| error.to_string())?
-    }
 }
 
-/// Never what a link outside leads to, a device, or more than a flow may have.
-fn read(files: &Files, path: &str) -> Result<Option<String>, String> {
+/// A flow file's text; none if there is no file.
+///
+/// # Errors
+/// What stands in its way: it is no regular file, leads out of the workspace, or is no text.
+pub fn text_of(files: &Files, path: &str) -> Result<Option<String>, String> {
     match std::fs::symlink_metadata(files.root().join(path)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        _ => {}
-    }
-    let file = files.open(path)?;
-    let mut text = String::new();
-    file.take(LARGEST as u64 + 1).read_to_string(&mut text).map_err(|error| format!("cannot read {path}: {error}"))?;
-    match text.len() <= LARGEST {
-        true => Ok(Some(text)),
-        false => Err(format!("{path} is larger than 1 MiB")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        _ => files.text(path).map(Some),
     }
 }

@@ -169,8 +169,8 @@ impl prometheus_client::collector::Collector for Reading {
 
 /// The figures, read now.
 pub async fn metrics(State(house): State<Arc<House>>) -> Result<Response<Body>, Refused> {
-    let counts = house.view.store.state_counts().await?;
-    let waiting = counts.runs.iter().filter(|(state, _)| !state.is_over());
+    let counts = house.view.store.run_counts().await?;
+    let waiting = counts.by_state.iter().filter(|(state, _)| !state.is_over());
     let reading = Reading {
         accounts: house.view.accounts().await?,
         waiting: waiting.map(|(state, count)| (state.name(), count.count)).collect(),

@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use crate::feed::Feed;
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{Degraded, Part};
+use crate::model::delivery::{Degraded, MessageState, Part};
 use crate::model::journal::{Answer, Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
-use crate::model::run::NewRun;
+use crate::model::run::{NewRun, RunState};
 use crate::shutdown::Breakdown;
 use crate::tally::Tally;
 use crate::wake::{Bell, Bells};
@@ -226,8 +226,10 @@ pub trait Store: Send + Sync + 'static {
     /// The same of runs.
     fn bad_messages_of(&self, runs: Vec<RunId>) -> Reply<Vec<(RunId, u64)>>;
 
-    /// How many runs and messages there are in states that are looked for, each counted up to a most.
-    fn state_counts(&self) -> Reply<StateCounts>;
+    /// How many runs there are in states that are looked for, each counted up to a most.
+    fn run_counts(&self) -> Reply<StateCounts<RunState>>;
+    /// The same of messages.
+    fn message_counts(&self) -> Reply<StateCounts<MessageState>>;
     /// What was begun since then, newest first, as far as one look goes.
     fn lately(&self, since: Timestamp) -> Reply<Lately>;
     /// The last runs of each of the flows, newest first.

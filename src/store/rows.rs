@@ -129,8 +129,10 @@ pub struct Origin {
     pub base: Option<Timestamp>,
     /// The run that it repeats.
     pub root: Option<RunId>,
-    /// Whether it waits for the answer to its last question, unless that is there.
+    /// Whether its last question has no answer, unless that is there: it waits, or was cancelled while it did.
     pub is_open: bool,
+    /// Whether it waits for the end of another question to the same person, before it asks.
+    pub is_behind: bool,
     /// Its last question, until a turn has used the answer.
     pub pending: Option<Pending>,
     /// What was answered, where that is kept.

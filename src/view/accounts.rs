@@ -71,6 +71,14 @@ pub struct Gauge {
     pub most: Option<u32>,
 }
 
+impl Gauge {
+    /// How full it is, in hundredths with two more digits; a whole one where there is no most.
+    pub fn percent(&self) -> String {
+        let most = self.most.unwrap_or(1).max(1);
+        format!("{:.2}", f64::from(self.used.min(most)) * 100.0 / f64::from(most))
+    }
+}
+
 /// What a look at a gateway gave.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Checked {

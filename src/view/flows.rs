@@ -206,10 +206,10 @@ impl View {
     /// The text of a flow's file, and of the version that is live; none when there is no such flow.
     pub async fn source(&self, name: &str) -> Option<Result<FlowSource, String>> {
         let flow = self.catalog.borrow().flow(name)?.clone();
-        let path = self.engine.root.join(&flow.file);
+        let (files, file) = (self.files.clone(), flow.file.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let saved = std::fs::metadata(&path).and_then(|data| data.modified()).ok();
-            (std::fs::read_to_string(&path), saved)
+            let saved = std::fs::metadata(files.root().join(&file)).and_then(|data| data.modified()).ok();
+            (files.text(&file), saved)
         });
         let Ok((text, saved)) = read.await else { return Some(Err("the file cannot be read now".into())) };
         Some(match text {
@@ -220,14 +220,14 @@ impl View {
                 file: flow.file.clone(),
                 text,
             }),
-            Err(error) => Err(format!("{} cannot be read: {error}", flow.file)),
+            Err(why) => Err(why),
         })
     }
 
     /// What is to be said about a text, were it the file's.
     pub async fn check(&self, file: String, text: String) -> Vec<Diagnostic> {
-        let (root, catalog) = (self.engine.root.clone(), self.catalog.borrow().clone());
-        let looked = tokio::task::spawn_blocking(move || checked(&root, &catalog, &file, &text)).await;
+        let (files, catalog) = (self.files.clone(), self.catalog.borrow().clone());
+        let looked = tokio::task::spawn_blocking(move || checked(&files, &catalog, &file, &text)).await;
         looked.unwrap_or_else(|_| vec![Diagnostic::error("", 0, 0, "the text cannot be checked now")])
     }
 }

@@ -164,12 +164,9 @@ impl View {
 
     /// How many messages there are, by state.
     pub async fn message_counts(&self) -> Seen<Counts> {
-        let counted = self.store.state_counts().await?;
-        let mut counts: Counts = counted.messages.iter().map(|(state, count)| (state.name(), Count(*count))).collect();
-        if let Some(all) = counted.all_messages {
-            counts.insert("all", Count(all));
-        }
-        Ok(counts)
+        let counted = self.store.message_counts().await?;
+        let by_state = counted.by_state.iter().map(|(state, count)| (state.name(), Count(*count)));
+        Ok(by_state.chain([("all", Count(counted.all))]).collect())
     }
 
     /// One message.

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::clock::{SharedClock, rfc3339};
 use crate::feed::Feed;
+use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::model::phone::Country;
 use crate::outbox::Accounts;
@@ -114,6 +115,8 @@ pub struct View {
     pub turned_away: TurnedAway,
     /// The engine.
     pub engine: Arc<EngineFacts>,
+    /// The workspace's files.
+    pub files: Files,
 }
 
 /// What a look gives.

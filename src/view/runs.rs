@@ -204,13 +204,10 @@ impl View {
 
     /// How many runs there are, by state.
     async fn run_counts(&self) -> Seen<Counts> {
-        let counted = self.store.state_counts().await?;
-        let mut counts: Counts = counted.runs.iter().map(|(state, count)| (state.name(), Count(*count))).collect();
-        counts.insert("running", Count::exactly(self.board.running().len()));
-        if let Some(all) = counted.all_runs {
-            counts.insert("all", Count(all));
-        }
-        Ok(counts)
+        let counted = self.store.run_counts().await?;
+        let by_state = counted.by_state.iter().map(|(state, count)| (state.name(), Count(*count)));
+        let running = Count::exactly(self.board.running().len());
+        Ok(by_state.chain([("all", Count(counted.all)), ("running", running)]).collect())
     }
 
     /// Runs as lists show them.
@@ -238,7 +235,7 @@ impl View {
                     who: None,
                     name: None,
                     question: None,
-                    behind: waiting.detail.starts_with("the end of another question"),
+                    behind: false,
                 }),
                 attempt: run.attempt,
                 created_at: Time(run.created_at),
@@ -271,6 +268,7 @@ impl View {
             let Some(origin) = self.origin(row.id).await? else { continue };
             match origin.pending.map(|pending| pending.question) {
                 Some(Question::Ask(asked)) => {
+                    waiting.behind = origin.is_behind;
                     (waiting.who, waiting.question) = (Some(asked.to.clone()), Some(asked.text.clone()));
                 }
                 Some(Question::Message { from, .. }) => waiting.who = from,

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, Uri};
 use super::look::Look;
 use super::{Asked, Frame, Page, drawn};
 use crate::http::House;
-use crate::model::message::Content;
 use crate::view::{AccountRow, Gauge, PaceRow};
 
 #[derive(Template)]
@@ -59,13 +58,11 @@ impl Accounts {
     }
 
     fn can(&self, account: &AccountRow) -> Vec<(&'static str, bool)> {
-        debug_assert_eq!(KINDS.len(), Content::KINDS.len());
         KINDS.iter().map(|(kind, said)| (*said, account.capabilities.kind(kind).is_some())).collect()
     }
 
     fn width(&self, gauge: &Gauge) -> String {
-        let most = gauge.most.unwrap_or(1).max(1);
-        format!("{:.2}", f64::from(gauge.used.min(most)) * 100.0 / f64::from(most))
+        gauge.percent()
     }
 
     fn pace(&self, account: &AccountRow) -> String {
@@ -89,5 +86,16 @@ impl Accounts {
 
     fn whole_address(&self, account: &AccountRow) -> Option<&String> {
         self.address.as_ref().filter(|(name, _)| *name == account.name).map(|(_, address)| address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KINDS;
+    use crate::model::message::Content;
+
+    #[test]
+    fn each_kind_has_a_word() {
+        assert_eq!(KINDS.map(|(kind, _)| kind).to_vec(), Content::KINDS.to_vec());
     }
 }

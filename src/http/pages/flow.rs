@@ -11,7 +11,7 @@ use super::source::{Line, lines};
 use super::{Asked, Frame, Note, Page, drawn, drawn_as, go};
 use crate::http::House;
 use crate::http::api::flows::{find, start};
-use crate::http::editor::file_of;
+use crate::http::editor::{file_of, text_of};
 use crate::http::error::Refused;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::store::rows::OccurrenceFilter;
@@ -271,7 +271,7 @@ async fn save(house: &House, asked: &Asked, name: Option<String>, file: String, 
             Ok(go(&format!("{place}?note={}", house.notes.keep(note))))
         }
         Err(why) => {
-            let theirs = house.editor.read(&file).await.ok().flatten();
+            let theirs = kept(house, &file).await.ok().flatten();
             page.hash = theirs.as_deref().map(hash_of).unwrap_or_default();
             page.theirs = theirs.filter(|theirs| *theirs != text);
             page.frame.note = Some(Note {
@@ -332,7 +332,14 @@ async fn read(house: &House, file: &str) -> Result<String, Refused> {
     if !known {
         return Err(missing());
     }
-    house.editor.read(file).await.map_err(Refused::bad)?.ok_or_else(missing)
+    kept(house, file).await.map_err(Refused::bad)?.ok_or_else(missing)
+}
+
+/// A flow file's text as it is now.
+async fn kept(house: &House, file: &str) -> Result<Option<String>, String> {
+    let (files, file) = (house.view.files.clone(), file.to_owned());
+    let text = tokio::task::spawn_blocking(move || text_of(&files, &file)).await;
+    text.map_err(|error| error.to_string())?
 }
 
 /// What a new flow may begin with; with one of them, its text.

@@ -299,10 +299,7 @@ impl Look {
 
     /// JSON to be read by people.
     pub fn pretty(&self, value: &serde_json::Value) -> String {
-        match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => serde_json::to_string_pretty(other).unwrap_or_default(),
-        }
+        pretty(value)
     }
 
     /// A query of the address of this list with one thing more.
@@ -313,6 +310,14 @@ impl Look {
         }
         let text = text.finish();
         if text.is_empty() { String::new() } else { format!("?{text}") }
+    }
+}
+
+/// JSON to be read by people.
+pub fn pretty(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => serde_json::to_string_pretty(other).unwrap_or_default(),
     }
 }
 

@@ -6,9 +6,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 
+use super::list::{Address, Chip, Steps, day, names};
 use super::look::Look;
-use super::overview::said;
-use super::runs::{Chip, day, names};
 use super::{Asked, Frame, Page, ROWS, drawn};
 use crate::http::House;
 use crate::http::api::messages::state;
@@ -31,9 +30,8 @@ struct Messages {
     day: String,
     state: String,
     unknown: u64,
-    newer: Option<String>,
-    older: Option<String>,
-    newest: bool,
+    steps: Steps,
+    is_real: bool,
 }
 
 /// The messages.
@@ -42,7 +40,6 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
     let query = &asked.query;
     let text = |name: &str| query.text(name).unwrap_or_default();
     let (person, flow, account, date, shown) = (text("q"), text("flow"), text("account"), text("day"), text("state"));
-    let (after, before) = (query.parsed("after", str::parse)?, query.parsed("before", str::parse)?);
     let span = day(&asked.look, query.get("day"))?;
     // A phone in whatever writing, or words.
     let to = Recipient::read(&person, house.view.country()).ok().filter(|_| !person.is_empty());
@@ -58,19 +55,13 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
         since: span.map(|(from, _)| from),
         until: span.map(|(_, to)| to),
         words: query.text("q").filter(|_| to.is_none()),
-        after,
-        before,
+        after: query.parsed("after", str::parse)?,
+        before: query.parsed("before", str::parse)?,
         limit: ROWS,
     };
     let list = house.view.messages(MessageWish { filter, counts: true }).await?;
-    let link = |pairs: &[(&str, &str)]| {
-        let kept =
-            [("q", person.as_str()), ("flow", flow.as_str()), ("account", account.as_str()), ("day", date.as_str())];
-        let all: Vec<_> = kept.into_iter().chain(pairs.iter().copied()).collect();
-        format!("/messages{}", asked.look.query(&all))
-    };
-    let counts = list.counts.clone().unwrap_or_default();
-    let narrowed = ![&person, &flow, &account, &date].iter().all(|text| text.is_empty());
+    let kept = [("q", person.as_str()), ("flow", &flow), ("account", &account), ("day", &date)];
+    let address = Address::new(&asked.look, "/messages", &kept);
     let kinds = [
         ("", "All", "all"),
         ("queued,sending", "Waiting", "queued"),
@@ -80,30 +71,25 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
         ("scheduled", "Planned", "scheduled"),
         ("delivered,read", "Delivered or read", ""),
     ];
-    let chip = |(value, text, count): (&str, &'static str, &str)| Chip {
-        link: link(&[("state", value)]),
-        text,
-        count: counts.get(count).filter(|_| !narrowed).map_or(String::new(), |count| said(*count)),
-        here: shown == value,
-    };
-    let newest = after.is_none() && before.is_none();
+    let chips = address.chips(&kinds, &shown, list.counts.as_ref());
     let first = list.messages.first().map(|message| message.id.to_string());
-    let accounts = house.view.accounts.borrow().iter().map(|(account, _)| account.name.clone()).collect();
+    let steps = address.steps(query, first, list.next.map(|next| next.to_string()));
+    let unknown = list.counts.as_ref().and_then(|counts| counts.get("unknown")).map_or(0, |count| count.0.count);
+    let all = house.view.accounts.borrow().clone();
     drawn(&Messages {
-        chips: kinds.into_iter().map(chip).collect(),
-        unknown: counts.get("unknown").map_or(0, |count| count.0.count),
-        older: list.next.map(|next| link(&[("state", &shown), ("after", &next.to_string())])),
-        newer: first.filter(|_| !newest).map(|first| link(&[("state", &shown), ("before", &first)])),
+        chips,
+        steps,
+        unknown,
         messages: list.messages,
         flows: names(&house),
-        accounts,
+        is_real: all.iter().any(|(account, _)| account.kind != "sandbox"),
+        accounts: all.iter().map(|(account, _)| account.name.clone()).collect(),
         frame: Frame::of(&house, &asked, "messages", "Messages").await?,
         person,
         flow,
         account,
         day: date,
         state: shown,
-        newest,
     })
 }
 

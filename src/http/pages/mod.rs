@@ -6,6 +6,7 @@ mod assets;
 mod door;
 mod flow;
 mod flows;
+mod list;
 mod look;
 mod messages;
 mod overview;
@@ -34,7 +35,7 @@ use super::api::Query;
 use super::error::Refused;
 use super::session::cookie;
 use crate::id::random_bytes;
-use crate::view::EngineRow;
+use crate::view::{EngineRow, Need};
 pub use assets::Assets;
 use look::Look;
 
@@ -149,8 +150,8 @@ pub struct Frame {
     pub place: &'static str,
     /// The engine.
     pub engine: EngineRow,
-    /// How many things need a person.
-    pub needs: usize,
+    /// What needs a person.
+    pub needs: Vec<Need>,
     /// How many accounts cannot send.
     pub paused: usize,
     /// How many flows there are.
@@ -173,7 +174,6 @@ impl Frame {
     ) -> Result<Self, Refused> {
         let view = &house.view;
         let look = request.look.clone();
-        let needs = view.needs(view.midnight(&look.zone)).await?;
         let accounts = view.accounts.borrow().clone();
         let (flows, editable) = {
             let catalog = view.catalog.borrow();
@@ -183,7 +183,7 @@ impl Frame {
             title: title.into(),
             place,
             engine: request.engine.clone(),
-            needs: needs.len(),
+            needs: view.needs(view.midnight(&look.zone)).await?,
             paused: accounts.iter().filter(|(_, view)| view.look().paused.is_some()).count(),
             flows,
             editable,

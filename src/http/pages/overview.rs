@@ -11,13 +11,12 @@ use super::look::Look;
 use super::{Asked, Frame, Page, drawn};
 use crate::http::House;
 use crate::model::run::RunState;
-use crate::view::{AccountRow, Activity, Count, DueRow, Minute, Need, RunRow, RunWish, Stats, words};
+use crate::view::{AccountRow, Activity, Count, DueRow, Minute, RunRow, RunWish, Stats, words};
 
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Overview {
     frame: Frame,
-    needs: Vec<Need>,
     stats: Stats,
     bars: Vec<Bar>,
     waiting: Vec<RunRow>,
@@ -49,7 +48,7 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
     let view = &house.view;
     let frame = Frame::of(&house, &asked, "overview", "Overview").await?;
     let any = view.runs(RunWish { limit: 1, ..RunWish::default() }).await?;
-    if any.runs.is_empty() && frame.needs == 0 {
+    if any.runs.is_empty() && frame.needs.is_empty() {
         let has_flows = frame.flows > 0;
         return drawn(&Welcome { frame, examples: TEMPLATES, has_flows });
     }
@@ -59,7 +58,6 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
     let waiting = view.runs(wish).await?;
     let all_waiting = waiting.counts.as_ref().and_then(|counts| counts.get("waiting").copied());
     drawn(&Overview {
-        needs: view.needs(midnight).await?,
         bars: bars(&stats.minutes),
         all_waiting: said(all_waiting.unwrap_or(Count::exactly(0))),
         waiting: waiting.runs,
@@ -115,8 +113,7 @@ impl Overview {
 
     fn gauge(&self, account: &AccountRow) -> Option<(u32, u32, String)> {
         let today = account.today?;
-        let most = today.most?;
-        Some((today.used, most, format!("{:.2}", f64::from(today.used.min(most)) * 100.0 / f64::from(most.max(1)))))
+        Some((today.used, today.most?, today.percent()))
     }
 
     fn chart_said(&self) -> String {

@@ -127,7 +127,9 @@ pub async fn act(
 
 /// A picture is sent from a phone.
 async fn picture_from(house: &House, phone: &Recipient, request: Request) -> Page {
-    let bad = |error: axum::extract::multipart::MultipartError| Refused::bad(error.body_text());
+    let bad = |error: axum::extract::multipart::MultipartError| {
+        Refused::new(error.status(), "picture", format!("the picture was not taken: {}", error.body_text()))
+    };
     let limited = request.map(|body| Body::new(http_body_util::Limited::new(body, LARGEST)));
     let mut parts = Multipart::from_request(limited, &()).await.map_err(|error| Refused::bad(error.body_text()))?;
     let (mut file, mut typed, mut back) = (None, Typed::default(), "/phones".to_owned());

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 
-use super::look::{Look, capital, phone};
+use super::look::{Look, capital, phone, pretty};
 use super::runs::short;
 use super::source::{Line, lines};
 use super::{Asked, Frame, Page, drawn};
@@ -144,7 +144,8 @@ fn is_wait(kind: Kind) -> bool {
 
 /// When an answer was waited for.
 fn waits(whole: &RunWhole, now: Time) -> Vec<(Time, Time)> {
-    let wait = |entry: &EntryRow| Some((entry.asked_at?, entry.at.unwrap_or(now)));
+    let end = whole.run.finished_at.unwrap_or(now);
+    let wait = |entry: &EntryRow| Some((entry.asked_at?, entry.at.unwrap_or(end)));
     whole.entries.iter().chain(&whole.open_entry).filter(|entry| is_wait(entry.kind)).filter_map(wait).collect()
 }
 
@@ -326,7 +327,14 @@ fn step(entry: &EntryRow, open: bool, messages: &[MessageRow], told: &mut HashSe
         | Kind::SharedSet
         | Kind::SharedDelete
         | Kind::SharedIncrement => ("", "keep", "Changed a kept value".into()),
-        _ => ("", "file", format!("{:?}", entry.kind)),
+        Kind::FileRead | Kind::FileExists | Kind::FileList | Kind::FileSeen => ("", "file", "Looked at files".into()),
+        Kind::FileMove => ("", "file", "Moved a file".into()),
+        Kind::Save => ("", "file", "Kept a file that somebody sent".into()),
+        Kind::Snapshot => ("", "file", "Took a copy of a file".into()),
+        Kind::Keyed => ("", "messages", "Looked for a message by its key".into()),
+        Kind::Cancel => ("", "messages", "Took a message back".into()),
+        Kind::FlowVersion => ("", "flows", "Looked for a flow".into()),
+        Kind::Hmac => ("", "lock", "Signed a text".into()),
     };
     told.extend(mine.iter().chain(of_message.iter()).map(|message| message.id.to_string()));
     let result = match (&entry.error, open) {
@@ -349,10 +357,6 @@ fn step(entry: &EntryRow, open: bool, messages: &[MessageRow], told: &mut HashSe
         result,
         way: of_message.map(way).unwrap_or_default(),
     }
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 impl RunPage {

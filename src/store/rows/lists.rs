@@ -76,17 +76,13 @@ pub struct Capped {
     pub more: bool,
 }
 
-/// How many there are, as far as that is told by an index.
-#[derive(Clone, Debug, Default)]
-pub struct StateCounts {
-    /// Runs in all; none when nothing was counted.
-    pub all_runs: Option<Capped>,
-    /// Runs by state.
-    pub runs: Vec<(RunState, Capped)>,
-    /// Messages in all.
-    pub all_messages: Option<Capped>,
-    /// Messages by state.
-    pub messages: Vec<(MessageState, Capped)>,
+/// How many runs or messages there are, as far as that is told by an index.
+#[derive(Clone, Debug)]
+pub struct StateCounts<S> {
+    /// In all.
+    pub all: Capped,
+    /// By state.
+    pub by_state: Vec<(S, Capped)>,
 }
 
 /// What was begun since a time: the newest, as far back as one look goes.

@@ -36,7 +36,8 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Result<RunDeci
     if before == RunState::Queued {
         runs::begun(work, run.as_bytes())?;
     }
-    let sql = "UPDATE runs SET state = ?, ready = NULL, wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL,
+    // What it waited for stays, for whoever looks.
+    let sql = "UPDATE runs SET state = ?, ready = NULL, wake_at = NULL, answer = NULL, waiting = NULL,
         finished_at = ? WHERE id = ?";
     work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), run.as_bytes()])?;
     recall_unsent(work, run.as_bytes(), now)?;

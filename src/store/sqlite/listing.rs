@@ -108,7 +108,7 @@ pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Page<RunRecord,
     let walk_of = |state: Option<RunState>| {
         let mut base = Where::default();
         match (&filter.flow, state) {
-            (_, Some(state)) => base.and("state = ?", runs::number(state)),
+            (_, Some(state)) => base.all(&format!("state = {}", runs::number(state)), []),
             (Some(flow), None) => base.and("flow = ?", flow.clone()),
             (None, None) => {}
         }
@@ -174,20 +174,24 @@ pub fn messages(connection: &Connection, filter: &MessageFilter) -> Read<Page<Me
     to.sort_unstable();
     to.dedup();
     let apart = !filter.states.is_empty() && filter.states.iter().all(|state| MESSAGES_APART.contains(state));
-    let mut bases: Vec<(&str, Sql)> = match () {
-        () if filter.run.is_some() => filter.run.iter().map(|run| ("run = ?", blob(run.as_bytes()))).collect(),
-        () if !to.is_empty() => to.iter().map(|to| ("recipient = ?", Sql::Text(to.clone()))).collect(),
-        () if apart => filter.states.iter().map(|state| ("state = ?", Sql::Integer(outbox::number(*state)))).collect(),
-        () => filter.flow.iter().map(|flow| ("flow = ?", Sql::Text(flow.clone()))).collect(),
-    };
-    if bases.is_empty() {
-        bases.push(("", Sql::Null));
-    }
-    let walks = bases.into_iter().map(|(condition, value)| {
+    let is = |condition: &str, value: Sql| {
         let mut base = Where::default();
-        if !condition.is_empty() {
-            base.and(condition, value);
-        }
+        base.and(condition, value);
+        base
+    };
+    let state = |state: &MessageState| {
+        let mut base = Where::default();
+        base.all(&format!("state = {}", outbox::number(*state)), []);
+        base
+    };
+    let bases: Vec<Where> = match (filter.run, &filter.flow) {
+        (Some(run), _) => vec![is("run = ?", blob(run.as_bytes()))],
+        _ if !to.is_empty() => to.iter().map(|to| is("recipient = ?", Sql::Text(to.clone()))).collect(),
+        _ if apart => filter.states.iter().map(state).collect(),
+        (None, Some(flow)) => vec![is("flow = ?", Sql::Text(flow.clone()))],
+        (None, None) => vec![Where::default()],
+    };
+    let walks = bases.into_iter().map(|mut base| {
         if let Some((at, id)) = &mark {
             let side = if newest_first { "<" } else { ">" };
             base.all(&format!("(created_at, id) {side} (?, ?)"), [Sql::Integer(*at), blob(id.as_bytes())]);
@@ -233,26 +237,31 @@ fn message_step(
 }
 
 /// How many there are, up to a most.
-pub fn state_counts(connection: &Connection) -> Read<StateCounts> {
-    let count = |from: &str| -> Read<Capped> {
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {})", MOST_COUNTED + 1);
-        let count: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
-        Ok(Capped { count: count.min(MOST_COUNTED).unsigned_abs(), more: count > MOST_COUNTED })
-    };
-    let mut counts = StateCounts {
-        all_runs: Some(count("runs INDEXED BY runs_of_flow")?),
-        all_messages: Some(count("messages INDEXED BY messages_created")?),
-        ..StateCounts::default()
-    };
+fn count(connection: &Connection, from: &str) -> Read<Capped> {
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {})", MOST_COUNTED + 1);
+    let count: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+    Ok(Capped { count: count.min(MOST_COUNTED).unsigned_abs(), more: count > MOST_COUNTED })
+}
+
+/// How many runs there are.
+pub fn run_counts(connection: &Connection) -> Read<StateCounts<RunState>> {
+    let all = count(connection, "runs INDEXED BY runs_of_flow")?;
+    let mut by_state = vec![(RunState::Queued, count(connection, "runs WHERE ready IS NOT NULL AND state = 0")?)];
     for state in RUNS_APART {
-        counts.runs.push((state, count(&format!("runs WHERE state = {}", runs::number(state)))?));
+        by_state.push((state, count(connection, &format!("runs WHERE state = {}", runs::number(state)))?));
     }
-    counts.runs.push((RunState::Queued, count("runs WHERE ready IS NOT NULL AND state = 0")?));
+    Ok(StateCounts { all, by_state })
+}
+
+/// How many messages there are.
+pub fn message_counts(connection: &Connection) -> Read<StateCounts<MessageState>> {
+    let all = count(connection, "messages INDEXED BY messages_created")?;
+    let queued = count(connection, "messages WHERE seq IS NOT NULL AND state = 1")?;
+    let mut by_state = vec![(MessageState::Queued, queued)];
     for state in MESSAGES_APART {
-        counts.messages.push((state, count(&format!("messages WHERE state = {}", outbox::number(state)))?));
+        by_state.push((state, count(connection, &format!("messages WHERE state = {}", outbox::number(state)))?));
     }
-    counts.messages.push((MessageState::Queued, count("messages WHERE seq IS NOT NULL AND state = 1")?));
-    Ok(counts)
+    Ok(StateCounts { all, by_state })
 }
 
 /// What was begun since then, as far back as one look goes.
@@ -332,4 +341,103 @@ pub fn incoming(connection: &Connection, filter: &IncomingFilter) -> Read<Vec<In
         })
     });
     Ok(merged(walks.collect::<Read<Vec<_>>>()?, true, filter.limit).rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+    use super::super::schema::migrate;
+    use super::*;
+
+    /// A store of the newest format, and the queries that are asked of it, with their values.
+    fn store() -> (Connection, Receiver<String>) {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        let (asked, all) = channel();
+        let trace = move |event: TraceEvent<'_>| {
+            if let TraceEvent::Stmt(statement, _) = event {
+                let _ = asked.send(statement.expanded_sql().unwrap());
+            }
+        };
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(trace)).unwrap();
+        (connection, all)
+    }
+
+    /// How SQLite answers what was asked until now: no list is sorted, and none is looked for row by row where an
+    /// index has it.
+    fn goes_by(connection: &Connection, asked: &Receiver<String>, index: &str) {
+        let queries: Vec<String> = asked.try_iter().filter(|sql| sql.starts_with("SELECT")).collect();
+        assert!(!queries.is_empty());
+        for sql in queries {
+            let mut find = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan = find.query_map([], |row| row.get::<_, String>(3)).unwrap();
+            let plan = plan.map(Result::unwrap).collect::<Vec<_>>().join("; ");
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+            asked.try_iter().for_each(drop);
+        }
+    }
+
+    #[test]
+    fn each_list_of_runs_is_a_seek() {
+        let (connection, asked) = store();
+        let usual = RunFilter { limit: 50, ..RunFilter::default() };
+        let some = RunId::from_bytes([7; 16]);
+        for (filter, index) in [
+            (RunFilter { flow: Some("f".into()), ..usual.clone() }, "SEARCH runs USING INDEX runs_of_flow"),
+            (RunFilter { after: Some(some), ..usual.clone() }, "SEARCH runs USING PRIMARY KEY (id<?)"),
+            (RunFilter { before: Some(some), ..usual.clone() }, "SEARCH runs USING PRIMARY KEY (id>?)"),
+        ] {
+            runs(&connection, &filter).unwrap();
+            goes_by(&connection, &asked, index);
+        }
+        for state in RUNS_APART {
+            runs(&connection, &RunFilter { states: vec![state], ..usual.clone() }).unwrap();
+            goes_by(&connection, &asked, "SEARCH runs USING INDEX runs_apart (state=?");
+        }
+        last_runs(&connection, &["f".into()], 12).unwrap();
+        goes_by(&connection, &asked, "SEARCH runs USING INDEX runs_of_flow");
+        // All of them, in the order of the table: the walk ends when there are enough.
+        runs(&connection, &usual).unwrap();
+        goes_by(&connection, &asked, "SCAN runs");
+    }
+
+    #[test]
+    fn each_list_of_messages_is_a_seek() {
+        let (connection, asked) = store();
+        let usual = MessageFilter { limit: 50, ..MessageFilter::default() };
+        let some = MessageId::from_bytes([7; 16]);
+        for (filter, index) in [
+            (MessageFilter { flow: Some("f".into()), ..usual.clone() }, "SEARCH messages USING INDEX messages_of_flow"),
+            (MessageFilter { to: vec!["+1".into()], ..usual.clone() }, "SEARCH messages USING INDEX messages_to"),
+            (
+                MessageFilter { until: Some(Timestamp::now()), ..usual.clone() },
+                "SEARCH messages USING INDEX messages_created",
+            ),
+            (usual.clone(), "SCAN messages USING INDEX messages_created"),
+        ] {
+            messages(&connection, &filter).unwrap();
+            goes_by(&connection, &asked, index);
+        }
+        for state in MESSAGES_APART {
+            for after in [None, Some(some)] {
+                messages(&connection, &MessageFilter { states: vec![state], after, ..usual.clone() }).unwrap();
+                let queries: Vec<String> = asked.try_iter().filter(|sql| sql.contains("LEFT JOIN")).collect();
+                let (again, asked) = channel();
+                queries.into_iter().for_each(|sql| again.send(sql).unwrap());
+                goes_by(&connection, &asked, "SEARCH messages USING INDEX messages_apart (state=?");
+            }
+        }
+    }
+
+    #[test]
+    fn counting_walks_over_no_table() {
+        let (connection, asked) = store();
+        run_counts(&connection).unwrap();
+        goes_by(&connection, &asked, "INDEX runs_");
+        message_counts(&connection).unwrap();
+        goes_by(&connection, &asked, "INDEX messages_");
+    }
 }

@@ -48,10 +48,10 @@ use super::rows::{
 };
 use super::{Reply, Signals, Store, StoreError};
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{Degraded, Part};
+use crate::model::delivery::{Degraded, MessageState, Part};
 use crate::model::journal::{Answer, Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
-use crate::model::run::NewRun;
+use crate::model::run::{NewRun, RunState};
 use checkpoint::Checkpoints;
 use columns::{first, instant, json, json_or_none, text};
 use disk::Disk;
@@ -409,8 +409,12 @@ impl Store for SqliteStore {
         self.aside(move |connection| troubles::bad_of(connection, &runs))
     }
 
-    fn state_counts(&self) -> Reply<StateCounts> {
-        self.aside(listing::state_counts)
+    fn run_counts(&self) -> Reply<StateCounts<RunState>> {
+        self.aside(listing::run_counts)
+    }
+
+    fn message_counts(&self) -> Reply<StateCounts<MessageState>> {
+        self.aside(listing::message_counts)
     }
 
     fn lately(&self, since: Timestamp) -> Reply<Lately> {

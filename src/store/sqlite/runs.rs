@@ -218,8 +218,8 @@ fn ready_run(row: &Row<'_>, flow: &str) -> Read<ReadyRun> {
 
 /// Where a run comes from.
 pub fn origin(connection: &Connection, run: RunId) -> Read<Option<Origin>> {
-    let sql = "SELECT flow, version, trigger, event, seed, created_at, base_at, root, state, pending, answer
-        FROM runs WHERE id = ?";
+    let sql = "SELECT flow, version, trigger, event, seed, created_at, base_at, root, state, pending, answer,
+        EXISTS (SELECT 1 FROM listening WHERE run = id AND asks = 1 AND open = 0) FROM runs WHERE id = ?";
     let row = |row: &Row<'_>| {
         Ok(Origin {
             flow: row.get(0)?,
@@ -230,7 +230,8 @@ pub fn origin(connection: &Connection, run: RunId) -> Read<Option<Origin>> {
             created_at: from_millis(row.get(5)?),
             base: instant(row, 6)?,
             root: row.get::<_, Option<[u8; 16]>>(7)?.map(RunId::from_bytes),
-            is_open: row.get::<_, i64>(8)? == number(RunState::Waiting),
+            is_open: [RunState::Waiting, RunState::Cancelled].map(number).contains(&row.get::<_, i64>(8)?),
+            is_behind: row.get(11)?,
             // What cannot be read is asked anew.
             pending: json_or_none(row, 9).unwrap_or_default(),
             answer: json_or_none(row, 10).unwrap_or_default(),

@@ -3,7 +3,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -192,11 +191,6 @@ impl Browser {
     /// Leaves the page although it asks whether that is meant.
     pub async fn accept(&self) -> bool {
         self.ask("POST", "/alert/accept", Some(json!({}))).await.is_ok()
-    }
-
-    /// Does not look for a moment: time for the page to do what it should not.
-    pub async fn moment(&self) {
-        tokio::time::sleep(Duration::from_millis(400)).await;
     }
 }
 
