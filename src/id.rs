@@ -74,9 +74,12 @@ impl RunId {
     pub fn new(now: Timestamp) -> Self {
         Self(layout(now, random_bytes()))
     }
-}
 
-impl RunId {
+    /// No run that is accepted at `at` or later has a smaller one.
+    pub fn least(at: Timestamp) -> Self {
+        Self(layout(at, [0; 10]))
+    }
+
     /// The id of the run that another one begins at a position of its journal, for the call `request`:
     /// the same promise is one run.
     pub fn promised(run_time: Timestamp, seed: &[u8; 16], position: u32, request: &str) -> Self {

@@ -34,6 +34,14 @@ pub fn is_blank(text: &str) -> bool {
     })
 }
 
+/// The beginning of a text: at most so many letters, and `…` where there are more.
+pub fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A text in which nothing steers, on one line.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.chars().any(steers) {

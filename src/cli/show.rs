@@ -9,6 +9,7 @@ use super::{Chosen, Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsComman
 use crate::app::{Workspace, stopped};
 use crate::config::Flags;
 use crate::id::RunId;
+use crate::plain::shortened;
 
 pub fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
@@ -217,13 +218,6 @@ fn event_gist(event: &Value) -> String {
         }
     }
     event.to_string()
-}
-
-fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 fn show_messages(answer: &Value) {

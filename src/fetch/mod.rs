@@ -283,19 +283,33 @@ fn server(url: &Url) -> String {
 }
 
 fn cannot_be_reached(place: &str, error: &reqwest::Error) -> FetchError {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        if let Some(refused) = cause.downcast_ref::<FetchError>() {
-            return refused.clone();
-        }
-        let text = cause.to_string();
-        if !causes.iter().any(|known| known.contains(&text)) {
-            causes.push(text);
-        }
-        next = cause.source();
+    match chain(error).find_map(|cause| cause.downcast_ref::<FetchError>()) {
+        Some(refused) => refused.clone(),
+        None => FetchError::Unreachable(format!("{place} cannot be reached: {}", causes(error))),
     }
-    FetchError::Unreachable(format!("{place} cannot be reached: {}", causes.join(": ")))
+}
+
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+}
+
+/// What a request failed of, without the address (which may hold a secret) and without the names of the layers that
+/// passed it on.
+pub fn causes(error: &reqwest::Error) -> String {
+    const LAYERS: [&str; 4] =
+        ["client error (Connect)", "client error (SendRequest)", "tcp connect error", "dns error"];
+    let mut texts: Vec<String> = Vec::new();
+    for text in chain(error).map(ToString::to_string) {
+        let text = LAYERS.iter().fold(text.as_str(), |text, layer| text.strip_prefix(layer).unwrap_or(text));
+        let text = text.trim_start_matches(": ");
+        if !text.is_empty() && !texts.iter().any(|known| known.contains(text)) {
+            texts.push(text.to_owned());
+        }
+    }
+    match texts.is_empty() {
+        true => "no reason given".into(),
+        false => texts.join(": "),
+    }
 }
 
 /// Resolves names, and forgets the addresses that may not be called.

@@ -25,6 +25,8 @@ const REAL_TIME: Duration = Duration::from_secs(3600);
 const DAY: u64 = 86_400;
 /// Nothing is due after this year.
 const LAST_YEAR: u16 = 2200;
+/// From 2000 to 2027 the calendar shows each of its fourteen years: what is not due by then never is.
+const LAST_CYCLE: u16 = 2028;
 
 const NICKNAMES: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
@@ -83,14 +85,13 @@ impl Schedule {
         let parts: Vec<&str> = fields.split(' ').collect();
         let clock = &parts[parts.len() - 5..];
         let real_time = clock[0].starts_with('*') && clock[1].starts_with('*');
-        // The calendar repeats itself: what is not due from here on is never due.
+        // No line names years, yet the parser keeps a mark for each up to 5000: as many as will do.
+        cron.pattern.years = every_year(LAST_CYCLE)?;
         let first = Date::constant(2000, 1, 1).at(0, 0, 0, 0);
         if cron.find_next_occurrence(&first, true).is_err() {
             return Err(format!("`{line}` can never be due: no month that it names has such a day"));
         }
-        // No line names years, yet the parser keeps a mark for each up to 5000: as many as will do.
-        cron.pattern.years = CronComponent::new(1, LAST_YEAR, 0, 0);
-        cron.pattern.years.parse("*").map_err(|error| error.to_string())?;
+        cron.pattern.years = every_year(LAST_YEAR)?;
         Ok(Self { rule: Rule::Cron { cron: Arc::new(cron), real_time }, zone, text: line })
     }
 
@@ -221,6 +222,12 @@ impl Schedule {
             }
         }
     }
+}
+
+fn every_year(last: u16) -> Result<CronComponent, String> {
+    let mut years = CronComponent::new(1, last, 0, 0);
+    years.parse("*").map_err(|error| error.to_string())?;
+    Ok(years)
 }
 
 /// As it is written, with its zone.

@@ -17,7 +17,8 @@ use super::webhook::turned_away;
 use crate::inbound::Letterbox;
 use crate::model::inbound::Told;
 use crate::outbox::{Account, Accounts, SharedView};
-use crate::transport::answer::{readable, shortened};
+use crate::plain::shortened;
+use crate::transport::answer::readable;
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Most bytes of one request; Meta puts up to 3 MB into one.

@@ -9,6 +9,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
+use percent_encoding::percent_decode_str;
 
 use super::House;
 use super::api::{accounts, by_hand, engine, flows, messages, occurrences, people, runs, sandbox};
@@ -59,18 +60,18 @@ fn api() -> Router<Arc<House>> {
 pub fn router(house: Arc<House>) -> Router {
     let api = api()
         .fallback(|| async { Refused::missing("the API has no such route") })
-        .method_not_allowed_fallback(|| async {
-            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this route does not take this method")
-        })
+        .method_not_allowed_fallback(other_method)
         .layer(from_fn_with_state(house.clone(), authorized));
-    let behind_the_door = pages::router().layer(from_fn_with_state(house.clone(), at_the_door));
+    let behind_the_door =
+        pages::router().method_not_allowed_fallback(other_method).layer(from_fn_with_state(house.clone(), at_the_door));
     Router::new()
         .nest("/api/v1", api)
         .merge(behind_the_door)
-        .merge(pages::door())
+        .merge(pages::door().method_not_allowed_fallback(other_method))
         .route("/metrics", get(metrics::metrics).layer(from_fn_with_state(house.clone(), authorized)))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
+        .layer(axum::middleware::from_fn(readable))
         .layer(from_fn_with_state(house.clone(), pages::shown))
         .layer(axum::middleware::from_fn(pages::guarded))
         .layer(from_fn_with_state(house.clone(), called_by_name))
@@ -85,6 +86,18 @@ async fn ready(State(house): State<Arc<House>>) -> Response<Body> {
     match house.view.store.prune_versions(Vec::new()).await {
         Ok(_) => "ready".into_response(),
         Err(error) => Refused::busy(format!("the store does not take writes: {error}")).into_response(),
+    }
+}
+
+async fn other_method() -> Refused {
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this address does not take this method")
+}
+
+/// What stands in a path is text.
+async fn readable(request: Request<Body>, next: Next) -> Response<Body> {
+    match percent_decode_str(request.uri().path()).decode_utf8() {
+        Ok(_) => next.run(request).await,
+        Err(_) => Refused::bad("the address is not written in UTF-8").into_response(),
     }
 }
 

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::House;
 use super::error::Refused;
 use super::origin::is_own;
+use super::verify::bearer;
 use crate::clock::after;
 use crate::id::random_bytes;
 use crate::store::StoreError;
@@ -164,10 +165,9 @@ fn is_ours(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 async fn entrance(house: &House, method: &Method, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Refused> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some(given) = given.and_then(|value| value.strip_prefix("Bearer ")) {
+    if let Some(given) = bearer(headers) {
         // Who has the right one need not wait for others' guesses.
-        if house.token.matches(given.trim().as_bytes()) {
+        if house.token.matches(given) {
             return Ok(());
         }
         let now = house.view.clock.now();

@@ -19,13 +19,15 @@ pub fn verify(rule: &Verify, headers: &HeaderMap, body: &[u8]) -> Result<(), &'s
     }
 }
 
+/// The token of `Authorization: Bearer ...`; the word may be written in any letters (RFC 9110, 11.1).
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get("authorization")?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
 fn token(secrets: &[Secret], headers: &HeaderMap) -> Result<(), &'static str> {
-    let bearer = headers.get("authorization").and_then(|value| {
-        let value = value.as_bytes();
-        let scheme = value.get(..7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then(|| value[7..].trim_ascii())
-    });
-    let Some(given) = bearer.or_else(|| headers.get("x-token").map(|value| value.as_bytes())) else {
+    let Some(given) = bearer(headers).or_else(|| headers.get("x-token").map(|value| value.as_bytes())) else {
         return Err("a token is missing; send it as `Authorization: Bearer ...` or `X-Token: ...`");
     };
     match any(secrets, |secret| secret.matches(given)) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::header::RETRY_AFTER;
 use serde_json::Value;
 
+use crate::fetch::causes;
 use crate::model::delivery::{ErrorClass, MessageState, Scope, SendError};
 use crate::plain::steers;
 
@@ -75,14 +76,6 @@ pub fn readable(text: &str) -> String {
     line.chars().filter(|letter| !steers(*letter)).collect()
 }
 
-/// Text of others, cut short.
-pub fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 /// Sends a request and reads the answer.
 ///
 /// # Errors
@@ -148,21 +141,4 @@ fn unsent(error: &reqwest::Error) -> SendError {
         return doubt("the gateway did not answer in time");
     }
     doubt(format!("the connection broke: {}", causes(error)))
-}
-
-/// An error with its causes, without the address (which may hold a secret).
-fn causes(error: &reqwest::Error) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-        next = cause.source();
-    }
-    match texts.is_empty() {
-        true => "no reason given".into(),
-        false => texts.join(": "),
-    }
 }

@@ -4,9 +4,10 @@
 
 use serde_json::Value;
 
-use super::answer::{readable, shortened};
+use super::answer::readable;
 use super::wire::Fields;
 use crate::model::delivery::{ErrorClass, SendError};
+use crate::plain::shortened;
 
 /// Most characters of a field's name.
 const LONGEST_NAME: usize = 64;

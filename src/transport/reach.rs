@@ -10,8 +10,9 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::answer::{exchange_up_to, readable, shortened};
+use super::answer::{exchange_up_to, readable};
 use super::wire::Wire;
+use crate::plain::shortened;
 
 /// How long somebody who is there takes to say so.
 const PATIENCE: Duration = Duration::from_secs(10);

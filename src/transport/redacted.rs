@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::answer::{readable, shortened};
+use super::answer::readable;
 use super::extra::Raw;
 use super::reach::{Listing, Looking};
 use super::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, SharedTransport, Transport};
 use crate::model::capability::Capabilities;
+use crate::plain::shortened;
 use crate::secret::{Secret, Veil};
 
 /// Most characters of an error, and of an id.

@@ -194,7 +194,7 @@ impl View {
                 tone: word.tone,
                 icon: word.icon,
                 who: arrival.name.clone().unwrap_or(arrival.what),
-                text: word.text.to_owned(),
+                text: if arrival.kind == "message" { words::wrote(arrival.outcome) } else { word.text }.to_owned(),
                 quote: arrival.text.or(arrival.reason),
                 link,
             });

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{RunWish, Seen, Time, View};
+use super::{Seen, Time, View};
 use crate::id::RunId;
 use crate::model::event::seen;
-use crate::store::rows::IncomingFilter;
+use crate::store::rows::{IncomingFilter, RunFilter, RunRecord};
 
 /// Turned-away requests that are remembered.
 const REMEMBERED: usize = 500;
@@ -104,7 +104,7 @@ pub struct ArrivalRow {
     pub from: Option<String>,
     /// How many alike, the last of which this is.
     pub count: u64,
-    /// The run that it started.
+    /// The run that it started or answered.
     #[schema(value_type = Option<String>)]
     pub run: Option<RunId>,
     /// The flow of that run.
@@ -204,8 +204,8 @@ impl View {
                 status: None,
                 from: None,
                 count: 1,
-                run: None,
-                flow: None,
+                run: record.run,
+                flow: record.flow,
             }
         };
         Ok(records.into_iter().map(row).collect())
@@ -213,34 +213,25 @@ impl View {
 
     /// Webhooks and files that started runs.
     async fn starts(&self, wish: &ArrivalWish) -> Seen<Vec<ArrivalRow>> {
-        let runs = RunWish {
+        let triggers = [("webhook", "webhook"), ("watch", "file")];
+        let wanted = |kind: &str| wish.kind.as_deref().is_none_or(|wanted| wanted == kind);
+        let filter = RunFilter {
+            triggers: triggers.into_iter().filter(|(_, kind)| wanted(kind)).map(|(trigger, _)| trigger).collect(),
             since: wish.since,
+            until: wish.until,
             words: wish.words.clone(),
-            limit: wish.limit.saturating_mul(2).min(400),
-            ..RunWish::default()
+            events: true,
+            limit: wish.limit,
+            ..RunFilter::default()
         };
-        let mut rows = Vec::new();
-        for run in self.runs(runs).await?.runs {
-            let kind = match run.trigger.as_str() {
-                "webhook" => "webhook",
-                "watch" => "file",
-                _ => continue,
-            };
-            let wanted = wish.kind.as_deref().is_none_or(|wanted| wanted == kind)
-                && wish.until.is_none_or(|until| run.created_at.0 < until);
-            if !wanted || rows.len() >= wish.limit {
-                continue;
-            }
-            let Some(whole) = self.store.run(run.id).await? else { continue };
-            let event = seen(&whole.event);
+        let row = |run: RunRecord| {
+            let event = seen(&run.event);
             let said = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-            rows.push(ArrivalRow {
-                at: run.created_at,
-                kind,
-                what: match kind {
-                    "webhook" => format!("{} {}", said("method"), said("path")),
-                    _ => said("path"),
-                },
+            let is_webhook = run.trigger == "webhook";
+            ArrivalRow {
+                at: Time(run.created_at),
+                kind: if is_webhook { "webhook" } else { "file" },
+                what: if is_webhook { format!("{} {}", said("method"), said("path")) } else { said("path") },
                 name: None,
                 text: None,
                 account: None,
@@ -251,8 +242,8 @@ impl View {
                 count: 1,
                 run: Some(run.id),
                 flow: Some(run.flow),
-            });
-        }
-        Ok(rows)
+            }
+        };
+        Ok(self.store.runs(filter).await?.rows.into_iter().map(row).collect())
     }
 }

@@ -5,10 +5,13 @@ use utoipa::ToSchema;
 
 use super::{ArrivalWish, MessageRow, MessageWish, RunRow, RunWish, Seen, Time, View};
 use crate::model::run::RunState;
+use crate::plain::shortened;
 use crate::store::rows::MessageFilter;
 
 /// Rows that are looked through for people.
 const LOOKED_AT: usize = 400;
+/// Letters of what was said last.
+const PREVIEW: usize = 120;
 
 /// A person with whom something was said lately.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -20,7 +23,7 @@ pub struct PersonRow {
     /// When something was said last.
     #[schema(value_type = String, format = DateTime)]
     pub at: Time,
-    /// What.
+    /// How that began.
     pub last: String,
 }
 
@@ -101,7 +104,7 @@ impl View {
                 break;
             }
             if !rows.iter().any(|row| row.address == address) {
-                rows.push(PersonRow { address, name: None, at: Time(at), last });
+                rows.push(PersonRow { address, name: None, at: Time(at), last: shortened(&last, PREVIEW) });
             }
         }
         let names = self.names(rows.iter().map(|row| row.address.as_str())).await?;

@@ -28,8 +28,10 @@ pub struct PhoneRow {
     pub waiting: usize,
     /// The last things that stand on it, oldest first.
     pub chat: Vec<Chat>,
-    /// Runs that wait for it.
+    /// Runs that wait for it, first the one whose question stands on it.
     pub runs: Vec<RunRow>,
+    /// Accounts from which the person wants no more messages.
+    pub opted_out: Vec<String>,
 }
 
 /// Something that stands on a phone.
@@ -100,12 +102,16 @@ impl View {
             }
             chat.reverse();
             let held = |chat: &&Chat| matches!(chat.state, Some(MessageState::Accepted | MessageState::Sent));
+            let mut runs = waiting.remove(&handset.phone).unwrap_or_default();
+            runs.sort_by_key(|run| run.waiting_for.as_ref().is_some_and(|waiting| waiting.behind));
+            let known = self.store.person(&handset.phone).await?;
             rows.push(PhoneRow {
+                opted_out: known.opted_out.into_iter().map(|(account, _)| account).collect(),
                 name: handset.name.or_else(|| names.get(&handset.phone).cloned()),
                 off: handset.off,
                 waiting: if handset.off { chat.iter().filter(held).count() } else { 0 },
                 chat,
-                runs: waiting.remove(&handset.phone).unwrap_or_default(),
+                runs,
                 phone: handset.phone,
             });
         }

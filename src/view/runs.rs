@@ -142,6 +142,9 @@ pub struct RunWhole {
     pub open_entry: Option<EntryRow>,
     /// What it sent, newest first.
     pub messages: Vec<MessageRow>,
+    /// The run that it repeats.
+    #[schema(value_type = Option<String>)]
+    pub repeats: Option<RunId>,
 }
 
 /// Which runs are wanted.
@@ -193,6 +196,7 @@ impl View {
             after: wish.after,
             before: wish.before,
             limit: wish.limit,
+            ..RunFilter::default()
         };
         let page = self.store.runs(filter).await?;
         let counts = match wish.counts {
@@ -290,7 +294,9 @@ impl View {
     pub async fn run(&self, id: RunId) -> Seen<Option<RunWhole>> {
         let Some(run) = self.store.run(id).await? else { return Ok(None) };
         let entries: Vec<EntryRow> = self.store.journal(id).await?.iter().map(entry).collect();
-        let pending = self.origin(id).await?.filter(|origin| origin.is_open).and_then(|origin| origin.pending);
+        let origin = self.origin(id).await?;
+        let repeats = origin.as_ref().and_then(|origin| origin.root);
+        let pending = origin.filter(|origin| origin.is_open).and_then(|origin| origin.pending);
         let used = |pending: &Pending| entries.iter().any(|entry| !entry.lost && entry.position == pending.position);
         let open_entry = pending.filter(|pending| !used(pending)).map(|pending| open_entry(&pending, run.attempt));
         let filter = MessageFilter { run: Some(id), limit: MESSAGES, ..MessageFilter::default() };
@@ -304,6 +310,7 @@ impl View {
             entries,
             open_entry,
             messages: self.message_rows(&sent).await?,
+            repeats,
         }))
     }
 }

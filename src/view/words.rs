@@ -121,11 +121,24 @@ pub fn arrival(outcome: &str) -> Word {
         "began" => word("ok", "check", "started a run"),
         "answered" => word("ok", "check", "answered a question"),
         "repeated" => word("wait", "ask", "was no answer; the question was repeated"),
-        "opted" => word("", "ban", "is about getting messages at all"),
+        "opted" => word("", "ban", "asked for no more messages, or for messages again"),
         "known" => word("", "copy", "came twice"),
         "refused" => word("fail", "lock", "turned away"),
         "reaction" => word("", "in", "marked a message"),
         _ => word("", "info", "nobody wanted it"),
+    }
+}
+
+/// The same behind the name of the person who wrote.
+pub fn wrote(outcome: &str) -> &'static str {
+    match outcome {
+        "repeated" => "gave no answer; the question was repeated:",
+        "known" => "wrote what had come before:",
+        "unwanted" => "wrote, and no flow wanted it:",
+        "began" => "started a run:",
+        "answered" => "answered a question:",
+        "reaction" => "marked a message:",
+        other => arrival(other).text,
     }
 }
 

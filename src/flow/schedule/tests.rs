@@ -148,6 +148,20 @@ fn an_instant_is_due_once() {
 }
 
 #[test]
+fn the_rarest_days_are_due() {
+    for (line, first) in [
+        ("0 0 29 2 *", "2000-02-29"),
+        // Five Mondays, in a February that begins with one.
+        ("0 0 * 2 MON#5", "2016-02-29"),
+        ("0 0 * 2 SUN#5", "2004-02-29"),
+    ] {
+        let schedule = Schedule::cron(line, TimeZone::UTC).unwrap();
+        let next = schedule.next("1999-12-31T00:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(next.to_string(), format!("{first}T00:00:00Z"), "{line}");
+    }
+}
+
+#[test]
 fn lines_that_can_never_be_due_or_are_no_lines_are_refused_with_the_place() {
     for (line, part) in [
         ("0 0 30 2 *", "never"),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::{Answer, fine, with};
+use super::{Answer, Query, fine, with};
 use crate::http::House;
 use crate::http::error::Refused;
 use crate::outbox::{Account, SharedView};
@@ -16,7 +16,8 @@ use crate::view::Checked;
 /// The accounts, with how they stand.
 #[utoipa::path(get, path = "/accounts", tag = "accounts",
     responses((status = 200, description = "`{\"accounts\": [...]}`", body = [crate::view::AccountRow])))]
-pub async fn list(State(house): State<Arc<House>>) -> Answer {
+pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    Query::read(query.as_deref(), &[])?;
     fine(&json!({ "accounts": house.view.accounts().await? }))
 }
 

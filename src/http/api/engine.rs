@@ -14,13 +14,15 @@ use crate::view::{Activity, ArrivalRow, ArrivalWish, EngineRow, Need, Stats, Tur
 
 /// What runs here, and where the feed of changes is.
 #[utoipa::path(get, path = "/engine", tag = "engine", responses((status = 200, description = "the engine", body = EngineRow)))]
-pub async fn engine(State(house): State<Arc<House>>) -> Answer {
+pub async fn engine(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    Query::read(query.as_deref(), &[])?;
     fine(&house.view.engine())
 }
 
 /// Today by state, and the last hour by minutes. The day is that of the workspace's zone.
 #[utoipa::path(get, path = "/stats", tag = "engine", responses((status = 200, description = "counts", body = Stats)))]
-pub async fn stats(State(house): State<Arc<House>>) -> Answer {
+pub async fn stats(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    Query::read(query.as_deref(), &[])?;
     let midnight = house.view.midnight(&house.view.zone());
     fine(&house.view.stats(midnight).await?)
 }
@@ -37,7 +39,8 @@ pub async fn activity(State(house): State<Arc<House>>, RawQuery(query): RawQuery
 /// What needs a person.
 #[utoipa::path(get, path = "/needs", tag = "engine",
     responses((status = 200, description = "`{\"needs\": [...]}`", body = [Need])))]
-pub async fn needs(State(house): State<Arc<House>>) -> Answer {
+pub async fn needs(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    Query::read(query.as_deref(), &[])?;
     let midnight = house.view.midnight(&house.view.zone());
     fine(&json!({ "needs": house.view.needs(midnight).await? }))
 }
@@ -75,7 +78,8 @@ pub async fn incoming(State(house): State<Arc<House>>, RawQuery(query): RawQuery
 /// Requests that were turned away lately, those that are alike together.
 #[utoipa::path(get, path = "/refused", tag = "engine",
     responses((status = 200, description = "`{\"refused\": [...]}`", body = [Turned])))]
-pub async fn refused(State(house): State<Arc<House>>) -> Answer {
+pub async fn refused(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    Query::read(query.as_deref(), &[])?;
     fine(&json!({ "refused": house.view.turned_away.all() }))
 }
 

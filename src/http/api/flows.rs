@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, fine, with};
+use super::{Answer, Query, fine, with};
 use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::http::House;
@@ -18,7 +18,8 @@ use crate::view::{FlowList, FlowRow, FlowSource};
 
 /// The flows that are live, and what is wrong.
 #[utoipa::path(get, path = "/flows", tag = "flows", responses((status = 200, description = "all flows", body = FlowList)))]
-pub async fn list(State(house): State<Arc<House>>) -> Answer {
+pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    Query::read(query.as_deref(), &[])?;
     fine(&house.view.flows().await?)
 }
 

@@ -47,6 +47,7 @@ impl Query {
         let pairs = form_urlencoded::parse(text.unwrap_or_default().as_bytes()).into_owned();
         let map: BTreeMap<String, String> = pairs.filter(|(_, value)| !value.is_empty()).collect();
         match map.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) if known.is_empty() => Err(Refused::bad(format!("there is no filter `{name}`, nor any other"))),
             Some(name) => {
                 Err(Refused::bad(format!("there is no filter `{name}`"))
                     .hint(format!("there are {}", known.join(", "))))

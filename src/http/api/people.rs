@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, RawQuery, State};
 use serde_json::json;
 
+use super::accounts::named;
 use super::{Answer, Query, fine};
 use crate::http::House;
 use crate::http::body::Json;
@@ -41,6 +42,16 @@ pub async fn show(State(house): State<Arc<House>>, Path(who): Path<String>, RawQ
     responses((status = 200, description = "`{\"changed\"}`")))]
 pub async fn opt_in(State(house): State<Arc<House>>, Path(who): Path<String>, Json(body): Json) -> Answer {
     let account = body["account"].as_str().ok_or_else(|| Refused::bad("`account` is missing"))?;
-    let changed = house.view.store.opt_in(account, &address(&house, &who)?).await?;
+    let changed = let_write(&house, account, &address(&house, &who)?).await?;
     fine(&json!({ "changed": changed }))
+}
+
+/// An account may write to a person again. Says whether that is new.
+pub async fn let_write(house: &House, account: &str, who: &str) -> Result<bool, Refused> {
+    let changed = house.view.store.opt_in(account, who).await?;
+    // One that is configured no more may have been told to stop all the same.
+    if !changed {
+        named(&house.view.accounts.borrow(), account)?;
+    }
+    Ok(changed)
 }

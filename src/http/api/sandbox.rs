@@ -23,6 +23,8 @@ use crate::run::snapshot;
 use crate::store::rows::{HandsetChange, PhoneMessage};
 use crate::view::PhoneRow;
 
+/// Letters that WhatsApp lets people type.
+const LONGEST: usize = 65_536;
 /// Messages of a phone that are looked through for those whose ticks change.
 const TICKED: usize = 500;
 
@@ -50,7 +52,8 @@ pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) ->
 /// The phones, each with its chat.
 #[utoipa::path(get, path = "/sandbox/phones", tag = "sandbox",
     responses((status = 200, description = "`{\"phones\": [...]}`", body = [PhoneRow])))]
-pub async fn phones(State(house): State<Arc<House>>) -> Answer {
+pub async fn phones(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Answer {
+    Query::read(query.as_deref(), &[])?;
     fine(&json!({ "phones": house.view.phones().await? }))
 }
 
@@ -133,7 +136,7 @@ pub struct Typed {
     pub reply_to: Option<String>,
     /// In which chat; else in that with the account.
     pub chat: Option<Recipient>,
-    /// What the person is called.
+    /// What the person is called; else what the phone is.
     pub name: Option<String>,
 }
 
@@ -210,6 +213,11 @@ pub async fn type_on(house: &House, from: &Recipient, typed: Typed) -> Result<Me
     let now = house.view.clock.now();
     let id = MessageId::new(now);
     let text = typed.choice.clone().or(typed.text.clone());
+    if text.as_ref().is_some_and(|text| text.chars().count() > LONGEST) {
+        return Err(Refused::bad(format!("a phone takes {LONGEST} letters at most")));
+    }
+    let handsets = house.view.store.handsets().await?;
+    let handset = handsets.into_iter().find(|handset| handset.phone == from.to_string());
     let (content, media) = match typed.file {
         None => match text.clone() {
             Some(text) => (Content::Text { text }, None),
@@ -235,7 +243,7 @@ pub async fn type_on(house: &House, from: &Recipient, typed: Typed) -> Result<Me
         at: now,
         chat: typed.chat.unwrap_or_else(|| from.clone()),
         from: from.clone(),
-        name: typed.name,
+        name: typed.name.or(handset.and_then(|handset| handset.name)),
         kind: if typed.choice.is_some() { "choice" } else { content.kind() },
         text,
         media,

@@ -14,6 +14,7 @@ use crate::http::House;
 use crate::http::api::accounts::{look, try_now};
 use crate::http::api::by_hand::{Wish, erase, settle as settle_run};
 use crate::http::api::messages::{decision, settle, write as write_by_hand};
+use crate::http::api::people::let_write;
 use crate::http::body::whole;
 use crate::http::error::Refused;
 use crate::id::{MessageId, RunId};
@@ -180,8 +181,14 @@ pub async fn person(
         }
         "opt-in" => {
             let account = fields.get("account").unwrap_or_default();
-            house.view.store.opt_in(account, &who.to_string()).await?;
-            Ok(done(&house, &back, format!("{account} may write again"), "Make sure that the person really wants it."))
+            Ok(match let_write(&house, account, &who.to_string()).await {
+                Ok(true) => {
+                    let text = "Make sure that the person really wants it.";
+                    done(&house, &back, format!("{account} may write again"), text)
+                }
+                Ok(false) => done(&house, &back, format!("{account} could write all the time"), ""),
+                Err(why) => failed(&house, &back, "Nothing was done", &why, ""),
+            })
         }
         other => Err(Refused::missing(format!("a person has no `{other}`"))),
     }

@@ -94,6 +94,15 @@ pub fn day(look: &Look, text: Option<&str>) -> Result<Option<(Timestamp, Timesta
     span().map(Some).ok_or_else(|| Refused::bad(format!("`{text}` is no day such as 2026-10-26")))
 }
 
+/// The accounts that somebody may write by, first the likely one: `likely`, or the workspace's own.
+pub fn senders(house: &House, likely: Option<&str>) -> Vec<String> {
+    let ground = house.view.catalog.borrow().ground.accounts.clone();
+    let first = likely.or(ground.default.as_deref());
+    let mut all: Vec<String> = house.view.accounts.borrow().iter().map(|(account, _)| account.name.clone()).collect();
+    all.sort_by_key(|name| first != Some(name.as_str()));
+    all
+}
+
 /// The names of flows, for a form.
 pub fn names(house: &House) -> Vec<String> {
     house.view.catalog.borrow().flows.keys().map(ToString::to_string).collect()

@@ -214,8 +214,8 @@ impl Look {
         let reason = waits.reason.clone().unwrap_or_default();
         match waits.kind {
             "schedule" => format!("Planned for {}", at("")),
-            "pause" => format!("Account {account} is paused: {reason}{}", at(". Next try at ")),
-            "retry" => format!("{reason}{}", at("; tries again at ")),
+            "pause" => format!("Account {account} is paused: {}{}", words::sentence(&reason), at(" Next try at ")),
+            "retry" => format!("{}{}", words::sentence(&reason), at(" Tries again at ")),
             "order" => format!("An earlier message to {name} has to go out first"),
             "daily" => format!("Account {account} has sent all that it may today; goes on at {}", at("")),
             "new_recipients" => {
@@ -290,6 +290,11 @@ impl Look {
     /// The same as a sentence of its own begins.
     pub fn told(&self, text: &str) -> String {
         coded(&capital(text))
+    }
+
+    /// The same as a whole sentence.
+    pub fn said(&self, text: &str) -> String {
+        coded(&words::sentence(&capital(text)))
     }
 
     /// Words with WhatsApp's marks, as HTML.

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 
-use super::list::{Address, Chip, Steps, day, names};
+use super::list::{Address, Chip, Steps, day, names, senders};
 use super::look::Look;
 use super::{Asked, Frame, Page, ROWS, drawn};
 use crate::http::House;
@@ -24,6 +24,7 @@ struct Messages {
     chips: Vec<Chip>,
     flows: Vec<String>,
     accounts: Vec<String>,
+    senders: Vec<String>,
     person: String,
     flow: String,
     account: String,
@@ -82,6 +83,7 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
         unknown,
         messages: list.messages,
         flows: names(&house),
+        senders: senders(&house, None),
         is_real: all.iter().any(|(account, _)| account.kind != "sandbox"),
         accounts: all.iter().map(|(account, _)| account.name.clone()).collect(),
         frame: Frame::of(&house, &asked, "messages", "Messages").await?,

@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 
+use super::list::senders;
 use super::look::Look;
 use super::{Asked, Frame, Page, drawn};
 use crate::http::House;
@@ -35,7 +36,11 @@ pub async fn page(State(house): State<Arc<House>>, Path(who): Path<String>, head
     let who = Recipient::read(&who, house.view.country()).map_err(Refused::bad)?.to_string();
     let all = asked.query.flag("all")?;
     let person = house.view.person(&who, if all { MORE } else { SAID }).await?;
-    let accounts = house.view.accounts.borrow().iter().map(|(account, _)| account.name.clone()).collect();
+    let last = person.said.last().map(|bubble| match bubble {
+        Bubble::Ours(message) => message.account.as_str(),
+        Bubble::Theirs { account, .. } => account,
+    });
+    let accounts = senders(&house, last);
     let title = person.name.clone().unwrap_or_else(|| super::look::phone(&who));
     drawn(&PersonPage {
         people: house.view.people(30).await?,

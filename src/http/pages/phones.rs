@@ -36,6 +36,19 @@ struct Phones {
     typed: String,
 }
 
+/// What a phone is called that was there before.
+fn first_name(phone: &str) -> Option<String> {
+    FIRST.iter().find(|(known, _)| *known == phone).map(|(_, name)| (*name).to_owned())
+}
+
+/// What somebody called a phone, else what it was called from the beginning.
+async fn name_of(house: &House, phone: &Recipient) -> Result<Option<String>, Refused> {
+    let phone = phone.to_string();
+    let handsets = house.view.store.handsets().await?;
+    let given = handsets.into_iter().find(|handset| handset.phone == phone).and_then(|handset| handset.name);
+    Ok(given.or_else(|| first_name(&phone)))
+}
+
 fn sandboxes(house: &House) -> Vec<String> {
     let accounts = house.view.accounts.borrow();
     accounts.iter().filter(|(account, _)| account.kind == "sandbox").map(|(account, _)| account.name.clone()).collect()
@@ -51,13 +64,21 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
     for (phone, name) in FIRST {
         if phones.len() < FIRST.len() && !phones.iter().any(|known| known.phone == phone) {
             let (phone, name) = (phone.to_owned(), Some(name.to_owned()));
-            phones.push(PhoneRow { phone, name, off: false, waiting: 0, chat: Vec::new(), runs: Vec::new() });
+            phones.push(PhoneRow {
+                phone,
+                name,
+                off: false,
+                waiting: 0,
+                chat: Vec::new(),
+                runs: Vec::new(),
+                opted_out: Vec::new(),
+            });
         }
     }
     for phone in &mut phones {
         phone.chat.retain(|chat| chat.account == account);
         if phone.name.is_none() {
-            phone.name = FIRST.iter().find(|(known, _)| *known == phone.phone).map(|(_, name)| (*name).to_owned());
+            phone.name = first_name(&phone.phone);
         }
     }
     phones.sort_by(|one, other| one.phone.cmp(&other.phone));
@@ -113,6 +134,7 @@ pub async fn act(
                 choice: text("choice"),
                 account: text("account"),
                 reply_to: text("reply_to"),
+                name: name_of(&house, &phone).await?,
                 ..Typed::default()
             };
             type_on(&house, &phone, typed).await.map(drop)
@@ -132,7 +154,8 @@ async fn picture_from(house: &House, phone: &Recipient, request: Request) -> Pag
     };
     let limited = request.map(|body| Body::new(http_body_util::Limited::new(body, LARGEST)));
     let mut parts = Multipart::from_request(limited, &()).await.map_err(|error| Refused::bad(error.body_text()))?;
-    let (mut file, mut typed, mut back) = (None, Typed::default(), "/phones".to_owned());
+    let typed = Typed { name: name_of(house, phone).await?, ..Typed::default() };
+    let (mut file, mut typed, mut back) = (None, typed, "/phones".to_owned());
     while let Some(part) = parts.next_field().await.map_err(bad)? {
         let (name, file_name) = (part.name().unwrap_or_default().to_owned(), part.file_name().map(str::to_owned));
         let bytes = part.bytes().await.map_err(bad)?;

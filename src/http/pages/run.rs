@@ -178,7 +178,10 @@ fn timeline(whole: &RunWhole, now: Time) -> (Vec<Segment>, String, String) {
 fn steps(whole: &RunWhole, look: &Look, now: Time) -> (Vec<Step>, usize) {
     let mut steps: Vec<Step> = Vec::new();
     let trigger = words::trigger(&whole.run.trigger);
-    let started = started(&whole.run, &whole.event);
+    let started = match whole.repeats {
+        Some(_) => format!("Started again by hand. The first time: {}", started(&whole.run, &whole.event)),
+        None => started(&whole.run, &whole.event),
+    };
     let bare = |at: Time, word: Word, text: String| Step {
         at,
         day: None,

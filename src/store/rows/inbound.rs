@@ -93,6 +93,15 @@ impl Fate {
             Self::Unwanted => "unwanted",
         }
     }
+
+    /// The run that it is about; of several that began the first.
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Began(runs) => runs.first().copied(),
+            Self::Answered(run) | Self::Repeated(run) => Some(*run),
+            Self::Known | Self::Opted | Self::Unwanted => None,
+        }
+    }
 }
 
 /// What came of a person's word about a run.

@@ -28,14 +28,20 @@ pub struct RunFilter {
     pub only: Option<Vec<RunId>>,
     /// Not these.
     pub without: Vec<RunId>,
+    /// Started by one of these; none means by anything.
+    pub triggers: Vec<&'static str>,
     /// Accepted at or after this.
     pub since: Option<Timestamp>,
+    /// Accepted before this.
+    pub until: Option<Timestamp>,
     /// Whose event, error or id holds these words.
     pub words: Option<String>,
     /// Older than this one.
     pub after: Option<RunId>,
     /// Newer than this one: the page next to it.
     pub before: Option<RunId>,
+    /// With their events, which may be large.
+    pub events: bool,
     /// At most so many.
     pub limit: usize,
 }
@@ -141,6 +147,10 @@ pub struct IncomingRecord {
     pub event: Value,
     /// What became of it: a name of [`Fate`](super::Fate), empty for a reaction.
     pub fate: String,
+    /// The run that it began or answered.
+    pub run: Option<RunId>,
+    /// That run's flow.
+    pub flow: Option<String>,
 }
 
 /// All that is known of whom an address leads to.

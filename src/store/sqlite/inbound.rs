@@ -11,6 +11,7 @@ use super::{Read, attempts, evidence, outbox, people, runs, text};
 use crate::clock::millis;
 use crate::feed::Change;
 use crate::id::MessageId;
+use crate::id::RunId;
 use crate::model::conversation::says;
 use crate::model::inbound::{AHEAD, OLDEST, Reaction, Told};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
@@ -108,8 +109,14 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate,
     if written.kind != "choice" {
         work.memory.clocks.note(account, written.at, inbound.now);
     }
-    let sql = "UPDATE incoming SET fate = ? WHERE account = ? AND id = ?";
-    work.tx.prepare_cached(sql)?.execute(params![fate.name(), account, written.event_id])?;
+    let sql = "UPDATE incoming SET fate = ?, run = ? WHERE account = ? AND id = ?";
+    let run = fate.run();
+    work.tx.prepare_cached(sql)?.execute(params![
+        fate.name(),
+        run.as_ref().map(RunId::as_bytes),
+        account,
+        written.event_id
+    ])?;
     if let Some(name) = &written.name {
         people::is_called(work, &written.from.to_string(), name, inbound.now)?;
     }

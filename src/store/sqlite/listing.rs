@@ -103,8 +103,9 @@ pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Page<RunRecord,
     let newest_first = filter.before.is_none();
     let words = filter.words.as_ref().map(|words| words.to_lowercase());
     let apart = !filter.states.is_empty() && filter.states.iter().all(|state| RUNS_APART.contains(state));
-    // Lists show neither events nor results, which may be large; words are looked for in them.
-    let columns = if words.is_some() { RUN.to_owned() } else { RUN.replace("event, result FROM", "'', NULL FROM") };
+    // Most lists show neither events nor results, which may be large; words are looked for in them.
+    let whole = words.is_some() || filter.events;
+    let columns = if whole { RUN.to_owned() } else { RUN.replace("event, result FROM", "'', NULL FROM") };
     let walk_of = |state: Option<RunState>| {
         let mut base = Where::default();
         match (&filter.flow, state) {
@@ -116,6 +117,9 @@ pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Page<RunRecord,
             (Some(before), _) => base.all("id > ?", [blob(before.as_bytes())]),
             (None, Some(after)) => base.all("id < ?", [blob(after.as_bytes())]),
             (None, None) => {}
+        }
+        if let Some(until) = filter.until {
+            base.all("id < ?", [blob(RunId::least(until).as_bytes())]);
         }
         if let Some(ids) = &filter.only {
             let marks = vec!["?"; ids.len()].join(", ");
@@ -131,6 +135,7 @@ pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Page<RunRecord,
             }
             let fits = !filter.without.contains(&id)
                 && filter.since.is_none_or(|since| run.created_at >= since)
+                && (filter.triggers.is_empty() || filter.triggers.contains(&run.trigger.as_str()))
                 && filter.flow.as_ref().is_none_or(|flow| run.flow == *flow)
                 && (filter.states.is_empty() || filter.states.contains(&run.state))
                 && words.as_ref().is_none_or(|words| {
@@ -138,7 +143,10 @@ pub fn runs(connection: &Connection, filter: &RunFilter) -> Read<Page<RunRecord,
                     let texts = [Some(run.event.as_str()), error, Some(run.flow.as_str()), run.result.as_deref()];
                     id.to_string().contains(words.as_str()) || texts.iter().any(|text| holds(*text, words))
                 });
-            (run.event, run.result) = (String::new(), None);
+            if !filter.events {
+                run.event = String::new();
+            }
+            run.result = None;
             Ok((id, if fits { Step::Fits(run) } else { Step::Passed }))
         })
     };
@@ -319,7 +327,11 @@ pub fn incoming(connection: &Connection, filter: &IncomingFilter) -> Read<Vec<In
         if let Some(until) = filter.until {
             base.and("at < ?", millis(until));
         }
-        let sql = format!("SELECT account, id, at, sender, event, fate FROM incoming {} ORDER BY at DESC", base.sql());
+        let sql = format!(
+            "SELECT account, id, at, sender, event, fate, run, (SELECT flow FROM runs WHERE runs.id = run)
+            FROM incoming {} ORDER BY at DESC",
+            base.sql()
+        );
         walk(connection, &sql, &base.values, filter.limit, |row| {
             let record = IncomingRecord {
                 account: if_readable(row.get(0))?.unwrap_or_default(),
@@ -328,6 +340,8 @@ pub fn incoming(connection: &Connection, filter: &IncomingFilter) -> Read<Vec<In
                 from: if_readable(row.get(3))?.unwrap_or_default(),
                 event: if_readable(json(row, 4))?.unwrap_or(Value::Null),
                 fate: if_readable(row.get(5))?.unwrap_or_default(),
+                run: if_readable(row.get::<_, Option<[u8; 16]>>(6))?.flatten().map(RunId::from_bytes),
+                flow: if_readable(row.get(7))?.flatten(),
             };
             let key = (millis(record.at), record.id.clone());
             if filter.since.is_some_and(|since| record.at < since) {
@@ -389,6 +403,7 @@ mod tests {
             (RunFilter { flow: Some("f".into()), ..usual.clone() }, "SEARCH runs USING INDEX runs_of_flow"),
             (RunFilter { after: Some(some), ..usual.clone() }, "SEARCH runs USING PRIMARY KEY (id<?)"),
             (RunFilter { before: Some(some), ..usual.clone() }, "SEARCH runs USING PRIMARY KEY (id>?)"),
+            (RunFilter { until: Some(Timestamp::UNIX_EPOCH), ..usual.clone() }, "SEARCH runs USING PRIMARY KEY (id<?)"),
         ] {
             runs(&connection, &filter).unwrap();
             goes_by(&connection, &asked, index);
@@ -413,7 +428,7 @@ mod tests {
             (MessageFilter { flow: Some("f".into()), ..usual.clone() }, "SEARCH messages USING INDEX messages_of_flow"),
             (MessageFilter { to: vec!["+1".into()], ..usual.clone() }, "SEARCH messages USING INDEX messages_to"),
             (
-                MessageFilter { until: Some(Timestamp::now()), ..usual.clone() },
+                MessageFilter { until: Some(Timestamp::UNIX_EPOCH), ..usual.clone() },
                 "SEARCH messages USING INDEX messages_created",
             ),
             (usual.clone(), "SCAN messages USING INDEX messages_created"),

@@ -326,6 +326,7 @@ CREATE INDEX messages_to ON messages (recipient, created_at);
 CREATE INDEX messages_apart ON messages (state, created_at)
     WHERE state = 0 OR state = 7 OR state = 8 OR state = 9 OR state = 10 OR state = 11;
 CREATE INDEX aliases_of ON aliases (alias);
+ALTER TABLE incoming ADD COLUMN run BLOB;
 CREATE INDEX incoming_from ON incoming (sender, at);
 CREATE INDEX incoming_to ON incoming (account, at);
 CREATE INDEX phones_at ON phones (at);

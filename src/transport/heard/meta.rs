@@ -14,8 +14,9 @@ use super::{bytes, fields, first_text, hmac_sha256_hex, moment, one_person, pers
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
+use crate::plain::shortened;
 use crate::secret::Secret;
-use crate::transport::answer::{exchange, readable, shortened};
+use crate::transport::answer::{exchange, readable};
 use crate::transport::meta::{MetaOptions, refused};
 use crate::transport::meta_codes::classify_error;
 use crate::transport::wire::{Wire, segment};

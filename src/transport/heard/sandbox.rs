@@ -15,7 +15,8 @@ use super::moment;
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
-use crate::transport::answer::{readable, shortened};
+use crate::plain::shortened;
+use crate::transport::answer::readable;
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Most characters of an error.

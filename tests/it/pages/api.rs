@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{ADA, ASKS};
-use crate::support::client;
 use crate::support::engine::House;
+use crate::support::{client, until};
 
 /// The routes as they are written, each with its methods.
 fn routes() -> BTreeSet<(String, String)> {
@@ -196,6 +196,85 @@ async fn what_came_in_is_listed_with_what_became_of_it() {
     let needs = house.get("/needs").await["needs"].as_array().unwrap().clone();
     assert_eq!(needs.len(), 1, "{needs:?}");
     assert_eq!(needs[0]["title"], "2 calls to POST /hooks/in turned away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_in_on_another_day_is_found_behind_all_that_came_later() {
+    let hook = ("flows/hook.yaml", "triggers:\n  - webhook: /in\n  - every: 1m\nrun: 1\n");
+    let house = House::open(&[hook]).await;
+    assert_eq!(house.hook("/in?first=1", &json!(1)).await.0, 202);
+    let run = house.get("/runs").await["runs"][0]["id"].as_str().unwrap().to_owned();
+    house.run_is(&run, "succeeded").await;
+    house.pass(Duration::from_secs(1));
+    let then = house.clock_text();
+    for count in 2..=5 {
+        house.pass(super::MINUTE);
+        until("the clock's run", async || (house.runs_of("hook").await.len() == count).then_some(())).await;
+    }
+    assert_eq!(house.hook("/in", &json!(2)).await.0, 202);
+    let found =
+        async |query: &str| house.get(&format!("/incoming?{query}")).await["incoming"].as_array().unwrap().len();
+    assert_eq!(found("kind=webhook").await, 2);
+    // More runs of the clock are newer than a page holds.
+    assert_eq!(found("kind=webhook&limit=2").await, 2);
+    assert_eq!(found(&format!("until={}&limit=1", then)).await, 1);
+    assert_eq!(found("kind=file").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_answered_a_question_leads_to_its_run() {
+    let house = House::open(&[super::ASKS]).await;
+    let run = house.trigger("approval", json!(null)).await;
+    house.run_is(&run, "waiting").await;
+    house.messages_are(1, "delivered").await;
+    for text in ["perhaps", "Yes"] {
+        house.post("/sandbox/messages", json!({ "from": super::MANAGER, "text": text })).await;
+    }
+    house.run_is(&run, "succeeded").await;
+    let rows = house.get("/incoming").await["incoming"].as_array().unwrap().clone();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert_eq!((&row["run"], &row["flow"]), (&json!(run), &json!("approval")), "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_of_the_sandbox_is_called_by_its_name_everywhere() {
+    let hello = ("flows/hello.yaml", "triggers:\n  - message: {}\nrun: send_text(event.from, `Hello ${event.name}`)\n");
+    let house = House::open(&[hello]).await;
+    let phone = format!("/sandbox/phones/{ADA}");
+    assert_eq!(house.api(Method::PUT, &phone, Some(json!({ "name": "Ada" }))).await.1["phone"], ADA);
+    house.post("/sandbox/messages", json!({ "from": ADA, "text": "hi" })).await;
+    house.messages_are(1, "delivered").await;
+    let message = house.get("/messages").await["messages"][0].clone();
+    assert_eq!((&message["name"], &message["body"]["text"]), (&json!("Ada"), &json!("Hello Ada")));
+    let long = "a".repeat(5_000);
+    house.post("/sandbox/messages", json!({ "from": ADA, "text": long })).await;
+    let people = house.get("/people").await;
+    assert!(people.to_string().len() < 1_000, "{people}");
+    let status =
+        house.api(Method::POST, "/sandbox/messages", Some(json!({ "from": ADA, "text": "a".repeat(65_537) }))).await.0;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_that_are_not_there_are_refused_by_every_list() {
+    let house = House::open(&[super::ASKS]).await;
+    for path in
+        ["engine", "stats", "needs", "refused", "flows", "accounts", "sandbox/phones", "runs", "messages", "people"]
+    {
+        let status = house.api(Method::GET, &format!("/{path}?nothing=1"), None).await.0;
+        assert_eq!(status, 400, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_not_there_writes_to_nobody_again() {
+    let house = House::open(&[super::ASKS]).await;
+    let status = async |account: &str| {
+        house.api(Method::POST, &format!("/people/{ADA}/opt-in"), Some(json!({ "account": account }))).await.0
+    };
+    assert_eq!((status("sandbox").await, status("nobody").await), (200, 404));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -371,6 +371,13 @@ async fn everybody_can_use_every_page() {
         if (open) { const p = document.querySelector('.pop'); if (p) p.open = true; }
         axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then((r) =>
             done(r.violations.map((v) => v.id + ': ' + v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + ' ' + (n.failureSummary || '').slice(0, 200)).join(' | '))));";
+    let shifts = "const done = arguments[0], all = [];
+        new PerformanceObserver((list) => list.getEntries().forEach((e) => all.push(e.value + ' ' + e.sources.map((s) => s.node && (s.node.id || s.node.className)).join(', '))))
+            .observe({ type: 'layout-shift', buffered: true });
+        requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(all), 0)));";
+    let marks = "const main = document.querySelector('main').cloneNode(true);
+        main.querySelectorAll('pre, code, textarea, .src').forEach((node) => node.remove());
+        return main.textContent.match(/.{0,40}`.{0,40}/)?.[0] ?? null";
     let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
     let mut found: Vec<String> = Vec::new();
     for (width, theme) in [(360, "light"), (768, "dark"), (1440, "light"), (360, "dark")] {
@@ -378,6 +385,14 @@ async fn everybody_can_use_every_page() {
         browser.resize(width).await;
         for page in &pages {
             browser.go(&format!("{}/{page}", base(&house))).await;
+            let moved = browser.js_later(shifts, json!([])).await;
+            if moved != json!([]) {
+                found.push(format!("{page} at {width}: jumps, {moved}"));
+            }
+            let mark = browser.js(marks, json!([])).await;
+            if !mark.is_null() {
+                found.push(format!("{page}: what is code is not drawn as code: {mark}"));
+            }
             browser.js("document.documentElement.dataset.theme = arguments[0]", json!([theme])).await;
             browser.js(&axe, json!([])).await;
             for open in [false, true] {
@@ -389,8 +404,6 @@ async fn everybody_can_use_every_page() {
             if over > 0 {
                 found.push(format!("{page} at {width}: {over} pixels too wide"));
             }
-            let shift = "return performance.getEntriesByType('layout-shift').length";
-            let _ = browser.js(shift, json!([])).await;
             found.extend(browser.complaints().await.into_iter().map(|said| format!("{page}: {said}")));
         }
     }

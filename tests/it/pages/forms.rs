@@ -338,7 +338,7 @@ async fn an_account_is_tested_and_its_secret_address_shown_only_when_asked_for()
     until("the pause", async || (house.get("/accounts").await["accounts"][0]["state"] == "paused").then_some(())).await;
     house.pass(Duration::from_secs(1));
     let page = visitor.page("/accounts").await;
-    assert!(page.contains("Nothing goes out") && page.contains("1 messages wait"), "{page}");
+    assert!(page.contains("Nothing goes out") && page.contains("1 message waits"), "{page}");
     assert!(page.contains("hooks.example.com/gateways/main/••••••") && !page.contains("very-secret"), "{page}");
     let page = visitor.page("/accounts?address=main").await;
     assert!(page.contains("gateways/main/very-secret-token-1234"), "{page}");

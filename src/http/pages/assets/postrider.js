@@ -56,7 +56,7 @@
   // Live: an event names what changed; the pieces that show it are asked for anew.
   const words = $$(".live-word"), dots = $$(".live .dot"), said = $("#said");
   const tell = (text, tone) => {
-    words.forEach((w) => { if (w.textContent !== text) w.textContent = text; });
+    words.forEach((w) => { w.classList.add("known"); if (w.textContent !== text) w.textContent = text; });
     dots.forEach((d) => { d.className = "dot " + tone; });
   };
   const busy = (el) => {
@@ -176,6 +176,14 @@
     };
     const icon = (name) => { const s = document.createElementNS("http://www.w3.org/2000/svg", "svg"), u = document.createElementNS("http://www.w3.org/2000/svg", "use"); s.setAttribute("class", "ic"); s.setAttribute("aria-hidden", "true"); u.setAttribute("href", $("use").getAttribute("href").split("#")[0] + "#i-" + name); s.append(u); return s; };
     const el = (tag, cls, ...kids) => { const e = document.createElement(tag); if (cls) e.className = cls; e.append(...kids); return e; };
+    const line = (number) => {
+      const link = el("button", "step-line", "line " + number); link.type = "button";
+      link.addEventListener("click", () => {
+        const before = text.value.split("\n").slice(0, number - 1).join("\n").length + (number > 1 ? 1 : 0), end = text.value.indexOf("\n", before);
+        text.focus(); text.setSelectionRange(before, end < 0 ? text.value.length : end);
+      });
+      return link;
+    };
     const check = async () => {
       late = 0; const asked = text.value;
       try {
@@ -196,7 +204,7 @@
         const rows = findings.map((f) => {
           const tone = f.severity === "error" ? "fail" : "wait", words = el("div", "");
           words.append(told("strong", f.message)); if (f.hint) words.append(told("small dim", f.hint));
-          return el("li", "row", el("span", "st " + tone, icon(tone === "fail" ? "fail" : "alert")), words, el("div", "btns", el("span", "step-line", f.line ? "line " + f.line : "")));
+          return el("li", "row", el("span", "st " + tone, icon(tone === "fail" ? "fail" : "alert")), words, el("div", "btns", f.line && f.file === editor.dataset.file ? line(f.line) : el("span", "step-line", f.line ? f.file + " line " + f.line : "")));
         });
         const card = $("#findings"); $(".aside", card).textContent = sum;
         $(".rows, p.pad", card).replaceWith(rows.length ? el("ul", "rows", ...rows) : el("p", "pad dim", "Nothing to complain about."));
@@ -215,6 +223,7 @@
       drop.addEventListener("click", () => { delete localStorage[key]; note.remove(); });
       editor.parentElement.before(note);
     }
+    if ($("#findings .rows")) check();
     editor.addEventListener("submit", () => { told = true; delete localStorage[key]; });
     addEventListener("beforeunload", (ev) => { if (unsaved()) ev.preventDefault(); });
     document.addEventListener("keydown", (ev) => { if ((ev.ctrlKey || ev.metaKey) && ev.key === "s") { ev.preventDefault(); $("button[value=save]", editor).click(); } });
