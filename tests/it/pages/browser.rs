@@ -385,7 +385,13 @@ async fn everybody_can_use_every_page() {
         browser.resize(width).await;
         for page in &pages {
             browser.go(&format!("{}/{page}", base(&house))).await;
-            let moved = browser.js_later(shifts, json!([])).await;
+            let mut moved = browser.js_later(shifts, json!([])).await;
+            if moved != json!([]) {
+                // A busy machine paints half of a page before the other half is there; what jumps by our doing jumps
+                // each time.
+                browser.go(&format!("{}/{page}", base(&house))).await;
+                moved = browser.js_later(shifts, json!([])).await;
+            }
             if moved != json!([]) {
                 found.push(format!("{page} at {width}: jumps, {moved}"));
             }
