@@ -72,6 +72,8 @@ impl Browser {
         });
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "goog:chromeOptions": options,
+            // Instead of five minutes.
+            "timeouts": { "pageLoad": 60_000 },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
         let opened = browser.ask("POST", "/session", Some(wanted)).await.unwrap();
@@ -186,11 +188,6 @@ impl Browser {
         let log = self.tell("/se/log", json!({ "type": "browser" })).await;
         let severe = log.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE");
         severe.map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// Leaves the page although it asks whether that is meant.
-    pub async fn accept(&self) -> bool {
-        self.ask("POST", "/alert/accept", Some(json!({}))).await.is_ok()
     }
 }
 
