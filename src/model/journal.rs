@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::message::{NewMessage, Snapshot};
-use super::question::Question;
+use super::question::{Answer, Question};
 use super::run::{NewRun, Response, ScriptError};
 use crate::id::{MessageId, RunId};
 
@@ -143,9 +143,6 @@ impl Entry {
         (self.request.get().len() + result + 96) as u64
     }
 }
-
-/// What a read gives: a value, or an error that is thrown at the line.
-pub type Answer = Result<Value, ScriptError>;
 
 /// The answer to [`Read::Snapshot`](super::question::Read::Snapshot) as recorded.
 pub fn snapshot_answer(snapshot: &Snapshot) -> Value {

@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::delivery::Goal;
-use super::journal::Answer;
+use super::run::ScriptError;
 use crate::id::MessageId;
+
+/// What a read gives: a value, or an error that is thrown at the line.
+pub type Answer = Result<Value, ScriptError>;
 
 /// A host call that needs an answer from outside before the script can go on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

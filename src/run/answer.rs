@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::worker::Context;
+use super::context::Context;
 use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
-use crate::model::journal::{Answer, snapshot_answer};
+use crate::model::journal::snapshot_answer;
 use crate::model::message::Snapshot;
-use crate::model::question::{Question, Read};
+use crate::model::question::{Answer, Question, Read};
 use crate::model::run::ScriptError;
 use crate::store::StoreError;
 

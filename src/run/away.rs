@@ -1,8 +1,8 @@
 //! Runs that are away on an errand.
 
 use super::board::Board;
+use super::context::{Context, STORE_REST};
 use super::errand::Errand;
-use super::worker::{Context, STORE_REST};
 use crate::clock::after;
 use crate::flow::versions::Missing;
 use crate::id::RunId;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::answer::snapshot;
-use super::worker::Context;
+use super::context::Context;
 use crate::id::{MessageId, RunId, random_bytes};
 use crate::model::journal::snapshot_answer;
 use crate::model::message::NewMessage;

@@ -17,7 +17,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::worker::{Context, Worked, broken};
+use super::context::Context;
+use super::worker::{Worked, broken};
 use crate::id::RunId;
 use crate::model::run::ScriptError;
 use crate::store::StoreError;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::answer::answer;
-use super::worker::Context;
+use super::context::Context;
 use crate::clock::millis;
 use crate::flow::Flow;
 use crate::id::RunId;
-use crate::model::journal::{Answer, Entry, Pending};
+use crate::model::journal::{Entry, Pending};
+use crate::model::question::Answer;
 use crate::script::{Ending, TurnInput, turn};
 use crate::store::StoreError;
 use crate::store::rows::Origin;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::board::{Board, Losses, Overdue, UnderWay};
+use super::context::Context;
 use super::marks::{Marks, Place};
-use super::worker::{Context, Worked, broken, hand_in, work};
+use super::worker::{Worked, broken, hand_in, work};
 use crate::memory::{self, Mark};
 use crate::model::run::ScriptError;
 use crate::script::Alarm;

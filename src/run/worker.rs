@@ -6,56 +6,24 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use super::answer::answer;
 use super::away::{Whose, errand};
 use super::board::Board;
-use super::errand::Errands;
+use super::context::{Context, STORE_REST};
 use super::failure::follow_up;
-use super::journals::{Journals, Known};
-use super::waiters::{Reply, Waiters};
-use crate::blobs::Blobs;
-use crate::clock::{SharedClock, after};
-use crate::files::Files;
+use super::journals::Known;
+use super::waiters::Reply;
+use crate::clock::after;
 use crate::flow::Flow;
-use crate::flow::catalog::Catalog;
-use crate::flow::versions::{Missing, Versions};
-use crate::model::journal::{Answer, Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
+use crate::flow::versions::Missing;
+use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
 use crate::model::phone;
-use crate::model::question::Question;
+use crate::model::question::{Answer, Question};
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
-use crate::shutdown::Shutdown;
+use crate::store::StoreError;
 use crate::store::rows::{Committed, ReadyRun};
-use crate::store::{Store, StoreError};
-
-/// After a failure of the store a run is taken up again then.
-pub const STORE_REST: Duration = Duration::from_secs(1);
-
-/// What the threads work with.
-pub struct Context {
-    /// Where runs live.
-    pub store: Arc<dyn Store>,
-    /// Flows by version.
-    pub versions: Arc<Versions>,
-    /// Flows that are live.
-    pub catalog: watch::Receiver<Arc<Catalog>>,
-    /// The time.
-    pub clock: SharedClock,
-    /// The workspace's files.
-    pub files: Files,
-    /// Copies of files that are sent.
-    pub blobs: Blobs,
-    /// Who waits for an answer.
-    pub waiters: Waiters,
-    /// What is done outside for answers.
-    pub errands: Errands,
-    /// Journals of runs that go on in a moment.
-    pub journals: Journals,
-    /// Whether the end has come.
-    pub shutdown: Shutdown,
-}
 
 /// What came of working on a run.
 pub enum Worked {

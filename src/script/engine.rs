@@ -1,15 +1,12 @@
 //! The Rhai engine: shared packages, our functions on top, and what a turn adds to them.
 
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, LexError, Module as RhaiModule, OptimizationLevel, Shared, Token};
 
-use super::error;
 use super::limits::{self, Watch};
-use super::program::Program;
-use super::state::Handle;
 use super::{host, natives, secret_text, time};
 
 /// Everything that does not depend on the turn, built once: an engine for a turn is then a few
@@ -108,36 +105,7 @@ pub fn bare() -> Engine {
     engine
 }
 
-/// The engine of one turn. `event` and `params` are looked up by name instead of standing in the
-/// scope, so that functions and modules see them too and nothing can assign to them.
-pub fn for_turn(program: &Program, event: Dynamic, params: Dynamic, handle: Handle, watch: Watch) -> Engine {
-    let mut engine = bare();
-    engine.set_module_resolver(program.resolver());
-    engine.set_default_tag(Dynamic::from(handle.clone()));
-    watched(&mut engine, watch);
-    let caught = program.caught.clone();
-    #[allow(deprecated, reason = "Rhai marks the interface as one that may change, not as one that goes")]
-    engine.on_var(move |name, _, mut context| {
-        Ok(match name {
-            "event" => Some(event.clone()),
-            "params" => Some(params.clone()),
-            _ => {
-                if caught.contains(name)
-                    && let Some(value) = context.scope_mut().get_mut(name)
-                {
-                    error::complete_caught(value);
-                }
-                None
-            }
-        })
-    });
-    engine
-}
-
 /// Every operation ends what runs once a bound is broken.
 pub fn watched(engine: &mut Engine, watch: Watch) {
     engine.on_progress(move |_| (watch.has_ended() || watch.check().is_err()).then_some(Dynamic::UNIT));
 }
-
-/// What a program needs of the engine to be shared between turns.
-pub type Caught = Arc<std::collections::HashSet<String>>;

@@ -4,6 +4,7 @@
 //! (recorded, and the script goes on) or a question (the turn ends, and a later one is given the
 //! answer). Nothing outside this folder knows Rhai.
 
+mod accounts;
 mod calls;
 mod engine;
 mod error;
@@ -13,14 +14,17 @@ mod look;
 mod natives;
 mod printed;
 mod program;
+mod report;
 mod secret_text;
 mod state;
 pub mod time;
 mod turn;
+mod types;
 mod usage;
 mod value;
 
+pub use accounts::{AccountFacts, Accounts};
 pub use calls::Call;
 pub use limits::Alarm;
 pub use program::{Main, Program, Sources};
-pub use turn::{AccountFacts, Accounts, Ending, TurnInput, TurnOutput, turn};
+pub use turn::{Ending, TurnInput, TurnOutput, turn};

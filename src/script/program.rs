@@ -7,10 +7,10 @@ use std::time::Duration;
 use rhai::{AST, Engine, ParseError, Position, Scope, Shared};
 
 use super::calls::{self, Call};
-use super::engine::{self, Caught};
-use super::error;
+use super::engine;
 use super::limits::Watch;
 use super::look::{beyond_definitions, line_column, look};
+use super::report::report;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
 use crate::units::format_duration;
@@ -31,7 +31,8 @@ const DEEPEST: usize = 32;
 pub struct Program {
     pub(super) ast: AST,
     pub(super) main: String,
-    pub(super) caught: Caught,
+    /// Names by which scripts catch errors.
+    pub(super) caught: Arc<HashSet<String>>,
     modules: Modules,
     texts: BTreeMap<String, Arc<str>>,
     indent: u32,
@@ -246,7 +247,7 @@ impl Build<'_> {
         let report = match made {
             Ok(module) if excess.is_none() => return Ok(module.into()),
             Ok(_) => ScriptError::new("limit", ""),
-            Err(error) => error::report(&error, file, engine::names()),
+            Err(error) => report(&error, file, engine::names()),
         };
         let message = match excess {
             Some(_) => {

@@ -4,22 +4,8 @@ use rhai::{Module, NativeCallContext};
 
 use super::error::{HostResult, thrown};
 use super::state;
+use super::types::SecretText;
 use crate::model::call::{Piece, Veiled};
-
-/// Text of which some parts are secrets, kept by name until the wire.
-#[derive(Clone, Debug)]
-pub struct SecretText(pub Veiled);
-
-impl SecretText {
-    fn joined(mut self, mut other: Self) -> Self {
-        self.0.0.append(&mut other.0.0);
-        self
-    }
-
-    fn plain(text: &str) -> Self {
-        Self(Veiled::plain(text))
-    }
-}
 
 fn secret(ctx: NativeCallContext, name: &str) -> HostResult<SecretText> {
     state::with(&ctx, |turn| {

@@ -10,10 +10,10 @@ use rhai::{Dynamic, NativeCallContext};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::accounts::Accounts;
 use super::error::{HostResult, at, rethrown, terminated, thrown};
 use super::limits::{self, Watch};
 use super::printed::Text;
-use super::turn::Accounts;
 use crate::id::RunId;
 use crate::model::journal::{Digest, Entry, Kind, Pending, Promises};
 use crate::model::message::Promised;

@@ -1,6 +1,5 @@
 //! Times and durations as scripts know them.
 
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Zoned;
@@ -10,27 +9,8 @@ use rhai::{Dynamic, Module, NativeCallContext};
 
 use super::error::{HostResult, thrown};
 use super::state;
-use crate::units::{format_duration, parse_duration};
-
-/// An instant in a zone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub Zoned);
-
-/// A length of time, never negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
-
-impl fmt::Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string())
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format_duration(self.0))
-    }
-}
+use super::types::{Moment, Span, type_name};
+use crate::units::parse_duration;
 
 /// A time as it is written: with an offset it is an instant, without one it is a clock's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +62,7 @@ pub fn span_of(value: &Dynamic, what: &str) -> HostResult<Duration> {
     match value.as_immutable_string_ref() {
         Ok(text) => parse_duration(&text).map_err(|error| thrown("invalid", format!("{what}: {error}"))),
         Err(_) => {
-            let found = super::value::type_name(value);
+            let found = type_name(value);
             Err(thrown("type", format!("{what} takes a duration such as \"2h\", not a value of type {found}")))
         }
     }
@@ -101,7 +81,7 @@ pub fn instant_of(value: &Dynamic, zone: &TimeZone, what: &str) -> HostResult<ji
             .map(|moment| moment.0.timestamp())
             .map_err(|error| thrown("invalid", format!("{what}: {error}"))),
         Err(_) => {
-            let found = super::value::type_name(value);
+            let found = type_name(value);
             Err(thrown(
                 "type",
                 format!("{what} takes a time such as \"2026-12-01T09:00\", not a value of type {found}"),

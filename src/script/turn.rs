@@ -9,56 +9,24 @@ use jiff::Timestamp;
 use rhai::{Dynamic, EvalAltResult, Map, Scope};
 use serde_json::Value;
 
+use super::accounts::Accounts;
 use super::engine;
 use super::error;
 use super::limits::{Watch, excess_error};
 use super::printed::Text;
 use super::program::Program;
+use super::report::report;
 use super::state::{Differs, Handle, Latch, State};
 use super::value::{read_json, to_dynamic, to_json};
 use crate::id::RunId;
-use crate::model::capability::Capabilities;
 use crate::model::event::raw_of;
 use crate::model::journal::{Entry, Pending, Promises};
 use crate::model::message::Promised;
 use crate::model::phone::Country;
-use crate::model::policy::{Limits, OnUnsupported};
+use crate::model::policy::Limits;
 use crate::model::run::ScriptError;
-use crate::model::walls::{FlowNames, Who};
+use crate::model::walls::Who;
 use crate::secret::Secret;
-
-/// The accounts that messages may be sent from.
-#[derive(Clone, Debug, Default)]
-pub struct Accounts {
-    /// Used when neither script nor flow names one.
-    pub default: Option<String>,
-    /// What each can do.
-    pub by_name: BTreeMap<String, AccountFacts>,
-    /// Whether links of ours lead here from outside (`public_url`).
-    pub public: bool,
-}
-
-impl Accounts {
-    /// Whether a flow may send from an account and hear it. One that is not there is for others to tell.
-    pub fn allows(&self, account: &str, who: &Who) -> bool {
-        self.by_name.get(account).is_none_or(|facts| facts.flows.means(who))
-    }
-}
-
-/// What a script's messages can expect of an account.
-#[derive(Clone, Debug)]
-pub struct AccountFacts {
-    /// The word for its transport.
-    pub transport: &'static str,
-    /// What the gateway can do.
-    pub capabilities: &'static Capabilities,
-    /// What becomes of what it cannot.
-    pub on_unsupported: OnUnsupported,
-    /// Which flows may send from it and hear it.
-    pub flows: FlowNames,
-    /// Whether its gateway can show that it is the gateway, so that what it tells is heard.
-    pub hears: bool,
-}
 
 /// Everything a turn depends on. The same input gives the same output.
 pub struct TurnInput<'a> {
@@ -174,7 +142,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     };
     let params = to_dynamic(input.params);
     let handle: Handle = Arc::new(Mutex::new(new_state(input, watch.clone())));
-    let engine = engine::for_turn(program, event, params, handle.clone(), watch.clone());
+    let engine = engine_of(program, event, params, handle.clone(), watch.clone());
 
     let evaluate = || engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast).or_else(exited);
     let result = catch_unwind(AssertUnwindSafe(evaluate));
@@ -192,6 +160,32 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     // Closures that are kept in the variables that they have captured hold each other for ever.
     let leaked = watch.held().saturating_sub(LEFT_BEHIND + weight.saturating_mul(8));
     TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked }
+}
+
+/// The engine of one turn. `event` and `params` are looked up by name instead of standing in the
+/// scope, so that functions and modules see them too and nothing can assign to them.
+fn engine_of(program: &Program, event: Dynamic, params: Dynamic, handle: Handle, watch: Watch) -> rhai::Engine {
+    let mut engine = engine::bare();
+    engine.set_module_resolver(program.resolver());
+    engine.set_default_tag(Dynamic::from(handle.clone()));
+    engine::watched(&mut engine, watch);
+    let caught = program.caught.clone();
+    #[allow(deprecated, reason = "Rhai marks the interface as one that may change, not as one that goes")]
+    engine.on_var(move |name, _, mut context| {
+        Ok(match name {
+            "event" => Some(event.clone()),
+            "params" => Some(params.clone()),
+            _ => {
+                if caught.contains(name)
+                    && let Some(value) = context.scope_mut().get_mut(name)
+                {
+                    error::complete_caught(value);
+                }
+                None
+            }
+        })
+    });
+    engine
 }
 
 /// `exit` within a closure ends the script as well; Rhai would call it an error of who called the closure.
@@ -228,7 +222,7 @@ fn ended(
             Ending::Done(value.unwrap_or(Value::Null))
         }
         (None, Ok(Err(error))) => {
-            let report = error::report(&error, &program.main, engine::names());
+            let report = report(&error, &program.main, engine::names());
             return Ending::Thrown(program.with_source(report));
         }
         (None, Err(panic)) => {

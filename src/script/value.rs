@@ -8,8 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
 use super::limits::{room_for, tick};
-use super::secret_text::SecretText;
-use super::time::{Moment, Span};
+use super::types::{Moment, SecretText, Span, type_name};
 use crate::model::call::SECRET;
 
 /// A Rhai value from JSON. Whole numbers beyond 64 signed bits become floats.
@@ -198,39 +197,4 @@ fn nested(value: &Dynamic, depth: usize, room: &mut usize, veil: bool) -> Result
         return Err("bytes cannot be written as JSON; use `base64::encode` first".into());
     }
     Err(format!("a value of type `{}` cannot be written as JSON", type_name(value)))
-}
-
-/// The name of a value's type as an author knows it.
-pub fn type_name(value: &Dynamic) -> &'static str {
-    if value.is_unit() {
-        "()"
-    } else if value.is_string() {
-        "string"
-    } else if value.is_int() {
-        "integer"
-    } else if value.is_float() {
-        "float"
-    } else if value.is_bool() {
-        "bool"
-    } else if value.is_array() {
-        "array"
-    } else if value.is_map() {
-        "map"
-    } else if value.is_char() {
-        "char"
-    } else if value.is::<Moment>() {
-        "time"
-    } else if value.is::<Span>() {
-        "duration"
-    } else if value.is::<SecretText>() {
-        "secret"
-    } else if value.is::<super::host::Message>() {
-        "message"
-    } else if value.is_blob() {
-        "bytes"
-    } else if value.is_fnptr() {
-        "function"
-    } else {
-        "other"
-    }
 }

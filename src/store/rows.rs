@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
-use crate::model::journal::{Answer, Entry, Pending};
+use crate::model::journal::{Entry, Pending};
 use crate::model::message::Body;
+use crate::model::question::Answer;
 use crate::model::run::{RunState, ScriptError};
 
 pub use inbound::*;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::lines::{Cut, LEAST, LONGEST};
+use super::cut::{Cut, LEAST, LONGEST};
 use crate::plain::write_plain;
 
 /// Passes JSON on. What stands outside of strings is ours; what stands inside may be anybody's.

@@ -1,6 +1,7 @@
 //! Logs: to standard error, one plain line each, filtered by `POSTRIDER_LOG`, bounded in length and
 //! number.
 
+mod cut;
 mod flood;
 mod json;
 mod lines;

@@ -1,22 +1,17 @@
-//! Gateways: one contract, one file for each dialect. No gateway's oddity leaves its file.
+//! Gateways: one contract, one folder for each dialect. No gateway's oddity leaves its folder.
 
 pub mod answer;
+mod events;
 pub mod evolution;
-mod evolution_answers;
 pub mod express_chat;
 pub mod extra;
 pub mod gowa;
-mod gowa_answers;
-mod heard;
 pub mod meta;
-mod meta_codes;
 pub mod reach;
 pub mod redacted;
 pub mod sandbox;
 pub mod twilio;
 pub mod waha;
-mod waha_answers;
-mod waha_ids;
 pub mod wapim;
 pub mod wawp;
 pub mod wire;

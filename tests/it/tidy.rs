@@ -1,6 +1,6 @@
 //! Rules of the house that a compiler does not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Modules by row; imports may only point to a lower one.
@@ -81,6 +81,92 @@ fn imports_point_downward_only() {
         let runs = ["run", "inbound"].contains(&own);
         if runs && names(&text).any(|name| name == "outbox") {
             wrong.push(format!("{path} names `outbox`"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What stands behind a prefix in a file: the first name of each path, those of a list in braces too.
+fn behind<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = BTreeSet::new();
+    for (place, _) in text.match_indices(prefix) {
+        let is_inside = text[..place].ends_with(|c: char| word(c) || c == ':');
+        let rest = &text[place + prefix.len()..];
+        if is_inside {
+            continue;
+        }
+        let Some(list) = rest.strip_prefix('{') else {
+            found.extend(rest.split(|c: char| !word(c)).next());
+            continue;
+        };
+        let (mut depth, mut begin) = (0, true);
+        for (at, letter) in list.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begin = true,
+                _ if begin && word(letter) => {
+                    found.extend(list[at..].split(|c: char| !word(c)).next());
+                    begin = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// The code of a file, without comments and without the tests behind it.
+fn code(text: &str) -> String {
+    let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// For each folder below `src`: its files and folders, each with those beside it that it names.
+fn neighbours() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+    let all = sources("src");
+    let mut folders: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for path in all.keys().filter(|path| !path.ends_with("tests.rs")) {
+        let parts: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
+        for place in 1..parts.len() {
+            if !["mod", "lib", "main"].contains(&parts[place]) {
+                folders.entry(parts[..place].join("/")).or_default().entry(parts[place].to_owned()).or_default();
+            }
+        }
+    }
+    for (path, text) in all.iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
+        let text = code(text);
+        let parts: Vec<&str> = path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').collect();
+        for place in 1..parts.len() {
+            let whole = ["crate"].iter().chain(&parts[1..place]).copied().collect::<Vec<_>>().join("::") + "::";
+            let mut named = behind(&text, &"super::".repeat(parts.len() - place));
+            named.extend(behind(&text, &whole));
+            let beside = folders.get_mut(&parts[..place].join("/")).unwrap();
+            let known: Vec<String> = beside.keys().filter(|name| named.contains(name.as_str())).cloned().collect();
+            if let Some(names) = beside.get_mut(parts[place]) {
+                names.extend(known.into_iter().filter(|name| name != parts[place]));
+            }
+        }
+    }
+    folders
+}
+
+/// Folders whose files are still one knot: the rules and the rows of the store.
+const KNOTS: [&str; 1] = ["src/store/sqlite"];
+
+#[test]
+fn no_files_of_a_folder_know_each_other_in_a_circle() {
+    let mut wrong = Vec::new();
+    for (folder, mut files) in neighbours() {
+        // Whoever names nobody that is left stands at the bottom; what remains is a circle, or stands above one.
+        while let Some(bottom) = files.iter().find(|(_, names)| names.is_empty()).map(|(name, _)| name.clone()) {
+            files.remove(&bottom);
+            files.values_mut().for_each(|names| drop(names.remove(&bottom)));
+        }
+        if !files.is_empty() && !KNOTS.contains(&folder.as_str()) {
+            wrong.push(format!("{folder}: {files:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

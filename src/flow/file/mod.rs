@@ -125,7 +125,7 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     let share = Share::of(around.home.environment, &author);
     let description = fields.text("description", findings);
     let enabled = fields.flag("enabled", findings).unwrap_or(true);
-    let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| around.home.zone.clone());
+    let zone = timed::named_zone(fields.take("timezone"), findings).unwrap_or_else(|| around.home.zone.clone());
     let country = fields.take("country").and_then(|node| country(node, findings)).or(around.home.country);
     let account = fields.text("account", findings);
     let triggers = parts::triggers(fields.take("triggers"), &share, (&zone, country), findings);

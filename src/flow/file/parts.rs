@@ -39,21 +39,6 @@ pub fn name(node: Option<&Node>, file: &str, findings: &mut Findings) -> Option<
     None
 }
 
-/// A zone by its name.
-pub fn zone(node: Option<&Node>, findings: &mut Findings) -> Option<TimeZone> {
-    let node = node?;
-    let name = node.text("timezone", findings)?;
-    match TimeZone::get(name) {
-        Ok(zone) => Some(zone),
-        Err(_) => {
-            findings
-                .at(node, format!("there is no time zone `{name}`"))
-                .hint("write one such as `Europe/Berlin` or `UTC`");
-            None
-        }
-    }
-}
-
 /// The triggers, those that can be read. `home` are the zone of their times and the country of their phones.
 pub fn triggers(
     node: Option<&Node>,

@@ -5,13 +5,27 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::node::{Fields, Findings, Node, Yaml};
-use super::parts;
 use crate::flow::schedule::Schedule;
 use crate::flow::{Missed, Timed};
 use crate::units::parse_duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// A zone by its name.
+pub fn named_zone(node: Option<&Node>, findings: &mut Findings) -> Option<TimeZone> {
+    let node = node?;
+    let name = node.text("timezone", findings)?;
+    match TimeZone::get(name) {
+        Ok(zone) => Some(zone),
+        Err(_) => {
+            findings
+                .at(node, format!("there is no time zone `{name}`"))
+                .hint("write one such as `Europe/Berlin` or `UTC`");
+            None
+        }
+    }
+}
 
 /// Reads the short form (a line) or the long one.
 pub fn cron(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Timed> {
@@ -26,7 +40,7 @@ pub fn cron(node: &Node, zone: &TimeZone, findings: &mut Findings) -> Option<Tim
             findings.not_yet(node, key);
         }
     }
-    let zone = parts::zone(fields.take("timezone"), findings).unwrap_or_else(|| zone.clone());
+    let zone = named_zone(fields.take("timezone"), findings).unwrap_or_else(|| zone.clone());
     let missed = |word: &str| match word {
         "skip" => Ok(Missed::Skip),
         "latest" => Ok(Missed::Latest),

@@ -11,9 +11,10 @@ use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, LONGEST, at, thrown};
 use crate::script::limits::{room_for, tick};
 use crate::script::printed::{beginning, plain};
-use crate::script::secret_text::SecretText;
 use crate::script::state::{self, json};
-use crate::script::value::{read_json, to_json, type_name};
+use crate::script::types::SecretText;
+use crate::script::types::type_name;
+use crate::script::value::{read_json, to_json};
 
 /// Most columns of a table, and most bytes of a column's name: each row has them all.
 const MOST_COLUMNS: usize = 1_000;

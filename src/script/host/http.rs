@@ -11,9 +11,10 @@ use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, at, thrown};
 use crate::script::limits::room_for;
 use crate::script::printed::plain;
-use crate::script::secret_text::SecretText;
 use crate::script::state::{self, json as text};
-use crate::script::value::{read_json, to_dynamic, to_json_veiled, type_name};
+use crate::script::types::SecretText;
+use crate::script::types::type_name;
+use crate::script::value::{read_json, to_dynamic, to_json_veiled};
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const OPTIONS: [&str; 5] = ["headers", "query", "form", "timeout", "expect"];

@@ -8,7 +8,8 @@ use crate::model::question::{Question, Read};
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State, json};
 use crate::script::time::span_of;
-use crate::script::value::{to_dynamic, to_json, type_name};
+use crate::script::types::type_name;
+use crate::script::value::{to_dynamic, to_json};
 
 /// Whose values.
 #[derive(Clone, Copy)]

@@ -15,7 +15,8 @@ use crate::plain::is_blank;
 use crate::script::error::{HostResult, thrown};
 use crate::script::limits::room_for;
 use crate::script::state::{self, State};
-use crate::script::value::{to_json, type_name};
+use crate::script::types::type_name;
+use crate::script::value::to_json;
 use crate::units::nearest;
 
 /// WhatsApp's own bounds on a poll.
@@ -42,11 +43,8 @@ fn fields(kind: &str) -> &'static [&'static str] {
 fn said(function: &str, what: &str, value: Option<&Dynamic>) -> HostResult<String> {
     let Some(value) = value else { return Err(thrown("invalid", format!("{function}: the {what} is missing"))) };
     let text = value.as_immutable_string_ref().map_err(|_| {
-        let hint = if value.is::<crate::script::secret_text::SecretText>() {
-            "; a secret never goes into a message"
-        } else {
-            ""
-        };
+        let hint =
+            if value.is::<crate::script::types::SecretText>() { "; a secret never goes into a message" } else { "" };
         thrown(
             "type",
             format!("{function}: the {what} must be a string, not a value of type {}{hint}", type_name(value)),

@@ -17,7 +17,6 @@ mod wait;
 use rhai::{Array, Blob, Dynamic, FnPtr, Map, Module};
 
 pub use convert::json_parse;
-pub use send::Message;
 
 /// Registers what is called without a namespace.
 pub fn register(module: &mut Module) {

@@ -13,8 +13,10 @@ use crate::model::recipient::Recipient;
 use crate::plain::is_blank;
 use crate::script::error::{HostResult, thrown};
 use crate::script::limits::room_for;
-use crate::script::time::{Moment, Span, instant_of, span_of};
-use crate::script::value::{to_json, type_name};
+use crate::script::time::{instant_of, span_of};
+use crate::script::types::type_name;
+use crate::script::types::{Moment, Span};
+use crate::script::value::to_json;
 
 const COMMON: [&str; 13] = [
     "account",

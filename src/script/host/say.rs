@@ -10,7 +10,8 @@ use crate::model::run::{Response, ScriptError};
 use crate::script::error::{HostResult, LONGEST, cut, thrown};
 use crate::script::printed::{beginning, plain};
 use crate::script::state::{self, State, json};
-use crate::script::value::{to_json, to_json_within, type_name};
+use crate::script::types::type_name;
+use crate::script::value::{to_json, to_json_within};
 
 fn line(ctx: &NativeCallContext, level: &'static str, value: &Dynamic) -> HostResult<()> {
     let message = text(ctx, value)?;
@@ -47,7 +48,7 @@ fn text(ctx: &NativeCallContext, value: &Dynamic) -> HostResult<String> {
     if let Ok(text) = value.as_immutable_string_ref() {
         return Ok(beginning(&*text, LONGEST));
     }
-    if value.is::<super::Message>() {
+    if value.is::<crate::script::types::Message>() {
         return ctx.call_native_fn::<String>("to_string", (value.clone(),));
     }
     // What does not fit into a line is named, not written: it may be large beyond measure.

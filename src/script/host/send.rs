@@ -17,7 +17,7 @@ use crate::script::error::{HostResult, thrown};
 use crate::script::limits::room_for;
 use crate::script::printed::beginning;
 use crate::script::state::{self, State};
-use crate::script::value::type_name;
+use crate::script::types::{Message, type_name};
 
 /// Most recipients of one call.
 const MOST_RECIPIENTS: usize = 1_000;
@@ -25,17 +25,6 @@ const MOST_RECIPIENTS: usize = 1_000;
 const LONGEST_RECIPIENT: usize = 512;
 /// Most bytes of a message without its file. No gateway takes texts of a tenth of that.
 const LARGEST_MESSAGE: usize = 1 << 20;
-
-/// A promised message in a script's hands.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// Its id.
-    pub id: MessageId,
-    /// Canonical recipient.
-    pub to: String,
-    /// The account that sends it.
-    pub account: String,
-}
 
 /// Whom a call goes to: one recipient gives one message, an array gives an array.
 pub(super) enum Targets {

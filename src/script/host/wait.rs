@@ -2,13 +2,14 @@
 
 use rhai::{Dynamic, Module, NativeCallContext};
 
-use super::send::Message;
 use crate::model::delivery::{Goal, MessageState};
 use crate::model::journal::Kind;
 use crate::model::question::Question;
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State, json};
-use crate::script::time::{Moment, Span, instant_of, span_of};
+use crate::script::time::{instant_of, span_of};
+use crate::script::types::Message;
+use crate::script::types::{Moment, Span};
 use crate::script::value::to_dynamic;
 
 fn rest(turn: &mut State, line: u32, request: serde_json::Value, until: jiff::Timestamp) -> HostResult<()> {

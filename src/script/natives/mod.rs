@@ -19,7 +19,8 @@ use crate::script::host::{self, json_parse};
 use crate::script::limits::{room_for, room_left, tick, tick_long, too_large};
 use crate::script::printed::{Text, print, print_list, print_map};
 use crate::script::state::json;
-use crate::script::value::{fields_to_json, type_name};
+use crate::script::types::type_name;
+use crate::script::value::fields_to_json;
 
 const SLOT: u64 = size_of::<Dynamic>() as u64;
 /// Letters that a text compared in one go may have before the clock is looked at.

@@ -7,8 +7,8 @@ use super::writer::Work;
 use super::{Read, conversation, events, outbox, text, values, waits};
 use crate::clock::{from_millis, rfc3339};
 use crate::model::call::Call;
-use crate::model::journal::{Answer, Pending, TurnCommit};
-use crate::model::question::Question;
+use crate::model::journal::{Pending, TurnCommit};
+use crate::model::question::{Answer, Question};
 use crate::store::rows::WaitingFor;
 
 /// A turn ends with a question: how it leaves its run.

@@ -11,8 +11,9 @@ use super::{Read, conversation, events, json, json_or_none, outbox, runs, text, 
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{MessageState, Part, Step};
-use crate::model::journal::{Answer, Entry, Kind, Pending};
+use crate::model::journal::{Entry, Kind, Pending};
 use crate::model::message::{Body, Promised};
+use crate::model::question::Answer;
 use crate::model::run::RunState;
 use crate::store::rows::{Decided, Decision, RunDecided};
 

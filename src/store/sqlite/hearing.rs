@@ -16,8 +16,7 @@ use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
 use crate::model::delivery::{Attempt, MessageState, Part};
-use crate::model::journal::Answer;
-use crate::model::question::Question;
+use crate::model::question::{Answer, Question};
 use crate::model::run::ScriptError;
 use crate::store::rows::{Inbound, Letter};
 

@@ -49,8 +49,9 @@ use super::rows::{
 use super::{Reply, Signals, Store, StoreError};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, MessageState, Part};
-use crate::model::journal::{Answer, Entry, TurnCommit};
+use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
+use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use checkpoint::Checkpoints;
 use columns::{first, instant, json, json_or_none, text};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Read;
@@ -13,12 +14,15 @@ use crate::store::{Reply, StoreError};
 pub struct Readers {
     file: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    most_idle: usize,
 }
 
 impl Readers {
     /// For `file`; none is opened yet.
     pub fn new(file: &Path) -> Self {
-        Self { file: file.into(), idle: Mutex::default() }
+        // Those that read at the same time are the threads that serve, and as many that look through lists.
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { file: file.into(), idle: Mutex::default(), most_idle: (2 * threads).max(4) }
     }
 
     /// Reads on a thread that may block.
@@ -41,7 +45,7 @@ impl Readers {
         };
         let result = read(&connection).map_err(|error| error_of(&error));
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < 4 {
+        if idle.len() < self.most_idle {
             idle.push(connection);
         }
         result
@@ -54,5 +58,12 @@ pub fn read_only(file: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags).map_err(|error| error_of(&error))?;
     let set = "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;";
     connection.execute_batch(set).map_err(|error| error_of(&error))?;
+    steady(&connection).map_err(|error| error_of(&error))?;
     Ok(connection)
+}
+
+/// A statement's plan looks at no bound value (SQLite's query planner stability guarantee). Else whoever binds
+/// another one has the statement compiled anew, at every use.
+pub fn steady(connection: &Connection) -> Read<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

@@ -18,7 +18,8 @@ use super::{
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
 use crate::model::delivery::MessageState;
-use crate::model::journal::{Answer, Entry, Kind, Outcome, Retrying, TurnCommit};
+use crate::model::journal::{Entry, Kind, Outcome, Retrying, TurnCommit};
+use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState, ScriptError};
 use crate::store::StoreError;
 use crate::store::rows::{Committed, Origin, ReadyRun, WaitingFor, Woken};

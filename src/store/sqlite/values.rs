@@ -10,7 +10,8 @@ use serde_json::{Number, Value};
 use super::writer::Work;
 use super::{Read, json, text};
 use crate::clock::millis;
-use crate::model::journal::{Answer, TurnCommit};
+use crate::model::journal::TurnCommit;
+use crate::model::question::Answer;
 use crate::model::run::ScriptError;
 
 /// For how long a value that has expired is kept, so that a clock that is put right does no harm.

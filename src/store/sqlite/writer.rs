@@ -18,6 +18,7 @@ use super::checkpoint::Checkpoints;
 use super::columns::is_unreadable;
 use super::disk::Disk;
 use super::hearing::Clocks;
+use super::readers::steady;
 use super::rings::Rings;
 use super::schema::error_of;
 use crate::model::conversation;
@@ -476,6 +477,7 @@ pub fn connect(file: &Path) -> Result<Connection, StoreError> {
         PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;
         PRAGMA cache_size = -8192;";
     connection.execute_batch(set).map_err(|error| error_of(&error))?;
+    steady(&connection).map_err(|error| error_of(&error))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
