@@ -277,7 +277,7 @@ fn place(
     program: &Program,
 ) -> ScriptError {
     let Ok(Err(stopped)) = result else { return error };
-    let at = error::report(&stopped, &program.main, &[]);
+    let at = report(&stopped, &program.main, &[]);
     program.with_source(ScriptError { kind: error.kind, message: error.message, ..at })
 }
 

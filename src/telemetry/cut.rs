@@ -20,7 +20,8 @@ impl Cut {
         Self { room, taken: 0, lost: 0 }
     }
 
-    fn holds(&self, text: &str) -> bool {
+    /// Whether a text has room.
+    pub fn holds(&self, text: &str) -> bool {
         self.lost == 0 && self.taken + text.len() <= self.room
     }
 

@@ -19,7 +19,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use parts::{retry, zone};
+pub use parts::retry;
+pub use timed::named_zone;
 
 use super::{Flow, Trigger};
 use crate::model::diagnostic::Diagnostic;

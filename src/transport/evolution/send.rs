@@ -4,7 +4,6 @@
 //! `src/api/dto/sendMessage.dto.ts`, `src/api/routes/sendMessage.router.ts`, `src/utils/createJid.ts`.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +18,6 @@ use crate::model::delivery::{ErrorClass, SendError};
 use crate::model::message::{Contact, Content, Media};
 use crate::model::mime::PICTURES;
 use crate::model::recipient::Recipient;
-use crate::secret::Secret;
 use crate::transport::answer::exchange;
 use crate::transport::events::bytes_up_to;
 use crate::transport::extra::Raw;

@@ -3,8 +3,6 @@
 //! Facts are from the brands' common page on `send-message` and from bot-penguin's own node for
 //! n8n. What it answers is documented nowhere; what is read here is what client code reads.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};

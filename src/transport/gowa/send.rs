@@ -3,8 +3,6 @@
 //! Facts are from its source: `src/ui/rest/send.go`, `src/validations/send_validation.go`,
 //! `src/usecase/send.go`, `src/pkg/error/*.go`. Its OpenAPI file lags behind the code.
 
-use std::time::Duration;
-
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::multipart::Form;

@@ -11,7 +11,7 @@ use reqwest::Method;
 use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
-use super::codes::{classify_error, refused};
+use super::codes::refused;
 use super::events;
 use super::options::MetaOptions;
 use crate::model::capability::{Capabilities, Intake, Kind};
@@ -20,7 +20,6 @@ use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Contact, Content, Media};
 use crate::model::mime::{DOC, DOCX, PPT, PPTX, XLS, XLSX};
 use crate::model::recipient::Recipient;
-use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::events::person_in;
 use crate::transport::extra::Raw;

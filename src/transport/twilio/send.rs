@@ -3,8 +3,6 @@
 //! Facts are from Twilio's OpenAPI file (`twilio_api_v2010`), its pages on WhatsApp media and its
 //! list of error codes.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -13,10 +11,9 @@ use super::codes::classify;
 use super::events;
 use super::options::{OURS, Sender, TwilioOptions};
 use crate::model::capability::{Capabilities, Intake, Kind};
-use crate::model::delivery::{ErrorClass, MessageState, Receipt, Scope, SendError};
+use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::Content;
 use crate::model::mime::STILLS;
-use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::extra::Raw;
 use crate::transport::reach::{Ask, Desk};

@@ -4,13 +4,11 @@
 //! `src/nestjs/AllExceptionsFilter.ts`; where it may have sent in spite of an error, from its
 //! issues 1225 and 2054.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::answers;
-use super::engine::{Engine, FILE};
+use super::engine::Engine;
 use super::events;
 use super::ids::{chat, chat_in, marked, provider_id};
 use super::options::WahaOptions;

@@ -3,8 +3,6 @@
 //! Facts are from Wapim/wapim-docs (commit 59b3891): `send-messages/*.md`, `queue/*.md`,
 //! `group/send-message-to-group.md`. What it answers is the id of its own queue.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,7 +11,6 @@ use super::options::WapimOptions;
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Content, Media};
-use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::extra::Raw;
 use crate::transport::reach::Desk;

@@ -3,8 +3,6 @@
 //! Facts are from api.wawp.net/en/docs/v2/send/*, its node for n8n and its Python client. It takes
 //! the credentials in four ways; in the JSON body is the documented one.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
