@@ -22,7 +22,7 @@ pub fn message(trouble: &Trouble, count: usize) -> Map<String, Value> {
         "account": trouble.account,
         "to": trouble.to,
         "state": trouble.state.name(),
-        "error": { "kind": trouble.kind, "message": trouble.error },
+        "error": { "kind": trouble.kind(), "message": trouble.error },
         "run": trouble.run,
         "count": count,
     }));

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::clock::{SharedClock, after};
 use crate::flow::catalog::Catalog;
 use crate::flow::{Flow, prepare};
+use crate::model::delivery::AttemptOutcome;
 use crate::outbox::Accounts;
 use crate::shutdown::Shutdown;
 use crate::store::rows::{Telling, Trouble};
@@ -35,9 +36,6 @@ const PAUSED: Duration = Duration::from_secs(300);
 const STALE: Duration = Duration::from_secs(60);
 /// After a failure of the store it is tried again then.
 const REST: Duration = Duration::from_secs(5);
-
-/// Somebody who wants no more messages is no trouble.
-const OPTED_OUT: &str = "opted_out";
 
 /// Messages that ended alike and are not told of yet: their places, and the last of them.
 type Alike = (Vec<i64>, Trouble);
@@ -139,7 +137,8 @@ impl Alarm {
         let Trouble { account, flow, message, .. } = trouble;
         let cause = cause(trouble);
         self.waiting.insert(cause.clone());
-        if trouble.kind == OPTED_OUT {
+        // Somebody who wants no more messages is no trouble.
+        if trouble.outcome == Some(AttemptOutcome::OptedOut) {
             match listeners.contains(flow.as_str()) {
                 // Whoever was to be told hears nothing any more.
                 true => tracing::warn!(%account, %message, "nobody was told: the person wants no more messages"),
@@ -171,7 +170,7 @@ impl Alarm {
             alike.retain(|cause, _| again(cause).is_none());
             for (cause, (rows, trouble)) in alike {
                 telling.done.extend(&rows);
-                if trouble.kind == OPTED_OUT {
+                if trouble.outcome == Some(AttemptOutcome::OptedOut) {
                     self.waiting.remove(&cause);
                     continue;
                 }
@@ -303,8 +302,8 @@ impl Alarm {
 
 /// What a message that ended badly has in common with others.
 fn cause(trouble: &Trouble) -> String {
-    let Trouble { account, flow, state, kind, .. } = trouble;
-    format!("message:{flow}:{account}:{}:{kind}", state.name())
+    let Trouble { account, flow, state, .. } = trouble;
+    format!("message:{flow}:{account}:{}:{}", state.name(), trouble.kind())
 }
 
 /// The flow that hears of what goes wrong in another one, or in none.

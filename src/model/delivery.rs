@@ -381,6 +381,68 @@ impl SendError {
     }
 }
 
+/// How a try ended, or how far it is. On record it is one word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum AttemptOutcome {
+    /// Its file or its card is being made: nothing has touched the wire.
+    Preparing,
+    /// It is on the wire.
+    Open,
+    /// The message has got so far by it.
+    Reached(MessageState),
+    /// The gateway has it, perhaps.
+    Ambiguous,
+    /// The engine stopped while it was open.
+    Interrupted,
+    /// Its recipient wants no more messages.
+    OptedOut,
+    /// It failed, by the word of its [`ErrorClass`].
+    Failed(String),
+}
+
+/// Also the kind of error that an `ask` throws.
+pub const OPTED_OUT: &str = "opted_out";
+
+impl AttemptOutcome {
+    /// The word for it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Open => "open",
+            Self::Reached(state) => state.name(),
+            Self::Ambiguous => "ambiguous",
+            Self::Interrupted => "interrupted",
+            Self::OptedOut => OPTED_OUT,
+            Self::Failed(class) => class,
+        }
+    }
+
+    /// Whether it has not ended.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Preparing | Self::Open)
+    }
+
+    /// Whether nobody knows if anything went out.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Ambiguous | Self::Interrupted)
+    }
+}
+
+impl From<String> for AttemptOutcome {
+    fn from(word: String) -> Self {
+        let known = [Self::Preparing, Self::Open, Self::Ambiguous, Self::Interrupted, Self::OptedOut];
+        let reached = || MessageState::parse(&word).map(Self::Reached);
+        known.into_iter().find(|outcome| outcome.name() == word).or_else(reached).unwrap_or(Self::Failed(word))
+    }
+}
+
+impl From<AttemptOutcome> for String {
+    fn from(outcome: AttemptOutcome) -> Self {
+        outcome.name().to_owned()
+    }
+}
+
 /// One try, as it is kept with the message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -388,8 +450,8 @@ pub struct Attempt {
     pub number: u32,
     /// Milliseconds since 1970.
     pub at: i64,
-    /// `open`, a state's name, or an error class's name; `interrupted` when the engine died.
-    pub outcome: String,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
     /// What the gateway said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::flow::catalog::Catalog;
 use crate::flow::{Flow, prepare};
+use crate::model::delivery::OPTED_OUT;
 use crate::model::event::seen;
 use crate::model::run::{NewRun, ScriptError};
 use crate::store::rows::ReadyRun;
@@ -15,9 +16,7 @@ use crate::store::rows::ReadyRun;
 pub fn follow_up(catalog: &Catalog, flow: &Flow, run: &ReadyRun, error: &ScriptError, at: Timestamp) -> Option<NewRun> {
     let next = flow.on_failure.as_deref().or(catalog.ground.on_failure.as_deref())?;
     let event = seen(&run.event);
-    if event.get("trigger").and_then(Value::as_str) == Some("failure")
-        || *flow.name == *next
-        || error.kind == "opted_out"
+    if event.get("trigger").and_then(Value::as_str) == Some("failure") || *flow.name == *next || error.kind == OPTED_OUT
     {
         return None;
     }

@@ -206,7 +206,7 @@ fn row(message: &MessageRecord, name: Option<String>, why: Option<crate::outbox:
         number: attempt.number,
         at: Time(from_millis(attempt.at)),
         account: attempt.account.as_ref().unwrap_or(&message.account).clone(),
-        outcome: attempt.outcome.clone(),
+        outcome: attempt.outcome.name().to_owned(),
         error: attempt.error.clone(),
         reached: attempt.reached.iter().map(reached).collect(),
     });

@@ -30,6 +30,7 @@ mod reload;
 mod runs;
 mod settings;
 mod shown;
+mod sql;
 mod store;
 mod stored;
 mod support;

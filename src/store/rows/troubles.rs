@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::MessageState;
+use crate::model::delivery::{AttemptOutcome, MessageState};
 use crate::model::run::NewRun;
 
 /// A message that came to a bad end, of which nobody has been told yet.
@@ -23,10 +23,17 @@ pub struct Trouble {
     pub to: String,
     /// `rejected`, `dead` or `unknown`.
     pub state: MessageState,
-    /// The outcome of its last attempt.
-    pub kind: String,
+    /// How its last attempt ended.
+    pub outcome: Option<AttemptOutcome>,
     /// What was said.
     pub error: String,
+}
+
+impl Trouble {
+    /// The word for how its last attempt ended; empty where there was none.
+    pub fn kind(&self) -> &str {
+        self.outcome.as_ref().map_or("", AttemptOutcome::name)
+    }
 }
 
 /// Tells of troubles: begins the runs that hear of them and remembers what was told, all or none.

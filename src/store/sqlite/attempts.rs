@@ -9,16 +9,11 @@ use super::writer::Work;
 use super::{Read, evidence, instant, json, json_or_none, people, text};
 use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
-use crate::model::delivery::{Attempt, Degraded, Part, Step};
+use crate::model::delivery::{Attempt, AttemptOutcome, Degraded, OPTED_OUT, Part, Step};
 use crate::model::message::{Body, Content};
 use crate::model::phone::other_address;
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, LastHeard, Settlement, Spent, Verdict};
-
-/// The outcome of an attempt that is on the wire, ...
-pub const OPEN: &str = "open";
-/// ... and of one that is still being prepared: files, cards.
-pub const PREPARING: &str = "preparing";
 
 /// An attempt has all that it needs and touches the wire now.
 pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
@@ -26,8 +21,8 @@ pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
     let found = work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], |row| json::<Vec<Attempt>>(row, 0));
     // What cannot be read any more is not what holds a message up.
     let Some(mut attempts) = if_readable(found.optional())?.flatten() else { return Ok(()) };
-    if let Some(last) = attempts.last_mut().filter(|last| last.outcome == PREPARING) {
-        last.outcome = OPEN.into();
+    if let Some(last) = attempts.last_mut().filter(|last| last.outcome == AttemptOutcome::Preparing) {
+        last.outcome = AttemptOutcome::Open;
         let sql = "UPDATE messages SET attempts = ? WHERE id = ?";
         work.tx.prepare_cached(sql)?.execute(params![text(&attempts)?, id.as_bytes()])?;
     }
@@ -132,23 +127,16 @@ fn claim_one(
     }
     let attempt = attempts.len() as u32 + 1;
     // What is only being prepared when the engine dies has certainly not gone out.
-    let outcome = if message.preparing { PREPARING } else { OPEN };
+    let outcome = if message.preparing { AttemptOutcome::Preparing } else { AttemptOutcome::Open };
     let at = millis(now);
-    attempts.push(Attempt {
-        number: attempt,
-        at,
-        outcome: outcome.into(),
-        error: None,
-        account: None,
-        reached: Vec::new(),
-    });
+    attempts.push(Attempt { number: attempt, at, outcome, error: None, account: None, reached: Vec::new() });
     let sql = "UPDATE messages SET state = ?, attempts = ?, changed_at = ? WHERE id = ?";
     let values = params![number(next), text(&attempts)?, millis(now), id.as_bytes()];
     work.tx.prepare_cached(sql)?.execute(values)?;
     outbox::is_now(work, id, account, next)?;
     if refused {
         let sentence = format!("{} wants to get no more messages from this account", message.to);
-        let verdict = Verdict::Refuse { error: (people::OPTED_OUT.into(), sentence) };
+        let verdict = Verdict::Refuse { error: (OPTED_OUT.into(), sentence) };
         outbox::settle(work, &Settlement { id, at: now, verdict, parts: Vec::new() })?;
         return Ok(None);
     }
@@ -181,12 +169,13 @@ fn open_day(work: &mut Work<'_>, account: &str, budget: Budget) -> Read<Left> {
         return Ok(Left { budget, sent, new });
     }
     if !work.tx.prepare_cached("SELECT 1 FROM days WHERE account = ?")?.exists([account])? {
-        let sql = "INSERT OR IGNORE INTO acquaintances SELECT account, recipient FROM messages
-            WHERE account = ? AND state IN (3, 4, 5, 6, 7)";
+        let sql = "INSERT INTO acquaintances (account, recipient) SELECT account, recipient FROM messages
+            WHERE account = ? AND state IN (3, 4, 5, 6, 7) ON CONFLICT DO NOTHING";
         work.tx.prepare_cached(sql)?.execute([account])?;
     }
     work.tx.prepare_cached("DELETE FROM days WHERE account = ? AND day < ?")?.execute(params![account, budget.day])?;
-    let sql = "INSERT OR REPLACE INTO days (account, day) VALUES (?, ?)";
+    let sql = "INSERT INTO days (account, day, sent, new) VALUES (?, ?, 0, 0)
+        ON CONFLICT (account, day) DO UPDATE SET sent = 0, new = 0";
     work.tx.prepare_cached(sql)?.execute(params![account, budget.day])?;
     Ok(Left { budget, sent: 0, new: 0 })
 }
@@ -219,10 +208,11 @@ const HIDDEN: &str = "?";
 
 /// Notes who wrote to an account, and that it gets events at all.
 pub fn hear(work: &mut Work<'_>, account: &str, from: &[(Recipient, Timestamp)], now: Timestamp) -> Read<()> {
-    let sql = "INSERT OR IGNORE INTO heard (account, recipient, at) VALUES (?, ?, ?)";
+    let sql = "INSERT INTO heard (account, recipient, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
     work.tx.prepare_cached(sql)?.execute(params![account, SINCE, millis(now)])?;
     let sql = "INSERT INTO heard (account, recipient, at) VALUES (?, ?, ?)
-        ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
+        ON CONFLICT (account, recipient)
+        DO UPDATE SET at = CASE WHEN excluded.at > heard.at THEN excluded.at ELSE heard.at END";
     for (recipient, at) in from {
         // A clock that is ahead of ours opens no window for longer than a day.
         let at = millis(*at).min(millis(now));

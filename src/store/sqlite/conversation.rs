@@ -5,28 +5,42 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::if_readable;
-use super::people::OPTED_OUT;
 use super::runs::{answer_run, make_ready};
 use super::writer::Work;
-use super::{Read, json as read_json, outbox, people, waits};
+use super::{Read, json as read_json, json_or_none, outbox, people, text, waits};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{Attempt, MessageState};
+use crate::model::delivery::{Attempt, AttemptOutcome, MessageState, OPTED_OUT};
 use crate::model::journal::{Pending, TurnCommit};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::question::{Asked, Question};
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
+use crate::store::rows::WaitingFor;
 
 /// The goal under which a question's message is waited for.
 pub const ASKED: &str = "asked";
 
 /// A run begins to wait for a message.
 pub fn listen(work: &mut Work<'_>, run: RunId, account: &str, chat: &str, pattern: Option<&str>) -> Read<()> {
+    note(work, run, (account, chat), (false, true), pattern)
+}
+
+/// A run waits in a chat, behind whoever waits there already: for an answer (`asks`), and whether its question is
+/// `open`.
+fn note(
+    work: &mut Work<'_>,
+    run: RunId,
+    (account, chat): (&str, &str),
+    (asks, open): (bool, bool),
+    pattern: Option<&str>,
+) -> Read<()> {
     let place = work.memory.next_seq();
-    let sql = "INSERT OR REPLACE INTO listening (run, account, chat, place, asks, open, pattern)
-        VALUES (?, ?, ?, ?, 0, 1, ?)";
-    work.tx.prepare_cached(sql)?.execute(params![run.as_bytes(), account, chat, place, pattern])?;
+    let sql = "INSERT INTO listening (run, account, chat, place, asks, open, pattern) VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (run) DO UPDATE SET account = excluded.account, before = NULL, chat = excluded.chat,
+            place = excluded.place, asks = excluded.asks, open = excluded.open, pattern = excluded.pattern,
+            deadline = NULL, doubtful = 0, reminded = 0, repeated = 0";
+    work.tx.prepare_cached(sql)?.execute(params![run.as_bytes(), account, chat, place, asks, open, pattern])?;
     Ok(())
 }
 
@@ -38,11 +52,8 @@ pub fn ask(work: &mut Work<'_>, turn: &TurnCommit, asked: &Asked) -> Read<(Asked
     while work.tx.prepare_cached("SELECT 1 FROM messages WHERE id = ?")?.exists([asked.message.as_bytes()])? {
         asked = asked.again();
     }
-    let place = work.memory.next_seq();
     let open = !has_open(work.tx, &asked.account, &asked.to, None)?;
-    let sql = "INSERT OR REPLACE INTO listening (run, account, chat, place, asks, open) VALUES (?, ?, ?, ?, 1, ?)";
-    let values = params![turn.run.as_bytes(), asked.account, asked.to, place, open];
-    work.tx.prepare_cached(sql)?.execute(values)?;
+    note(work, turn.run, (&asked.account, &asked.to), (true, open), None)?;
     if open {
         send_question(work, turn.run, &turn.flow, &asked, turn.at)?;
     }
@@ -60,12 +71,16 @@ pub fn detail(asked: &Asked, open: bool) -> String {
 /// Whether a question is open in a chat, but for the one of the run `but`. One that went out by another
 /// account keeps its place also in the chat in which it was asked.
 pub fn has_open(connection: &Connection, account: &str, chat: &str, but: Option<&[u8; 16]>) -> Read<bool> {
-    let sql = "SELECT 1 FROM listening JOIN runs ON id = run WHERE chat = ?1 AND asks = 1 AND open = 1
-        AND (account = ?2 OR iif(json_valid(pending), json_extract(pending, '$.question.account'), '') = ?2)
-        AND run IS NOT ?3";
+    let sql = "SELECT account, pending FROM listening JOIN runs ON id = run
+        WHERE chat = ?1 AND asks = 1 AND open = 1 AND run IS DISTINCT FROM ?2";
+    let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, if_readable(json_or_none::<Pending>(row, 1))?.flatten()));
     for name in people::names(connection, account, chat)? {
-        if connection.prepare_cached(sql)?.exists(params![name, account, but])? {
-            return Ok(true);
+        for open in connection.prepare_cached(sql)?.query_map(params![name, but], row)? {
+            let (by, pending) = open?;
+            let asked = pending.map(|pending| pending.question);
+            if by == account || matches!(asked, Some(Question::Ask(asked)) if asked.account == account) {
+                return Ok(true);
+            }
         }
     }
     Ok(false)
@@ -177,7 +192,7 @@ pub fn question_moved(
             let (why, attempts) = found.unwrap_or_default();
             let why = why.unwrap_or_else(|| format!("its message is {}", state.name()));
             let kind = match attempts.last() {
-                Some(last) if last.outcome == OPTED_OUT => OPTED_OUT,
+                Some(last) if last.outcome == AttemptOutcome::OptedOut => OPTED_OUT,
                 _ => "undeliverable",
             };
             let error = ScriptError::new(kind, format!("ask: the question could not be delivered: {why}"));
@@ -197,11 +212,18 @@ fn run_time(work: &mut Work<'_>, run: &[u8; 16], from: Option<(&Asked, Timestamp
 }
 
 fn wake_at(work: &mut Work<'_>, run: &[u8; 16], at: Option<i64>) -> Read<()> {
-    let sql = "UPDATE runs SET wake_at = ?1, waiting = iif(json_valid(waiting), json_set(waiting, '$.until', ?1), NULL)
-        WHERE id = ?2 AND state = 2";
-    work.tx.prepare_cached(sql)?.execute(params![at, run])?;
+    let waiting = said_of(work, run)?.map(|waiting| text(&WaitingFor { until: at, ..waiting })).transpose()?;
+    let sql = "UPDATE runs SET wake_at = ?, waiting = ? WHERE id = ? AND state = 2";
+    work.tx.prepare_cached(sql)?.execute(params![at, waiting, run])?;
     work.rings.run_timer();
     Ok(())
+}
+
+/// What people are told that a run waits for, as far as it can be read.
+fn said_of(work: &Work<'_>, run: &[u8; 16]) -> Read<Option<WaitingFor>> {
+    let mut find = work.tx.prepare_cached("SELECT waiting FROM runs WHERE id = ?")?;
+    let found = find.query_row([run], |row| if_readable(json_or_none(row, 0))).optional()?;
+    Ok(found.flatten().flatten())
 }
 
 /// What the clock means for a waiting run.
@@ -293,8 +315,9 @@ fn open_next(work: &mut Work<'_>, account: &str, chat: &str, now: Timestamp) -> 
     work.tx.prepare_cached("UPDATE listening SET open = 1 WHERE run = ?")?.execute([run])?;
     let Some(found) = waiting(work, &run, now)? else { return Ok(()) };
     let Some(asked) = &found.asked else { return Ok(()) };
-    let sql = "UPDATE runs SET waiting = iif(json_valid(waiting), json_set(waiting, '$.detail', ?), NULL) WHERE id = ?";
-    work.tx.prepare_cached(sql)?.execute(params![detail(asked, true), run])?;
+    let detail = detail(asked, true);
+    let waiting = said_of(work, &run)?.map(|waiting| text(&WaitingFor { detail, ..waiting })).transpose()?;
+    work.tx.prepare_cached("UPDATE runs SET waiting = ? WHERE id = ?")?.execute(params![waiting, run])?;
     send_question(work, RunId::from_bytes(run), &found.flow, asked, now)
 }
 

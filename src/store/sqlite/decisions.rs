@@ -159,8 +159,8 @@ pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Times
         Decision::ReleaseAndResend => (Step::Resend, true),
     };
     if anew {
-        let sql = "UPDATE messages SET expires_at = NULL WHERE id = ? AND expires_at = ?";
-        work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), outbox::RECALLED])?;
+        let sql = "UPDATE messages SET recalled = 0 WHERE id = ?";
+        work.tx.prepare_cached(sql)?.execute([id.as_bytes()])?;
     }
     let mut change = outbox::Change { anew, ..outbox::Change::default() };
     let mut step = step;

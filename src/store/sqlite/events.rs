@@ -18,13 +18,11 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 pub fn emit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
     for Emitted { position, mark, name, key, data } in &turn.promises.events {
         let data = text(data)?;
-        let sql = "INSERT OR IGNORE INTO emitted (name, key, data, run, position, mark, at)
-            VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let sql = "INSERT INTO emitted (name, key, data, run, position, mark, at)
+            VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number";
         let values = params![name, key, data, turn.run.as_bytes(), position, mark.number(), millis(turn.at)];
-        if work.tx.prepare_cached(sql)?.execute(values)? == 0 {
-            continue;
-        }
-        let number = work.tx.last_insert_rowid();
+        let number = work.tx.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+        let Some(number) = number else { continue };
         // Two looks, for one with an OR in it would go through all who wait for the name.
         let sql = "SELECT run FROM awaiting WHERE name = ?1 AND key IS NULL
             UNION ALL SELECT run FROM awaiting WHERE name = ?1 AND key = ?2";
@@ -61,7 +59,8 @@ pub fn wait(
     if let Some(found) = find(work.tx, run, name, key, (after, got))? {
         return Ok(Some(found));
     }
-    let sql = "INSERT OR REPLACE INTO awaiting (run, name, key) VALUES (?, ?, ?)";
+    let sql = "INSERT INTO awaiting (run, name, key) VALUES (?, ?, ?)
+        ON CONFLICT (run) DO UPDATE SET name = excluded.name, key = excluded.key";
     work.tx.prepare_cached(sql)?.execute(params![run, name, key])?;
     Ok(None)
 }
@@ -73,20 +72,24 @@ fn find(
     key: Option<&str>,
     (after, got): (i64, &[i64]),
 ) -> Read<Option<Value>> {
-    let keyed = if key.is_some() { "AND key = ?5" } else { "" };
-    let sql = format!(
-        "SELECT number, data FROM emitted WHERE name = ?1 {keyed}
-        AND number > max(?2, (SELECT heard_from FROM runs WHERE id = ?3))
-        AND run <> ?3 AND number NOT IN (SELECT value FROM json_each(?4)) ORDER BY number LIMIT 1"
-    );
-    let row = |row: &rusqlite::Row<'_>| Ok(answer(row.get(0)?, row.get_ref(1)?.as_str()?));
-    let mut find = tx.prepare_cached(&sql)?;
-    let got = text(&got)?;
-    match key {
-        Some(key) => find.query_row(params![name, after, run, got, key], row),
-        None => find.query_row(params![name, after, run, got], row),
+    // Two statements, each of which goes by its own index.
+    let by_name = "SELECT number, data FROM emitted WHERE name = ?1
+        AND number > ?2 AND number > (SELECT heard_from FROM runs WHERE id = ?3) AND run <> ?3 ORDER BY number";
+    let by_key = "SELECT number, data FROM emitted WHERE name = ?1 AND key = ?4
+        AND number > ?2 AND number > (SELECT heard_from FROM runs WHERE id = ?3) AND run <> ?3 ORDER BY number";
+    let mut find = tx.prepare_cached(if key.is_some() { by_key } else { by_name })?;
+    let mut rows = match key {
+        Some(key) => find.query(params![name, after, run, key])?,
+        None => find.query(params![name, after, run])?,
+    };
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        // Those came to other waits of the run.
+        if !got.contains(&number) {
+            return Ok(Some(answer(number, row.get_ref(1)?.as_str()?)));
+        }
     }
-    .optional()
+    Ok(None)
 }
 
 /// A run waits for no event any more; says whether it did.

@@ -92,7 +92,7 @@ struct Kept {
 pub fn post(work: &mut Work<'_>, account: &str, provider_id: &str, id: MessageId, now: Timestamp) -> Read<()> {
     // Should it have been inferred to be another one's, this one is certain.
     let sql = "INSERT INTO posted (account, provider_id, message) VALUES (?, ?, ?)
-        ON CONFLICT DO UPDATE SET message = excluded.message";
+        ON CONFLICT (account, provider_id) DO UPDATE SET message = excluded.message";
     let bare = bare_id(provider_id);
     work.tx.prepare_cached(sql)?.execute(params![account, bare, id.as_bytes()])?;
     if !work.memory.early {
@@ -141,9 +141,11 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
         Some(before) => before.then(fate),
         None => fate,
     };
-    let sql = "INSERT INTO early (account, provider_id, at, fate) VALUES (?, ?, ?, ?)
-        ON CONFLICT DO UPDATE SET fate = excluded.fate";
-    work.tx.prepare_cached(sql)?.execute(params![account, bare_id(&ack.message_id), millis(now), text(&fate)?])?;
+    let sql = "INSERT INTO early (account, provider_id, at, fate, ours) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (account, provider_id) DO UPDATE SET fate = excluded.fate, ours = excluded.ours";
+    let ours = fate.ours.map(|ours| ours.message.to_string());
+    let bare = bare_id(&ack.message_id);
+    work.tx.prepare_cached(sql)?.execute(params![account, bare, millis(now), text(&fate)?, ours])?;
     work.memory.early = true;
     Ok(())
 }
@@ -322,13 +324,14 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         let (which, inferred) = ((which, MessageState::Sent), Some(inferred(inbound.now)));
         return went_out(work, one, which, &echo.message_id, inferred, inbound.now);
     }
-    let sql = "INSERT INTO early (account, provider_id, at, echo) VALUES (?, ?, ?, ?)
-        ON CONFLICT DO UPDATE SET echo = excluded.echo";
+    let sql = "INSERT INTO early (account, provider_id, at, echo, chat) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (account, provider_id) DO UPDATE SET echo = excluded.echo, chat = excluded.chat";
     work.tx.prepare_cached(sql)?.execute(params![
         account,
         bare_id(&echo.message_id),
         millis(inbound.now),
-        text(&kept)?
+        text(&kept)?,
+        kept.chat
     ])?;
     work.memory.early = true;
     Ok(())
@@ -362,8 +365,7 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
         return Ok(());
     }
     let Some(found) = doubtful(work, id)? else { return Ok(()) };
-    let sql = "SELECT provider_id, fate FROM early
-        WHERE account = ? AND iif(json_valid(fate), json_extract(fate, '$.ours.message'), '') = ? AND at >= ? ORDER BY at";
+    let sql = "SELECT provider_id, fate FROM early WHERE account = ? AND ours = ? AND at >= ? ORDER BY at";
     let acked: Vec<(String, Early)> = {
         let mut find = work.tx.prepare_cached(sql)?;
         let values = params![found.account, id.to_string(), since(now)];

@@ -10,8 +10,11 @@ use super::writer::Work;
 use crate::store::rows::{KeptFlows, VersionRow};
 
 pub fn keep(work: &mut Work<'_>, kept: &KeptFlows) -> Read<()> {
-    let mut text = work.tx.prepare_cached("INSERT OR IGNORE INTO versions (id, flow, content) VALUES (?, ?, ?)")?;
-    let mut good = work.tx.prepare_cached("INSERT OR REPLACE INTO good (file, version) VALUES (?, ?)")?;
+    let mut text =
+        work.tx.prepare_cached("INSERT INTO versions (id, flow, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?;
+    let sql =
+        "INSERT INTO good (file, version) VALUES (?, ?) ON CONFLICT (file) DO UPDATE SET version = excluded.version";
+    let mut good = work.tx.prepare_cached(sql)?;
     for (file, version) in &kept.good {
         text.execute(params![version.id, version.flow, version.content])?;
         good.execute(params![file, version.id])?;

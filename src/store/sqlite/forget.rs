@@ -19,7 +19,7 @@ use crate::model::delivery::Part;
 use crate::model::inbound::bare_id;
 use crate::model::message::{Body, Source};
 use crate::model::recipient;
-use crate::model::run::RunState;
+use crate::model::run::{RunState, ScriptError};
 use crate::store::rows::Forgotten;
 
 /// What knows of a person.
@@ -144,22 +144,27 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
     let erased = &mut forgotten.erased;
     erased.runs = known.runs.len() as u64;
     for id in &known.messages {
-        erased.messages += erase_messages(work, "id = ?", id, &mut blobs)?;
-        erased.messages += erase_phones(work, "id = ?", id, &mut blobs)?;
+        let sql = "SELECT id, account, provider_id, body, parts FROM messages WHERE id = ?";
+        erased.messages += erase_messages(work, sql, id, &mut blobs)?;
+        let sql = "DELETE FROM phones WHERE id = ? RETURNING body";
+        erased.messages += erase_phones(work, sql, id, &mut blobs)?;
     }
     for name in &names {
-        erased.messages += erase_messages(work, "recipient = ?", name, &mut blobs)?;
-        erased.messages += erase_phones(work, "recipient = ?", name, &mut blobs)?;
-        let events =
-            "DELETE FROM incoming WHERE sender = ?1 OR iif(json_valid(event), json_extract(event, '$.chat'), '') = ?1";
+        let sql = "SELECT id, account, provider_id, body, parts FROM messages WHERE recipient = ?";
+        erased.messages += erase_messages(work, sql, name, &mut blobs)?;
+        let sql = "DELETE FROM phones WHERE recipient = ? RETURNING body";
+        erased.messages += erase_phones(work, sql, name, &mut blobs)?;
+        let events = "DELETE FROM incoming WHERE sender = ?1 OR chat = ?1";
         erased.events += work.tx.prepare_cached(events)?.execute([name])? as u64;
-        for table in ["heard", "acquaintances"] {
-            work.tx.execute(&format!("DELETE FROM {table} WHERE recipient = ?"), [name])?;
+        for sql in [
+            "DELETE FROM heard WHERE recipient = ?",
+            "DELETE FROM acquaintances WHERE recipient = ?",
+            "DELETE FROM people WHERE address = ?",
+            "DELETE FROM handsets WHERE phone = ?",
+            "DELETE FROM early WHERE chat = ?",
+        ] {
+            work.tx.execute(sql, [name])?;
         }
-        work.tx.execute("DELETE FROM people WHERE address = ?", [name])?;
-        work.tx.execute("DELETE FROM handsets WHERE phone = ?", [name])?;
-        let early = "DELETE FROM early WHERE iif(json_valid(echo), json_extract(echo, '$.chat'), '') = ?";
-        work.tx.prepare_cached(early)?.execute([name])?;
     }
     for (account, id) in &known.events {
         // What others wrote: that it came stays known, so that it is not taken in once more.
@@ -170,10 +175,11 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
     let sql = "INSERT INTO forgotten (at, mark, counts) VALUES (?, ?, ?)";
     work.tx.prepare_cached(sql)?.execute(params![millis(now), mark, text(&forgotten.erased)?])?;
     for blob in blobs {
-        let used = "SELECT 1 FROM messages WHERE instr(body, ?1) OR instr(coalesce(parts, ''), ?1)
-            UNION ALL SELECT 1 FROM phones WHERE instr(body, ?1)
-            UNION ALL SELECT 1 FROM runs WHERE state <= 2 AND instr(event, ?1)";
-        if !work.tx.prepare_cached(used)?.exists([&blob])? {
+        // Its name is made of hexadecimal digits, of which none means anything to LIKE.
+        let used = "SELECT 1 FROM messages WHERE body LIKE ?1 OR parts LIKE ?1
+            UNION ALL SELECT 1 FROM phones WHERE body LIKE ?1
+            UNION ALL SELECT 1 FROM runs WHERE state <= 2 AND event LIKE ?1";
+        if !work.tx.prepare_cached(used)?.exists([format!("%{blob}%")])? {
             forgotten.blobs.push(blob);
         }
     }
@@ -221,13 +227,16 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
         work.tx.prepare_cached(sql)?.execute([run])?;
     }
     let event = text(&json!({ "forgotten": mark, "at": rfc3339(now) }))?;
-    let sql =
-        "UPDATE runs SET state = iif(state <= 2, ?1, state), finished_at = coalesce(finished_at, ?2), ready = NULL,
-        wake_at = NULL, pending = NULL, answer = NULL, waiting = NULL, result = NULL, event = ?3,
-        error = iif(error IS NULL, NULL, json_object('kind',
-            iif(json_valid(error), json_extract(error, '$.kind'), 'damaged'), 'message', 'forgotten'))
-        WHERE id = ?4";
-    work.tx.prepare_cached(sql)?.execute(params![number(RunState::Cancelled), millis(now), event, run])?;
+    let error = {
+        let mut find = work.tx.prepare_cached("SELECT error FROM runs WHERE id = ? AND error IS NOT NULL")?;
+        find.query_row([run], |row| if_readable(read_json::<ScriptError>(row, 0))).optional()?
+    };
+    let kind = |error: Option<ScriptError>| error.map_or_else(|| "damaged".to_owned(), |error| error.kind);
+    let error = error.map(|error| text(&ScriptError::new(&kind(error), "forgotten"))).transpose()?;
+    let state = if is_open { number(RunState::Cancelled) } else { state };
+    let sql = "UPDATE runs SET state = ?, finished_at = coalesce(finished_at, ?), ready = NULL, wake_at = NULL,
+        pending = NULL, answer = NULL, waiting = NULL, result = NULL, event = ?, error = ? WHERE id = ?";
+    work.tx.prepare_cached(sql)?.execute(params![state, millis(now), event, error, run])?;
     if is_open {
         runs::is_now(work, RunId::from_bytes(*run), RunState::Cancelled)?;
     }
@@ -235,22 +244,15 @@ fn erase_run(work: &mut Work<'_>, run: &[u8; 16], mark: &str, now: Timestamp) ->
 }
 
 /// What the sandbox's phones have of it.
-fn erase_phones(work: &Work<'_>, which: &str, value: impl rusqlite::ToSql, blobs: &mut BTreeSet<String>) -> Read<u64> {
-    let sql = format!("DELETE FROM phones WHERE {which} RETURNING body");
-    let mut erase = work.tx.prepare_cached(&sql)?;
+fn erase_phones(work: &Work<'_>, sql: &str, value: impl rusqlite::ToSql, blobs: &mut BTreeSet<String>) -> Read<u64> {
+    let mut erase = work.tx.prepare_cached(sql)?;
     let row = |row: &Row<'_>| if_readable(read_json::<Body>(row, 0));
     let bodies = erase.query_map([value], row)?.collect::<Read<Vec<_>>>()?;
     blobs.extend(bodies.iter().flatten().filter_map(blob));
     Ok(bodies.len() as u64)
 }
 
-fn erase_messages(
-    work: &Work<'_>,
-    which: &str,
-    value: impl rusqlite::ToSql,
-    blobs: &mut BTreeSet<String>,
-) -> Read<u64> {
-    let sql = &format!("SELECT id, account, provider_id, body, parts FROM messages WHERE {which}");
+fn erase_messages(work: &Work<'_>, sql: &str, value: impl rusqlite::ToSql, blobs: &mut BTreeSet<String>) -> Read<u64> {
     type Found = (Value, Option<String>, Option<String>, Option<Body>, Option<Vec<Part>>);
     // What cannot be read is erased all the same.
     let row = |row: &Row<'_>| -> Read<Found> {

@@ -13,7 +13,8 @@ use crate::store::rows::{Handset, HandsetChange, PhoneMessage};
 
 /// Puts a message onto a phone, once for each id; says whether the phone is on.
 pub fn receive(work: &mut Work<'_>, message: &PhoneMessage) -> Read<bool> {
-    let sql = "INSERT OR IGNORE INTO phones (id, account, recipient, body, at, incoming) VALUES (?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO phones (id, account, recipient, body, at, incoming) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT DO NOTHING";
     work.tx.prepare_cached(sql)?.execute(params![
         message.id.as_bytes(),
         message.account,
@@ -29,10 +30,9 @@ pub fn receive(work: &mut Work<'_>, message: &PhoneMessage) -> Read<bool> {
 
 /// What the phones got, or one of them.
 pub fn messages(connection: &Connection, phone: Option<&str>, limit: usize) -> Read<Vec<PhoneMessage>> {
-    let of_one = if phone.is_some() { "WHERE recipient = ?2" } else { "" };
-    let sql = format!(
-        "SELECT id, account, recipient, body, at, incoming FROM phones {of_one} ORDER BY at DESC, id DESC LIMIT ?1"
-    );
+    let of_all = "SELECT id, account, recipient, body, at, incoming FROM phones ORDER BY at DESC, id DESC LIMIT ?1";
+    let of_one = "SELECT id, account, recipient, body, at, incoming FROM phones WHERE recipient = ?2
+        ORDER BY at DESC, id DESC LIMIT ?1";
     let row = |row: &Row<'_>| {
         Ok(PhoneMessage {
             id: MessageId::from_bytes(row.get(0)?),
@@ -43,7 +43,7 @@ pub fn messages(connection: &Connection, phone: Option<&str>, limit: usize) -> R
             incoming: row.get(5)?,
         })
     };
-    let mut find = connection.prepare_cached(&sql)?;
+    let mut find = connection.prepare_cached(if phone.is_some() { of_one } else { of_all })?;
     match phone {
         Some(phone) => readable(find.query_map(params![limit as i64, phone], row)?, "phones"),
         None => readable(find.query_map([limit as i64], row)?, "phones"),
@@ -61,10 +61,12 @@ pub fn all(connection: &Connection) -> Read<Vec<Handset>> {
             SELECT (SELECT min(recipient) FROM phones WHERE recipient > numbers.phone) FROM numbers
             WHERE numbers.phone IS NOT NULL
         )
-        SELECT phone, name, off, max(coalesce(at, 0), coalesce((SELECT max(at) FROM phones WHERE recipient = phone), 0))
-            AS last
-        FROM (SELECT phone FROM numbers WHERE phone IS NOT NULL UNION SELECT phone FROM handsets)
-        LEFT JOIN handsets USING (phone) ORDER BY last DESC, phone LIMIT ?";
+        SELECT phone, name, off, CASE WHEN heard > made THEN heard ELSE made END AS last FROM (
+            SELECT known.phone AS phone, name, off, coalesce(at, 0) AS made,
+                coalesce((SELECT max(at) FROM phones WHERE recipient = known.phone), 0) AS heard
+            FROM (SELECT phone FROM numbers WHERE phone IS NOT NULL UNION SELECT phone FROM handsets) AS known
+            LEFT JOIN handsets ON handsets.phone = known.phone
+        ) AS stood ORDER BY last DESC, phone LIMIT ?";
     let row = |row: &Row<'_>| {
         Ok(Handset {
             phone: row.get(0)?,
@@ -79,7 +81,7 @@ pub fn all(connection: &Connection) -> Read<Vec<Handset>> {
 /// Makes a phone, or changes it.
 pub fn change(work: &mut Work<'_>, phone: &str, change: &HandsetChange, now: Timestamp) -> Read<()> {
     let sql = "INSERT INTO handsets (phone, name, off, at) VALUES (?1, ?2, coalesce(?3, 0), ?4)
-        ON CONFLICT DO UPDATE SET name = coalesce(?2, name), off = coalesce(?3, off)";
+        ON CONFLICT (phone) DO UPDATE SET name = coalesce(?2, handsets.name), off = coalesce(?3, handsets.off)";
     work.tx.prepare_cached(sql)?.execute(params![phone, change.name, change.off, millis(now)])?;
     work.rings.note(|| Change::Phone { phone: phone.to_owned() });
     Ok(())
@@ -87,8 +89,8 @@ pub fn change(work: &mut Work<'_>, phone: &str, change: &HandsetChange, now: Tim
 
 /// Takes everything off the phones.
 pub fn empty(work: &mut Work<'_>) -> Read<()> {
-    for table in ["phones", "handsets"] {
-        work.tx.execute(&format!("DELETE FROM {table}"), [])?;
+    for sql in ["DELETE FROM phones", "DELETE FROM handsets"] {
+        work.tx.execute(sql, [])?;
     }
     work.rings.note(|| Change::Phone { phone: String::new() });
     Ok(())
@@ -96,7 +98,8 @@ pub fn empty(work: &mut Work<'_>) -> Read<()> {
 
 /// Lets a browser in.
 pub fn open_session(work: &mut Work<'_>, digest: &[u8; 32], now: Timestamp) -> Read<()> {
-    let sql = "INSERT OR REPLACE INTO sessions (digest, created_at, used_at) VALUES (?1, ?2, ?2)";
+    let sql = "INSERT INTO sessions (digest, created_at, used_at) VALUES (?1, ?2, ?2)
+        ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at, used_at = excluded.used_at";
     work.tx.prepare_cached(sql)?.execute(params![digest, millis(now)])?;
     Ok(())
 }

@@ -8,14 +8,13 @@ use serde_json::{Value, json as value};
 
 use super::columns::if_readable;
 use super::conversation::{Waiting, close, let_next_out, question, say, waiting};
-use super::people::OPTED_OUT;
 use super::runs::{answer_run, set_aside};
 use super::writer::Work;
 use super::{Read, evidence, json, json_or_none, outbox, people};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
-use crate::model::delivery::{Attempt, MessageState, Part};
+use crate::model::delivery::{Attempt, MessageState, OPTED_OUT, Part};
 use crate::model::question::{Answer, Question};
 use crate::model::run::ScriptError;
 use crate::store::rows::{Inbound, Letter};
@@ -135,10 +134,11 @@ struct Quoted {
 fn quoted(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Option<Quoted>> {
     let Some(id) = letter.written.reply_to.as_deref() else { return Ok(None) };
     let Some(id) = evidence::message_of(work, account, id)? else { return Ok(None) };
-    let sql = "SELECT id, run, recipient, iif(json_valid(body), json_extract(body, '$.kind'), '') = 'question'
-        FROM messages WHERE id = ?";
+    let sql = "SELECT id, run, recipient, body FROM messages WHERE id = ?";
     let row = |row: &Row<'_>| {
-        Ok(Quoted { message: MessageId::from_bytes(row.get(0)?), run: row.get(1)?, to: row.get(2)?, asks: row.get(3)? })
+        let body = if_readable(json::<Body>(row, 3))?;
+        let asks = matches!(body, Some(Body { content: Content::Question { .. }, .. }));
+        Ok(Quoted { message: MessageId::from_bytes(row.get(0)?), run: row.get(1)?, to: row.get(2)?, asks })
     };
     work.tx.prepare_cached(sql)?.query_row([id.as_bytes()], row).optional()
 }
@@ -231,7 +231,7 @@ fn can_mean(work: &Work<'_>, account: &str, question: MessageId, letter: &Letter
     };
     let found = work.tx.prepare_cached(sql)?.query_row([question.as_bytes()], row).optional()?;
     let Some((state, attempts, parts)) = found else { return Ok(false) };
-    let doubtful = |attempt: &Attempt| matches!(attempt.outcome.as_str(), "ambiguous" | "interrupted");
+    let doubtful = |attempt: &Attempt| attempt.outcome.is_doubtful();
     let has_left = !matches!(state, MessageState::Scheduled | MessageState::Queued)
         || attempts.iter().any(doubtful)
         || parts.iter().any(|part| part.is_out() || part.is_in_doubt());

@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::params;
 
+use serde_json::{Value, json};
+
 use super::hearing::{self, Heard};
 use super::writer::{Refusal, Work};
 use super::{Read, attempts, evidence, outbox, people, runs, text};
@@ -80,28 +82,30 @@ fn sweep(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
 }
 
 /// Writes an event down; says whether it is new.
-fn note(work: &Work<'_>, inbound: &Inbound, id: &str, sender: &Recipient, event: &str) -> Read<bool> {
-    let sql = "INSERT OR IGNORE INTO incoming (account, id, at, sender, event, fate) VALUES (?, ?, ?, ?, ?, '')";
-    let values = params![inbound.account, id, millis(inbound.now), sender.to_string(), event];
+fn note(work: &Work<'_>, inbound: &Inbound, id: &str, sender: &Recipient, event: &Value) -> Read<bool> {
+    let sql = "INSERT INTO incoming (account, id, at, sender, event, fate, chat) VALUES (?, ?, ?, ?, ?, '', ?)
+        ON CONFLICT DO NOTHING";
+    let (sender, chat) = (sender.to_string(), event["chat"].as_str());
+    let values = params![inbound.account, id, millis(inbound.now), sender, text(event)?, chat];
     Ok(work.tx.prepare_cached(sql)?.execute(values)? == 1)
 }
 
 fn note_reaction(work: &Work<'_>, inbound: &Inbound, reaction: &Reaction) -> Read<()> {
-    let event = serde_json::json!({
+    let event = json!({
         "kind": "reaction",
         "chat": reaction.chat,
         "from": reaction.from,
         "emoji": reaction.emoji,
         "message_id": reaction.message_id,
     });
-    note(work, inbound, &reaction.event_id, &reaction.from, &text(&event)?)?;
+    note(work, inbound, &reaction.event_id, &reaction.from, &event)?;
     Ok(())
 }
 
 fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
     let (account, written) = (&inbound.account, &letter.written);
     runs::room(work)?;
-    if !note(work, inbound, &written.event_id, &written.from, &text(&letter.event)?)? {
+    if !note(work, inbound, &written.event_id, &written.from, &letter.event)? {
         return Ok(Fate::Known);
     }
     let fate = route(work, inbound, letter)?;

@@ -25,6 +25,7 @@ mod reading;
 mod rings;
 mod runs;
 mod schema;
+mod start;
 mod triggers;
 mod troubles;
 mod values;
@@ -54,7 +55,7 @@ use crate::model::message::{NewMessage, Promised};
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use checkpoint::Checkpoints;
-use columns::{first, instant, json, json_or_none, text};
+use columns::{instant, json, json_or_none, text};
 use disk::Disk;
 use readers::{Readers, read_only};
 use schema::error_of;
@@ -98,7 +99,7 @@ impl SqliteStore {
         // From here on the file by itself shows what it is and where it belongs.
         place::fold_some(&connection);
         let disk = Disk::of(file.to_owned());
-        let memory = runs::memory(&connection, most_backlog, disk).map_err(|error| error_of(&error))?;
+        let memory = start::memory(&connection, most_backlog, disk).map_err(|error| error_of(&error))?;
         let writer = Writer::start(connection, Checkpoints::start(file)?, memory, signals)?;
         Ok(Self { writer, readers: Arc::new(Readers::new(file)) })
     }

@@ -4,13 +4,12 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::attempts::{OPEN, PREPARING};
 use super::columns::{if_readable, readable};
 use super::writer::{Refusal, Work};
 use super::{Read, evidence, instant, json, json_or_none, text, troubles, waits};
 use crate::clock::{after, from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
-use crate::model::delivery::{Attempt, Degraded, MessageState, Part, Step};
+use crate::model::delivery::{Attempt, AttemptOutcome, Degraded, MessageState, Part, Step};
 use crate::model::message::NewMessage;
 use crate::model::phone::other_address;
 use crate::model::recipient::Recipient;
@@ -98,7 +97,7 @@ pub fn due(connection: &Connection, account: &str, after: i64, limit: usize) -> 
 /// What a step changes besides the state.
 #[derive(Default)]
 pub struct Change {
-    pub outcome: Option<String>,
+    pub outcome: Option<AttemptOutcome>,
     pub error: Option<String>,
     pub due_at: Option<i64>,
     pub counts: bool,
@@ -119,6 +118,8 @@ struct Standing {
     tries: u32,
     place: Option<i64>,
     expires: bool,
+    /// Taken back while nobody knew whether it had gone out.
+    recalled: bool,
 }
 
 /// Applies one step that changes nothing else.
@@ -127,15 +128,11 @@ pub fn step(work: &mut Work<'_>, id: MessageId, step: Step, now: Timestamp) -> R
     Ok(())
 }
 
-/// Stands where the end of a message's time stands, when it was taken back while nobody knew whether it had
-/// gone out: so it is not tried again, unless a person says so.
-pub const RECALLED: i64 = 0;
-
 /// What is not sent is taken back; what is on the wire, or may have been, is not tried again.
 pub fn recall(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     step(work, id, Step::Cancel, now)?;
-    let sql = "UPDATE messages SET expires_at = ? WHERE id = ? AND state IN (2, 7)";
-    work.tx.prepare_cached(sql)?.execute(params![RECALLED, id.as_bytes()])?;
+    let sql = "UPDATE messages SET recalled = 1 WHERE id = ? AND state IN (2, 7)";
+    work.tx.prepare_cached(sql)?.execute([id.as_bytes()])?;
     Ok(())
 }
 
@@ -158,7 +155,7 @@ pub fn apply(
     now: Timestamp,
     change: Change,
 ) -> Read<Option<Result<MessageState, MessageState>>> {
-    let sql = "SELECT state, account, attempts, waited, tries, seq, expires_at IS NOT NULL, degraded
+    let sql = "SELECT state, account, attempts, waited, tries, seq, expires_at IS NOT NULL, degraded, recalled
         FROM messages WHERE id = ?";
     let mut find = work.tx.prepare_cached(sql)?;
     let row = |row: &Row<'_>| {
@@ -171,17 +168,20 @@ pub fn apply(
             tries: if_readable(row.get(4))?.unwrap_or_default(),
             place: if_readable(row.get(5))?.flatten(),
             expires: row.get(6)?,
+            recalled: if_readable(row.get(8))?.unwrap_or_default(),
             degraded: if_readable(json_or_none(row, 7))?.flatten().unwrap_or_default(),
         })
     };
     let Some(standing) = find.query_row([id.as_bytes()], row).optional()? else {
         return Ok(None);
     };
-    let Standing { before, account, mut attempts, mut degraded, waited, tries, place, expires } = standing;
+    let Standing { before, account, mut attempts, mut degraded, waited, tries, place, expires, recalled } = standing;
     drop(find);
     let Some(next) = before.after(step) else { return Ok(Some(Err(before))) };
+    // Taken back meanwhile, it is not tried again.
+    let next = next.after(Step::Cancel).filter(|_| recalled).unwrap_or(next);
     if let (Some(outcome), Some(last)) = (change.outcome, attempts.last_mut())
-        && matches!(last.outcome.as_str(), OPEN | PREPARING)
+        && last.outcome.is_open()
     {
         last.outcome = outcome;
         last.error.clone_from(&change.error);
@@ -269,25 +269,30 @@ pub fn settle(work: &mut Work<'_>, settlement: &Settlement) -> Read<()> {
         Verdict::Reached { state, provider_id, chat, degraded } => {
             posted.extend(provider_id.clone());
             recipient = chat;
-            let outcome = Some(state.name().to_owned());
+            let outcome = Some(AttemptOutcome::Reached(state));
             (Step::Reached(state), Change { outcome, counts: true, provider_id, degraded, ..Change::default() })
         }
         Verdict::TryAgain { error: (class, error), due_at, counts } => {
             let due_at = Some(millis(due_at));
-            (Step::TryAgain, Change { outcome: Some(class), error: Some(error), due_at, counts, ..Change::default() })
+            (
+                Step::TryAgain,
+                Change { outcome: Some(class.into()), error: Some(error), due_at, counts, ..Change::default() },
+            )
         }
         Verdict::Doubt { error, provider_id } => {
             posted.extend(provider_id.clone());
-            let outcome = Some("ambiguous".to_owned());
+            let outcome = Some(AttemptOutcome::Ambiguous);
             let change = Change { outcome, error: Some(error), counts: true, provider_id, ..Change::default() };
             (Step::Doubt, change)
         }
-        Verdict::Refuse { error: (class, error) } => {
-            (Step::Refuse, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
-        }
-        Verdict::GiveUp { error: (class, error) } => {
-            (Step::GiveUp, Change { outcome: Some(class), error: Some(error), counts: true, ..Change::default() })
-        }
+        Verdict::Refuse { error: (class, error) } => (
+            Step::Refuse,
+            Change { outcome: Some(class.into()), error: Some(error), counts: true, ..Change::default() },
+        ),
+        Verdict::GiveUp { error: (class, error) } => (
+            Step::GiveUp,
+            Change { outcome: Some(class.into()), error: Some(error), counts: true, ..Change::default() },
+        ),
     };
     let parts = acked(work, settlement.id, settlement.parts.clone())?;
     let failed = parts.iter().find(|part| part.state == MessageState::Rejected).and_then(|part| part.error.clone());
@@ -371,10 +376,10 @@ fn recover_one(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool>
     // Of several parts each says for itself whether it had touched the wire.
     let untouched = match parts.filter(|parts| !parts.is_empty()) {
         Some(parts) => !parts.iter().any(Part::is_in_doubt),
-        None => attempts.last().is_some_and(|last| last.outcome == PREPARING),
+        None => attempts.last().is_some_and(|last| last.outcome == AttemptOutcome::Preparing),
     };
     let error = Some("the engine stopped while the attempt was open".to_owned());
-    let outcome = Some("interrupted".to_owned());
+    let outcome = Some(AttemptOutcome::Interrupted);
     let step = if untouched { Step::TryAgain } else { Step::Doubt };
     let due_at = untouched.then(|| millis(now));
     let change = Change { outcome, error, due_at, counts: !untouched, ..Change::default() };
@@ -402,23 +407,23 @@ pub fn each<T: Default>(
 pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) -> Read<()> {
     let error = format!("damaged: the message's row in the state file cannot be read: {why}");
     tracing::error!(%id, "{error}");
-    let (dead, unknown) = (number(MessageState::Dead), number(MessageState::Unknown));
-    let sql = "UPDATE messages SET seq = NULL, due_at = NULL, expires_at = iif(state IN (0, 1), NULL, ?), state = CASE
-            WHEN state IN (0, 1) THEN ?
-            WHEN typeof(state) = 'integer' AND state BETWEEN 3 AND 11 THEN state
-            ELSE ? END,
-        error = ?, changed_at = ? WHERE id = ? RETURNING state, account";
-    let values = params![RECALLED, dead, unknown, error, millis(now), id.as_bytes()];
-    let row = |row: &Row<'_>| Ok((state(row, 0)?, if_readable(row.get::<_, String>(1))?.unwrap_or_default()));
-    let left = work.tx.prepare_cached(sql)?.query_row(values, row).optional()?;
-    match left {
-        Some((left, account)) => {
-            troubles::moved(work, id, left, left)?;
-            is_now(work, id, &account, left)?;
-            if_readable(waits::moved(work, id, left, now)).map(|_| ())
-        }
-        None => Ok(()),
-    }
+    let mut find = work.tx.prepare_cached("SELECT state, account FROM messages WHERE id = ?")?;
+    let row =
+        |row: &Row<'_>| Ok((if_readable(state(row, 0))?, if_readable(row.get::<_, String>(1))?.unwrap_or_default()));
+    let Some((before, account)) = find.query_row([id.as_bytes()], row).optional()? else { return Ok(()) };
+    drop(find);
+    let left = match before {
+        Some(MessageState::Scheduled | MessageState::Queued) => MessageState::Dead,
+        Some(MessageState::Sending) | None => MessageState::Unknown,
+        Some(state) => state,
+    };
+    let sql = "UPDATE messages SET seq = NULL, due_at = NULL, expires_at = NULL, recalled = 1, state = ?, error = ?,
+        changed_at = ? WHERE id = ?";
+    let values = params![number(left), error, millis(now), id.as_bytes()];
+    work.tx.prepare_cached(sql)?.execute(values)?;
+    troubles::moved(work, id, left, left)?;
+    is_now(work, id, &account, left)?;
+    if_readable(waits::moved(work, id, left, now)).map(|_| ())
 }
 
 /// Moves what the clock moves.
@@ -442,14 +447,14 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
     for policy in resend {
         let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
         let sql = "SELECT id FROM messages WHERE state = 7 AND account = ? AND changed_at <= ? AND tries < ?
-                AND (expires_at IS NULL OR expires_at > ?) ORDER BY changed_at LIMIT ?";
+                AND recalled = 0 AND (expires_at IS NULL OR expires_at > ?) ORDER BY changed_at LIMIT ?";
         let unknown = ids(work, sql, params![policy.account, at - wait, policy.attempts, at, MOVES])?;
         for id in &unknown {
             moves(work, *id, Step::Resend, now)?;
         }
         count += unknown.len();
         let sql = "SELECT min(changed_at) FROM messages WHERE state = 7 AND account = ? AND tries < ?
-            AND (expires_at IS NULL OR expires_at > ?)";
+            AND recalled = 0 AND (expires_at IS NULL OR expires_at > ?)";
         next.push(
             earliest(work, sql, params![policy.account, policy.attempts, at])?
                 .map(|oldest| oldest.saturating_add(wait)),

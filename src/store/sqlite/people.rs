@@ -13,10 +13,6 @@ use crate::id::MessageId;
 use crate::model::phone::other_address;
 use crate::store::rows::Person;
 
-/// The outcome of an attempt whose recipient wants to hear no more, and the kind of error that an
-/// `ask` throws then.
-pub const OPTED_OUT: &str = "opted_out";
-
 /// All addresses of whom this one leads to, itself among them, each in both of its spellings.
 pub fn names(connection: &Connection, account: &str, who: &str) -> Read<Vec<String>> {
     let mut names = vec![who.to_owned()];
@@ -131,7 +127,7 @@ pub fn opt_in(work: &Work<'_>, account: &str, who: &str) -> Read<bool> {
 /// A person is called so; a later name takes the place of an earlier one.
 pub fn is_called(work: &Work<'_>, address: &str, name: &str, now: Timestamp) -> Read<()> {
     let sql = "INSERT INTO people (address, name, at) VALUES (?1, ?2, ?3)
-        ON CONFLICT DO UPDATE SET name = excluded.name, at = excluded.at WHERE name <> excluded.name";
+        ON CONFLICT (address) DO UPDATE SET name = excluded.name, at = excluded.at WHERE people.name <> excluded.name";
     work.tx.prepare_cached(sql)?.execute(params![address, name, millis(now)])?;
     Ok(())
 }
@@ -140,7 +136,7 @@ pub fn is_called(work: &Work<'_>, address: &str, name: &str, now: Timestamp) -> 
 pub fn called(connection: &Connection, addresses: &[String]) -> Read<BTreeMap<String, String>> {
     // What a person calls himself, before what somebody called the phone in the sandbox.
     let sql = "SELECT name FROM (SELECT name, at, 0 AS place FROM people WHERE address IN (?1, ?2)
-        UNION ALL SELECT name, at, 1 FROM handsets WHERE phone IN (?1, ?2) AND name IS NOT NULL) ORDER BY place, at DESC";
+        UNION ALL SELECT name, at, 1 FROM handsets WHERE phone IN (?1, ?2) AND name IS NOT NULL) AS called ORDER BY place, at DESC";
     let mut find = connection.prepare_cached(sql)?;
     let mut names = BTreeMap::new();
     for address in addresses {

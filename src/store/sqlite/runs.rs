@@ -29,91 +29,6 @@ pub fn number(state: RunState) -> i64 {
     RunState::ALL.iter().position(|known| *known == state).unwrap_or(0) as i64
 }
 
-/// Rows whose number no engine gave come last: whoever reads on behind such a number finds nothing any more.
-fn number_anew(connection: &Connection, table: &str, id: &str, number: &str, seq: &mut i64) -> Read<()> {
-    let wrong = format!(
-        "SELECT {id} FROM {table} WHERE {number} IS NOT NULL
-            AND (typeof({number}) <> 'integer' OR {number} NOT BETWEEN 0 AND {LAST_NUMBER})"
-    );
-    let row = |row: &Row<'_>| row.get::<_, rusqlite::types::Value>(0);
-    let ids = connection.prepare(&wrong)?.query_map([], row)?.collect::<Read<Vec<_>>>()?;
-    for row in ids {
-        *seq += 1;
-        connection.execute(&format!("UPDATE {table} SET {number} = ? WHERE {id} = ?"), params![*seq, row])?;
-        tracing::warn!(table, "a row had no number that an engine gave; it comes last now");
-    }
-    Ok(())
-}
-
-/// What has no id that can be one is no work for anybody: it cannot be addressed. Each statement goes by one
-/// index.
-fn retire_nameless(connection: &Connection) -> Read<()> {
-    let nameless = |id: &str| format!("(typeof({id}) <> 'blob' OR length({id}) <> 16)");
-    let failed = number(RunState::Failed);
-    let (dead, unknown) = (outbox::number(MessageState::Dead), outbox::number(MessageState::Unknown));
-    let (runs, messages) = (nameless("id"), nameless("id"));
-    for sql in [
-        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE ready IS NOT NULL AND {runs}"),
-        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE wake_at IS NOT NULL AND {runs}"),
-        format!("DELETE FROM listening WHERE {}", nameless("run")),
-        format!(
-            "UPDATE messages SET seq = NULL, due_at = NULL, expires_at = 0, state = iif(state = 2, {unknown}, {dead}) WHERE seq IS NOT NULL AND {messages}"
-        ),
-        format!("UPDATE messages SET due_at = NULL, expires_at = NULL, state = {dead} WHERE state = 0 AND {messages}"),
-        format!("UPDATE messages SET expires_at = 0 WHERE state = {unknown} AND {messages}"),
-    ] {
-        let rows = connection.execute(&sql, [])?;
-        if rows > 0 {
-            tracing::error!(rows, "rows of the state file have no id that can be one; they are not worked on");
-        }
-    }
-    Ok(())
-}
-
-/// What the writer begins with.
-pub fn memory(connection: &Connection, most_backlog: u64, disk: Disk) -> Read<Memory> {
-    retire_nameless(connection)?;
-    let mut seq = 0;
-    let numbered = [("runs", "id", "ready"), ("messages", "id", "seq"), ("listening", "run", "place")];
-    for (table, _, number) in numbered {
-        seq = seq.max(highest(connection, table, number)?);
-    }
-    for (table, id, number) in numbered {
-        number_anew(connection, table, id, number, &mut seq)?;
-    }
-    // Only runs whose first turn is to come count, and all of those are ready.
-    let sql = "SELECT flow, count(*) FROM runs WHERE ready IS NOT NULL AND state = 0 GROUP BY flow";
-    let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
-    let backlog = readable(connection.prepare(sql)?.query_map([], row)?, "runs")?;
-    let opted_out = first(connection, "SELECT EXISTS (SELECT 1 FROM opted_out)")?;
-    Ok(Memory {
-        seq,
-        backlog: Backlog::new(most_backlog, backlog.into_iter()),
-        opted_out,
-        early: evidence::any_early(connection)?,
-        patterns: Patterns::default(),
-        clocks: Clocks::default(),
-        swept: 0,
-        disk,
-    })
-}
-
-/// No engine lives so long that it counts further. A number beyond it, or none, is damage.
-const LAST_NUMBER: i64 = 1 << 53;
-
-/// The highest number that an engine has given.
-fn highest(connection: &Connection, table: &str, number: &str) -> Read<i64> {
-    let sql = format!("SELECT {number} FROM {table} WHERE {number} <= {LAST_NUMBER} ORDER BY {number} DESC");
-    let mut find = connection.prepare(&sql)?;
-    let mut rows = find.query([])?;
-    while let Some(row) = rows.next()? {
-        if let Some(number) = if_readable(row.get::<_, i64>(0))? {
-            return Ok(number);
-        }
-    }
-    Ok(0)
-}
-
 /// Accepts a run.
 pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<(), Refusal> {
     door(work, &run.flow, 1)?;
@@ -148,8 +63,9 @@ pub fn begun(work: &mut Work<'_>, run: &[u8; 16]) -> Read<()> {
 
 /// Puts a run in without asking.
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
-    let sql = "INSERT OR IGNORE INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root, generation, heard_from)
-        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, coalesce((SELECT max(number) FROM emitted), 0))";
+    let sql = "INSERT INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root, generation, heard_from)
+        VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, coalesce((SELECT max(number) FROM emitted), 0))
+        ON CONFLICT DO NOTHING";
     let ready = work.memory.next_seq();
     let inserted = work.tx.prepare_cached(sql)?.execute(params![
         run.id.as_bytes(),
@@ -384,9 +300,9 @@ fn leave(work: &mut Work<'_>, turn: &TurnCommit, begun: bool) -> Read<Option<i64
     let ready = leaving.ready.then(|| work.memory.next_seq());
     let state = leaving.state.unwrap_or(RunState::Waiting);
     let sql = "UPDATE runs SET state = ?, ready = ?, wake_at = ?, attempt = ?, cpu = cpu + ?,
-            base_at = CASE WHEN base_at IS NULL AND ? THEN ? ELSE base_at END,
+            base_at = CASE WHEN base_at IS NULL AND ? = 1 THEN ? ELSE base_at END,
             started_at = coalesce(started_at, ?), finished_at = ?,
-            pending = iif(?, pending, ?), answer = iif(?, answer, ?), waiting = ?, error = ?, result = ?
+            pending = CASE WHEN ? = 1 THEN pending ELSE ? END, answer = CASE WHEN ? = 1 THEN answer ELSE ? END, waiting = ?, error = ?, result = ?
         WHERE id = ?";
     let at = millis(turn.at);
     // The first turn of a journal sets the time that the script's `now()` begins with.
@@ -459,8 +375,10 @@ pub fn set_aside(work: &mut Work<'_>, run: &[u8; 16], why: &str, now: Timestamp)
     };
     // Where that cannot be read either, it is taken away unread.
     work.each(let_go, |_, _| Ok(()))?;
-    for table in ["listening", "awaiting", "waits"] {
-        work.tx.execute(&format!("DELETE FROM {table} WHERE run = ?"), [run])?;
+    for sql in
+        ["DELETE FROM listening WHERE run = ?", "DELETE FROM awaiting WHERE run = ?", "DELETE FROM waits WHERE run = ?"]
+    {
+        work.tx.execute(sql, [run])?;
     }
     let error =
         ScriptError::new("damaged", format!("a row of the state file that this run needs cannot be read: {why}"));

@@ -327,6 +327,17 @@ CREATE INDEX messages_apart ON messages (state, created_at)
     WHERE state = 0 OR state = 7 OR state = 8 OR state = 9 OR state = 10 OR state = 11;
 CREATE INDEX aliases_of ON aliases (alias);
 ALTER TABLE incoming ADD COLUMN run BLOB;
+-- Taken back while nobody knew whether it had gone out: it is not tried again, unless a person says so.
+ALTER TABLE messages ADD COLUMN recalled INTEGER NOT NULL DEFAULT 0;
+UPDATE messages SET recalled = 1, expires_at = NULL WHERE expires_at = 0;
+
+-- What is looked for has a column of its own.
+ALTER TABLE incoming ADD COLUMN chat TEXT;
+UPDATE incoming SET chat = iif(json_valid(event), json_extract(event, '$.chat'), NULL);
+ALTER TABLE early ADD COLUMN ours TEXT;
+ALTER TABLE early ADD COLUMN chat TEXT;
+UPDATE early SET ours = iif(json_valid(fate), json_extract(fate, '$.ours.message'), NULL),
+    chat = iif(json_valid(echo), json_extract(echo, '$.chat'), NULL);
 CREATE INDEX incoming_from ON incoming (sender, at);
 CREATE INDEX incoming_to ON incoming (account, at);
 CREATE INDEX phones_at ON phones (at);

@@ -30,14 +30,15 @@ fn key(row: &Row<'_>) -> Read<TriggerKey> {
 }
 
 pub fn arm(work: &mut Work<'_>, gone: &[TriggerKey], come: &[NewTrigger]) -> Read<()> {
-    for table in ["armed", "ledger"] {
-        let sql = format!("DELETE FROM {table} WHERE flow = ? AND trigger = ?");
-        let mut forget = work.tx.prepare_cached(&sql)?;
+    for sql in ["DELETE FROM armed WHERE flow = ? AND trigger = ?", "DELETE FROM ledger WHERE flow = ? AND trigger = ?"]
+    {
+        let mut forget = work.tx.prepare_cached(sql)?;
         for TriggerKey { flow, trigger } in gone {
             forget.execute(params![flow, trigger])?;
         }
     }
-    let sql = "INSERT OR REPLACE INTO armed (flow, trigger, position) VALUES (?, ?, ?)";
+    let sql = "INSERT INTO armed (flow, trigger, position) VALUES (?, ?, ?)
+        ON CONFLICT (flow, trigger) DO UPDATE SET position = excluded.position";
     let mut insert = work.tx.prepare_cached(sql)?;
     for NewTrigger { row, past, files } in come {
         let TriggerKey { flow, trigger } = &row.key;
@@ -77,8 +78,8 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
 
 /// Writes down an instant's fate, unless it has one; says whether it did.
 fn record(work: &mut Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
-    let sql = "INSERT OR IGNORE INTO occurrences (flow, trigger, at, until, count, fate, late_by, run, reason)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO occurrences (flow, trigger, at, until, count, fate, late_by, run, reason)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
     let fate = Fate::ALL.iter().position(|known| *known == occurrence.fate).unwrap_or(0) as i64;
     let written = work.tx.prepare_cached(sql)?.execute(params![
         key.flow,
@@ -164,8 +165,9 @@ pub fn see(work: &mut Work<'_>, key: &TriggerKey, seen: &[Seen], forget: Timesta
 }
 
 fn write(work: &Work<'_>, key: &TriggerKey, row: &LedgerRow) -> Read<()> {
-    let sql = "INSERT OR REPLACE INTO ledger (flow, trigger, path, size, modified, hash, gone_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO ledger (flow, trigger, path, size, modified, hash, gone_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (flow, trigger, path) DO UPDATE SET size = excluded.size,
+        modified = excluded.modified, hash = excluded.hash, gone_at = excluded.gone_at";
     work.tx.prepare_cached(sql)?.execute(params![
         key.flow,
         key.trigger,

@@ -44,7 +44,7 @@ pub fn behind(connection: &Connection, after: i64, limit: usize) -> Read<Vec<Tro
             run: row.get::<_, Option<[u8; 16]>>(4)?.map(RunId::from_bytes),
             to: row.get(5)?,
             state: outbox::state(row, 6)?,
-            kind: last.map_or_else(String::new, |last| last.outcome.clone()),
+            outcome: last.map(|last| last.outcome.clone()),
             error: error.or_else(|| last?.error.clone()).unwrap_or_default(),
         })
     };
@@ -93,7 +93,7 @@ pub fn tell(work: &mut Work<'_>, telling: &Telling) -> Read<()> {
         work.tx.prepare_cached("DELETE FROM troubles WHERE number = ?")?.execute([number])?;
     }
     for (cause, at) in &telling.causes {
-        let sql = "INSERT INTO told (cause, at) VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at";
+        let sql = "INSERT INTO told (cause, at) VALUES (?, ?) ON CONFLICT (cause) DO UPDATE SET at = excluded.at";
         work.tx.prepare_cached(sql)?.execute(params![cause, millis(*at)])?;
     }
     for cause in &telling.over {

@@ -55,7 +55,7 @@ fn scope(turn: &TurnCommit, shared: bool) -> &str {
 
 fn set(work: &Work<'_>, flow: &str, key: &str, value: &Value, expires_at: Option<i64>) -> Read<()> {
     let sql = "INSERT INTO kv (flow, key, value, expires_at) VALUES (?, ?, ?, ?)
-        ON CONFLICT DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+        ON CONFLICT (flow, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
     work.tx.prepare_cached(sql)?.execute(params![flow, key, text(value)?, expires_at])?;
     Ok(())
 }

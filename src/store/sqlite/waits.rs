@@ -33,7 +33,8 @@ pub fn wait_for(work: &mut Work<'_>, run: RunId, message: MessageId, goal: &str)
 
 /// Notes that somebody wants to know of every step of a message.
 pub fn note(work: &Work<'_>, message: &MessageId, run: &[u8; 16], goal: &str) -> Read<()> {
-    let sql = "INSERT OR REPLACE INTO waits (message, run, goal) VALUES (?, ?, ?)";
+    let sql = "INSERT INTO waits (message, run, goal) VALUES (?, ?, ?)
+        ON CONFLICT (message, run) DO UPDATE SET goal = excluded.goal";
     work.tx.prepare_cached(sql)?.execute(params![message.as_bytes(), run, goal])?;
     let sql = "UPDATE messages SET waited = 1 WHERE id = ?";
     work.tx.prepare_cached(sql)?.execute([message.as_bytes()])?;
@@ -86,7 +87,7 @@ pub fn click(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
         return Ok(());
     }
     let sql = "INSERT INTO clicks (message, count, first_at) VALUES (?, 1, ?)
-        ON CONFLICT DO UPDATE SET count = count + 1";
+        ON CONFLICT (message) DO UPDATE SET count = clicks.count + 1";
     work.tx.prepare_cached(sql)?.execute(params![id.as_bytes(), millis(now)])?;
     let sql = "SELECT run FROM waits WHERE message = ? AND goal = 'clicked'";
     let row = |row: &Row<'_>| row.get::<_, [u8; 16]>(0);
