@@ -100,8 +100,9 @@ fn no_statement_goes_another_way_than_before() {
 struct Postgres {
     server: Child,
     bin: PathBuf,
+    user: Option<u32>,
     port: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Postgres {
@@ -160,8 +161,8 @@ impl Postgres {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let postgres = Self { server, bin, port, _folder: folder };
-        until("PostgreSQL", async || postgres.says("SELECT 1;").contains('1').then_some(())).await;
+        let postgres = Self { server, bin, user, port, folder };
+        until("PostgreSQL", async || postgres.says("SELECT 1;").contains("(1 row)").then_some(())).await;
         postgres
     }
 
@@ -188,8 +189,11 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // `runuser` passes it on; that is a fast end.
-        let _ = Command::new("kill").args(["-INT", &self.server.id().to_string()]).status();
+        let mut stop = Self::command(&self.bin.join("pg_ctl"), self.user);
+        let stop = stop.args(["stop", "-m", "immediate", "-D"]).arg(self.folder.path().join("data")).current_dir("/");
+        if !stop.stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            let _ = self.server.kill();
+        }
         let _ = self.server.wait();
     }
 }

@@ -282,7 +282,7 @@ async fn attempts_are_opened_once_and_settled_once() {
     assert_eq!(store.recover(at(3)).await.unwrap(), 1);
     assert_eq!(store.recover(at(3)).await.unwrap(), 0);
     let third = store.message(ids[2]).await.unwrap().unwrap();
-    assert_eq!((third.state, third.attempts[0].outcome.as_str()), (MessageState::Unknown, "interrupted"));
+    assert_eq!((third.state, third.attempts[0].outcome.name()), (MessageState::Unknown, "interrupted"));
     let resend = vec![ResendPolicy { account: "main".into(), after: Duration::from_secs(60), attempts: 8 }];
     assert_eq!(store.move_messages(at(62), resend.clone()).await.unwrap().next, Some(at(63)));
     assert_eq!(store.move_messages(at(63), resend).await.unwrap().count, 1);

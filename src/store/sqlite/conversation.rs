@@ -260,7 +260,7 @@ pub fn time_came(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Ti
 /// A run waits for no message any more; the next question in its chat goes out. A question that was
 /// answered has arrived, whatever was known of it.
 pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp) -> Read<()> {
-    let sql = "DELETE FROM listening WHERE run = ? RETURNING account, chat, asks AND open";
+    let sql = "DELETE FROM listening WHERE run = ? RETURNING account, chat, asks * open";
     let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?));
     let Some((account, chat, was_open)) = work.tx.prepare_cached(sql)?.query_row([run], row).optional()? else {
         return Ok(());

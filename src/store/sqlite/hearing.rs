@@ -15,6 +15,7 @@ use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
 use crate::model::delivery::{Attempt, MessageState, OPTED_OUT, Part};
+use crate::model::message::{Body, Content};
 use crate::model::question::{Answer, Question};
 use crate::model::run::ScriptError;
 use crate::store::rows::{Inbound, Letter};

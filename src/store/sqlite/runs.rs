@@ -6,18 +6,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
-use super::backlog::Backlog;
 use super::columns::{if_readable, is_unreadable, readable};
 use super::conversation::Time;
-use super::disk::Disk;
-use super::hearing::Clocks;
-use super::writer::{Memory, Patterns, Refusal, Work};
-use super::{
-    Read, asking, conversation, events, evidence, first, instant, json, json_or_none, outbox, text, values, waits,
-};
+use super::writer::{Refusal, Work};
+use super::{Read, asking, conversation, events, instant, json, json_or_none, outbox, text, values, waits};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::id::RunId;
-use crate::model::delivery::MessageState;
 use crate::model::journal::{Entry, Kind, Outcome, Retrying, TurnCommit};
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState, ScriptError};

@@ -137,7 +137,7 @@ async fn a_message_on_the_wire_is_not_tried_again_when_its_run_is_cancelled() {
     until("the request", async || (gateway.got().len() == 1).then_some(())).await;
     house.post(&format!("/runs/{run}/cancel"), json!({})).await;
     gateway.now_says(|_, _| gateway::Say::Yes);
-    question_is(&house, &run, "expired").await;
+    question_is(&house, &run, "cancelled").await;
     house.pass(Duration::from_secs(3600));
     house.post("/messages", json!({ "to": ADA, "text": "behind" })).await;
     until("the message behind", async || (gateway.texts().last()? == "behind").then_some(())).await;
