@@ -50,6 +50,39 @@
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
 //! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
+//!
+//! # Glossary
+//!
+//! | our word | elsewhere | what it is |
+//! |---|---|---|
+//! | flow | workflow | a YAML file: triggers and a script |
+//! | run | execution, workflow instance | one event, worked on to its end |
+//! | turn | workflow task, activation | the script from its first line, as far as recorded answers carry it |
+//! | journal, entry | event history | the calls of a run with their answers, from which a turn is replayed |
+//! | promise | command, outbox record | something that a turn wants done, on disk with the turn |
+//! | question | await, blocking call | something that a script cannot go on without |
+//! | errand | activity, side effect | an answer that is fetched outside, between two turns |
+//! | board | run queue | ready runs in memory, fair between flows |
+//! | lane | send queue, worker | the messages of one account, on their way out |
+//! | line | queue per recipient | keeps the order of what one person gets |
+//! | gate | semaphore, permits | how many attempts may be under way |
+//! | pause | circuit breaker | an account does not send; a probe is its half-open state |
+//! | attempt | delivery attempt | one try of one message, on record before the wire is touched |
+//! | unknown | in doubt | nobody knows whether a message went out |
+//! | diversion | failover | another account sends instead |
+//! | mover, waker | timers, schedulers | services that do what is due by the clock |
+//! | bell | signal, condition variable | shortens a wait; the table stays the truth |
+//! | evidence | reconciliation | acks and echoes that show what became of a message |
+//! | letter | routed inbound message | what a person wrote, with the runs that it would begin |
+//! | told, heard | gateway event | what a gateway sends to us |
+//! | occurrence | scheduled tick | an instant at which a trigger was due, and its fate |
+//! | ledger | processed-files table | which files a watch has seen |
+//! | catalog | registry, snapshot | the flows that are live, swapped whole |
+//! | ground | environment | what all flows are built on: accounts, secrets, zone |
+//! | stale | last known good | a flow whose file has a mistake; its last good version is live |
+//! | feed, change | change stream | what pages are told, by server-sent events |
+//! | tally | metrics | counts, for `/metrics` and pages |
+//! | walls | isolation, tenancy | what keeps the flows of different authors apart |
 
 pub mod alarm;
 pub mod app;

@@ -22,7 +22,7 @@ use crate::flow::versions::{Missing, Versions, kept};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::shutdown::Shutdown;
 use crate::store::rows::KeptFlows;
-use crate::store::{Store, StoreError};
+use crate::store::{STORE_REST, Store, StoreError};
 use crate::wake::Bell;
 
 /// Files are read when nothing has changed for so long, ...
@@ -35,9 +35,6 @@ const GIT: Duration = Duration::from_secs(10);
 const WRITING: Duration = Duration::from_secs(2);
 /// Without any hint the files are looked at this often; more seldom where a look takes long.
 const LOOK: Duration = Duration::from_secs(5);
-/// After a failure of the store.
-const STORE_REST: Duration = Duration::from_secs(1);
-
 /// What is changed by settings, besides accounts.
 pub struct Live {
     /// The flows.

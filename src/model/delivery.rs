@@ -159,6 +159,15 @@ impl MessageState {
     }
 }
 
+// What is written by its place is read by it.
+const _: () = {
+    let mut place = 0;
+    while place < MessageState::ALL.len() {
+        assert!(MessageState::ALL[place] as usize == place);
+        place += 1;
+    }
+};
+
 /// What a script's `.wait` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {

@@ -46,6 +46,15 @@ impl Fate {
     }
 }
 
+// What is written by its place is read by it.
+const _: () = {
+    let mut place = 0;
+    while place < Fate::ALL.len() {
+        assert!(Fate::ALL[place] as usize == place);
+        place += 1;
+    }
+};
+
 /// An instant with its fate, or a stretch of instants that share one.
 #[derive(Clone, Debug)]
 pub struct Occurrence {

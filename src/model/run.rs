@@ -54,6 +54,15 @@ impl RunState {
     }
 }
 
+// What is written by its place is read by it.
+const _: () = {
+    let mut place = 0;
+    while place < RunState::ALL.len() {
+        assert!(RunState::ALL[place] as usize == place);
+        place += 1;
+    }
+};
+
 /// What went wrong in a script, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptError {

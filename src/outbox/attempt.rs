@@ -1,7 +1,6 @@
 //! One attempt: fits the message to the gateway, sends its parts, decides, and records.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -21,12 +20,9 @@ use crate::model::phone;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::store::rows::{Claimed, Settlement, Verdict};
-use crate::store::{Store, StoreError};
+use crate::store::{STORE_REST, Store, StoreError};
 use crate::transport::Outgoing;
 use crate::transport::answer::readable;
-
-/// After a failure of the store it is tried again then.
-const STORE_REST: Duration = Duration::from_secs(1);
 
 /// Most bytes of an error that is kept.
 const LONGEST_ERROR: usize = 4096;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -21,15 +20,12 @@ use super::{Account, SharedView};
 use crate::clock::{SharedClock, after};
 use crate::id::MessageId;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
 use crate::store::rows::{Budget, ClaimRules, Claims, Diversion, Held};
+use crate::store::{STORE_REST, Store};
 use crate::wake::Bell;
 
 /// Messages read from the store at once.
 const PAGE: usize = 256;
-/// After a failure of the store the lane looks again then.
-const STORE_REST: Duration = Duration::from_secs(1);
-
 /// The lane.
 pub struct Lane {
     account: Arc<Account>,

@@ -1,12 +1,13 @@
 //! Runs that are away on an errand.
 
 use super::board::Board;
-use super::context::{Context, STORE_REST};
+use super::context::Context;
 use super::errand::Errand;
 use crate::clock::after;
 use crate::flow::versions::Missing;
 use crate::id::RunId;
 use crate::model::journal::Pending;
+use crate::store::STORE_REST;
 
 /// A run that waits for an errand. Its event and its journal are in the store.
 pub struct Whose {

@@ -1,7 +1,6 @@
 //! What runs are worked on with.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -15,9 +14,6 @@ use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-
-/// After a failure of the store a run is taken up again then.
-pub const STORE_REST: Duration = Duration::from_secs(1);
 
 /// What the threads work with.
 pub struct Context {

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::answer::answer;
 use super::away::{Whose, errand};
 use super::board::Board;
-use super::context::{Context, STORE_REST};
+use super::context::Context;
 use super::failure::follow_up;
 use super::journals::Known;
 use super::waiters::Reply;
@@ -22,8 +22,8 @@ use crate::model::phone;
 use crate::model::question::{Answer, Question};
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
-use crate::store::StoreError;
 use crate::store::rows::{Committed, ReadyRun};
+use crate::store::{STORE_REST, StoreError};
 
 /// What came of working on a run.
 pub enum Worked {

@@ -9,6 +9,7 @@ pub mod sqlite;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -30,6 +31,9 @@ use rows::{
     Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, Settlement, Spent,
     StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
+
+/// Whoever could not reach the store tries again then.
+pub const STORE_REST: Duration = Duration::from_secs(1);
 
 /// What a store method gives: it may be awaited or not, the work is done either way.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;

@@ -19,15 +19,13 @@ use crate::flow::prepare;
 use crate::flow::{Flow, Watch};
 use crate::model::run::NewRun;
 use crate::store::rows::{LedgerRow, Seen, TriggerKey};
-use crate::store::{Store, StoreError};
+use crate::store::{STORE_REST, Store, StoreError};
 use crate::wake::Bell;
 
 /// After a hint, so much time for more of them to come.
 const GATHER: Duration = Duration::from_millis(50);
 /// Without any hint the files are looked at this often; more seldom where a look takes long.
 const LOOK: Duration = Duration::from_secs(10);
-/// After a failure of the store.
-const STORE_REST: Duration = Duration::from_secs(1);
 /// A file that is gone is remembered for so long: a drive may come back with it.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// What was said is remembered up to here.

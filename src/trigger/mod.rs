@@ -9,7 +9,6 @@ mod scan;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -23,12 +22,9 @@ use crate::flow::{Backlog, Flow, Trigger, Watch};
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::shutdown::Shutdown;
 use crate::store::rows::{ArmedRow, LedgerRow, NewTrigger, Seen, TriggerKey};
-use crate::store::{Store, StoreError};
+use crate::store::{STORE_REST, Store, StoreError};
 use clockwork::Clockwork;
 use folder::{Folder, Surroundings, differences, present};
-
-/// After a failure of the store.
-const STORE_REST: Duration = Duration::from_secs(1);
 
 /// The supervisor.
 pub struct Supervisor {

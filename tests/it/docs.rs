@@ -186,6 +186,33 @@ fn the_page_on_security_is_true() {
     assert!(count > 40, "{count}");
 }
 
+/// What it says of files and folders is so, and its commands are those that there are.
+#[test]
+fn the_page_for_contributors_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let mut count = 0;
+    for path in page.split('`').skip(1).step_by(2).filter(|path| path.starts_with("src/") || path.starts_with("tests/"))
+    {
+        assert!(
+            path.contains("NAME") || root.join(path).exists(),
+            "CONTRIBUTING.md names `{path}`, which is not there"
+        );
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
+    let block = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    for command in block.lines() {
+        let Some(args) = command.strip_prefix("cargo test ") else {
+            assert!(root.join(command).exists(), "{command}");
+            continue;
+        };
+        // The tests are running: that they can be listed as the page says is what is left to see.
+        let modules = args.split(' ').filter(|word| word.ends_with("::"));
+        modules.for_each(|module| assert!(root.join(format!("tests/it/{}.rs", module.trim_end_matches(':'))).exists()));
+    }
+}
+
 #[test]
 fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

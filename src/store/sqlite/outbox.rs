@@ -20,7 +20,7 @@ const MOVES: i64 = 500;
 
 /// The number of a state in its column.
 pub fn number(state: MessageState) -> i64 {
-    MessageState::ALL.iter().position(|known| *known == state).unwrap_or(0) as i64
+    state as i64
 }
 
 /// A state from its column.

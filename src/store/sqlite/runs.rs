@@ -20,7 +20,7 @@ use crate::store::rows::{Committed, Origin, ReadyRun, WaitingFor, Woken};
 
 /// The number of a state in its column.
 pub fn number(state: RunState) -> i64 {
-    RunState::ALL.iter().position(|known| *known == state).unwrap_or(0) as i64
+    state as i64
 }
 
 /// Accepts a run.

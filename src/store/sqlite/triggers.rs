@@ -80,14 +80,13 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
 fn record(work: &mut Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
     let sql = "INSERT INTO occurrences (flow, trigger, at, until, count, fate, late_by, run, reason)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
-    let fate = Fate::ALL.iter().position(|known| *known == occurrence.fate).unwrap_or(0) as i64;
     let written = work.tx.prepare_cached(sql)?.execute(params![
         key.flow,
         key.trigger,
         millis(occurrence.at),
         occurrence.until.map(millis),
         occurrence.count,
-        fate,
+        occurrence.fate as i64,
         occurrence.late_by.map(|late| i64::try_from(late.as_millis()).unwrap_or(i64::MAX)),
         occurrence.run.as_ref().map(|run| *run.id.as_bytes()),
         occurrence.reason,

@@ -252,6 +252,28 @@ fn only_new(journal: &[Entry], output: &TurnOutput, now: Timestamp) {
     }
 }
 
+/// What is told of a case that is as it should be.
+struct Told {
+    /// It asks the world five times or more.
+    is_busy: bool,
+    ending: String,
+    kinds: BTreeSet<String>,
+    script: String,
+}
+
+impl Told {
+    fn of(seed: u64) -> Self {
+        let case = Case::new(seed);
+        let life = case.check();
+        Self {
+            is_busy: life.asked.len() >= 5,
+            ending: life.ending.split(':').next().unwrap_or_default().to_owned(),
+            kinds: life.journal.iter().map(|entry| format!("{:?}", entry.kind)).collect(),
+            script: case.script.main.clone(),
+        }
+    }
+}
+
 #[test]
 fn any_cut_of_a_journal_replays_to_the_same_end() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
@@ -260,16 +282,21 @@ fn any_cut_of_a_journal_replays_to_the_same_end() {
         return println!("{} entries, {} turns, {}", life.journal.len(), life.turns, life.ending);
     }
     let cases = number("POSTRIDER_REPLAY_CASES").unwrap_or(CASES);
+    // The longest of all tests: it takes as many threads as there are cores.
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let told = std::thread::scope(|scope| {
+        let some = |first: u64| (first..cases).step_by(threads as usize).map(Told::of).collect::<Vec<_>>();
+        let all: Vec<_> = (0..threads).map(|first| scope.spawn(move || some(first))).collect();
+        // A case that is not as it should be has said which it is.
+        all.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
     let (mut busy, mut endings, mut seen) = (0, BTreeMap::new(), String::new());
     let mut kinds = BTreeSet::new();
-    for seed in 0..cases {
-        let case = Case::new(seed);
-        let life = case.check();
-        busy += u64::from(life.asked.len() >= 5);
-        let how = life.ending.split(':').next().unwrap_or_default().to_owned();
-        *endings.entry(how).or_insert(0_u64) += 1;
-        kinds.extend(life.journal.iter().map(|entry| format!("{:?}", entry.kind)));
-        seen += &case.script.main;
+    for one in told {
+        busy += u64::from(one.is_busy);
+        *endings.entry(one.ending).or_insert(0_u64) += 1;
+        kinds.extend(one.kinds);
+        seen += &one.script;
     }
     println!("{cases} cases, {busy} with five questions or more, {endings:?}");
     // What is said of nothing is not worth much.
