@@ -73,12 +73,16 @@ pub fn detail(asked: &Asked, open: bool) -> String {
 pub fn has_open(connection: &Connection, account: &str, chat: &str, but: Option<&[u8; 16]>) -> Read<bool> {
     let sql = "SELECT account, pending FROM listening JOIN runs ON id = run
         WHERE chat = ?1 AND asks = 1 AND open = 1 AND run IS DISTINCT FROM ?2";
-    let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, if_readable(json_or_none::<Pending>(row, 1))?.flatten()));
+    let row = |row: &Row<'_>| {
+        let pending = if_readable(json_or_none::<Pending>(row, 1))?.flatten();
+        Ok((if_readable(row.get::<_, String>(0))?, pending))
+    };
     for name in people::names(connection, account, chat)? {
         for open in connection.prepare_cached(sql)?.query_map(params![name, but], row)? {
             let (by, pending) = open?;
             let asked = pending.map(|pending| pending.question);
-            if by == account || matches!(asked, Some(Question::Ask(asked)) if asked.account == account) {
+            if by.as_deref() == Some(account) || matches!(asked, Some(Question::Ask(asked)) if asked.account == account)
+            {
                 return Ok(true);
             }
         }

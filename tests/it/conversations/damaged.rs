@@ -81,6 +81,16 @@ async fn a_person_who_was_asked_by_it_can_be_asked_by_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_in_its_chat_waits_for_its_end_though_its_account_cannot_be_read() {
+    let house = House::open(&[ASK]).await;
+    let bad = asked(&house, ADA, "One?", json!({ "timeout": "1h" })).await;
+    let house = spoil(house, "UPDATE listening SET account = x'00' WHERE run = ?", &bad).await;
+    let next = asks(&house, ADA, "Two?", json!({ "timeout": "1h" })).await;
+    let next = house.run_is(&next, "waiting").await;
+    assert!(next["waiting_for"]["detail"].as_str().unwrap().starts_with("the end of another question"), "{next}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_waits_for_its_turn_to_ask_is_passed_over() {
     let house = House::open(&[ASK, NAP]).await;
     let first = asked(&house, ADA, "One?", json!({ "timeout": "10h" })).await;
