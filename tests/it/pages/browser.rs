@@ -329,6 +329,8 @@ async fn full() -> (House, Fake) {
     house.run_is(&asks, "waiting").await;
     let words = json!({ "from": "+447700900461", "text": "طاولة من فضلك 🌻", "name": "فاطمة الزهراء العلوي" });
     house.post("/sandbox/messages", words).await;
+    let long = json!({ "from": ADA, "text": "hello", "name": "Wolfeschlegelsteinhausenbergerdorff Kindertagesstätte" });
+    house.post("/sandbox/messages", long).await;
     house.hook("/nowhere", &json!(1)).await;
     fake.is(Mood::Breaks);
     let wish = json!({ "kind": "template", "account": "main", "to": ADA, "name": "t", "language": "en" });
