@@ -107,7 +107,7 @@ impl View {
             let known = self.store.person(&handset.phone).await?;
             rows.push(PhoneRow {
                 opted_out: known.opted_out.into_iter().map(|(account, _)| account).collect(),
-                name: handset.name.or_else(|| names.get(&handset.phone).cloned()),
+                name: names.get(&handset.phone).cloned(),
                 off: handset.off,
                 waiting: if handset.off { chat.iter().filter(held).count() } else { 0 },
                 chat,

@@ -134,9 +134,9 @@ pub fn is_called(work: &Work<'_>, address: &str, name: &str, now: Timestamp) -> 
 
 /// What people are called, those of them who told.
 pub fn called(connection: &Connection, addresses: &[String]) -> Read<BTreeMap<String, String>> {
-    // What a person calls himself, before what somebody called the phone in the sandbox.
-    let sql = "SELECT name FROM (SELECT name, at, 0 AS place FROM people WHERE address IN (?1, ?2)
-        UNION ALL SELECT name, at, 1 FROM handsets WHERE phone IN (?1, ?2) AND name IS NOT NULL) AS called ORDER BY place, at DESC";
+    // What somebody called a phone of the sandbox, before what its person is called.
+    let sql = "SELECT name FROM (SELECT name, at, 1 AS place FROM people WHERE address IN (?1, ?2)
+        UNION ALL SELECT name, at, 0 FROM handsets WHERE phone IN (?1, ?2) AND name IS NOT NULL) AS called ORDER BY place, at DESC";
     let mut find = connection.prepare_cached(sql)?;
     let mut names = BTreeMap::new();
     for address in addresses {

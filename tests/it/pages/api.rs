@@ -248,6 +248,10 @@ async fn a_phone_of_the_sandbox_is_called_by_its_name_everywhere() {
     house.messages_are(1, "delivered").await;
     let message = house.get("/messages").await["messages"][0].clone();
     assert_eq!((&message["name"], &message["body"]["text"]), (&json!("Ada"), &json!("Hello Ada")));
+    // Called otherwise, it is so at once, also where it has written before.
+    house.api(Method::PUT, &phone, Some(json!({ "name": "Grace" }))).await;
+    assert_eq!(house.get("/messages").await["messages"][0]["name"], "Grace");
+    assert_eq!(house.get("/sandbox/phones").await["phones"][0]["name"], "Grace");
     let long = "a".repeat(5_000);
     house.post("/sandbox/messages", json!({ "from": ADA, "text": long })).await;
     let people = house.get("/people").await;
