@@ -249,12 +249,14 @@ async fn runs_that_wait_for_a_slow_server_take_no_threads() {
     let folder = folder(&[("flows/slow.yaml", flow), LOCAL]);
     let process = Process::start(folder.path());
     let (client, token) = (client(), read_token(folder.path()).unwrap());
-    let count = async |state: &str| {
+    let runs = async |state: &str| -> Vec<Value> {
         let url = format!("http://{}/api/v1/runs?flow=slow&limit=1000&state={state}", process.admin);
         let text = client.get(url).bearer_auth(token.reveal()).send().await.unwrap().text().await.unwrap();
-        let page: Value = serde_json::from_str(&text).unwrap();
-        page["runs"].as_array().unwrap().len()
+        let mut page: Value = serde_json::from_str(&text).unwrap();
+        serde_json::from_value(page["runs"].take()).unwrap()
     };
+    let count = async |state: &str| runs(state).await.len();
+    let failed = async || runs("failed").await.first().map(Value::to_string).unwrap_or_default();
     let status = format!("/proc/{}/status", read_address(folder.path()).unwrap().pid);
     let threads = || -> usize {
         let status = std::fs::read_to_string(&status).unwrap();
@@ -289,7 +291,12 @@ async fn runs_that_wait_for_a_slow_server_take_no_threads() {
     assert!(most <= before + 16, "{before} threads before, {most} with {} calls at once", server.held());
     server.release();
     until("all to be answered", async || (server.count() == WAITING).then_some(())).await;
-    until("all to succeed", async || (count("succeeded").await == WAITING).then_some(())).await;
+    until("all to succeed", async || {
+        // One that ended otherwise says why, at once.
+        assert_eq!(count("failed").await, 0, "{}", failed().await);
+        (count("succeeded").await == WAITING).then_some(())
+    })
+    .await;
     assert_eq!(different(&keys(&server.got())), WAITING);
     let (code, _) = tokio::task::spawn_blocking(|| process.terminate()).await.unwrap();
     assert_eq!(code, Some(0));
