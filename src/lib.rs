@@ -9,7 +9,7 @@
 //!   → run::dispatch    reads ready runs from the store onto the board
 //!   → run::worker      takes a run from the board, on a thread of its own kind
 //!   → script::turn     pure: script + event + journal → ending, entries, promises
-//!   → store            entries, messages and the run's new state in one transaction
+//!   → ledger::turns    entries, messages and the run's new state in one transaction
 //!   → outbox::lane     claims (the attempt is on record), sends, settles
 //!   → transport        one gateway's dialect over HTTP
 //! ```
@@ -33,6 +33,9 @@
 //!   ends without a clear answer, is `unknown`: nobody guesses.
 //! * **One writer.** All changes go through one thread that puts whatever waits into one
 //!   transaction ([`store::sqlite`]); the folder's lock makes one engine the owner.
+//! * **Rules, rows, backends.** [`ledger`] has every legal step, a function over one transaction with no SQL in it;
+//!   what one step means for others is a queue that is worked off before the commit. [`store::rows`] has all SQL, by
+//!   noun, in the dialect that SQLite and PostgreSQL share. [`store::sqlite`] has only what is SQLite's own.
 //!
 //! # Layers
 //!
@@ -46,8 +49,8 @@
 //! | 6 | [`http`], [`trigger`], [`alarm`] | public side (webhooks), private side (pages, API); clock and files |
 //! | 5 | [`view`] | read models: API, commands and pages say the same |
 //! | 4 | [`run`], [`inbound`] | intake, board, threads, errands, waiting callers; what people write |
-//! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
-//! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
+//! | 3 | [`flow`], [`outbox`], [`ledger`] | flow files and versions; lanes, order, pace, retries; every legal step of what is durable |
+//! | 2 | [`store`], [`transport`], [`script`] | rows and the database; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
 //! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
 //!
@@ -98,6 +101,7 @@ pub mod flow;
 pub mod http;
 pub mod id;
 pub mod inbound;
+pub mod ledger;
 pub mod links;
 pub mod memory;
 pub mod model;

@@ -25,12 +25,13 @@ use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
 use crate::http::{Doors, Editor, House, Notes, serve};
 use crate::inbound::Inbox;
+use crate::ledger::Ledger;
 use crate::links::LinkKey;
 use crate::model::phone;
 use crate::outbox::{Accounts, Mover, Supply};
 use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Marks, Threads, Waiters, Waker};
 use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
-use crate::store::sqlite::{SqliteStore, place};
+use crate::store::sqlite::place;
 use crate::store::{Signals, Store, StoreError};
 use crate::transport::Download;
 use crate::transport::sandbox::Phones;
@@ -137,7 +138,7 @@ pub fn open_store(workspace: &Workspace) -> OpenStore {
             None if adopt => place::adopt(&file)?,
             None => {}
         }
-        Ok(Arc::new(SqliteStore::open(used, backlog, signals)?))
+        Ok(Arc::new(Ledger::open(used, backlog, signals)?))
     })
 }
 

@@ -52,6 +52,35 @@ impl RunState {
     pub fn is_over(self) -> bool {
         !matches!(self, Self::Queued | Self::Running | Self::Waiting)
     }
+
+    /// The state after `step`; none when the step is not legal here.
+    ///
+    /// This is the whole state table: everything that moves a run asks it.
+    pub fn after(self, step: RunStep) -> Option<Self> {
+        match (self, step) {
+            (Self::Queued | Self::Running | Self::Waiting, RunStep::Wait) => Some(Self::Waiting),
+            (Self::Queued | Self::Running | Self::Waiting, RunStep::Succeed) => Some(Self::Succeeded),
+            (Self::Queued | Self::Running | Self::Waiting, RunStep::Fail) => Some(Self::Failed),
+            (Self::Queued | Self::Running | Self::Waiting, RunStep::Cancel) => Some(Self::Cancelled),
+            (Self::Failed, RunStep::Retry) => Some(Self::Waiting),
+            _ => None,
+        }
+    }
+}
+
+/// What may happen to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunStep {
+    /// A turn ends with a question, or with another attempt to come.
+    Wait,
+    /// The script came to its end.
+    Succeed,
+    /// It threw for good, or broke a limit.
+    Fail,
+    /// A person takes it back.
+    Cancel,
+    /// A person wants it to go on.
+    Retry,
 }
 
 // What is written by its place is read by it.

@@ -3,8 +3,12 @@
 //! Each method is one transaction and one legal step; no transaction crosses the border. Once a
 //! reply resolves with `Ok`, the change is on disk.
 
+pub mod disk;
+pub mod group;
 pub mod rows;
 pub mod sqlite;
+pub mod tables;
+pub mod tx;
 
 use std::collections::BTreeMap;
 use std::future::Future;

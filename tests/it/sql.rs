@@ -8,15 +8,12 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use postrider::ledger::Ledger;
 use postrider::store::Signals;
-use postrider::store::sqlite::SqliteStore;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::support::until;
-
-/// What is SQLite's own: how a file is opened, mended and told from its copies.
-const OWN: [&str; 3] = ["schema.rs", "start.rs", "place.rs"];
 
 /// The texts between quotes in a source, each with what stands before it.
 fn texts(source: &str) -> Vec<(&str, String)> {
@@ -50,15 +47,12 @@ fn texts(source: &str) -> Vec<(&str, String)> {
 
 /// All statements, each with its file. Those that are put together of pieces are looked at where that is done.
 fn statements() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/tables");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut all = Vec::new();
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        if OWN.contains(&name.as_str()) {
-            continue;
-        }
         for (before, text) in texts(&std::fs::read_to_string(&file).unwrap()) {
             let verb = text.split(' ').next().unwrap_or_default();
             let is_statement = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&verb);
@@ -74,7 +68,7 @@ fn statements() -> Vec<(String, String)> {
 /// A store, made and closed.
 fn made(folder: &Path) -> Connection {
     let file = folder.join("state.db");
-    drop(SqliteStore::open(&file, 100, Signals::default()).unwrap());
+    drop(Ledger::open(&file, 100, Signals::default()).unwrap());
     let connection = Connection::open(&file).unwrap();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
     connection

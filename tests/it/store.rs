@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use postrider::clock::after;
 use postrider::id::{MessageId, RunId};
+use postrider::ledger::Ledger;
 use postrider::model::delivery::MessageState;
 use postrider::model::journal::{Digest, Emitted, Kind, KvWrite, Outcome, Pending, Promises, TurnCommit};
 use postrider::model::message::{Body, Content, NewMessage, SendOptions};
@@ -13,14 +14,13 @@ use postrider::model::question::Question;
 use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState, ScriptError};
 use postrider::store::rows::*;
-use postrider::store::sqlite::SqliteStore;
 use postrider::store::{Signals, Store, StoreError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn open(folder: &TempDir) -> Arc<dyn Store> {
-    Arc::new(SqliteStore::open(&folder.path().join("state.db"), 3, Signals::default()).unwrap())
+    Arc::new(Ledger::open(&folder.path().join("state.db"), 3, Signals::default()).unwrap())
 }
 
 fn at(second: i64) -> Timestamp {
@@ -164,7 +164,7 @@ async fn damage_declares_nothing_dead_that_may_have_gone_out() {
 async fn what_waits_for_the_file_is_bounded_and_nothing_of_it_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.db");
-    let store = Arc::new(SqliteStore::open(&file, 10_000, Signals::default()).unwrap());
+    let store = Arc::new(Ledger::open(&file, 10_000, Signals::default()).unwrap());
     let backup = rusqlite::Connection::open(&file).unwrap();
     backup.execute_batch("BEGIN IMMEDIATE").unwrap();
     let large = |number| NewRun { event: json!({ "text": "x".repeat(1 << 20) }).to_string(), ..run(number) };

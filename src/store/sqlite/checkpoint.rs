@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use super::writer::connect;
+use super::connect::connect;
 use crate::store::StoreError;
 
 /// Frames in the log after which it is copied (4 KiB each).

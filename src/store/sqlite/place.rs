@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-use super::readers::read_only;
+use super::connect::read_only;
 use super::schema::{error_of, examine};
 use crate::store::StoreError;
 
@@ -95,7 +95,7 @@ pub fn adopt(file: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     examine(&read_only(file)?, &file.display().to_string())?;
-    let connection = super::writer::connect(file)?;
+    let connection = super::connect(file)?;
     // A file of an earlier format knows no place, and gets one when it is opened.
     let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'place'";
     match connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| error_of(&error))? {
@@ -110,7 +110,7 @@ pub fn adopt(file: &Path) -> Result<(), StoreError> {
 /// [`StoreError::Busy`] when somebody reads it for long, and as SQLite fails; what could not be brought stays
 /// in the file beside it.
 pub fn fold(file: &Path) -> Result<(), StoreError> {
-    let connection = super::writer::connect(file)?;
+    let connection = super::connect(file)?;
     connection.busy_timeout(READERS).map_err(|error| error_of(&error))?;
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     match busy.map_err(|error| error_of(&error))? {

@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, Error, ErrorCode};
 
-use super::columns::is_unreadable;
 use crate::store::StoreError;
 
 /// Marks the file as ours: `post` in ASCII.
@@ -414,9 +413,6 @@ fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
 /// What a failure of SQLite means for us.
 pub fn error_of(error: &Error) -> StoreError {
     let text = error.to_string();
-    if is_unreadable(error) {
-        return StoreError::Unreadable(text);
-    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
             StoreError::NoRoom(text)

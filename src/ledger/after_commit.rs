@@ -1,0 +1,145 @@
+//! What a group of commands has to tell others once it is on disk: bells, counts, and what changed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::feed::Change;
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::MessageState;
+use crate::model::run::RunState;
+use crate::store::Signals;
+use crate::wake::Bell;
+
+/// Messages of an account that came to each state.
+type OfAccount = (String, [u64; MessageState::ALL.len()]);
+
+/// To be told once the group is on disk.
+#[derive(Default)]
+pub struct AfterCommit {
+    runs: HashSet<Arc<str>>,
+    lanes: Vec<String>,
+    run_timer: bool,
+    message_timer: bool,
+    troubles: bool,
+    compact: bool,
+    run_counts: [u64; RunState::ALL.len()],
+    message_counts: Vec<OfAccount>,
+    late: Vec<Duration>,
+    /// Somebody watches: what changes is noted.
+    pub watched: bool,
+    changes: Vec<Change>,
+}
+
+impl AfterCommit {
+    /// Nothing to tell yet; `watched` says whether somebody wants to know what changes.
+    pub fn new(watched: bool) -> Self {
+        Self { watched, ..Self::default() }
+    }
+
+    /// The flow has a ready run.
+    pub fn run(&mut self, flow: &str) {
+        if !self.runs.contains(flow) {
+            self.runs.insert(flow.into());
+        }
+    }
+
+    /// The account has a due message.
+    pub fn lane(&mut self, account: &str) {
+        if !self.lanes.iter().any(|known| known == account) {
+            self.lanes.push(account.into());
+        }
+    }
+
+    /// A run waits for a time.
+    pub fn run_timer(&mut self) {
+        self.run_timer = true;
+    }
+
+    /// A message waits for a time.
+    pub fn message_timer(&mut self) {
+        self.message_timer = true;
+    }
+
+    /// Somebody is to be told of something.
+    pub fn troubles(&mut self) {
+        self.troubles = true;
+    }
+
+    /// What was deleted is to be gone from the disk too.
+    pub fn compact(&mut self) {
+        self.compact = true;
+    }
+
+    /// Whether something that was deleted is to be gone from the disk too.
+    pub fn wants_compact(&self) -> bool {
+        self.compact
+    }
+
+    /// A run by the clock begins so late.
+    pub fn late(&mut self, by: Duration) {
+        self.late.push(by);
+    }
+
+    /// A run has come to a state.
+    pub fn run_is(&mut self, id: RunId, flow: &str, state: RunState) {
+        self.run_counts[RunState::ALL.iter().position(|known| *known == state).unwrap_or(0)] += 1;
+        self.note(|| Change::Run { id, flow: flow.to_owned(), state: state.name() });
+    }
+
+    /// A message has come to a state.
+    pub fn message_is(
+        &mut self,
+        id: MessageId,
+        account: &str,
+        state: MessageState,
+        about: impl FnOnce() -> (Option<RunId>, String),
+    ) {
+        let place = match self.message_counts.iter().position(|(known, _)| known == account) {
+            Some(place) => place,
+            None => {
+                self.message_counts.push((account.to_owned(), Default::default()));
+                self.message_counts.len() - 1
+            }
+        };
+        self.message_counts[place].1[MessageState::ALL.iter().position(|known| *known == state).unwrap_or(0)] += 1;
+        self.note(|| {
+            let (run, to) = about();
+            Change::Message { id, run, to, account: account.to_owned(), state: state.name() }
+        });
+    }
+
+    /// Something has changed that somebody may be looking at.
+    pub fn note(&mut self, change: impl FnOnce() -> Change) {
+        if self.watched {
+            self.changes.push(change());
+        }
+    }
+
+    /// Tells.
+    pub fn ring(&mut self, signals: &Signals) {
+        self.runs.drain().for_each(|flow| signals.runs.ring(&flow));
+        self.lanes.drain(..).for_each(|account| signals.lanes.ring(&account));
+        let services: [(&mut bool, &Bell); 3] = [
+            (&mut self.run_timer, &signals.run_timer),
+            (&mut self.message_timer, &signals.message_timer),
+            (&mut self.troubles, &signals.troubles),
+        ];
+        for (wanted, bell) in services {
+            if std::mem::take(wanted) {
+                bell.nudge();
+            }
+        }
+        self.late.drain(..).for_each(|late| signals.tally.lateness().add(late));
+        let runs = RunState::ALL.iter().zip(self.run_counts).filter(|(_, count)| *count > 0);
+        signals.tally.runs(runs.map(|(state, count)| (state.name(), count)));
+        let messages = self.message_counts.drain(..).flat_map(|(account, counts)| {
+            let counts = MessageState::ALL.iter().zip(counts).filter(|(_, count)| *count > 0);
+            counts.map(move |(state, count)| ((account.clone(), state.name()), count)).collect::<Vec<_>>()
+        });
+        signals.tally.messages(messages);
+        if !self.changes.is_empty() {
+            signals.feed.tell(self.changes.drain(..));
+        }
+    }
+}

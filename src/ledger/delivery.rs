@@ -1,0 +1,186 @@
+//! How messages go out: attempts that touch the wire and end, what the clock moves, and what a dead engine left.
+
+use jiff::Timestamp;
+
+use super::messages::{self, Applied, Change, apply, set_aside};
+use super::reconciliation;
+use super::work::Work;
+use crate::clock::{from_millis, millis};
+use crate::id::MessageId;
+use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step};
+use crate::model::recipient::Recipient;
+use crate::store::rows::{Moved, ResendPolicy, Settlement, Verdict};
+use crate::store::tables::{lanes, messages as rows};
+use crate::store::tx::Read;
+
+/// An attempt has all that it needs and touches the wire now.
+pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
+    // What cannot be read any more is not what holds a message up.
+    let Some(mut attempts) = rows::attempts(work.tx, id)? else { return Ok(()) };
+    match attempts.last_mut().filter(|last| last.outcome == AttemptOutcome::Preparing) {
+        Some(last) => {
+            last.outcome = AttemptOutcome::Open;
+            rows::set_attempts(work.tx, id, &attempts)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Records how far a message of several parts has come, and by what changes it was cut.
+pub fn note_parts(work: &mut Work<'_>, id: MessageId, parts: &[Part], cut: &[Degraded], now: Timestamp) -> Read<()> {
+    // An ack of an earlier part may have come meanwhile.
+    let parts = acked(work, id, parts.to_vec())?;
+    let account = rows::set_parts(work.tx, id, &parts)?;
+    for provider_id in parts.iter().filter_map(|part| part.provider_id.as_deref()) {
+        reconciliation::post(work, account.as_deref().unwrap_or_default(), provider_id, id, now)?;
+    }
+    if cut.is_empty() {
+        return Ok(());
+    }
+    let mut all = rows::degraded(work.tx, id)?;
+    all.extend_from_slice(cut);
+    rows::set_degraded(work.tx, id, &all)
+}
+
+/// What a verdict does to a message: the step, what it changes, by what id the gateway knows it, and how the gateway
+/// writes its chat.
+pub fn meant(verdict: &Verdict) -> (Step, Change, Option<&String>, Option<&Recipient>) {
+    let failed = |(class, error): &(String, String)| Change {
+        outcome: Some(class.clone().into()),
+        error: Some(error.clone()),
+        counts: true,
+        ..Change::default()
+    };
+    match verdict {
+        Verdict::Reached { state, provider_id, chat, degraded } => {
+            let change = Change {
+                outcome: Some(AttemptOutcome::Reached(*state)),
+                counts: true,
+                provider_id: provider_id.clone(),
+                degraded: degraded.clone(),
+                ..Change::default()
+            };
+            (Step::Reached(*state), change, provider_id.as_ref(), chat.as_ref())
+        }
+        Verdict::TryAgain { error, due_at, counts } => {
+            let change = Change { due_at: Some(millis(*due_at)), counts: *counts, ..failed(error) };
+            (Step::TryAgain, change, None, None)
+        }
+        Verdict::Doubt { error, provider_id } => {
+            let change = Change {
+                outcome: Some(AttemptOutcome::Ambiguous),
+                error: Some(error.clone()),
+                counts: true,
+                provider_id: provider_id.clone(),
+                ..Change::default()
+            };
+            (Step::Doubt, change, provider_id.as_ref(), None)
+        }
+        Verdict::Refuse { error } => (Step::Refuse, failed(error), None, None),
+        Verdict::GiveUp { error } => (Step::GiveUp, failed(error), None, None),
+    }
+}
+
+/// Records how an attempt ended. An attempt that is not open any more (a person decided
+/// meanwhile) changes nothing.
+pub fn settle(work: &mut Work<'_>, settlement: &Settlement) -> Read<()> {
+    let (id, at) = (settlement.id, settlement.at);
+    let (step, change, provider_id, chat) = meant(&settlement.verdict);
+    let posted: Vec<&String> =
+        settlement.parts.iter().filter_map(|part| part.provider_id.as_ref()).chain(provider_id).collect();
+    let parts = acked(work, id, settlement.parts.clone())?;
+    let failed = parts.iter().find(|part| part.state == MessageState::Rejected).and_then(|part| part.error.clone());
+    let outcome = apply(work, id, step, at, Change { parts, ..change })?;
+    if !posted.is_empty() || chat.is_some() {
+        learn(work, id, &posted, chat, at)?;
+    }
+    match outcome {
+        Applied::Now(MessageState::Unknown) => reconciliation::seek(work, id, at),
+        // A part may have failed while another one was under way.
+        Applied::Now(MessageState::Accepted | MessageState::Sent) if failed.is_some() => {
+            apply(work, id, Step::Refuse, at, Change { error: failed, ..Change::default() }).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Parts as an attempt left them, with the acks that came for some of them while it was under way.
+fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<Part>> {
+    if parts.is_empty() {
+        return Ok(parts);
+    }
+    for known in rows::parts(work.tx, id)? {
+        let same = parts.iter_mut().find(|part| part.provider_id.is_some() && part.provider_id == known.provider_id);
+        let step = if known.state == MessageState::Rejected { Step::Refuse } else { Step::Reached(known.state) };
+        if let Some(part) = same.filter(|part| part.state.after(step) == Some(known.state)) {
+            (part.state, part.error) = (known.state, known.error);
+        }
+    }
+    Ok(parts)
+}
+
+/// What the gateway's answer tells besides: its ids, and how it writes the recipient.
+fn learn(work: &mut Work<'_>, id: MessageId, posted: &[&String], chat: Option<&Recipient>, now: Timestamp) -> Read<()> {
+    let Some((account, to)) = rows::route(work.tx, id)? else { return Ok(()) };
+    if let Some(chat) = chat {
+        reconciliation::learn(work, &account, &to, chat)?;
+    }
+    for provider_id in posted {
+        reconciliation::post(work, &account, provider_id, id, now)?;
+    }
+    Ok(())
+}
+
+/// Attempts that were open when the engine died: nobody knows how they ended. Gives of how many that is so.
+pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
+    let mut doubtful = 0;
+    for id in lanes::on_the_wire(work.tx)? {
+        let is_doubtful = work.each(|work| recover_one(work, id, now), |work, why| set_aside(work, id, why, now))?;
+        doubtful += u64::from(is_doubtful.unwrap_or(true));
+    }
+    Ok(doubtful)
+}
+
+/// Says whether nobody knows if it went out.
+fn recover_one(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool> {
+    let Some((attempts, parts)) = rows::open_attempt(work.tx, id)? else { return Ok(false) };
+    // Of several parts each says for itself whether it had touched the wire.
+    let untouched = match parts.is_empty() {
+        false => !parts.iter().any(Part::is_in_doubt),
+        true => attempts.last().is_some_and(|last| last.outcome == AttemptOutcome::Preparing),
+    };
+    let error = Some("the engine stopped while the attempt was open".to_owned());
+    let outcome = Some(AttemptOutcome::Interrupted);
+    let step = if untouched { Step::TryAgain } else { Step::Doubt };
+    let due_at = untouched.then(|| millis(now));
+    apply(work, id, step, now, Change { outcome, error, due_at, counts: !untouched, ..Change::default() })?;
+    reconciliation::seek(work, id, now)?;
+    Ok(!untouched)
+}
+
+/// Moves what the clock moves: due, expired, sent again.
+pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> Read<Moved> {
+    let mut count = 0;
+    let mut next = Vec::new();
+    let mut all = |work: &mut Work<'_>, ids: Vec<MessageId>, step: Step| {
+        count += ids.len() as u64;
+        ids.into_iter().try_for_each(|id| {
+            let moved =
+                work.each(|work| messages::step(work, id, step, now), |work, why| set_aside(work, id, why, now));
+            moved.map(drop)
+        })
+    };
+    let due = lanes::scheduled_until(work.tx, now)?;
+    all(work, due, Step::Due)?;
+    let expired = lanes::expired_at(work.tx, now)?;
+    all(work, expired, Step::Expire)?;
+    next.extend(lanes::next_scheduled(work.tx)?);
+    next.extend(lanes::next_expiring(work.tx)?);
+    for policy in resend {
+        let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
+        let unknown = lanes::unknown_since(work.tx, policy, millis(now) - wait, now)?;
+        all(work, unknown, Step::Resend)?;
+        next.extend(lanes::oldest_unknown(work.tx, policy, now)?.map(|oldest| oldest.saturating_add(wait)));
+    }
+    Ok(Moved { count, next: next.into_iter().min().map(from_millis) })
+}

@@ -1,0 +1,86 @@
+//! Runs: accepted where there is room, and made ready.
+
+use super::work::{Refusal, Work};
+use crate::id::RunId;
+use crate::model::question::Answer;
+use crate::model::run::{NewRun, RunState};
+use crate::store::StoreError;
+use crate::store::tables::runs;
+use crate::store::tx::Read;
+
+/// Accepts a run.
+pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<(), Refusal> {
+    has_room_for(work, &run.flow, 1)?;
+    Ok(insert(work, run)?)
+}
+
+/// Whether there is room for so many runs more of a flow.
+pub fn has_room_for(work: &mut Work<'_>, flow: &str, more: u64) -> Result<(), Refusal> {
+    disk_has_room(work)?;
+    match work.memory.backlog.has_room(flow, more) {
+        true => Ok(()),
+        false => Err(Refusal::Rule(StoreError::Backlog(work.memory.backlog.total()))),
+    }
+}
+
+/// Whether the disk has room for more work.
+pub fn disk_has_room(work: &mut Work<'_>) -> Result<(), Refusal> {
+    match work.memory.disk.low() {
+        Some(free) => Err(Refusal::Rule(StoreError::NoRoom(format!("only {} MiB of the disk are free", free >> 20)))),
+        None => Ok(()),
+    }
+}
+
+/// Puts a run in without asking. The same promise of a run is one run.
+pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
+    let ready = work.memory.next_seq();
+    if runs::insert(work.tx, run, ready)? {
+        work.memory.backlog.add(&run.flow);
+        work.after.run(&run.flow);
+        work.after.run_is(run.id, &run.flow, RunState::Queued);
+    }
+    Ok(())
+}
+
+/// A run does not wait for its first turn any more.
+pub fn leave_backlog(work: &mut Work<'_>, run: RunId) -> Read<()> {
+    if let Some(flow) = runs::flow(work.tx, run)? {
+        work.memory.backlog.remove(&flow);
+    }
+    Ok(())
+}
+
+/// A run has come to a state otherwise than by a turn.
+pub fn is_now(work: &mut Work<'_>, run: RunId, state: RunState) -> Read<()> {
+    let flow = if work.after.watched { runs::flow(work.tx, run)? } else { None };
+    work.after.run_is(run, &flow.unwrap_or_default(), state);
+    Ok(())
+}
+
+/// A waiting run can go on.
+pub fn make_ready(work: &mut Work<'_>, run: RunId) -> Read<()> {
+    let ready = work.memory.next_seq();
+    if let Some(flow) = runs::make_waiting_ready(work.tx, run, ready)? {
+        work.after.run(&flow);
+    }
+    Ok(())
+}
+
+/// A waiting run gets the answer to its question.
+pub fn answer(work: &mut Work<'_>, run: RunId, answer: &Answer) -> Read<()> {
+    let ready = work.memory.next_seq();
+    if let Some(flow) = runs::answer_waiting(work.tx, run, ready, answer)? {
+        work.after.run(&flow);
+    }
+    Ok(())
+}
+
+/// An errand was run: its answer makes the run ready anew. Says whether anybody still wants it.
+pub fn answer_errand(work: &mut Work<'_>, run: RunId, was: i64, answer: &Answer) -> Read<bool> {
+    let ready = work.memory.next_seq();
+    let flow = runs::answer_errand(work.tx, run, was, ready, answer)?;
+    if let Some(flow) = &flow {
+        work.after.run(flow);
+    }
+    Ok(flow.is_some())
+}

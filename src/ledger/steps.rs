@@ -1,0 +1,252 @@
+//! The steps, each with all that it needs to know.
+
+use jiff::Timestamp;
+
+use super::work::{Refusal, Work};
+use super::{
+    claims, delivery, failover, forget, inbound, messages, operator, people, runs, timers, triggers, troubles, turns,
+    waits,
+};
+use crate::feed::Change;
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::{Degraded, Part};
+use crate::model::journal::TurnCommit;
+use crate::model::message::NewMessage;
+use crate::model::question::Answer;
+use crate::model::run::NewRun;
+use crate::store::rows::{
+    ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange, Inbound,
+    KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, TriggerKey, Woken,
+};
+use crate::store::tables::person::Known;
+use crate::store::tables::{accounts, flows, phones};
+
+use super::job::Step;
+
+/// A step: its fields, what it gives, and how it is taken. `at` says when, where something follows from it; `ours`
+/// that its data are our own.
+macro_rules! step {
+    (
+        $(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty),* $(,)? } -> $gives:ty,
+        $(at |$when:ident| $at:expr,)? $(ours $ours:literal,)?
+        |$self:ident, $work:ident| $take:expr
+    ) => {
+        $(#[$doc])*
+        pub struct $name { $(pub $field: $kind),* }
+
+        impl Step for $name {
+            type Gives = $gives;
+            $(const GUARDED: bool = !$ours;)?
+
+            $(fn at(&self) -> Option<Timestamp> {
+                let $when = self;
+                Some($at)
+            })?
+
+            fn take(&self, $work: &mut Work<'_>) -> Result<$gives, Refusal> {
+                let $self = self;
+                Ok($take)
+            }
+        }
+    };
+}
+
+step!(
+    /// Keeps the texts of flow versions, and which of them is the last good one of each file.
+    KeepFlows { kept: KeptFlows } -> (),
+    |this, work| {
+        for (file, version) in &this.kept.good {
+            flows::keep(work.tx, file, version)?;
+        }
+        for file in &this.kept.gone {
+            flows::drop_file(work.tx, file)?;
+        }
+    }
+);
+step!(
+    /// Forgets versions that have not come back meanwhile.
+    PruneVersions { unused: Vec<String> } -> u64,
+    |this, work| {
+        let mut gone = 0;
+        for version in &this.unused {
+            gone += u64::from(flows::delete_unless_good(work.tx, version)?);
+        }
+        gone
+    }
+);
+step!(
+    /// Forgets triggers and gets to know others.
+    Arm { gone: Vec<TriggerKey>, come: Vec<NewTrigger> } -> (),
+    |this, work| triggers::arm(work, &this.gone, &this.come)?
+);
+step!(
+    /// Gives instants their fate.
+    Fire { firings: Vec<Firing> } -> u64,
+    |this, work| triggers::fire(work, &this.firings)?
+);
+step!(
+    /// Records what a trigger saw.
+    SeeFiles { key: TriggerKey, seen: Vec<Seen>, forget: Timestamp } -> (),
+    |this, work| triggers::see(work, &this.key, &this.seen, this.forget)?
+);
+step!(
+    /// Sets how many runs may wait for their first turn.
+    LimitBacklog { most: u64 } -> (), ours true,
+    |this, work| work.memory.backlog.limit(this.most)
+);
+step!(
+    /// Accepts a run.
+    Intake { run: NewRun } -> (), ours true,
+    |this, work| runs::intake(work, &this.run)?
+);
+step!(
+    /// Commits a turn.
+    CommitTurn { turn: TurnCommit } -> Committed, at |step| step.turn.at,
+    |this, work| turns::commit(work, &this.turn)?
+);
+step!(
+    /// Answers a question that is an errand.
+    AnswerErrand { run: RunId, ready: i64, answer: Answer } -> bool,
+    |this, work| runs::answer_errand(work, this.run, this.ready, &this.answer)?
+);
+step!(
+    /// Makes runs ready whose time has come.
+    WakeRuns { now: Timestamp } -> Woken, at |step| step.now, ours true,
+    |this, work| timers::wake(work, this.now)?
+);
+step!(
+    /// Takes a run back.
+    CancelRun { run: RunId, now: Timestamp } -> RunDecided, at |step| step.now,
+    |this, work| operator::cancel(work, this.run, this.now)?
+);
+step!(
+    /// Lets a failed run go on.
+    RetryRun { run: RunId } -> RunDecided,
+    |this, work| operator::retry(work, this.run)?
+);
+step!(
+    /// Lets the wait of a run end.
+    EndWait { run: RunId, now: Timestamp } -> RunDecided, at |step| step.now,
+    |this, work| operator::end_wait(work, this.run, this.now)?
+);
+step!(
+    /// Puts messages without a run into the outbox.
+    Promise { messages: Vec<NewMessage>, now: Timestamp } -> (),
+    |this, work| {
+        for message in &this.messages {
+            messages::insert(work, message, this.now)?;
+        }
+    }
+);
+step!(
+    /// Opens attempts.
+    Claim { account: String, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp } -> Claims,
+    at |step| step.now, ours true,
+    |this, work| claims::claim(work, &this.account, &this.messages, &this.rules, this.now)?
+);
+step!(
+    /// An attempt touches the wire.
+    Touch { id: MessageId } -> (), ours true,
+    |this, work| messages::each(work, this.id, None, |work| delivery::touch(work, this.id))?
+);
+step!(
+    /// An account counts its days no more.
+    StopCounting { account: String } -> (), ours true,
+    |this, work| accounts::forget_days(work.tx, &this.account)?
+);
+step!(
+    /// Records how far a message of several parts has come.
+    NoteParts { id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp } -> (), at |step| step.now, ours true,
+    |this, work| {
+        let note = |work: &mut Work<'_>| delivery::note_parts(work, this.id, &this.parts, &this.cut, this.now);
+        messages::each(work, this.id, Some(this.now), note)?
+    }
+);
+step!(
+    /// Moves messages to another account.
+    Divert { messages: Vec<MessageId>, diversion: Diversion, now: Timestamp } -> u64,
+    |this, work| failover::divert(work, &this.messages, &this.diversion, this.now)?
+);
+step!(
+    /// Takes in what a gateway told.
+    Receive { inbound: Inbound } -> Vec<Fate>, at |step| step.inbound.now,
+    |this, work| inbound::receive(work, &this.inbound)?
+);
+step!(
+    /// Erases a person.
+    Forget { who: String, known: Known, mark: String, now: Timestamp } -> Forgotten, at |step| step.now,
+    |this, work| forget::forget(work, &this.who, &this.known, &this.mark, this.now)?
+);
+step!(
+    /// Somebody followed a message's link.
+    Click { id: MessageId, now: Timestamp } -> (), at |step| step.now, ours true,
+    |this, work| messages::each(work, this.id, Some(this.now), |work| waits::click(work, this.id, this.now))?
+);
+step!(
+    /// Records how an attempt ended.
+    Settle { settlement: Settlement } -> (), at |step| step.settlement.at, ours true,
+    |this, work| {
+        let settlement = &this.settlement;
+        messages::each(work, settlement.id, Some(settlement.at), |work| delivery::settle(work, settlement))?
+    }
+);
+step!(
+    /// Moves what the clock moves.
+    MoveMessages { now: Timestamp, resend: Vec<ResendPolicy> } -> Moved, at |step| step.now, ours true,
+    |this, work| delivery::advance(work, this.now, &this.resend)?
+);
+step!(
+    /// What a dead engine left open becomes unknown.
+    Recover { now: Timestamp } -> u64, at |step| step.now, ours true,
+    |this, work| delivery::recover(work, this.now)?
+);
+step!(
+    /// A person's decision about a message.
+    Decide { id: MessageId, decision: Decision, now: Timestamp } -> Decided, at |step| step.now,
+    |this, work| operator::decide(work, this.id, this.decision, this.now)?
+);
+step!(
+    /// A person wants to hear of an account again.
+    OptIn { account: String, who: String } -> bool,
+    |this, work| people::opt_in(work, &this.account, &this.who)?
+);
+step!(
+    /// Tells of troubles.
+    Tell { telling: Telling } -> (),
+    |this, work| troubles::tell(work, &this.telling)?
+);
+step!(
+    /// Puts a message onto a phone of the sandbox.
+    ReceiveOnPhone { message: PhoneMessage } -> bool,
+    |this, work| {
+        phones::insert(work.tx, &this.message)?;
+        work.after.note(|| Change::Phone { phone: this.message.to.clone() });
+        !phones::is_off(work.tx, &this.message.to)?
+    }
+);
+step!(
+    /// Makes a phone of the sandbox, or changes it.
+    ChangeHandset { phone: String, change: HandsetChange, now: Timestamp } -> (),
+    |this, work| {
+        phones::change(work.tx, &this.phone, &this.change, this.now)?;
+        work.after.note(|| Change::Phone { phone: this.phone.clone() });
+    }
+);
+step!(
+    /// Takes everything off the phones of the sandbox.
+    EmptyPhones {} -> (),
+    |_this, work| {
+        phones::delete_all(work.tx)?;
+        work.after.note(|| Change::Phone { phone: String::new() });
+    }
+);
+step!(
+    /// Lets a browser in.
+    OpenSession { digest: [u8; 32], now: Timestamp } -> (),
+    |this, work| phones::open_session(work.tx, &this.digest, this.now)?
+);
+step!(
+    /// Lets browsers in no more.
+    CloseSessions { digest: Option<[u8; 32]> } -> u64,
+    |this, work| phones::close_sessions(work.tx, this.digest.as_ref())?
+);

@@ -1,0 +1,77 @@
+//! What triggers know and begin: each instant has one fate, each file is seen once.
+
+use jiff::Timestamp;
+
+use super::runs;
+use super::work::{Refusal, Work};
+use crate::feed::Change;
+use crate::model::occurrence::Occurrence;
+use crate::store::rows::{Firing, NewTrigger, Seen, TriggerKey};
+use crate::store::tables::{files, schedules};
+use crate::store::tx::Read;
+
+/// Forgets triggers, and gets to know others.
+pub fn arm(work: &mut Work<'_>, gone: &[TriggerKey], come: &[NewTrigger]) -> Read<()> {
+    for key in gone {
+        schedules::disarm(work.tx, key)?;
+        files::forget_all(work.tx, key)?;
+    }
+    for NewTrigger { row, past, files } in come {
+        schedules::arm(work.tx, row)?;
+        if let Some(past) = past {
+            record(work, &row.key, past)?;
+        }
+        for file in files {
+            files::see(work.tx, &row.key, file)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives instants their fate and begins their runs. Gives how many began.
+pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
+    // Whoever fires can wait; but what it hands in together comes in together.
+    for Firing { row, .. } in firings {
+        runs::has_room_for(work, &row.key.flow, 1)?;
+    }
+    let mut begun = 0;
+    for Firing { row, occurrences } in firings {
+        for occurrence in occurrences {
+            // An instant that has its fate already begins nothing again.
+            if record(work, &row.key, occurrence)?
+                && let Some(run) = &occurrence.run
+            {
+                runs::insert(work, run)?;
+                begun += 1;
+            }
+        }
+        schedules::advance(work.tx, row)?;
+    }
+    Ok(begun)
+}
+
+/// Writes down an instant's fate, unless it has one; says whether it did.
+fn record(work: &mut Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
+    let is_new = schedules::insert(work.tx, key, occurrence)?;
+    if is_new {
+        if let Some(late) = occurrence.late_by {
+            work.after.late(late);
+        }
+        work.after.note(|| Change::Occurrence { flow: key.flow.to_string(), fate: occurrence.fate.name() });
+    }
+    Ok(is_new)
+}
+
+/// Records what a trigger saw, with the runs that begin because of it.
+pub fn see(work: &mut Work<'_>, key: &TriggerKey, seen: &[Seen], forget: Timestamp) -> Result<(), Refusal> {
+    if seen.iter().any(|seen| seen.run.is_some()) {
+        runs::has_room_for(work, &key.flow, 1)?;
+    }
+    for Seen { row, run } in seen {
+        files::see(work.tx, key, row)?;
+        if let Some(run) = run {
+            runs::insert(work, run)?;
+        }
+    }
+    Ok(files::forget_gone(work.tx, key, forget)?)
+}

@@ -1,0 +1,28 @@
+//! Who is told of what went wrong, once.
+
+use super::runs;
+use super::work::Work;
+use crate::store::rows::Telling;
+use crate::store::tables::troubles;
+use crate::store::tx::Read;
+
+/// Tells of troubles: begins the runs that hear of them, and remembers what was told.
+pub fn tell(work: &mut Work<'_>, telling: &Telling) -> Read<()> {
+    for (run, about) in &telling.runs {
+        let is_over = match about {
+            Some(number) => !troubles::is_there(work.tx, *number)?,
+            None => false,
+        };
+        // That something is wrong is heard also where everything is full.
+        if !is_over {
+            runs::insert(work, run)?;
+        }
+    }
+    for number in &telling.done {
+        troubles::delete(work.tx, *number)?;
+    }
+    for (cause, at) in &telling.causes {
+        troubles::set_told(work.tx, cause, *at)?;
+    }
+    telling.over.iter().try_for_each(|cause| troubles::delete_told(work.tx, cause))
+}

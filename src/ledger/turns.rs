@@ -1,0 +1,238 @@
+//! Turns: what a run did since its last question, committed whole, and the question that it ends with.
+
+use serde_json::Value;
+
+use super::work::Work;
+use super::{events, messages, questions, runs, values, waits};
+use crate::clock::{from_millis, millis, rfc3339};
+use crate::model::call::Call;
+use crate::model::journal::{Entry, Kind, Outcome, Pending, Retrying, TurnCommit};
+use crate::model::question::{Answer, Question};
+use crate::model::run::{RunState, RunStep};
+use crate::store::rows::{Committed, WaitingFor};
+use crate::store::tables::runs::Leaving;
+use crate::store::tables::{journal, messages as outbox, runs as rows, waits as waiters};
+use crate::store::tx::{Read, text};
+
+/// Commits a turn whole, or nothing of it.
+pub fn commit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<Committed> {
+    let standing = rows::standing(work.tx, turn.run)?;
+    let open = |state: &RunState| state.after(RunStep::Wait).is_some();
+    let Some((standing, before)) = standing.and_then(|found| Some((found, found.state.filter(open)?))) else {
+        return Ok(Committed::Over);
+    };
+    if standing.ready != Some(turn.ready) {
+        return Ok(Committed::Stale);
+    }
+    if let Some(refused) = refused(work, turn)? {
+        return Ok(refused);
+    }
+    if before == RunState::Queued {
+        work.memory.backlog.remove(&turn.flow);
+    }
+    for message in &turn.promises.messages {
+        messages::insert(work, message, turn.at)?;
+    }
+    values::write(work, turn)?;
+    // What a turn begins hears what it emits.
+    for run in &turn.promises.runs {
+        runs::insert(work, run)?;
+    }
+    events::emit(work, turn)?;
+    if let Some(message) = turn.waited_for {
+        waiters::delete(work.tx, message, turn.run)?;
+    }
+    let part = record(work, turn)?;
+    let (leaving, errand) = leaving(work, turn)?;
+    rows::leave(work.tx, turn.run, &leaving)?;
+    left(work, turn, &leaving, errand);
+    if let Some(next) = &turn.follow_up {
+        runs::insert(work, next)?;
+    }
+    Ok(Committed::Yes { part, ready: leaving.ready })
+}
+
+/// Why a turn cannot count although its run stands as it should.
+fn refused(work: &Work<'_>, turn: &TurnCommit) -> Read<Option<Committed>> {
+    for message in &turn.promises.messages {
+        if let Some(key) = &message.key
+            && outbox::keyed(work.tx, &message.flow, key, &message.to.to_string())?.is_some()
+        {
+            return Ok(Some(Committed::KeyTaken));
+        }
+    }
+    let promised = &turn.promises.runs;
+    let has_room = promised.iter().all(|run| {
+        let more = promised.iter().filter(|other| other.flow == run.flow).count() as u64;
+        work.memory.backlog.has_room(&run.flow, more)
+    });
+    Ok((!has_room).then_some(Committed::NoRoom))
+}
+
+/// Puts the turn into the journal. Gives the part that it became; none when it recorded nothing that counts.
+fn record(work: &Work<'_>, turn: &TurnCommit) -> Read<Option<i64>> {
+    let mut part = None;
+    if !turn.entries.is_empty() {
+        part = Some(journal::append(work.tx, turn.run, true, turn.attempt, &turn.entries)?);
+    }
+    if !turn.lost.is_empty() {
+        let lost = as_much_as_fits(work, turn)?;
+        if !lost.is_empty() {
+            journal::append(work.tx, turn.run, false, turn.attempt, &lost)?;
+        }
+    }
+    Ok(part)
+}
+
+/// Most bytes of what is kept of all attempts of a run that threw.
+const LOST: i64 = 1 << 20;
+
+/// What is kept of a turn that threw: while there is room, what it logged; in any case the answers that it had.
+fn as_much_as_fits(work: &Work<'_>, turn: &TurnCommit) -> Read<Vec<Entry>> {
+    let mut room = u64::try_from(LOST - journal::bytes_lost(work.tx, turn.run)?).unwrap_or(0);
+    let fits = |entry: &&Entry| {
+        let left = room.checked_sub(entry.weight());
+        room = left.unwrap_or(0);
+        left.is_some() || entry.kind != Kind::Log
+    };
+    Ok(turn.lost.iter().filter(fits).cloned().collect())
+}
+
+/// How a turn leaves its run, and whether that waits for an errand.
+pub fn leaving(work: &mut Work<'_>, turn: &TurnCommit) -> Read<(Leaving, bool)> {
+    let mut leaving = Leaving {
+        attempt: turn.attempt,
+        cpu: turn.cpu,
+        at: millis(turn.at),
+        begins: !turn.entries.is_empty() || matches!(turn.outcome, Outcome::Waiting(_)),
+        ..Leaving::default()
+    };
+    let mut goes_on = GoesOn::Later;
+    match &turn.outcome {
+        Outcome::Succeeded(value) => {
+            leaving.state = Some(RunState::Succeeded);
+            leaving.result = (*value != Value::Null).then(|| text(value)).transpose()?;
+        }
+        Outcome::Failed(error) => {
+            leaving.state = Some(RunState::Failed);
+            leaving.keeps_question = true;
+            leaving.error = Some(text(error)?);
+        }
+        Outcome::Retrying(retrying) => {
+            let Retrying { error, at, pending, answer } = &**retrying;
+            leaving.answer = answer.as_ref().map(text).transpose()?;
+            leaving.attempt += 1;
+            leaving.wake_at = Some(millis(*at));
+            leaving.error = Some(text(error)?);
+            leaving.pending = pending.as_ref().map(text).transpose()?;
+            let detail = format!("attempt {} at {}", leaving.attempt, rfc3339(*at));
+            leaving.waiting = Some(text(&WaitingFor { kind: "retry".into(), until: leaving.wake_at, detail })?);
+        }
+        Outcome::Waiting(pending) => goes_on = wait(work, turn, pending, &mut leaving)?,
+    }
+    if goes_on != GoesOn::Later {
+        leaving.wake_at = None;
+        leaving.ready = Some(work.memory.next_seq());
+    }
+    Ok((leaving, goes_on == GoesOn::WithAnErrand))
+}
+
+/// A turn has left its run.
+pub fn left(work: &mut Work<'_>, turn: &TurnCommit, leaving: &Leaving, errand: bool) {
+    work.after.run_is(turn.run, &turn.flow, leaving.state.unwrap_or(RunState::Waiting));
+    // An errand is the runner's, who knows of it; only after a crash the table has to tell.
+    if leaving.ready.is_some() && !errand {
+        work.after.run(&turn.flow);
+    }
+    if leaving.wake_at.is_some() {
+        work.after.run_timer();
+    }
+}
+
+/// When a run goes on that has asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GoesOn {
+    /// When it is answered.
+    Later,
+    /// At once: it is answered.
+    AtOnce,
+    /// When an errand is done. It is ready all the same, so that it is found after a crash.
+    WithAnErrand,
+}
+
+/// A turn ends with a question: what that changes, and how it leaves the run.
+fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: &mut Leaving) -> Read<GoesOn> {
+    leaving.wake_at = pending.question.until();
+    leaving.pending = Some(text(pending)?);
+    let mut goes_on = GoesOn::Later;
+    let answered = |leaving: &mut Leaving, answer: &Answer| -> Read<GoesOn> {
+        leaving.answer = Some(text(answer)?);
+        Ok(GoesOn::AtOnce)
+    };
+    let at_once = || ("time", "goes on at once".to_owned());
+    let (kind, detail) = match &pending.question {
+        Question::Sleep { until } => ("time", format!("sleeps until {}", rfc3339(from_millis(*until)))),
+        Question::Delivery { message, goal, .. } => {
+            if waits::wait_for(work, turn.run, *message, goal)? {
+                goes_on = GoesOn::AtOnce;
+            }
+            ("delivery", format!("message {message} to be {goal}"))
+        }
+        Question::Cancel { message } => {
+            let in_time = messages::cancel(work, *message, turn.at)?;
+            goes_on = answered(leaving, &Ok(Value::Bool(in_time)))?;
+            at_once()
+        }
+        Question::Increment { shared, key, by } => {
+            goes_on = answered(leaving, &values::increment(work, turn, *shared, key, by)?)?;
+            at_once()
+        }
+        question @ (Question::Http { .. } | Question::Move { .. } | Question::Save { .. }) => {
+            goes_on = GoesOn::WithAnErrand;
+            match question {
+                Question::Http { calls, .. } => ("http", shown(calls)),
+                Question::Move { from, to, .. } => ("file", format!("`{from}` to be moved to `{to}`")),
+                _ => ("file", "a file of a message to be saved".into()),
+            }
+        }
+        Question::Ask(asked) => {
+            // How long it waits is counted from when the gateway has the question.
+            let (asked, open) = questions::ask(work, turn, asked)?;
+            let detail = questions::detail(&asked, open);
+            let question = Question::Ask(Box::new(asked));
+            leaving.pending = Some(text(&Pending { question, ..pending.clone() })?);
+            ("reply", detail)
+        }
+        Question::Message { account, from, text: pattern, .. } => {
+            let (account, chat) = (account.as_deref().unwrap_or_default(), from.as_deref().unwrap_or_default());
+            questions::listen(work, turn.run, account, chat, pattern.as_deref())?;
+            ("reply", format!("a message from {}", from.as_deref().unwrap_or("anybody")))
+        }
+        Question::Event { name, key, after, got, .. } => {
+            if let Some(event) = events::wait(work, turn.run, (name, key.as_deref()), (*after, got))? {
+                goes_on = answered(leaving, &Ok(event))?;
+            }
+            let key = key.as_ref().map_or(String::new(), |key| format!(" for {key}"));
+            ("event", format!("the event `{name}`{key}"))
+        }
+        // Answered within the turn; the runner never hands one in.
+        Question::Read(_) => {
+            goes_on = GoesOn::AtOnce;
+            at_once()
+        }
+    };
+    leaving.waiting = Some(text(&WaitingFor { kind: kind.into(), until: leaving.wake_at, detail })?);
+    Ok(goes_on)
+}
+
+fn shown(calls: &[Call]) -> String {
+    let one = |call: &Call| {
+        let url = call.url.split(['?', '#']).next().unwrap_or_default();
+        format!("{} {url}", call.method)
+    };
+    match calls {
+        [call] => format!("the answer to {}", one(call)),
+        [call, rest @ ..] => format!("the answers to {} and {} more", one(call), rest.len()),
+        [] => "nothing".into(),
+    }
+}

@@ -1,0 +1,51 @@
+//! Texts of flow versions, and which of them is the last good one of each file.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::store::rows::VersionRow;
+use crate::store::tx::{Read, Tx, values};
+
+/// Keeps the text of a version, and that it is the last good one of a file.
+pub fn keep(tx: &dyn Tx, file: &str, version: &VersionRow) -> Read<()> {
+    let sql = "INSERT INTO versions (id, flow, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+    tx.run(sql, values![&version.id, &version.flow, &version.content])?;
+    let sql =
+        "INSERT INTO good (file, version) VALUES (?, ?) ON CONFLICT (file) DO UPDATE SET version = excluded.version";
+    tx.run(sql, values![file, &version.id]).map(drop)
+}
+
+/// A file is gone for good.
+pub fn drop_file(tx: &dyn Tx, file: &str) -> Read<()> {
+    tx.run("DELETE FROM good WHERE file = ?", values![file]).map(drop)
+}
+
+/// The last good version of each file.
+pub fn good(tx: &dyn Tx) -> Read<BTreeMap<String, String>> {
+    let rows = tx
+        .readable("SELECT file, version FROM good", values![], "good versions", |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.into_iter().collect())
+}
+
+/// A version.
+pub fn version(tx: &dyn Tx, id: &str) -> Read<Option<VersionRow>> {
+    let sql = "SELECT id, flow, content FROM versions WHERE id = ?";
+    tx.first(sql, values![id], |row| Ok(VersionRow { id: row.get(0)?, flow: row.get(1)?, content: row.get(2)? }))
+}
+
+/// Versions that are not live and that no run was begun with.
+pub fn unused(tx: &dyn Tx) -> Read<Vec<String>> {
+    let sql = "SELECT id FROM versions WHERE id NOT IN (SELECT version FROM good)";
+    let old: Vec<String> = tx.all(sql, values![], |row| row.get(0))?;
+    if old.is_empty() {
+        return Ok(old);
+    }
+    let used = tx.all("SELECT DISTINCT version FROM runs", values![], |row| row.get(0))?;
+    let used: HashSet<String> = used.into_iter().collect();
+    Ok(old.into_iter().filter(|version| !used.contains(version)).collect())
+}
+
+/// Forgets a version, unless it has come back. Says whether it did.
+pub fn delete_unless_good(tx: &dyn Tx, version: &str) -> Read<bool> {
+    let sql = "DELETE FROM versions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM good WHERE version = ?1)";
+    Ok(tx.run(sql, values![version])? > 0)
+}

@@ -1,0 +1,242 @@
+//! What is kept of a person, wherever it stands.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use regex::Regex;
+
+use super::people;
+use crate::id::{MessageId, RunId};
+use crate::model::delivery::Part;
+use crate::model::message::Body;
+use crate::model::recipient;
+use crate::store::StoreError;
+use crate::store::tx::{Columns, Read, Tx, Value, if_readable, values};
+
+/// What knows of a person.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Runs that wrote or listened to them, that heard of them, and all whose event or journal names them.
+    pub runs: BTreeSet<RunId>,
+    /// Messages to others that name them, also on the sandbox's phones.
+    pub messages: BTreeSet<MessageId>,
+    /// What others wrote that names them: the accounts that it came to, and its ids there.
+    pub events: BTreeSet<(String, String)>,
+}
+
+impl Known {
+    /// Whether nothing does.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.messages.is_empty() && self.events.is_empty()
+    }
+}
+
+/// Looks for all that knows of a person. To be done beside the writer, for it looks at everything.
+pub fn known_by(tx: &dyn Tx, who: &str) -> Read<Known> {
+    let names = people::all_names(tx, who)?;
+    let mut known = Known::default();
+    for name in &names {
+        for sql in [
+            "SELECT DISTINCT run FROM messages WHERE recipient = ? AND run IS NOT NULL",
+            "SELECT run FROM listening WHERE chat = ?",
+        ] {
+            known.runs.extend(tx.readable(sql, values![name], "runs", |row| row.get::<RunId>(0))?);
+        }
+    }
+    let patterns = names.iter().map(|name| recipient::pattern(name)).collect::<Vec<_>>().join("|");
+    let names_them = Regex::new(&patterns).map_err(|error| StoreError::Other(error.to_string()))?;
+    for sql in [
+        "SELECT event || coalesce(result, '') || coalesce(pending, '') || coalesce(answer, '') || coalesce(error, ''), id
+            FROM runs",
+        "SELECT entries, run FROM journal",
+    ] {
+        all_that_name(tx, sql, &names_them, &mut |row| {
+            known.runs.insert(row.get(1)?);
+            Ok(())
+        })?;
+    }
+    for sql in ["SELECT body || coalesce(parts, ''), id FROM messages", "SELECT body, id FROM phones"] {
+        all_that_name(tx, sql, &names_them, &mut |row| {
+            known.messages.insert(row.get(1)?);
+            Ok(())
+        })?;
+    }
+    all_that_name(tx, "SELECT event, account, id FROM incoming", &names_them, &mut |row| {
+        known.events.insert((row.get(1)?, row.get(2)?));
+        Ok(())
+    })?;
+    Ok(known)
+}
+
+/// Visits the rows whose first column names somebody. What has no id that can be one cannot be erased by it.
+fn all_that_name(
+    tx: &dyn Tx,
+    sql: &str,
+    names_them: &Regex,
+    found: &mut dyn FnMut(&dyn Columns) -> Read<()>,
+) -> Read<()> {
+    tx.visit(sql, values![], &mut |row| {
+        let text = match row.column(0)? {
+            Value::Text(text) => Cow::Borrowed(text),
+            Value::Blob(bytes) => String::from_utf8_lossy(bytes),
+            _ => return Ok(true),
+        };
+        if stands_in(names_them, &text) {
+            if_readable(found(row))?;
+        }
+        Ok(true)
+    })
+}
+
+/// Whether a pattern finds something in the texts of some JSON, and in those of JSON that stands in them.
+fn stands_in(pattern: &Regex, json: &str) -> bool {
+    /// How deep texts of JSON may stand in one another.
+    const DEPTH: usize = 3;
+    let mut text = Cow::Borrowed(json);
+    for _ in 0..DEPTH {
+        if pattern.is_match(&text) {
+            return true;
+        }
+        if !text.contains('\\') {
+            return false;
+        }
+        text = Cow::Owned(unescaped(&text));
+    }
+    pattern.is_match(&text)
+}
+
+/// A text whose characters stand as themselves, not as JSON writes them.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c == '\\').then(|| rest.next()).flatten() {
+            None => plain.push(c),
+            Some('n' | 'r' | 't' | 'b' | 'f') => plain.push(' '),
+            Some('u') => {
+                let digits: String = rest.by_ref().take(4).collect();
+                // Half a character outside the basic plane is no part of a phone.
+                plain.extend(u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32));
+            }
+            Some(other) => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// A message as far as it can be read; it is erased all the same.
+#[derive(Debug)]
+pub struct Erasable {
+    /// The account that sends it.
+    pub account: Option<String>,
+    /// The gateway's id.
+    pub provider_id: Option<String>,
+    /// What it says.
+    pub body: Option<Body>,
+    /// Its parts.
+    pub parts: Vec<Part>,
+}
+
+/// Erases a message, with all that hangs on it. Gives what it was.
+pub fn erase_message(tx: &dyn Tx, id: MessageId) -> Read<Vec<Erasable>> {
+    erase_messages(tx, "SELECT id, account, provider_id, body, parts FROM messages WHERE id = ?", id.into())
+}
+
+/// Erases the messages to an address, with all that hangs on them. Gives what they were.
+pub fn erase_messages_to(tx: &dyn Tx, name: &str) -> Read<Vec<Erasable>> {
+    erase_messages(tx, "SELECT id, account, provider_id, body, parts FROM messages WHERE recipient = ?", name.into())
+}
+
+fn erase_messages(tx: &dyn Tx, sql: &str, which: Value<'_>) -> Read<Vec<Erasable>> {
+    /// The id as it stands there, which in a damaged row is none.
+    enum Key {
+        Bytes(Vec<u8>),
+        Text(String),
+        Other(Option<i64>),
+    }
+    let found = tx.all(sql, &[which], |row| {
+        let key = match row.column(0)? {
+            Value::Blob(bytes) => Key::Bytes(bytes.to_vec()),
+            Value::Text(text) => Key::Text(text.to_owned()),
+            Value::Integer(number) => Key::Other(Some(number)),
+            _ => Key::Other(None),
+        };
+        let erasable = Erasable {
+            account: row.maybe(1)?,
+            provider_id: row.maybe::<Option<String>>(2)?.flatten(),
+            body: if_readable(row.json(3))?,
+            parts: row.json_or_default(4)?,
+        };
+        Ok((key, erasable))
+    })?;
+    for (key, _) in &found {
+        let id = match key {
+            Key::Bytes(bytes) => Value::Blob(bytes),
+            Key::Text(text) => Value::Text(text),
+            Key::Other(number) => (*number).into(),
+        };
+        for sql in [
+            "DELETE FROM clicks WHERE message = ?",
+            "DELETE FROM waits WHERE message = ?",
+            "DELETE FROM troubles WHERE message = ?",
+            "DELETE FROM messages WHERE id = ?",
+        ] {
+            tx.run(sql, &[id])?;
+        }
+    }
+    Ok(found.into_iter().map(|(_, erasable)| erasable).collect())
+}
+
+/// Erases a message on the sandbox's phones. Gives what it said, as far as that can be read.
+pub fn erase_on_phones(tx: &dyn Tx, id: MessageId) -> Read<Vec<Option<Body>>> {
+    tx.all("DELETE FROM phones WHERE id = ? RETURNING body", values![id], |row| if_readable(row.json(0)))
+}
+
+/// Erases what a phone of the sandbox got. Gives what it said, as far as that can be read.
+pub fn erase_phone(tx: &dyn Tx, name: &str) -> Read<Vec<Option<Body>>> {
+    tx.all("DELETE FROM phones WHERE recipient = ? RETURNING body", values![name], |row| if_readable(row.json(0)))
+}
+
+/// Erases what came from an address or in its chat, and what is known of it. Gives how many events are gone.
+pub fn erase_name(tx: &dyn Tx, name: &str) -> Read<u64> {
+    let events = tx.run("DELETE FROM incoming WHERE sender = ?1 OR chat = ?1", values![name])?;
+    for sql in [
+        "DELETE FROM heard WHERE recipient = ?",
+        "DELETE FROM acquaintances WHERE recipient = ?",
+        "DELETE FROM people WHERE address = ?",
+        "DELETE FROM handsets WHERE phone = ?",
+        "DELETE FROM early WHERE chat = ?",
+    ] {
+        tx.run(sql, values![name])?;
+    }
+    Ok(events)
+}
+
+/// What somebody else wrote is gone. That it came stays known, so that it is not taken in once more.
+pub fn erase_event(tx: &dyn Tx, account: &str, id: &str) -> Read<u64> {
+    tx.run("UPDATE incoming SET event = '{}' WHERE account = ? AND id = ?", values![account, id])
+}
+
+/// An address leads to nobody any more. One under which a person asked to hear no more stays, so that this is still
+/// known of it.
+pub fn erase_alias(tx: &dyn Tx, name: &str) -> Read<()> {
+    let sql = "DELETE FROM aliases WHERE alias = ?1 AND NOT EXISTS
+            (SELECT 1 FROM opted_out JOIN aliases other ON other.account = opted_out.account AND other.alias = opted_out.person
+             WHERE opted_out.account = aliases.account AND other.person = aliases.person)";
+    tx.run(sql, values![name]).map(drop)
+}
+
+/// That somebody was forgotten, and how much went.
+pub fn note_forgotten(tx: &dyn Tx, mark: &str, counts: &str, now: Timestamp) -> Read<()> {
+    tx.run("INSERT INTO forgotten (at, mark, counts) VALUES (?, ?, ?)", values![now, mark, counts]).map(drop)
+}
+
+/// Whether anybody still needs the copy of a file. Its name is made of hexadecimal digits, of which none means
+/// anything to LIKE.
+pub fn needs_blob(tx: &dyn Tx, blob: &str) -> Read<bool> {
+    let sql = "SELECT 1 FROM messages WHERE body LIKE ?1 OR parts LIKE ?1
+            UNION ALL SELECT 1 FROM phones WHERE body LIKE ?1
+            UNION ALL SELECT 1 FROM runs WHERE state <= 2 AND event LIKE ?1";
+    tx.exists(sql, values![&format!("%{blob}%")])
+}
