@@ -2,11 +2,11 @@
 
 use super::board::Board;
 use super::context::Context;
-use super::errand::Errand;
+use super::errand::Caller;
 use crate::clock::after;
 use crate::flow::versions::Missing;
 use crate::id::RunId;
-use crate::model::journal::Pending;
+use crate::model::question::Errand;
 use crate::store::STORE_REST;
 
 /// A run that waits for an errand. Its event and its journal are in the store.
@@ -19,18 +19,24 @@ pub struct Whose {
     pub flow: String,
     /// What it is pinned to.
     pub version: String,
+    /// Where in its journal the answer will stand.
+    pub position: u32,
+    /// What is to be done.
+    pub errand: Errand,
+    /// It may have been run before, by an engine that died.
+    pub again: bool,
 }
 
 /// Runs an errand and puts its answer on record, which makes the run ready.
-pub async fn errand(board: &Board, context: &Context, run: &Whose, pending: &Pending, again: bool) {
+pub async fn errand(board: &Board, context: &Context, run: &Whose) {
     let errand = async {
         let flow = match context.versions.get(&run.flow, &run.version).await {
             Ok(flow) => flow,
             Err(Missing::Store(error)) => return Err(error),
             Err(Missing::Broken(error)) => return Ok(Some(Err(error))),
         };
-        let errand = Errand { run: run.id, flow: &flow, pending, again };
-        Ok(context.errands.run(errand, &context.shutdown).await)
+        let caller = Caller { run: run.id, flow: &flow, position: run.position, again: run.again };
+        Ok(context.errands.run(&run.errand, caller, &context.shutdown).await)
     };
     let answer = tokio::select! {
         answer = errand => answer.transpose(),

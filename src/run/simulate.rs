@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::answer::answer;
+use super::answer::{over, read};
 use super::context::Context;
 use crate::clock::millis;
 use crate::flow::Flow;
 use crate::id::RunId;
 use crate::model::journal::{Entry, Pending};
-use crate::model::question::Answer;
+use crate::model::question::{Answer, Question, Wait};
 use crate::script::{Ending, TurnInput, turn};
 use crate::store::StoreError;
 use crate::store::rows::Origin;
@@ -23,11 +23,15 @@ use crate::store::rows::Origin;
 pub async fn answered(context: &Context, flow: &Flow, origin: &Origin) -> Result<Option<Answer>, StoreError> {
     let Some(pending) = &origin.pending else { return Ok(None) };
     let now = context.clock.now();
-    let is_over = pending.question.until().is_some_and(|until| until <= millis(now));
-    match &origin.answer {
-        Some(answer) => Ok(Some(answer.clone())),
-        None if origin.is_open && !is_over => Ok(None),
-        None => answer(context, flow, &pending.question, now).await.map(Some),
+    if let Some(answer) = &origin.answer {
+        return Ok(Some(answer.clone()));
+    }
+    let is_over = |wait: &Wait| !origin.is_open || wait.until().is_some_and(|until| until <= millis(now));
+    match &pending.question {
+        Question::Wait(wait) if is_over(wait) => over(context, wait).await.map(Some),
+        Question::Read(wanted) if !origin.is_open => read(context, flow, wanted, now).await.map(Some),
+        // An errand, or a change, has its answer on record or none.
+        _ => Ok(None),
     }
 }
 

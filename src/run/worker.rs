@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::answer::answer;
+use super::answer::{over, read};
 use super::away::{Whose, errand};
 use super::board::Board;
 use super::context::Context;
@@ -19,7 +19,7 @@ use crate::flow::Flow;
 use crate::flow::versions::Missing;
 use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
 use crate::model::phone;
-use crate::model::question::{Answer, Question};
+use crate::model::question::{Answer, Errand, Question, Wait};
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
 use crate::store::rows::{Committed, ReadyRun};
@@ -29,8 +29,9 @@ use crate::store::{STORE_REST, StoreError};
 pub enum Worked {
     /// A turn, to be committed.
     Turn(Box<TurnCommit>, Known),
-    /// The run waits for an errand that an engine before this one did not bring to its end.
-    Errand(Pending),
+    /// The run waits for an errand that an engine before this one did not bring to its end: where in the
+    /// journal its answer will stand, and what it is.
+    Errand(u32, Errand),
 }
 
 /// Hands in a turn. The thread does not wait for the disk.
@@ -44,10 +45,10 @@ pub fn hand_in(
     let (board, context) = (board.clone(), context.clone());
     let (commit, known) = match work {
         Ok(Worked::Turn(commit, known)) => (Ok(*commit), known),
-        Ok(Worked::Errand(pending)) => {
+        Ok(Worked::Errand(position, wanted)) => {
             board.away(run.id, &run.flow, run.ready);
-            let whose = Whose { id: run.id, ready: run.ready, flow: run.flow.clone(), version: run.version.clone() };
-            runtime.spawn(async move { errand(&board, &context, &whose, &pending, true).await });
+            let whose = whose(&run, run.ready, position, wanted, true);
+            runtime.spawn(async move { errand(&board, &context, &whose).await });
             return;
         }
         Err(error) => (Err(error), Known::default()),
@@ -71,14 +72,13 @@ pub fn hand_in(
                 if let Some(reply) = said {
                     context.waiters.tell(run.id, || reply);
                 }
-                if let Some(pending) = next {
+                if let Some(next) = next {
                     context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
-                    if let Some(ready) = ready.filter(|_| pending.question.is_errand()) {
+                    if let (Some(ready), Soon::Errand(position, wanted)) = (ready, next) {
                         board.away(run.id, &run.flow, ready);
-                        let (flow, version) = (run.flow.clone(), run.version.clone());
-                        let whose = Whose { id: run.id, ready, flow, version };
+                        let whose = whose(&run, ready, position, wanted, false);
                         // A task of its own: this one holds the event, which may be large.
-                        tokio::spawn(async move { errand(&board, &context, &whose, &pending, false).await });
+                        tokio::spawn(async move { errand(&board, &context, &whose).await });
                         return;
                     }
                 }
@@ -117,14 +117,26 @@ fn no_room(context: &Context, run: &ReadyRun) -> TurnCommit {
     TurnCommit { outcome, follow_up, ..empty(run, now) }
 }
 
-/// The question that a run will have the answer to in a moment.
-fn goes_on(commit: &TurnCommit) -> Option<Pending> {
-    match &commit.outcome {
-        Outcome::Waiting(pending) => {
-            let soon = matches!(pending.question, Question::Increment { .. } | Question::Cancel { .. });
-            (soon || pending.question.is_errand()).then(|| pending.clone())
-        }
-        _ => None,
+fn whose(run: &ReadyRun, ready: i64, position: u32, errand: Errand, again: bool) -> Whose {
+    let (flow, version) = (run.flow.clone(), run.version.clone());
+    Whose { id: run.id, ready, flow, version, position, errand, again }
+}
+
+/// Whence a run will have its answer in a moment.
+enum Soon {
+    /// The commit gives it.
+    Commit,
+    /// An errand is run for it, whose answer will stand at this place of the journal.
+    Errand(u32, Errand),
+}
+
+/// Whether a run will go on in a moment.
+fn goes_on(commit: &TurnCommit) -> Option<Soon> {
+    let Outcome::Waiting(pending) = &commit.outcome else { return None };
+    match &pending.question {
+        Question::Change(_) => Some(Soon::Commit),
+        Question::Errand(errand) => Some(Soon::Errand(pending.position, errand.clone())),
+        Question::Wait(_) | Question::Read(_) => None,
     }
 }
 
@@ -152,11 +164,13 @@ pub fn work(
     if let Some(what) = &run.damaged {
         return Err(StoreError::Unreadable(format!("{what}; `postrider runs retry` asks its last question anew")));
     }
-    if let Some(pending) = run.errand() {
-        return Ok(Worked::Errand(pending.clone()));
+    if let Some((position, errand)) = run.errand() {
+        return Ok(Worked::Errand(position, errand.clone()));
     }
     // A retry asks once more.
-    if let Some(pending) = run.pending.as_ref().filter(|pending| pending.question.is_put() && run.answer.is_none()) {
+    if let (Some(pending), None) = (&run.pending, &run.answer)
+        && matches!(pending.question, Question::Wait(Wait::Ask(_)) | Question::Change(_))
+    {
         let commit = TurnCommit { outcome: Outcome::Waiting(pending.clone()), ..empty(run, now) };
         return Ok(Worked::Turn(Box::new(commit), Known::default()));
     }
@@ -184,12 +198,15 @@ pub fn work(
     let mut answered = None;
     let mut leaked = 0;
     if let Some(pending) = run.pending.clone() {
-        if let Question::Delivery { message, .. } = &pending.question {
+        if let Question::Wait(Wait::Delivery { message, .. }) = &pending.question {
             waited_for = Some(*message);
         }
-        let answer = match run.answer.clone() {
-            Some(answer) => answer,
-            None => runtime.block_on(answer(context, &flow, &pending.question, now))?,
+        let answer = match (&run.answer, &pending.question) {
+            (Some(answer), _) => answer.clone(),
+            (None, Question::Wait(wait)) => runtime.block_on(over(context, wait))?,
+            (None, Question::Read(wanted)) => runtime.block_on(read(context, &flow, wanted, now))?,
+            // Asked once more above.
+            (None, Question::Errand(_) | Question::Change(_)) => Ok(Value::Null),
         };
         answered = Some(answer.clone());
         push(&mut journal, &mut weight, pending.answered(now, answer));
@@ -231,14 +248,11 @@ pub fn work(
             push(&mut journal, &mut weight, entry);
         }
         promises.add(output.promises);
-        match output.ending {
-            // Only our own store is asked: no commit, the turn goes on.
-            Ending::Waiting(pending) if matches!(pending.question, Question::Read(_)) => {
-                let answer = runtime.block_on(answer(context, &flow, &pending.question, now))?;
-                push(&mut journal, &mut weight, pending.answered(now, answer));
-            }
-            ending => break ending,
-        }
+        let Ending::Waiting(pending) = output.ending else { break output.ending };
+        let Question::Read(wanted) = &pending.question else { break Ending::Waiting(pending) };
+        // Only our own store is asked: no commit, the turn goes on.
+        let answer = runtime.block_on(read(context, &flow, wanted, now))?;
+        push(&mut journal, &mut weight, pending.answered(now, answer));
     };
     if leaked > 0 {
         board.leaked(&run.flow, &run.version, leaked);
@@ -287,7 +301,9 @@ impl Made<'_> {
                 let outcome = thrown(run, flow, error, answered, now);
                 // What a turn promised before it threw does not count; what it logged is kept, and the
                 // answer that it began with, if it was the reason or will not come again.
-                let renewed = run.pending.as_ref().is_some_and(|pending| pending.question.is_renewed());
+                let http = |pending: &Pending| matches!(pending.question, Question::Errand(Errand::Http { .. }));
+                // A retry makes requests again, whatever came.
+                let renewed = run.pending.as_ref().is_some_and(http);
                 let answers = began && (renewed || matches!(outcome, Outcome::Failed(_)));
                 let entries = std::mem::take(&mut commit.entries).into_iter().enumerate();
                 let told = entries.filter(|(place, entry)| (answers && *place == 0) || entry.kind == Kind::Log);

@@ -12,7 +12,7 @@ use crate::clock::from_millis;
 use crate::id::RunId;
 use crate::model::event::seen;
 use crate::model::journal::Pending;
-use crate::model::question::Question;
+use crate::model::question::{Question, Wait};
 use crate::model::run::{RunState, ScriptError};
 use crate::store::StoreError;
 use crate::store::rows::{Called, MessageFilter, Origin, RunFilter, RunRecord};
@@ -271,12 +271,12 @@ impl View {
             };
             let Some(origin) = self.origin(row.id).await? else { continue };
             match origin.pending.map(|pending| pending.question) {
-                Some(Question::Ask(asked)) => {
+                Some(Question::Wait(Wait::Ask(asked))) => {
                     waiting.behind = origin.is_behind;
                     (waiting.who, waiting.question) = (Some(asked.to.clone()), Some(asked.text.clone()));
                 }
-                Some(Question::Message { from, .. }) => waiting.who = from,
-                Some(Question::Delivery { message, .. }) => {
+                Some(Question::Wait(Wait::Message { from, .. })) => waiting.who = from,
+                Some(Question::Wait(Wait::Delivery { message, .. })) => {
                     waiting.who = self.store.message(message).await?.map(|message| message.to);
                 }
                 _ => {}
