@@ -13,7 +13,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, AttemptOutcome, MessageState, OPTED_OUT};
 use crate::model::journal::{Pending, TurnCommit};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
-use crate::model::question::{Asked, Question};
+use crate::model::question::{Asked, Question, Wait};
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
 use crate::store::rows::WaitingFor;
@@ -81,7 +81,8 @@ pub fn has_open(connection: &Connection, account: &str, chat: &str, but: Option<
         for open in connection.prepare_cached(sql)?.query_map(params![name, but], row)? {
             let (by, pending) = open?;
             let asked = pending.map(|pending| pending.question);
-            if by.as_deref() == Some(account) || matches!(asked, Some(Question::Ask(asked)) if asked.account == account)
+            if by.as_deref() == Some(account)
+                || matches!(asked, Some(Question::Wait(Wait::Ask(asked))) if asked.account == account)
             {
                 return Ok(true);
             }
@@ -142,7 +143,7 @@ pub fn waiting(work: &mut Work<'_>, run: &[u8; 16], now: Timestamp) -> Read<Opti
         let Ok(pending) = read_json::<Pending>(row, 1) else { return Ok(None) };
         let asked = match pending.question {
             // By now it may be asked through another account.
-            Question::Ask(asked) => Some(Asked { account: row.get(2)?, ..*asked }),
+            Question::Wait(Wait::Ask(asked)) => Some(Asked { account: row.get(2)?, ..*asked }),
             _ => None,
         };
         Ok(Some(Waiting {
@@ -270,7 +271,7 @@ pub fn close(work: &mut Work<'_>, run: &[u8; 16], answered: bool, now: Timestamp
         return Ok(());
     };
     let mut accounts = vec![account];
-    if let Some(Question::Ask(asked)) = question(work, run)? {
+    if let Some(Question::Wait(Wait::Ask(asked))) = question(work, run)? {
         waits::forget(work, asked.message, run)?;
         if !accounts.contains(&asked.account) {
             accounts.push(asked.account.clone());
@@ -333,7 +334,7 @@ pub fn divert(work: &Work<'_>, message: MessageId, from: &str, to: &str) -> Read
     let row = |row: &Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?));
     let found = work.tx.prepare_cached(sql)?.query_row(params![message.as_bytes(), from], row).optional()?;
     let Some((run, chat)) = found else { return Ok(()) };
-    let Some(Question::Ask(asked)) = question(work, &run)? else { return Ok(()) };
+    let Some(Question::Wait(Wait::Ask(asked))) = question(work, &run)? else { return Ok(()) };
     if ![asked.message, asked.reminder, asked.repetition].contains(&message) {
         return Ok(());
     }

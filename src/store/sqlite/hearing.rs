@@ -16,7 +16,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
 use crate::model::delivery::{Attempt, MessageState, OPTED_OUT, Part};
 use crate::model::message::{Body, Content};
-use crate::model::question::{Answer, Question};
+use crate::model::question::{Answer, Question, Wait};
 use crate::model::run::ScriptError;
 use crate::store::rows::{Inbound, Letter};
 
@@ -249,7 +249,7 @@ pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Tim
         let runs: Vec<[u8; 16]> =
             work.tx.prepare_cached(sql)?.query_map([name.as_str(), account], |row| row.get(0))?.collect::<Read<_>>()?;
         for run in runs {
-            if let Some(Question::Ask(asked)) = question(work, &run)? {
+            if let Some(Question::Wait(Wait::Ask(asked))) = question(work, &run)? {
                 elsewhere.push((asked.account, asked.to));
             }
             let sentence = "ask: the person wants to get no more messages from this account";

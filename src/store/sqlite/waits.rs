@@ -12,7 +12,7 @@ use super::{Read, conversation::ASKED};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Goal, MessageState};
-use crate::model::question::Question;
+use crate::model::question::{Question, Wait};
 
 /// Notes that a run waits for a message; says whether the wait is over already.
 pub fn wait_for(work: &mut Work<'_>, run: RunId, message: MessageId, goal: &str) -> Read<bool> {
@@ -66,7 +66,7 @@ pub fn moved(work: &mut Work<'_>, message: MessageId, state: MessageState, now: 
 /// A run that is taken back waits for no message any more.
 pub fn forget_of(work: &Work<'_>, run: &[u8; 16]) -> Read<()> {
     match conversation::question(work, run)? {
-        Some(Question::Delivery { message, .. }) => forget(work, message, run),
+        Some(Question::Wait(Wait::Delivery { message, .. })) => forget(work, message, run),
         // What it asked goes with the conversation.
         _ => Ok(()),
     }
