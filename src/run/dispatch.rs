@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::{AHEAD, Board};
+use super::board::Board;
 use crate::clock::{SharedClock, after};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
@@ -48,17 +48,16 @@ impl Dispatcher {
     async fn turn(&self, look: bool) -> Result<(), StoreError> {
         if look {
             for flow in self.store.ready_flows().await? {
-                self.board.announce(&flow);
+                self.board.announce(flow.into());
             }
         }
         for flow in self.bell.take() {
-            self.board.announce(&flow);
+            self.board.announce(flow);
         }
-        for (flow, cursor) in self.board.wanting() {
+        for page in self.board.wanting() {
             self.board.reads();
-            let runs = self.store.ready_runs(&flow, cursor, AHEAD).await?;
-            let whole = runs.len() < AHEAD;
-            self.board.fill(&flow, cursor, runs, whole);
+            let runs = self.store.ready_runs(&page.flow, page.cursor, page.most).await?;
+            self.board.fill(&page, runs);
         }
         Ok(())
     }

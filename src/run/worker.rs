@@ -86,7 +86,7 @@ pub fn hand_in(
             }
             // Read again before word of its commit came: that turn is done.
             Ok(Committed::Stale) => board.done(run.id),
-            Ok(Committed::KeyTaken | Committed::NoRoom) => board.again(&run.flow, run.id, run.ready),
+            Ok(Committed::KeyTaken | Committed::NoRoom) => board.again(run.id, run.ready),
             Ok(Committed::Over) => {
                 board.done(run.id);
                 context.waiters.tell(run.id, || Reply::Ended(crate::model::run::RunState::Cancelled));
@@ -94,7 +94,7 @@ pub fn hand_in(
             Err(error) => {
                 tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
                 context.clock.sleep_until(after(context.clock.now(), STORE_REST)).await;
-                board.again(&run.flow, run.id, run.ready);
+                board.again(run.id, run.ready);
             }
         }
     });
