@@ -1,10 +1,11 @@
 //! Makes waiting runs ready when their time has come.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock::{SharedClock, after};
-use crate::shutdown::Shutdown;
+use jiff::Timestamp;
+
+use crate::clock::SharedClock;
+use crate::service::Service;
 use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 
@@ -16,36 +17,27 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// For the runs in this store.
+    /// For the runs in this store; `bell` is rung when one waits for an earlier time than any before.
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, bell: Bell) -> Self {
         Self { store, clock, bell }
     }
+}
 
-    /// Wakes until told to stop.
-    pub async fn run(self, shutdown: Shutdown) {
-        while shutdown.is_running() {
-            let next = match self.turn().await {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::error!(%error, "waiting runs cannot be woken");
-                    Some(after(self.clock.now(), Duration::from_secs(1)))
-                }
-            };
-            tokio::select! {
-                () = shutdown.draining() => return,
-                () = self.bell.rung() => {}
-                () = async { match next { Some(at) => self.clock.sleep_until(at).await, None => std::future::pending().await } } => {}
-            }
-        }
-    }
+impl Service for Waker {
+    type Error = StoreError;
+    const TROUBLE: &'static str = "waiting runs cannot be woken";
 
-    /// Wakes everything that is due now; gives when to look again.
-    async fn turn(&self) -> Result<Option<jiff::Timestamp>, StoreError> {
+    /// Wakes everything that is due now.
+    async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
         loop {
             let woken = self.store.wake_runs(self.clock.now()).await?;
             if woken.count == 0 {
                 return Ok(woken.next);
             }
         }
+    }
+
+    async fn woken(&mut self) {
+        self.bell.rung().await;
     }
 }

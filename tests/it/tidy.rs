@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Modules by row; imports may only point to a lower one.
 const ROWS: [&[&str]; 11] = [
     &["blobs", "clock", "fetch", "files", "id", "memory", "plain", "secret", "shutdown", "tally", "units", "wake"],
-    &["changes", "feed", "links", "preview", "telemetry"],
+    &["changes", "feed", "links", "preview", "service", "telemetry"],
     &["model"],
     &["store", "transport", "script"],
     &["flow", "outbox"],
