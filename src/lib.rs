@@ -49,7 +49,7 @@
 //! | 3 | [`flow`], [`outbox`] | flow files and versions; lanes, order, pace, retries |
 //! | 2 | [`store`], [`transport`], [`script`] | durable state; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
-//! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`service`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
+//! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`panics`], [`plain`], [`preview`], [`secret`], [`service`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
 //!
 //! # Glossary
 //!
@@ -102,6 +102,7 @@ pub mod links;
 pub mod memory;
 pub mod model;
 pub mod outbox;
+pub mod panics;
 pub mod plain;
 pub mod preview;
 pub mod run;

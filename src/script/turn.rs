@@ -26,6 +26,7 @@ use crate::model::phone::Country;
 use crate::model::policy::Limits;
 use crate::model::run::ScriptError;
 use crate::model::walls::Who;
+use crate::panics;
 use crate::secret::Secret;
 
 /// Everything a turn depends on. The same input gives the same output.
@@ -226,11 +227,7 @@ fn ended(
             return Ending::Thrown(program.with_source(report));
         }
         (None, Err(panic)) => {
-            let what = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no reason given");
+            let what = panics::words(&*panic);
             let message = format!("the script interpreter broke down ({what}); this is a defect, please report it");
             return Ending::Thrown(ScriptError::new("panic", message));
         }
