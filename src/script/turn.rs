@@ -79,6 +79,39 @@ pub struct TurnInput<'a> {
     pub generation: u32,
 }
 
+impl<'a> TurnInput<'a> {
+    /// The first turn of a run that nothing is known of: no event, no constants, nobody to send to. What is
+    /// known is put in its place.
+    pub fn first(program: &'a Program, run: RunId, now: Timestamp) -> Self {
+        let limits = Limits::default();
+        Self {
+            program,
+            event: "{}",
+            params: &Value::Null,
+            flow: "",
+            who: None,
+            account: None,
+            zone: jiff::tz::TimeZone::UTC,
+            country: None,
+            accounts: Arc::default(),
+            secrets: Arc::default(),
+            run,
+            run_time: now,
+            seed: [0; 16],
+            base: now,
+            now,
+            journal: Arc::default(),
+            weight: 0,
+            committed: 0,
+            already: Arc::default(),
+            limits,
+            cpu_left: limits.cpu_turn,
+            attempt: 1,
+            generation: 0,
+        }
+    }
+}
+
 /// How a turn ended.
 pub enum Ending {
     /// The script came to its end, with its last value.

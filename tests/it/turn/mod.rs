@@ -84,32 +84,24 @@ impl Run {
             public: false,
         };
         turn(TurnInput {
-            program: &self.program,
             event: &self.event.to_string(),
             params: &json!({ "team": "+15417543010" }),
             flow: "test",
-            who: None,
-            account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
-            country: None,
             accounts: Arc::new(accounts),
             secrets: Arc::new(BTreeMap::from([
                 ("KEY".to_owned(), Some(Secret::new("hidden"))),
                 ("UNSET".to_owned(), None),
             ])),
-            run: RunId::from_bytes([7; 16]),
             run_time: start(),
             seed: [9; 16],
             base: start(),
-            now: self.now,
             journal: Arc::new(self.journal.clone()),
             weight: self.journal.iter().map(Entry::weight).sum(),
-            already: Arc::default(),
             committed: self.committed,
             limits: self.limits,
             cpu_left: Duration::from_secs(60),
-            attempt: 1,
-            generation: 0,
+            ..TurnInput::first(&self.program, RunId::from_bytes([7; 16]), self.now)
         })
     }
 
