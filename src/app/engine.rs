@@ -28,7 +28,9 @@ use crate::inbound::Inbox;
 use crate::links::LinkKey;
 use crate::model::phone;
 use crate::outbox::{Accounts, Mover, Supply};
-use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Marks, Threads, Waiters, Waker};
+use crate::run::{
+    Context, Dispatcher, Effects, Gateways, Intake, Journals, Marks, RunQueue, RunTimers, Subscribers, Threads,
+};
 use crate::service::{self, Service};
 use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::sqlite::{SqliteStore, place};
@@ -83,7 +85,7 @@ pub struct Engine {
     catalog: watch::Receiver<Arc<Catalog>>,
     reload: Bell,
     store: Arc<dyn Store>,
-    board: Arc<Board>,
+    queue: Arc<RunQueue>,
     stopper: Stopper,
     services: Services,
     marks: Arc<Marks>,
@@ -223,28 +225,28 @@ impl<'a> Foundation<'a> {
             clock: self.clock.clone(),
             files: files.clone(),
             blobs: self.blobs.clone(),
-            waiters: Waiters::default(),
-            errands: Errands::new(self.fetch.clone(), files, downloads),
+            subscribers: Subscribers::default(),
+            effects: Effects::new(self.fetch.clone(), files, downloads),
             journals: Journals::default(),
             shutdown: self.shutdown.clone(),
         })
     }
 
     /// Starts the threads that take turns.
-    fn threads(&self, context: &Arc<Context>, marks: &Arc<Marks>) -> Result<Arc<Board>, StartError> {
+    fn threads(&self, context: &Arc<Context>, marks: &Arc<Marks>) -> Result<Arc<RunQueue>, StartError> {
         // One more than there are processors: a turn that waits for the disk keeps nobody waiting.
         let count = 1 + std::thread::available_parallelism().map_or(2, usize::from).max(2);
-        let board = Board::new(count);
+        let queue = RunQueue::new(count);
         let breakdown = self.signals.breakdown.clone();
-        Threads::start(count, board.clone(), context.clone(), marks.clone(), breakdown).map_err(system)?;
-        Ok(board)
+        Threads::start(count, queue.clone(), context.clone(), marks.clone(), breakdown).map_err(system)?;
+        Ok(queue)
     }
 
     /// What the listeners serve.
     fn house(
         &self,
         context: &Arc<Context>,
-        board: &Arc<Board>,
+        queue: &Arc<RunQueue>,
         accounts: &watch::Receiver<Arc<Accounts>>,
         admin_hosts: watch::Receiver<Arc<Vec<String>>>,
     ) -> Result<House, StartError> {
@@ -256,7 +258,7 @@ impl<'a> Foundation<'a> {
             clock: clock.clone(),
             catalog: catalog.clone(),
             accounts: accounts.clone(),
-            board: board.clone(),
+            queue: queue.clone(),
             feed: self.signals.feed.clone(),
             tally: self.signals.tally.clone(),
             turned_away: TurnedAway::default(),
@@ -269,7 +271,7 @@ impl<'a> Foundation<'a> {
             inbox: Inbox::new(store, clock, catalog),
             lanes: self.signals.lanes.clone(),
             blobs: self.blobs.clone(),
-            waiters: context.waiters.clone(),
+            subscribers: context.subscribers.clone(),
             context: context.clone(),
             token: self.folder.token().map_err(system)?,
             supply: self.supply.clone(),
@@ -283,7 +285,12 @@ impl<'a> Foundation<'a> {
     }
 
     /// Starts what follows the clock and the store.
-    fn services(&self, context: &Context, board: &Arc<Board>, accounts: &watch::Receiver<Arc<Accounts>>) -> Services {
+    fn services(
+        &self,
+        context: &Context,
+        queue: &Arc<RunQueue>,
+        accounts: &watch::Receiver<Arc<Accounts>>,
+    ) -> Services {
         let (store, clock, signals) = (&self.store, &self.clock, &self.signals);
         let mut services = Services {
             tasks: JoinSet::new(),
@@ -293,11 +300,11 @@ impl<'a> Foundation<'a> {
         };
         let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
         services.add("the clock of messages", mover.run(self.shutdown.clone()));
-        let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
+        let dispatcher = Dispatcher::new(store.clone(), queue.clone(), clock.clone(), signals.runs.clone());
         services.run("the dispatch of runs", dispatcher, STORE_REST);
         services.run("the upkeep of versions", Sweeper::new(store.clone(), clock.clone()), STORE_REST);
-        let waker = Waker::new(store.clone(), clock.clone(), signals.run_timer.clone());
-        services.run("the clock of runs", waker, STORE_REST);
+        let timers = RunTimers::new(store.clone(), clock.clone(), signals.run_timer.clone());
+        services.run("the clock of runs", timers, STORE_REST);
         let (catalog, bell) = (context.catalog.clone(), signals.troubles.clone());
         let alarm = Alarm::new(store.clone(), clock.clone(), bell, catalog, accounts.clone());
         services.run("the alarm", alarm, alarm::REST);
@@ -332,11 +339,11 @@ impl Engine {
         let files = context.files.clone();
         let supervisor = Supervisor::open(base.store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
         let marks = Arc::new(Marks::open(&base.home.join("turns"), &context).await?);
-        let board = base.threads(&context, &marks)?;
-        let house = base.house(&context, &board, &accounts, admin_hosts)?;
+        let queue = base.threads(&context, &marks)?;
+        let house = base.house(&context, &queue, &accounts, admin_hosts)?;
 
         let (reload, doors) = (Bell::default(), house.doors.clone());
-        let mut services = base.services(&context, &board, &accounts);
+        let mut services = base.services(&context, &queue, &accounts);
         services.add("the reload of flows", reloader.run(context.versions.clone(), reload.clone(), shutdown));
         services.run("the triggers", supervisor, STORE_REST);
         services.add("the listeners", serve(Arc::new(house), public, private));
@@ -346,7 +353,7 @@ impl Engine {
             catalog,
             reload,
             store: base.store,
-            board,
+            queue,
             stopper,
             services,
             marks,
@@ -390,9 +397,9 @@ impl Engine {
     /// Takes no new work, lets turns and sends in flight end (30 s at most), and stops.
     pub async fn stop(mut self) {
         self.stopper.enter(Phase::Draining);
-        self.board.close();
+        self.queue.close();
         let ended = async {
-            self.board.idle().await;
+            self.queue.idle().await;
             while self.services.tasks.join_next().await.is_some() {}
         };
         match tokio::time::timeout(GRACE, ended).await {
@@ -430,7 +437,7 @@ async fn restricted(folder: PathBuf) {
 /// The threads for turns end with their engine, whatever its end.
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.board.close();
+        self.queue.close();
     }
 }
 

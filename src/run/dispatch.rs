@@ -1,11 +1,11 @@
-//! Keeps the board filled from the store.
+//! Keeps the queue filled from the store.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::board::Board;
+use super::queue::RunQueue;
 use crate::clock::{SharedClock, after};
 use crate::service::Service;
 use crate::store::{Store, StoreError};
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// The service.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
-    board: Arc<Board>,
+    queue: Arc<RunQueue>,
     clock: SharedClock,
     bell: Bell,
     /// When the table was last looked at.
@@ -25,9 +25,9 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// From this store onto this board; `bell` is rung with the names of flows that have ready runs.
-    pub fn new(store: Arc<dyn Store>, board: Arc<Board>, clock: SharedClock, bell: Bell) -> Self {
-        Self { store, board, clock, bell, looked: None }
+    /// From this store onto this queue; `bell` is rung with the names of flows that have ready runs.
+    pub fn new(store: Arc<dyn Store>, queue: Arc<RunQueue>, clock: SharedClock, bell: Bell) -> Self {
+        Self { store, queue, clock, bell, looked: None }
     }
 
     /// Asks the table which flows have ready runs, if that is due. Gives when it will be.
@@ -39,7 +39,7 @@ impl Dispatcher {
             return Ok(next);
         }
         for flow in self.store.ready_flows().await? {
-            self.board.announce(flow.into());
+            self.queue.announce(flow.into());
         }
         self.looked = Some(now);
         Ok(after(now, LOOK))
@@ -53,15 +53,15 @@ impl Service for Dispatcher {
     async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let next = self.look().await?;
         for flow in self.bell.take() {
-            self.board.announce(flow);
+            self.queue.announce(flow);
         }
-        for page in self.board.wanting() {
+        for page in self.queue.wanting() {
             // The store answers where it is asked, without waiting: with thousands of flows others would wait
             // long for this thread.
             tokio::task::yield_now().await;
-            self.board.reads();
+            self.queue.reads();
             let runs = self.store.ready_runs(&page.flow, page.cursor, page.most).await?;
-            self.board.fill(&page, runs);
+            self.queue.fill(&page, runs);
         }
         Ok(Some(next))
     }
@@ -69,7 +69,7 @@ impl Service for Dispatcher {
     async fn woken(&mut self) {
         tokio::select! {
             () = self.bell.rung() => {}
-            () = self.board.hungry() => {}
+            () = self.queue.hungry() => {}
         }
     }
 }

@@ -17,8 +17,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::commits::failed;
 use super::context::Context;
+use super::endings::failed;
 use crate::id::RunId;
 use crate::model::run::ScriptError;
 use crate::store::StoreError;

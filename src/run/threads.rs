@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::board::{Board, Losses, Overdue, UnderWay};
-use super::commits::{damaged, failed};
+use super::committer::Committer;
 use super::context::Context;
-use super::hand_in::Door;
+use super::endings::{damaged, failed};
 use super::marks::{Marks, Place};
+use super::queue::{Losses, Overdue, RunQueue, UnderWay};
 use super::worker::{Worked, Worker};
 use crate::memory::{self, Mark};
 use crate::model::run::ScriptError;
@@ -38,28 +38,28 @@ const BEARABLE: Losses = Losses { computing: 16, stopped: 4, leaked: 512 << 20 }
 
 /// The threads of one engine.
 pub struct Threads {
-    door: Door,
+    committer: Committer,
     marks: Arc<Marks>,
     breakdown: Breakdown,
 }
 
 impl Threads {
-    /// Starts so many threads, which work on what the board shows until it is closed, and the one that looks
+    /// Starts so many threads, which work on what the queue shows until it is closed, and the one that looks
     /// after them.
     ///
     /// # Errors
     /// When the system gives no more threads.
     pub fn start(
         count: usize,
-        board: Arc<Board>,
+        queue: Arc<RunQueue>,
         context: Arc<Context>,
         marks: Arc<Marks>,
         breakdown: Breakdown,
     ) -> std::io::Result<()> {
-        let door = Door { board, context, runtime: Handle::current() };
-        let threads = Arc::new(Self { door, marks, breakdown });
+        let committer = Committer { queue, context, runtime: Handle::current() };
+        let threads = Arc::new(Self { committer, marks, breakdown });
         for _ in 0..count {
-            threads.door.board.joined();
+            threads.committer.queue.joined();
             threads.add()?;
         }
         let thread = std::thread::Builder::new().name("turn-watch".into());
@@ -80,7 +80,7 @@ impl Threads {
     fn take_turns(self: &Arc<Self>) {
         let alarm = Alarm::mine();
         let place = self.marks.place();
-        while let Some(taken) = self.door.board.take(&alarm, place.offset()) {
+        while let Some(taken) = self.committer.queue.take(&alarm, place.offset()) {
             let run = taken.run.clone();
             let mark = Mark::new();
             let work = match taken.barred {
@@ -93,7 +93,7 @@ impl Threads {
             };
             // Given up meanwhile: the thread has been replaced, and what came of it is nobody's.
             let Some(run) = taken.off_thread() else { return };
-            self.door.hand_in(run, work);
+            self.committer.commit(run, work);
             // Its stack may be as deep as its values were nested, and what other threads free of its heap
             // comes back to it alone. It goes, and another takes the place.
             if mark.peak() > MUCH {
@@ -107,8 +107,8 @@ impl Threads {
 
     fn work(&self, run: &ReadyRun, place: &Place<'_>) -> Result<Worked, StoreError> {
         let begins = || place.mark(run.id, run.ready);
-        let Door { board, context, runtime } = &self.door;
-        let worker = Worker { context, board, runtime };
+        let Committer { queue, context, runtime } = &self.committer;
+        let worker = Worker { context, queue, runtime };
         let worked = catch_unwind(AssertUnwindSafe(|| worker.work(run, &begins)));
         let work = worked.unwrap_or_else(|_| {
             let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
@@ -122,21 +122,21 @@ impl Threads {
     }
 
     fn failed(&self, run: &ReadyRun, error: ScriptError) -> Worked {
-        Worked::only(failed(&self.door.context, run, error))
+        Worked::only(failed(&self.committer.context, run, error))
     }
 
     fn look_after(self: Arc<Self>) {
-        let board = &self.door.board;
-        while board.watch(LOOK) {
+        let queue = &self.committer.queue;
+        while queue.watch(LOOK) {
             std::thread::sleep(LONG);
-            board.turns().into_iter().for_each(|turn| self.look_at(turn));
-            for _ in 0..board.wants_relief(LONG) {
+            queue.turns().into_iter().for_each(|turn| self.look_at(turn));
+            for _ in 0..queue.wants_relief(LONG) {
                 if let Err(error) = self.add() {
                     tracing::error!(%error, "no thread can be added for other runs");
-                    board.left();
+                    queue.left();
                 }
             }
-            let Losses { computing, stopped, leaked } = board.losses();
+            let Losses { computing, stopped, leaked } = queue.losses();
             if computing > BEARABLE.computing || stopped > BEARABLE.stopped || leaked > BEARABLE.leaked {
                 let reason = format!(
                     "scripts have cost too much: {computing} threads compute without an end, {stopped} were stopped \
@@ -162,7 +162,7 @@ impl Threads {
     }
 
     fn give_up(&self, turn: UnderWay, why: Overdue) {
-        if !self.door.board.give_up(&turn, why) {
+        if !self.committer.queue.give_up(&turn, why) {
             return;
         }
         // What cannot be stopped gets the time that nobody else wants.
@@ -181,7 +181,7 @@ impl Threads {
             }
         };
         let failed = self.failed(&turn.run, ScriptError::new("limit", message));
-        self.door.hand_in(turn.run, Ok(failed));
+        self.committer.commit(turn.run, Ok(failed));
     }
 }
 

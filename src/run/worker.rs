@@ -9,19 +9,19 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::answer::{over, read};
-use super::board::Board;
-use super::commits::{failed, nothing, thrown};
 use super::context::Context;
+use super::endings::{failed, nothing, thrown};
 use super::failure::follow_up;
 use super::input::input;
 use super::journals::Known;
+use super::queue::RunQueue;
 use crate::flow::Flow;
 use crate::flow::versions::Missing;
 use crate::id::MessageId;
 use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, TurnCommit};
 use crate::model::message::Promised;
 use crate::model::phone;
-use crate::model::question::{Answer, Errand, Question, Wait};
+use crate::model::question::{Answer, Errand, Question, Read, Wait};
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
 use crate::store::StoreError;
@@ -48,9 +48,21 @@ pub struct Worker<'a> {
     /// What they are worked on with.
     pub context: &'a Context,
     /// Where they are taken from.
-    pub board: &'a Board,
+    pub queue: &'a RunQueue,
     /// What answers are waited for on.
     pub runtime: &'a Handle,
+}
+
+/// Whence a turn has the answer to the question that the one before it ended with.
+enum Last<'a> {
+    /// There was none.
+    None,
+    /// It is on record.
+    Answered(&'a Answer),
+    /// Nobody has answered, and the wait is over.
+    Over(&'a Wait),
+    /// It is read now.
+    Read(&'a Read),
 }
 
 /// What is known of a run when its turn begins.
@@ -73,22 +85,26 @@ impl Worker<'_> {
         if let Some(what) = &run.damaged {
             return Err(StoreError::Unreadable(format!("{what}; `postrider runs retry` asks its last question anew")));
         }
-        if let Some((position, errand)) = run.errand() {
-            return Ok(Worked::Errand(position, errand.clone()));
-        }
-        // A retry asks once more.
-        if let (Some(pending), None) = (&run.pending, &run.answer)
-            && matches!(pending.question, Question::Wait(Wait::Ask(_)) | Question::Change(_))
-        {
-            let commit = TurnCommit { outcome: Outcome::Waiting(pending.clone()), ..nothing(run, now) };
-            return Ok(Worked::only(commit));
-        }
+        let last = match (&run.pending, &run.answer) {
+            (None, _) => Last::None,
+            (Some(_), Some(answer)) => Last::Answered(answer),
+            (Some(pending), None) => match &pending.question {
+                Question::Errand(errand) => return Ok(Worked::Errand(pending.position, errand.clone())),
+                // A retry asks once more.
+                Question::Wait(Wait::Ask(_)) | Question::Change(_) => {
+                    let outcome = Outcome::Waiting(pending.clone());
+                    return Ok(Worked::only(TurnCommit { outcome, ..nothing(run, now) }));
+                }
+                Question::Wait(wait) => Last::Over(wait),
+                Question::Read(wanted) => Last::Read(wanted),
+            },
+        };
         let flow = match self.runtime.block_on(self.context.versions.get(&run.flow, &run.version)) {
             Ok(flow) => flow,
             Err(Missing::Store(error)) => return Err(error),
             Err(Missing::Broken(error)) => return Ok(Worked::only(failed(self.context, run, error))),
         };
-        let begun = self.begin(run, flow, now)?;
+        let begun = self.begin(run, flow, last, now)?;
         if !begun.flow.program.calls().is_empty() {
             // They take a moment the first time, which is not the script's.
             phone::warm();
@@ -98,7 +114,7 @@ impl Worker<'_> {
     }
 
     /// Reads what the run has done so far, and puts the answer that it waited for behind it.
-    fn begin(&self, run: &ReadyRun, flow: Arc<Flow>, now: Timestamp) -> Result<Begun, StoreError> {
+    fn begin(&self, run: &ReadyRun, flow: Arc<Flow>, last: Last<'_>, now: Timestamp) -> Result<Begun, StoreError> {
         let mut known = self.context.journals.take(run.id, run.cuts);
         if run.base.is_some() {
             let (mut more, last) = self.runtime.block_on(self.context.store.journal_after(run.id, known.part))?;
@@ -111,19 +127,17 @@ impl Worker<'_> {
             None => Arc::default(),
         };
         let committed = known.entries.len();
-        let (mut waited_for, mut answered) = (None, None);
-        if let Some(pending) = run.pending.clone() {
+        let answered = match last {
+            Last::None => None,
+            Last::Answered(answer) => Some(answer.clone()),
+            Last::Over(wait) => Some(self.runtime.block_on(over(self.context, wait))?),
+            Last::Read(wanted) => Some(self.runtime.block_on(read(self.context, &flow, wanted, now))?),
+        };
+        let mut waited_for = None;
+        if let (Some(pending), Some(answer)) = (run.pending.clone(), answered.clone()) {
             if let Question::Wait(Wait::Delivery { message, .. }) = &pending.question {
                 waited_for = Some(*message);
             }
-            let answer = match (&run.answer, &pending.question) {
-                (Some(answer), _) => answer.clone(),
-                (None, Question::Wait(wait)) => self.runtime.block_on(over(self.context, wait))?,
-                (None, Question::Read(wanted)) => self.runtime.block_on(read(self.context, &flow, wanted, now))?,
-                // Done, or asked once more, before it comes to this.
-                (None, Question::Errand(_) | Question::Change(_)) => Ok(Value::Null),
-            };
-            answered = Some(answer.clone());
             known.push(pending.answered(now, answer));
         }
         Ok(Begun { flow, known, committed, already, waited_for, answered })
@@ -161,7 +175,7 @@ impl Worker<'_> {
             known.push(pending.answered(now, answer));
         };
         if leaked > 0 {
-            self.board.leaked(&run.flow, &run.version, leaked);
+            self.queue.leaked(&run.flow, &run.version, leaked);
             tracing::warn!(
                 flow = %run.flow, run = %run.id, bytes = leaked,
                 "the script has left memory behind that nobody can free: a closure is kept in the variable that it uses"

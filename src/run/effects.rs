@@ -1,4 +1,4 @@
-//! Errands: what the engine does outside for the answer to a question. The question is on record
+//! Effects: what the engine does outside for the answer to a question. The question is on record
 //! before, the answer after; what may have been done already when the engine died is done again in a
 //! way that does no harm.
 
@@ -44,7 +44,7 @@ pub trait Gateways: Send + Sync {
 }
 
 /// Runs errands.
-pub struct Errands {
+pub struct Effects {
     fetch: Fetch,
     files: Files,
     gateways: Arc<dyn Gateways>,
@@ -105,7 +105,7 @@ impl Room<'_> {
     }
 }
 
-impl Errands {
+impl Effects {
     /// By these ways.
     pub fn new(fetch: Fetch, files: Files, gateways: Arc<dyn Gateways>) -> Self {
         let (all, all_files) = (Semaphore::new(OF_ALL), Semaphore::new(FILES_OF_ALL));

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::away::{Whose, errand};
-use super::board::Board;
-use super::commits::{damaged, no_room};
 use super::context::Context;
+use super::endings::{damaged, no_room};
+use super::in_flight::InFlight;
 use super::journals::Known;
-use super::waiters::Reply;
+use super::queue::RunQueue;
+use super::subscribers::Reply;
 use super::worker::Worked;
 use crate::clock::after;
 use crate::model::journal::{Outcome, TurnCommit};
@@ -19,11 +19,11 @@ use crate::model::run::RunState;
 use crate::store::rows::{Committed, ReadyRun};
 use crate::store::{STORE_REST, StoreError};
 
-/// Where turns are handed in.
+/// Puts turns on record.
 #[derive(Clone)]
-pub struct Door {
+pub struct Committer {
     /// Where runs are taken from.
-    pub board: Arc<Board>,
+    pub queue: Arc<RunQueue>,
     /// What they are worked on with.
     pub context: Arc<Context>,
     /// Where their commits are waited for.
@@ -40,22 +40,22 @@ struct After {
     known: Known,
 }
 
-impl Door {
+impl Committer {
     /// Hands in what came of working on a run. The thread does not wait for the disk.
-    pub fn hand_in(&self, run: Arc<ReadyRun>, work: Result<Worked, StoreError>) {
-        let door = self.clone();
+    pub fn commit(&self, run: Arc<ReadyRun>, work: Result<Worked, StoreError>) {
+        let committer = self.clone();
         match work {
             Ok(Worked::Turn(commit, known)) => {
                 let after = After { said: said_of(&commit), next: goes_on(&commit), known };
                 let committed = self.context.store.commit_turn(*commit);
-                self.runtime.spawn(async move { door.committed(&run, committed.await, after).await });
+                self.runtime.spawn(async move { committer.committed(&run, committed.await, after).await });
             }
             Ok(Worked::Errand(position, wanted)) => {
-                self.board.away(run.id, &run.flow, run.ready);
-                let whose = whose(&run, run.ready, position, wanted, true);
-                self.runtime.spawn(async move { errand(&door.board, &door.context, &whose).await });
+                self.queue.in_flight(run.id, &run.flow, run.ready);
+                let run = in_flight(&run, run.ready, position, wanted, true);
+                self.runtime.spawn(async move { run.land(&committer.queue, &committer.context).await });
             }
-            Err(error) => drop(self.runtime.spawn(async move { door.not_committed(&run, error).await })),
+            Err(error) => drop(self.runtime.spawn(async move { committer.not_committed(&run, error).await })),
         }
     }
 
@@ -75,11 +75,11 @@ impl Door {
         match committed {
             Ok(Committed::Yes { part, ready }) => self.on_disk(run, part, ready, after),
             // Read again before word of its commit came: that turn is done.
-            Ok(Committed::Stale) => self.board.done(run.id),
-            Ok(Committed::KeyTaken | Committed::NoRoom) => self.board.again(run.id, run.ready),
+            Ok(Committed::Stale) => self.queue.done(run.id),
+            Ok(Committed::KeyTaken | Committed::NoRoom) => self.queue.again(run.id, run.ready),
             Ok(Committed::Over) => {
-                self.board.done(run.id);
-                context.waiters.tell(run.id, || Reply::Ended(RunState::Cancelled));
+                self.queue.done(run.id);
+                context.subscribers.tell(run.id, || Reply::Ended(RunState::Cancelled));
             }
             Err(error) => self.not_committed(run, error).await,
         }
@@ -88,32 +88,32 @@ impl Door {
     fn on_disk(&self, run: &ReadyRun, part: Option<i64>, ready: Option<i64>, after: After) {
         let After { said, next, known } = after;
         if let Some(reply) = said {
-            self.context.waiters.tell(run.id, || reply);
+            self.context.subscribers.tell(run.id, || reply);
         }
         if let Some(next) = next {
             self.context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
             if let (Some(ready), Soon::Errand(position, wanted)) = (ready, next) {
-                self.board.away(run.id, &run.flow, ready);
-                let (door, whose) = (self.clone(), whose(run, ready, position, wanted, false));
+                self.queue.in_flight(run.id, &run.flow, ready);
+                let (committer, run) = (self.clone(), in_flight(run, ready, position, wanted, false));
                 // A task of its own: this one holds the event, which may be large.
-                tokio::spawn(async move { errand(&door.board, &door.context, &whose).await });
+                tokio::spawn(async move { run.land(&committer.queue, &committer.context).await });
                 return;
             }
         }
-        self.board.done(run.id);
+        self.queue.done(run.id);
     }
 
     async fn not_committed(&self, run: &ReadyRun, error: StoreError) {
         tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
         let clock = &self.context.clock;
         clock.sleep_until(after(clock.now(), STORE_REST)).await;
-        self.board.again(run.id, run.ready);
+        self.queue.again(run.id, run.ready);
     }
 }
 
-fn whose(run: &ReadyRun, ready: i64, position: u32, errand: Errand, again: bool) -> Whose {
+fn in_flight(run: &ReadyRun, ready: i64, position: u32, errand: Errand, again: bool) -> InFlight {
     let (flow, version) = (run.flow.clone(), run.version.clone());
-    Whose { id: run.id, ready, flow, version, position, errand, again }
+    InFlight { id: run.id, ready, flow, version, position, errand, again }
 }
 
 /// Whence a run will have its answer in a moment.

@@ -1,26 +1,16 @@
-//! The board: ready runs that were read from the store, and which of them is next. Flows take
+//! The run queue: ready runs that were read from the store, and which of them is next. Flows take
 //! turns, and none may hold all threads.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
+use super::flow_queue::{FlowQueue, HELD, Page, Waiting};
 use crate::id::RunId;
 use crate::script::Alarm;
 use crate::store::rows::ReadyRun;
 use crate::wake::Bell;
 
-/// Runs read ahead for one flow, ...
-const AHEAD: usize = 64;
-/// ... and about how many bytes of runs are held for all of them together. An event may have a megabyte, an
-/// answer sixteen. Rows beyond are left in the store and read when there is room: reading each row a second
-/// time, when its turn comes, would cost every run a query, and nearly all of them are small.
-const HELD: u64 = 8 << 20;
-/// Runs of one flow whose errands are under way, at most: more stay in the store. Each is a task and
-/// a question in memory.
-const MOST_AWAY: usize = 8_192;
 /// Turns whose commit is awaited, at most.
 const UNCOMMITTED: usize = 512;
 /// Threads that are added, for a while, when turns that take long hold all the others.
@@ -31,7 +21,7 @@ const GIVEN_UP: u32 = 3;
 const LEAKED: u64 = 64 << 20;
 
 /// Ready runs, shared by the dispatcher that fills it and the threads that empty it.
-pub struct Board {
+pub struct RunQueue {
     state: Mutex<State>,
     changed: Condvar,
     /// Wakes whoever looks after the threads: they have work.
@@ -55,13 +45,13 @@ struct State {
     losses: Losses,
     /// Flows that have ready runs here, or maybe in the store. All others are forgotten, with their cursor:
     /// what is read of them anew is ready anew, since nothing of theirs is taken.
-    flows: HashMap<Arc<str>, FlowLine>,
+    flows: HashMap<Arc<str>, FlowQueue>,
     /// Flows of which a run may be begun, in the order in which they get their turn; each stands in it once.
     order: VecDeque<Arc<str>>,
     /// About how many bytes the runs take that wait here for a thread.
     held: u64,
     /// Runs that were read and are not through yet.
-    taken: HashMap<RunId, Place>,
+    taken: HashMap<RunId, Held>,
     /// Runs that were read again, ready for a further turn, before word came that the last one is
     /// on disk: they are to be read once more when it has.
     early: HashMap<RunId, i64>,
@@ -70,52 +60,17 @@ struct State {
     through: HashMap<RunId, i64>,
     uncommitted: usize,
     /// Runs whose errands are under way.
-    away: usize,
+    in_flight: usize,
     closed: bool,
 }
 
 /// Where a run that was read stands.
-struct Place {
+struct Held {
     flow: Arc<str>,
     /// Its number among the ready ones.
     ready: i64,
     /// Whether its turn has begun.
     begun: bool,
-}
-
-#[derive(Default)]
-struct FlowLine {
-    ready: VecDeque<Waiting>,
-    /// Everything up to here has been read.
-    cursor: i64,
-    /// The store may have more behind the cursor.
-    unread: bool,
-    /// It stands in the order.
-    in_order: bool,
-    /// How many times the last pages were halved because they were heavier than what there is room for.
-    halved: u32,
-    /// Its runs that were read and are not through yet.
-    taken: usize,
-    on_threads: usize,
-    away: usize,
-}
-
-/// A run that waits for a thread.
-struct Waiting {
-    run: ReadyRun,
-    /// About how many bytes it takes.
-    weight: u64,
-}
-
-/// What is to be read of the store: so many ready runs of a flow behind a number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Name of the flow.
-    pub flow: Arc<str>,
-    /// The number that they are behind.
-    pub cursor: i64,
-    /// Most of them.
-    pub most: usize,
 }
 
 /// A turn that is under way.
@@ -130,7 +85,7 @@ struct Working {
 
 /// A turn that is under way, for whoever looks after it.
 pub struct UnderWay {
-    /// Whose it is.
+    /// InFlight it is.
     pub run: Arc<ReadyRun>,
     /// That of its thread.
     pub alarm: Arc<Alarm>,
@@ -159,15 +114,15 @@ pub enum Overdue {
 }
 
 /// A run that a thread works on.
-pub struct Taken {
+pub struct Lease {
     /// The run.
     pub run: Arc<ReadyRun>,
     /// Its version has cost too much: it is not to be run.
     pub barred: bool,
-    board: Arc<Board>,
+    queue: Arc<RunQueue>,
 }
 
-impl Board {
+impl RunQueue {
     /// For so many threads.
     pub fn new(threads: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -203,7 +158,7 @@ impl Board {
     pub fn wanting(&self) -> Vec<Page> {
         let state = self.lock();
         let wanting = state.flows.iter().filter(|(_, line)| line.wants_more(state.held));
-        let page = |(flow, line): (&Arc<str>, &FlowLine)| {
+        let page = |(flow, line): (&Arc<str>, &FlowQueue)| {
             let most = if state.held < HELD { line.page() } else { 1 };
             Page { flow: flow.clone(), cursor: line.cursor, most }
         };
@@ -236,12 +191,13 @@ impl Board {
                         (line.unread, line.halved) = (true, (line.halved + 2).min(AHEAD.ilog2()));
                         break;
                     }
-                    let (flow, weight) = (page.flow.clone(), weight(&run));
-                    taken.insert(run.id, Place { flow, ready: run.ready, begun: false });
+                    let flow = page.flow.clone();
+                    taken.insert(run.id, Held { flow, ready: run.ready, begun: false });
                     line.cursor = line.cursor.max(run.ready);
                     line.taken += 1;
-                    *held += weight;
-                    line.ready.push_back(Waiting { run, weight });
+                    let waiting = Waiting::new(run);
+                    *held += waiting.weight;
+                    line.ready.push_back(waiting);
                     continue;
                 }
                 // Its errand is under way, and the answer will come with a number of its own.
@@ -272,7 +228,7 @@ impl Board {
 
     /// The next run to work on, for the thread with this alarm and this place for its note; waits for one. None
     /// when the thread is not needed any more.
-    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>, place: u64) -> Option<Taken> {
+    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>, place: u64) -> Option<Lease> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -295,7 +251,7 @@ impl Board {
                 if hungry {
                     self.hungry.nudge();
                 }
-                return Some(Taken { run, barred, board: self.clone() });
+                return Some(Lease { run, barred, queue: self.clone() });
             }
             // What was added in need is not kept.
             if state.threads > self.threads {
@@ -355,31 +311,31 @@ impl Board {
         *state.leaks.entry((flow.into(), version.to_owned())).or_default() += bytes;
     }
 
-    /// The run's turn is on disk; an errand is under way for it, and it stays away until [`Self::back`].
+    /// The run's turn is on disk; an errand is under way for it, and it stays in flight until [`Self::landed`].
     /// `ready` is the number that it is found by after a crash.
-    pub fn away(&self, run: RunId, flow: &str, ready: i64) {
+    pub fn in_flight(&self, run: RunId, flow: &str, ready: i64) {
         let mut state = self.lock();
         if let Some(place) = state.taken.get_mut(&run) {
             (place.ready, place.begun) = (ready, false);
         }
         if let Some(line) = state.flows.get_mut(flow) {
-            line.away += 1;
+            line.in_flight += 1;
         }
         state.uncommitted -= 1;
-        state.away += 1;
+        state.in_flight += 1;
         drop(state);
         self.changed.notify_one();
     }
 
     /// The run's errand is done, and its answer is on disk or not wanted any more.
-    pub fn back(&self, run: RunId, flow: &str) {
+    pub fn landed(&self, run: RunId, flow: &str) {
         {
             let mut state = self.lock();
             if let Some(line) = state.flows.get_mut(flow) {
-                line.away -= 1;
+                line.in_flight -= 1;
             }
             state.may_begin(flow, self.threads);
-            state.away -= 1;
+            state.in_flight -= 1;
             // As if a turn had ended now.
             state.uncommitted += 1;
         }
@@ -409,7 +365,7 @@ impl Board {
         let early = state.early.remove(&run);
         state.uncommitted -= 1;
         let mut hungry = false;
-        if let Some(Place { flow, ready, .. }) = place {
+        if let Some(Held { flow, ready, .. }) = place {
             if back.is_none() {
                 state.through.insert(run, ready);
             }
@@ -434,7 +390,7 @@ impl Board {
     pub async fn idle(&self) {
         let busy = || {
             let state = self.lock();
-            state.uncommitted > 0 || state.away > 0
+            state.uncommitted > 0 || state.in_flight > 0
         };
         while busy() {
             self.settled.rung().await;
@@ -481,7 +437,7 @@ impl State {
 
     /// Whether a thread more would find work.
     fn has_ready(&self, threads: usize) -> bool {
-        let may_begin = |flow: &Arc<str>| self.flows.get(flow).is_some_and(|line: &FlowLine| line.may_begin(threads));
+        let may_begin = |flow: &Arc<str>| self.flows.get(flow).is_some_and(|line: &FlowQueue| line.may_begin(threads));
         self.uncommitted < UNCOMMITTED && self.order.iter().any(may_begin)
     }
 
@@ -536,51 +492,12 @@ impl State {
     }
 }
 
-impl FlowLine {
-    /// Whether one more of its runs may be begun. The last thread is for the others.
-    fn may_begin(&self, threads: usize) -> bool {
-        !self.ready.is_empty() && self.on_threads + 1 < threads.max(2) && self.away < MOST_AWAY
-    }
-
-    /// Whether more of its runs are to be read, where so many bytes are held already.
-    fn wants_more(&self, held: u64) -> bool {
-        let most = if held < HELD { AHEAD / 2 } else { 0 };
-        self.unread && self.ready.len() <= most
-    }
-
-    /// How many runs are read at once: fewer where there was no room for all of them.
-    fn page(&self) -> usize {
-        (AHEAD >> self.halved).max(1)
-    }
-}
-
-/// About how many bytes a run takes.
-fn weight(run: &ReadyRun) -> u64 {
-    let asked = run.pending.as_ref().map_or(0, |pending| 2 * pending.request.get().len());
-    let answer = match &run.answer {
-        Some(Ok(value)) => extent(value),
-        Some(Err(error)) => error.message.len(),
-        None => 0,
-    };
-    (size_of::<ReadyRun>() + run.event.len() + asked + answer) as u64
-}
-
-fn extent(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::String(text) => text.len(),
-            Value::Array(items) => items.iter().map(extent).sum(),
-            Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + extent(value)).sum(),
-            _ => 0,
-        }
-}
-
-impl Taken {
+impl Lease {
     /// The thread is free again; the turn's commit is under way. None when the turn was given up meanwhile:
     /// nothing of it counts, and the thread has been replaced.
     pub fn off_thread(self) -> Option<Arc<ReadyRun>> {
         {
-            let mut state = self.board.lock();
+            let mut state = self.queue.lock();
             let Some(Working { name, .. }) = state.leaves(&self.run) else {
                 state.losses.computing -= 1;
                 return None;
@@ -588,13 +505,13 @@ impl Taken {
             if let Some(line) = state.flows.get_mut(&name) {
                 line.on_threads -= 1;
             }
-            state.may_begin(&name, self.board.threads);
+            state.may_begin(&name, self.queue.threads);
         }
-        self.board.changed.notify_one();
+        self.queue.changed.notify_one();
         Some(self.run)
     }
 }
 
 #[cfg(test)]
-#[path = "board_tests.rs"]
+#[path = "queue_tests.rs"]
 mod tests;

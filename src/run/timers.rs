@@ -10,20 +10,20 @@ use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 
 /// The service.
-pub struct Waker {
+pub struct RunTimers {
     store: Arc<dyn Store>,
     clock: SharedClock,
     bell: Bell,
 }
 
-impl Waker {
+impl RunTimers {
     /// For the runs in this store; `bell` is rung when one waits for an earlier time than any before.
     pub fn new(store: Arc<dyn Store>, clock: SharedClock, bell: Bell) -> Self {
         Self { store, clock, bell }
     }
 }
 
-impl Service for Waker {
+impl Service for RunTimers {
     type Error = StoreError;
     const TROUBLE: &'static str = "waiting runs cannot be woken";
 
