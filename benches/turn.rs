@@ -8,14 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use postrider::id::RunId;
 use postrider::model::journal::Entry;
 use postrider::model::policy::{Limits, OnUnsupported};
 use postrider::model::walls::FlowNames;
 use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::transport::sandbox::Sandbox;
-use serde_json::Value;
 
 const SENDER: AccountFacts = AccountFacts {
     transport: "sandbox",
@@ -34,29 +32,15 @@ fn once(program: &Program, journal: &Arc<Vec<Entry>>) -> TurnOutput {
     let by_name = BTreeMap::from([("main".to_owned(), SENDER)]);
     let accounts = Accounts { default: Some("main".into()), by_name, public: false };
     let output = turn(TurnInput {
-        program,
         event: r#"{"body":{"order":17,"customer":{"name":"Ada","phone":"+15417543010"}}}"#,
-        params: &Value::Null,
         flow: "bench",
-        who: None,
-        account: None,
-        zone: TimeZone::UTC,
-        country: None,
         accounts: Arc::new(accounts),
-        secrets: Arc::default(),
-        run: RunId::from_bytes([1; 16]),
-        run_time: Timestamp::UNIX_EPOCH,
         seed: [2; 16],
-        base: Timestamp::UNIX_EPOCH,
-        now: Timestamp::UNIX_EPOCH,
         journal: journal.clone(),
-        weight: 0,
-        already: Arc::default(),
         committed: journal.len(),
         limits: Limits { journal: 20_000, ..Limits::default() },
         cpu_left: Duration::from_secs(60),
-        attempt: 1,
-        generation: 0,
+        ..TurnInput::first(program, RunId::from_bytes([1; 16]), Timestamp::UNIX_EPOCH)
     });
     assert!(matches!(output.ending, Ending::Done(_)), "the script came to its end");
     output

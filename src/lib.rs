@@ -6,8 +6,8 @@
 //! ```text
 //! http::webhook   verifies, reads the body, makes the event
 //!   → run::intake      the event is a durable run; only now is the caller told 202
-//!   → run::dispatch    reads ready runs from the store onto the board
-//!   → run::worker      takes a run from the board, on a thread of its own kind
+//!   → run::dispatch    reads ready runs from the store into the run queue
+//!   → run::worker      takes a run from the queue, on a thread of its own kind
 //!   → script::turn     pure: script + event + journal → ending, entries, promises
 //!   → ledger::turns    entries, messages and the run's new state in one transaction
 //!   → outbox::lane     claims (the attempt is on record), sends, settles
@@ -48,11 +48,11 @@
 //! | 7 | [`config`] | `postrider.yaml`, `.env`, flags |
 //! | 6 | [`http`], [`trigger`], [`alarm`] | public side (webhooks), private side (pages, API); clock and files |
 //! | 5 | [`view`] | read models: API, commands and pages say the same |
-//! | 4 | [`run`], [`inbound`] | intake, board, threads, errands, waiting callers; what people write |
+//! | 4 | [`run`], [`inbound`] | intake, run queue, threads, effects, waiting callers; what people write |
 //! | 3 | [`flow`], [`outbox`], [`ledger`] | flow files and versions; lanes, order, pace, retries; every legal step of what is durable |
 //! | 2 | [`store`], [`transport`], [`script`] | rows and the database; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
-//! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`plain`], [`preview`], [`secret`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
+//! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`panics`], [`plain`], [`preview`], [`secret`], [`service`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
 //!
 //! # Glossary
 //!
@@ -64,8 +64,10 @@
 //! | journal, entry | event history | the calls of a run with their answers, from which a turn is replayed |
 //! | promise | command, outbox record | something that a turn wants done, on disk with the turn |
 //! | question | await, blocking call | something that a script cannot go on without |
-//! | errand | activity, side effect | an answer that is fetched outside, between two turns |
-//! | board | run queue | ready runs in memory, fair between flows |
+//! | errand | activity, side effect | an answer that is fetched outside, between two turns; until it has come its run is in flight |
+//! | run queue, lease | work queue | ready runs in memory, fair between flows; a lease is a run on a thread |
+//! | subscriber | waiting client | a caller who waits for what a run has to say |
+//! | service, turn of it | background worker | what is done again and again until the end; one loop runs them all |
 //! | lane | send queue, worker | the messages of one account, on their way out |
 //! | line | queue per recipient | keeps the order of what one person gets |
 //! | gate | semaphore, permits | how many attempts may be under way |
@@ -73,7 +75,7 @@
 //! | attempt | delivery attempt | one try of one message, on record before the wire is touched |
 //! | unknown | in doubt | nobody knows whether a message went out |
 //! | diversion | failover | another account sends instead |
-//! | mover, waker | timers, schedulers | services that do what is due by the clock |
+//! | mover, run timers | timers, schedulers | services that do what is due by the clock |
 //! | bell | signal, condition variable | shortens a wait; the table stays the truth |
 //! | evidence | reconciliation | acks and echoes that show what became of a message |
 //! | letter | routed inbound message | what a person wrote, with the runs that it would begin |
@@ -106,11 +108,13 @@ pub mod links;
 pub mod memory;
 pub mod model;
 pub mod outbox;
+pub mod panics;
 pub mod plain;
 pub mod preview;
 pub mod run;
 pub mod script;
 pub mod secret;
+pub mod service;
 pub mod shutdown;
 pub mod store;
 pub mod tally;

@@ -20,7 +20,7 @@ use crate::flow::catalog::Catalog;
 use crate::flow::{Flow, prepare};
 use crate::model::delivery::AttemptOutcome;
 use crate::outbox::Accounts;
-use crate::shutdown::Shutdown;
+use crate::service::Service;
 use crate::store::rows::{Telling, Trouble};
 use crate::store::{Store, StoreError};
 use crate::wake::Bell;
@@ -35,7 +35,7 @@ const LINES: u64 = 5;
 const PAUSED: Duration = Duration::from_secs(300);
 const STALE: Duration = Duration::from_secs(60);
 /// After a failure of the store it is tried again then.
-const REST: Duration = Duration::from_secs(5);
+pub const REST: Duration = Duration::from_secs(5);
 
 /// Messages that ended alike and are not told of yet: their places, and the last of them.
 type Alike = (Vec<i64>, Trouble);
@@ -57,6 +57,29 @@ pub struct Alarm {
     /// Since when flows are broken.
     stale: BTreeMap<Arc<str>, Timestamp>,
     cursor: i64,
+    /// Whether it knows what was told before.
+    knows: bool,
+}
+
+impl Service for Alarm {
+    type Error = StoreError;
+    const TROUBLE: &'static str = "nobody can be told of what went wrong";
+
+    async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        if !self.knows {
+            self.told = self.store.told().await?.into_iter().collect();
+            self.knows = true;
+        }
+        self.look().await
+    }
+
+    async fn woken(&mut self) {
+        tokio::select! {
+            () = self.bell.rung() => {}
+            Ok(()) = self.accounts.changed() => {}
+            Ok(()) = self.catalog.changed() => {}
+        }
+    }
 }
 
 impl Alarm {
@@ -69,37 +92,11 @@ impl Alarm {
         accounts: watch::Receiver<Arc<Accounts>>,
     ) -> Self {
         let (told, waiting, logged, stale) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { store, clock, bell, catalog, accounts, told, waiting, logged, stale, cursor: 0 }
-    }
-
-    /// Tells until told to stop.
-    pub async fn run(mut self, shutdown: Shutdown) {
-        let mut knows = false;
-        while shutdown.is_running() {
-            let turn = async {
-                if !knows {
-                    self.told = self.store.told().await?.into_iter().collect();
-                    knows = true;
-                }
-                self.turn().await
-            };
-            let next = turn.await.unwrap_or_else(|error| {
-                tracing::error!(%error, "nobody can be told of what went wrong");
-                Some(after(self.clock.now(), REST))
-            });
-            let clock = self.clock.clone();
-            tokio::select! {
-                () = shutdown.draining() => return,
-                () = self.bell.rung() => {}
-                Ok(()) = self.accounts.changed() => {}
-                Ok(()) = self.catalog.changed() => {}
-                () = async { match next { Some(at) => clock.sleep_until(at).await, None => std::future::pending().await } } => {}
-            }
-        }
+        Self { store, clock, bell, catalog, accounts, told, waiting, logged, stale, cursor: 0, knows: false }
     }
 
     /// Looks at everything once; gives when to look again.
-    async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
+    async fn look(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let now = self.clock.now();
         let catalog = self.catalog.borrow_and_update().clone();
         let accounts = self.accounts.borrow_and_update().clone();

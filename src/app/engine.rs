@@ -13,9 +13,9 @@ use super::lanes::Lanes;
 use super::phones::StoredPhones;
 use super::reload::{OpenError, Reloader};
 use super::state::{Address, StateFolder};
-use super::sweep::sweep;
+use super::sweep::Sweeper;
 use super::workspace::Workspace;
-use crate::alarm::Alarm;
+use crate::alarm::{self, Alarm};
 use crate::blobs::Blobs;
 use crate::changes::Changes;
 use crate::clock::SharedClock;
@@ -29,10 +29,13 @@ use crate::ledger::Ledger;
 use crate::links::LinkKey;
 use crate::model::phone;
 use crate::outbox::{Accounts, Mover, Supply};
-use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Marks, Threads, Waiters, Waker};
+use crate::run::{
+    Context, Dispatcher, Effects, Gateways, Intake, Journals, Marks, RunQueue, RunTimers, Subscribers, Threads,
+};
+use crate::service::{self, Service};
 use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::sqlite::place;
-use crate::store::{Signals, Store, StoreError};
+use crate::store::{STORE_REST, Signals, Store, StoreError};
 use crate::transport::Download;
 use crate::transport::sandbox::Phones;
 use crate::trigger::Supervisor;
@@ -83,7 +86,7 @@ pub struct Engine {
     catalog: watch::Receiver<Arc<Catalog>>,
     reload: Bell,
     store: Arc<dyn Store>,
-    board: Arc<Board>,
+    queue: Arc<RunQueue>,
     stopper: Stopper,
     services: Services,
     marks: Arc<Marks>,
@@ -96,17 +99,22 @@ pub struct Engine {
 /// What runs until the end.
 struct Services {
     tasks: JoinSet<()>,
+    clock: SharedClock,
     shutdown: Shutdown,
     breakdown: Breakdown,
 }
 
 impl Services {
-    fn add(&mut self, name: &str, service: impl Future<Output = ()> + Send + 'static) {
+    fn add(&mut self, name: &str, running: impl Future<Output = ()> + Send + 'static) {
         let unasked = Unasked::new(name, self.shutdown.clone(), self.breakdown.clone());
         self.tasks.spawn(async move {
             let _unasked = unasked;
-            service.await;
+            running.await;
         });
+    }
+
+    fn run(&mut self, name: &str, service: impl Service + 'static, rest: Duration) {
+        self.add(name, service::run(service, self.clock.clone(), rest, self.shutdown.clone()));
     }
 }
 
@@ -142,25 +150,42 @@ pub fn open_store(workspace: &Workspace) -> OpenStore {
     })
 }
 
-impl Engine {
-    /// Starts an engine on a workspace: when this returns, it serves.
-    ///
-    /// # Errors
-    /// When the folder is another engine's, or the store cannot be opened. Broken flows are no
-    /// reason: the others run.
-    pub async fn start(workspace: &Workspace, outside: Outside) -> Result<Self, StartError> {
-        let system = |error: std::io::Error| StartError::System(error.to_string());
-        let mut folder = StateFolder::lock(&workspace.root).map_err(StartError::System)?;
+/// What everything else stands on.
+struct Foundation<'a> {
+    workspace: &'a Workspace,
+    folder: StateFolder,
+    home: PathBuf,
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    signals: Signals,
+    shutdown: Shutdown,
+    fetch: Fetch,
+    blobs: Blobs,
+    supply: Supply,
+}
+
+fn system(error: std::io::Error) -> StartError {
+    StartError::System(error.to_string())
+}
+
+impl<'a> Foundation<'a> {
+    /// Takes the folder and opens the store in it.
+    async fn lay(
+        workspace: &'a Workspace,
+        open: OpenStore,
+        clock: SharedClock,
+        shutdown: Shutdown,
+    ) -> Result<Self, StartError> {
+        let folder = StateFolder::lock(&workspace.root).map_err(StartError::System)?;
+        let settings = &workspace.settings;
         let copies = StateFolder::sandbox_store(&workspace.root);
-        let store = &workspace.settings.store;
-        if workspace.settings.sandbox && copies.parent().is_some_and(|folder| store.starts_with(folder)) {
+        if settings.sandbox && copies.parent().is_some_and(|folder| settings.store.starts_with(folder)) {
             let message = format!("`store` lies in the sandbox's own folder, {}; name another one", copies.display());
             return Err(StartError::System(message));
         }
-        let home = folder.home(workspace.settings.sandbox).map_err(system)?;
+        let home = folder.home(settings.sandbox).map_err(system)?;
         let signals = Signals::default();
-        let store = (outside.store)(signals.clone())?;
-        let clock = outside.clock;
+        let store = open(signals.clone())?;
         let interrupted = store.recover(clock.now()).await?;
         if interrupted > 0 {
             tracing::warn!(
@@ -169,118 +194,173 @@ impl Engine {
             );
         }
         let blobs = Blobs::new(StateFolder::blobs(&home));
-        let phones = StoredPhones { store: store.clone(), clock: clock.clone(), blobs: blobs.clone() };
+        let fetch = Fetch::new(settings.allowed.clone()).map_err(StartError::System)?;
+        let key = LinkKey::new(&folder.link_key().map_err(system)?);
+        let supply = Supply::new(blobs.clone(), fetch.clone(), key, clock.clone());
+        Ok(Self { workspace, folder, home, store, clock, signals, shutdown, fetch, blobs, supply })
+    }
+
+    /// Reads the flows and begins to send: what reloads them when files change.
+    async fn flows(&self, changes: &Changes) -> Result<Reloader, StartError> {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let phones = StoredPhones { store: store.clone(), clock: clock.clone(), blobs: self.blobs.clone() };
         let phones: Arc<dyn Phones> = Arc::new(phones);
-        let (stopper, shutdown) = channel();
-        let fetch = Fetch::new(workspace.settings.allowed.clone()).map_err(StartError::System)?;
-        let own = [outside.public.local_addr(), outside.private.local_addr()];
-        fetch.never(&own.into_iter().collect::<Result<Vec<_>, _>>().map_err(system)?);
-        let token = folder.token().map_err(system)?;
-        let supply =
-            Supply::new(blobs.clone(), fetch.clone(), LinkKey::new(&folder.link_key().map_err(system)?), clock.clone());
-        let lanes = Lanes::new(store.clone(), supply.clone(), signals.clone(), shutdown.clone(), phones);
-        let changes = Changes::new(&workspace.root);
-        let reload = Bell::default();
-        let reloader =
-            Reloader::open(workspace, lanes, &changes, store.clone(), clock.clone(), fetch.clone(), Bell::default())
-                .await?;
-        let catalog = reloader.live().catalog.subscribe();
-        let accounts = reloader.lanes().accounts();
-        let admin_hosts = reloader.live().admin_hosts.subscribe();
-        let versions = Arc::new(Versions::new(store.clone(), catalog.clone()));
+        let lanes = Lanes::new(store.clone(), self.supply.clone(), self.signals.clone(), self.shutdown.clone(), phones);
+        let fetch = self.fetch.clone();
+        Ok(Reloader::open(self.workspace, lanes, changes, store, clock, fetch, Bell::default()).await?)
+    }
 
-        let waiters = Waiters::default();
-        let files = Files::new(workspace.root.clone(), folder.own(&workspace.root, &workspace.settings.store));
-        let context = Arc::new(Context {
-            store: store.clone(),
-            versions: versions.clone(),
+    /// What runs are worked on with.
+    fn context(
+        &self,
+        catalog: &watch::Receiver<Arc<Catalog>>,
+        accounts: &watch::Receiver<Arc<Accounts>>,
+    ) -> Arc<Context> {
+        let root = &self.workspace.root;
+        let files = Files::new(root.clone(), self.folder.own(root, &self.workspace.settings.store));
+        let downloads = Arc::new(Downloads(accounts.clone()));
+        Arc::new(Context {
+            store: self.store.clone(),
+            versions: Arc::new(Versions::new(self.store.clone(), catalog.clone())),
             catalog: catalog.clone(),
-            clock: clock.clone(),
+            clock: self.clock.clone(),
             files: files.clone(),
-            blobs: blobs.clone(),
-            waiters: waiters.clone(),
-            errands: Errands::new(fetch, files, Arc::new(Downloads(accounts.clone()))),
+            blobs: self.blobs.clone(),
+            subscribers: Subscribers::default(),
+            effects: Effects::new(self.fetch.clone(), files, downloads),
             journals: Journals::default(),
-            shutdown: shutdown.clone(),
-        });
-        let files = context.files.clone();
-        let watched = files.clone();
-        let supervisor = Supervisor::open(store.clone(), clock.clone(), watched, changes, catalog.clone()).await?;
+            shutdown: self.shutdown.clone(),
+        })
+    }
 
-        let marks = Arc::new(Marks::open(&home.join("turns"), &context).await?);
+    /// Starts the threads that take turns.
+    fn threads(&self, context: &Arc<Context>, marks: &Arc<Marks>) -> Result<Arc<RunQueue>, StartError> {
         // One more than there are processors: a turn that waits for the disk keeps nobody waiting.
-        let threads = 1 + std::thread::available_parallelism().map_or(2, usize::from).max(2);
-        let board = Board::new(threads);
-        Threads::start(threads, board.clone(), context.clone(), marks.clone(), signals.breakdown.clone())
-            .map_err(system)?;
+        let count = 1 + std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        let queue = RunQueue::new(count);
+        let breakdown = self.signals.breakdown.clone();
+        Threads::start(count, queue.clone(), context.clone(), marks.clone(), breakdown).map_err(system)?;
+        Ok(queue)
+    }
 
-        let mut services =
-            Services { tasks: JoinSet::new(), shutdown: shutdown.clone(), breakdown: signals.breakdown.clone() };
-        services.add("the reload of flows", reloader.run(versions, reload.clone(), shutdown.clone()));
-        let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
-        services.add("the clock of messages", mover.run(shutdown.clone()));
-        let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
-        services.add("the dispatch of runs", dispatcher.run(shutdown.clone()));
-        services.add("the triggers", supervisor.run(shutdown.clone()));
-        services.add("the upkeep of versions", sweep(store.clone(), clock.clone(), shutdown.clone()));
-        let waker = Waker::new(store.clone(), clock.clone(), signals.run_timer.clone());
-        services.add("the clock of runs", waker.run(shutdown.clone()));
-        let alarm =
-            Alarm::new(store.clone(), clock.clone(), signals.troubles.clone(), catalog.clone(), accounts.clone());
-        services.add("the alarm", alarm.run(shutdown.clone()));
-        services.tasks.spawn(warmed(store.clone()));
-        services.tasks.spawn(restricted(folder.path.clone()));
-        let address = Address {
-            admin: outside.private.local_addr().map_err(system)?,
-            listen: outside.public.local_addr().map_err(system)?,
-            pid: std::process::id(),
-        };
-        let (doors, now) = (Doors::default(), clock.clone());
-        let facts =
-            EngineFacts { root: workspace.root.clone(), started: clock.now(), sandbox: workspace.settings.sandbox };
+    /// What the listeners serve.
+    fn house(
+        &self,
+        context: &Arc<Context>,
+        queue: &Arc<RunQueue>,
+        accounts: &watch::Receiver<Arc<Accounts>>,
+        admin_hosts: watch::Receiver<Arc<Vec<String>>>,
+    ) -> Result<House, StartError> {
+        let (store, clock, catalog) = (self.store.clone(), self.clock.clone(), context.catalog.clone());
+        let sandbox = self.workspace.settings.sandbox;
+        let facts = EngineFacts { root: self.workspace.root.clone(), started: clock.now(), sandbox };
         let view = View {
             store: store.clone(),
             clock: clock.clone(),
             catalog: catalog.clone(),
-            accounts,
-            board: board.clone(),
-            feed: signals.feed.clone(),
-            tally: signals.tally.clone(),
+            accounts: accounts.clone(),
+            queue: queue.clone(),
+            feed: self.signals.feed.clone(),
+            tally: self.signals.tally.clone(),
             turned_away: TurnedAway::default(),
             engine: Arc::new(facts),
-            files,
+            files: context.files.clone(),
         };
-        let house = Arc::new(House {
+        Ok(House {
             view,
             intake: Intake::new(store.clone(), clock.clone()),
-            inbox: Inbox::new(store.clone(), clock, catalog.clone()),
-            lanes: signals.lanes.clone(),
-            blobs,
-            waiters,
-            context,
-            token,
-            supply,
+            inbox: Inbox::new(store, clock, catalog),
+            lanes: self.signals.lanes.clone(),
+            blobs: self.blobs.clone(),
+            subscribers: context.subscribers.clone(),
+            context: context.clone(),
+            token: self.folder.token().map_err(system)?,
+            supply: self.supply.clone(),
             admin_hosts,
-            doors: doors.clone(),
+            doors: Doors::default(),
             editor: Editor::default(),
             notes: Notes::default(),
             assets: Arc::default(),
-            shutdown: shutdown.clone(),
-        });
-        services.add("the listeners", serve(house, outside.public, outside.private));
-        folder.announce(&address).map_err(system)?;
+            shutdown: self.shutdown.clone(),
+        })
+    }
+
+    /// Starts what follows the clock and the store.
+    fn services(
+        &self,
+        context: &Context,
+        queue: &Arc<RunQueue>,
+        accounts: &watch::Receiver<Arc<Accounts>>,
+    ) -> Services {
+        let (store, clock, signals) = (&self.store, &self.clock, &self.signals);
+        let mut services = Services {
+            tasks: JoinSet::new(),
+            clock: clock.clone(),
+            shutdown: self.shutdown.clone(),
+            breakdown: signals.breakdown.clone(),
+        };
+        let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
+        services.add("the clock of messages", mover.run(self.shutdown.clone()));
+        let dispatcher = Dispatcher::new(store.clone(), queue.clone(), clock.clone(), signals.runs.clone());
+        services.run("the dispatch of runs", dispatcher, STORE_REST);
+        services.run("the upkeep of versions", Sweeper::new(store.clone(), clock.clone()), STORE_REST);
+        let timers = RunTimers::new(store.clone(), clock.clone(), signals.run_timer.clone());
+        services.run("the clock of runs", timers, STORE_REST);
+        let (catalog, bell) = (context.catalog.clone(), signals.troubles.clone());
+        let alarm = Alarm::new(store.clone(), clock.clone(), bell, catalog, accounts.clone());
+        services.run("the alarm", alarm, alarm::REST);
+        services.tasks.spawn(warmed(store.clone()));
+        services.tasks.spawn(restricted(self.folder.path.clone()));
+        services
+    }
+}
+
+impl Engine {
+    /// Starts an engine on a workspace: when this returns, it serves.
+    ///
+    /// # Errors
+    /// When the folder is another engine's, or the store cannot be opened. Broken flows are no
+    /// reason: the others run.
+    pub async fn start(workspace: &Workspace, outside: Outside) -> Result<Self, StartError> {
+        let Outside { clock, public, private, store } = outside;
+        let (stopper, shutdown) = channel();
+        let mut base = Foundation::lay(workspace, store, clock.clone(), shutdown.clone()).await?;
+        let address = Address {
+            admin: private.local_addr().map_err(system)?,
+            listen: public.local_addr().map_err(system)?,
+            pid: std::process::id(),
+        };
+        base.fetch.never(&[address.listen, address.admin]);
+
+        let changes = Changes::new(&workspace.root);
+        let reloader = base.flows(&changes).await?;
+        let (catalog, accounts) = (reloader.live().catalog.subscribe(), reloader.lanes().accounts());
+        let admin_hosts = reloader.live().admin_hosts.subscribe();
+        let context = base.context(&catalog, &accounts);
+        let files = context.files.clone();
+        let supervisor = Supervisor::open(base.store.clone(), clock.clone(), files, changes, catalog.clone()).await?;
+        let marks = Arc::new(Marks::open(&base.home.join("turns"), &context).await?);
+        let queue = base.threads(&context, &marks)?;
+        let house = base.house(&context, &queue, &accounts, admin_hosts)?;
+
+        let (reload, doors) = (Bell::default(), house.doors.clone());
+        let mut services = base.services(&context, &queue, &accounts);
+        services.add("the reload of flows", reloader.run(context.versions.clone(), reload.clone(), shutdown));
+        services.run("the triggers", supervisor, STORE_REST);
+        services.add("the listeners", serve(Arc::new(house), public, private));
+        base.folder.announce(&address).map_err(system)?;
         Ok(Self {
             address,
             catalog,
             reload,
-            store,
-            board,
+            store: base.store,
+            queue,
             stopper,
             services,
             marks,
             doors,
-            clock: now,
-            _folder: folder,
+            clock,
+            _folder: base.folder,
         })
     }
 
@@ -318,9 +398,9 @@ impl Engine {
     /// Takes no new work, lets turns and sends in flight end (30 s at most), and stops.
     pub async fn stop(mut self) {
         self.stopper.enter(Phase::Draining);
-        self.board.close();
+        self.queue.close();
         let ended = async {
-            self.board.idle().await;
+            self.queue.idle().await;
             while self.services.tasks.join_next().await.is_some() {}
         };
         match tokio::time::timeout(GRACE, ended).await {
@@ -358,7 +438,7 @@ async fn restricted(folder: PathBuf) {
 /// The threads for turns end with their engine, whatever its end.
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.board.close();
+        self.queue.close();
     }
 }
 

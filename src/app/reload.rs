@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 use super::git::Lock;
 use super::lanes::Lanes;
@@ -17,9 +18,10 @@ use crate::feed::Change;
 use crate::fetch::Fetch;
 use crate::flow::Flow;
 use crate::flow::catalog::{Catalog, Ground};
-use crate::flow::library::Library;
+use crate::flow::library::{Changes as Changed, Library};
 use crate::flow::versions::{Missing, Versions, kept};
 use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::panics;
 use crate::shutdown::Shutdown;
 use crate::store::rows::KeptFlows;
 use crate::store::{STORE_REST, Store, StoreError};
@@ -57,6 +59,8 @@ pub struct Reloader {
     bell: Bell,
     /// What is wrong with the settings: the ones before them stay.
     wrong: Vec<Diagnostic>,
+    /// What looking at the files broke down with the last time.
+    broke: Option<String>,
     /// Keeps the bell ringing.
     ears: Vec<Ear>,
 }
@@ -113,7 +117,8 @@ impl Reloader {
         };
         let workspace = workspace.clone();
         let library = Arc::new(Mutex::new(library));
-        let reloader = Self { workspace, library, git, lanes, live, store, clock, bell, wrong: Vec::new(), ears };
+        let (wrong, broke) = (Vec::new(), None);
+        let reloader = Self { workspace, library, git, lanes, live, store, clock, bell, wrong, broke, ears };
         reloader.publish(catalog, None).await?;
         Ok(reloader)
     }
@@ -170,34 +175,30 @@ impl Reloader {
         // What changed while we looked belongs to the same set.
         while (begun.elapsed() < GIT && self.git.is_held()) || (begun.elapsed() < PATIENCE && self.rung().await) {
             self.git.released().await;
-            let more = self.look(false).await;
-            found.0 |= more.0;
-            found.1 |= more.1;
-            found.2 = more.2;
+            found.add(self.look(false).await);
         }
-        let (settings, flows, fresh) = found;
-        let away = match settings || flows || publish || all {
-            true => self.take_over(versions, settings).await,
+        let away = match found.settings || found.flows || publish || all {
+            true => self.take_over(versions, found.settings).await,
             false => Ok(None),
         };
-        let now = self.clock.now();
-        let rest = LOOK.max(took.saturating_mul(50));
-        match away {
-            Ok(away) => {
-                if fresh {
-                    self.bell.nudge();
-                }
-                let look = after(now, rest);
-                match away {
-                    Some(away) => Next { at: away.min(look), publish: true },
-                    None => Next { at: look, publish: false },
-                }
-            }
-            Err(error) => {
+        let look = after(self.clock.now(), LOOK.max(took.saturating_mul(50)));
+        let next = match away {
+            Ok(Some(away)) => Next { at: away.min(look), publish: true },
+            Ok(None) => Next { at: look, publish: false },
+            Err(NotTaken::Store(error)) => {
                 tracing::error!(%error, "changed flows cannot be taken over yet");
-                Next { at: after(now, STORE_REST), publish: true }
+                return Next { at: after(self.clock.now(), STORE_REST), publish: true };
             }
+            // The same files would break it down again: others are waited for.
+            Err(error @ NotTaken::Broken(_)) => {
+                tracing::error!(%error, "changed flows are not taken over; what was live stays so");
+                Next { at: look, publish: false }
+            }
+        };
+        if found.fresh {
+            self.bell.nudge();
         }
+        next
     }
 
     /// Whether it has rung since the last look.
@@ -205,8 +206,8 @@ impl Reloader {
         tokio::time::timeout(Duration::ZERO, self.bell.rung()).await.is_ok()
     }
 
-    /// Settings changed, flows changed, look again in a moment.
-    async fn look(&self, all: bool) -> (bool, bool, bool) {
+    /// What has changed since the last look, or all of it.
+    async fn look(&mut self, all: bool) -> Changed {
         // Before the look: what comes into a new folder is either seen by it or told of.
         self.ears.iter().for_each(Ear::hold);
         let library = self.library.clone();
@@ -215,15 +216,28 @@ impl Reloader {
             if all {
                 library.doubt();
             }
-            let changes = library.look();
-            (changes.settings, changes.flows, changes.fresh)
+            library.look()
         };
-        tokio::task::spawn_blocking(look).await.unwrap_or((false, false, true))
+        match tokio::task::spawn_blocking(look).await {
+            Ok(changed) => {
+                self.broke = None;
+                changed
+            }
+            Err(error) => {
+                // Looked at again in a while, and told once.
+                let error = NotTaken::from(error).to_string();
+                if self.broke.as_ref() != Some(&error) {
+                    tracing::error!(error, "changed files cannot be looked at");
+                }
+                self.broke = Some(error);
+                Changed { settings: false, flows: false, fresh: false }
+            }
+        }
     }
 
     /// Builds everything beside what is live, keeps it, and swaps. Gives when to look again
     /// because a file is away.
-    async fn take_over(&mut self, versions: &Versions, settings: bool) -> Result<Option<Timestamp>, StoreError> {
+    async fn take_over(&mut self, versions: &Versions, settings: bool) -> Result<Option<Timestamp>, NotTaken> {
         let mut ground = None;
         if settings {
             match self.new_settings().await {
@@ -239,8 +253,7 @@ impl Reloader {
             }
             library.catalog(now)
         };
-        let built = tokio::task::spawn_blocking(build).await;
-        let (mut catalog, away) = built.map_err(|error| StoreError::Other(error.to_string()))?;
+        let (mut catalog, away) = tokio::task::spawn_blocking(build).await?;
         catalog.findings.splice(0..0, self.wrong.iter().cloned());
         self.publish(catalog, Some(versions)).await?;
         Ok(away)
@@ -307,6 +320,26 @@ impl Reloader {
             published.replaced.into_iter().for_each(|flow| versions.retire(&flow.version.clone(), flow));
         }
         Ok(())
+    }
+}
+
+/// Why changed files could not be taken over.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// We broke down on them.
+    #[error("building the flows broke down ({0}); this is a defect, please report it")]
+    Broken(String),
+}
+
+impl From<JoinError> for NotTaken {
+    fn from(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::Broken(panics::words(&*panic).to_owned()),
+            Err(error) => Self::Broken(error.to_string()),
+        }
     }
 }
 

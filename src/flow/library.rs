@@ -1,8 +1,10 @@
 //! From files to a set of flows, again and again: only what changed is read again, and a file that
 //! is broken keeps its last good version.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use super::sources::Sources;
 use crate::clock::{after, rfc3339};
 use crate::files::Files;
 use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::panics;
 
 /// A file is let go when it has been away for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -51,6 +54,15 @@ pub struct Changes {
     pub flows: bool,
     /// Something was changed just now: look again in a moment.
     pub fresh: bool,
+}
+
+impl Changes {
+    /// What a later look found besides.
+    pub fn add(&mut self, later: Self) {
+        self.settings |= later.settings;
+        self.flows |= later.flows;
+        self.fresh = later.fresh;
+    }
 }
 
 impl Library {
@@ -122,7 +134,9 @@ impl Library {
         };
         let around = Surroundings { script: &script, home: self.ground.home(), params: None };
         let outcome = match self.sources.text(path) {
-            Some(Ok(yaml)) => file::read(path, &yaml, &around).map(Arc::new),
+            // Should it break us down, that is a mistake of this file until it changes, and of no other.
+            Some(Ok(yaml)) => catch_unwind(AssertUnwindSafe(|| file::read(path, &yaml, &around).map(Arc::new)))
+                .unwrap_or_else(|panic| Err(vec![broke(path, &*panic)])),
             Some(Err(why)) => Err(vec![Diagnostic::error(path, 0, 0, why)]),
             None => return,
         };
@@ -266,6 +280,12 @@ impl Library {
         self.good = catalog.flows.values().map(|flow| (flow.file.clone(), flow.clone())).collect();
         self.away.retain(|path, _| self.good.contains_key(path));
     }
+}
+
+fn broke(path: &str, panic: &(dyn Any + Send)) -> Diagnostic {
+    let why = panics::words(panic);
+    let message = format!("reading this file broke down ({why}); this is a defect of Postrider, please report it");
+    Diagnostic::error(path, 0, 0, message)
 }
 
 /// How a set of flows differs from the one before.

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use crate::blobs::Blobs;
 use crate::inbound::Inbox;
 use crate::outbox::Supply;
-use crate::run::{Context, Intake, Waiters};
+use crate::run::{Context, Intake, Subscribers};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::view::View;
@@ -55,7 +55,7 @@ pub struct House {
     /// Copies of files.
     pub blobs: Blobs,
     /// Who waits for an answer.
-    pub waiters: Waiters,
+    pub subscribers: Subscribers,
     /// What is needed to send by hand.
     pub context: Arc<Context>,
     /// What addresses of ours lead to.

@@ -136,7 +136,7 @@ async fn take(
         house.intake.accept(run).await?;
         return Ok(accepted(id));
     }
-    let mut place = house.waiters.wait_for(id);
+    let mut place = house.subscribers.subscribe(id);
     let deadline = house.view.clock.sleep_until(after(house.view.clock.now(), PATIENCE));
     house.intake.accept(run).await?;
     // Whoever waits does so without its body.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::work::Work;
 use super::{messages, questions, runs};
 use crate::id::RunId;
-use crate::model::question::Question;
+use crate::model::question::{Question, Wait};
 use crate::model::run::{RunState, RunStep, ScriptError};
 use crate::store::tables::{conversations, emitted, messages as outbox, runs as rows, waits};
 use crate::store::tx::Read;
@@ -15,7 +15,7 @@ pub fn let_go(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<()> {
     questions::close(work, run, false, now)?;
     emitted::await_none(work.tx, run)?;
     match questions::question(work, run)? {
-        Some(Question::Delivery { message, .. }) => waits::delete(work.tx, message, run),
+        Some(Question::Wait(Wait::Delivery { message, .. })) => waits::delete(work.tx, message, run),
         // What it asked goes with the conversation.
         _ => Ok(()),
     }

@@ -11,7 +11,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::{AttemptOutcome, MessageState, OPTED_OUT};
 use crate::model::journal::TurnCommit;
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
-use crate::model::question::{Asked, Question};
+use crate::model::question::{Asked, Question, Wait};
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
 use crate::store::rows::WaitingFor;
@@ -60,7 +60,8 @@ pub fn has_open(tx: &dyn Tx, account: &str, chat: &str, but: Option<RunId>) -> R
     for name in people::names(tx, account, chat)? {
         for (by, pending) in conversations::open_in(tx, &name, but)? {
             let asked = pending.map(|pending| pending.question);
-            if by.as_deref() == Some(account) || matches!(asked, Some(Question::Ask(asked)) if asked.account == account)
+            if by.as_deref() == Some(account)
+                || matches!(asked, Some(Question::Wait(Wait::Ask(asked))) if asked.account == account)
             {
                 return Ok(true);
             }
@@ -128,7 +129,7 @@ pub fn waiting(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<Option<W
     };
     let conversations::Waiting { flow, pending, account, deadline, doubtful, reminded, repeated, open } = found;
     let asked = match pending.question {
-        Question::Ask(asked) => Some(Asked { account, ..*asked }),
+        Question::Wait(Wait::Ask(asked)) => Some(Asked { account, ..*asked }),
         _ => None,
     };
     Ok(Some(Waiting { flow, asked, deadline, doubtful, reminded, repeated, open }))
@@ -210,7 +211,7 @@ pub fn time_came(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<Time> 
 pub fn close(work: &mut Work<'_>, run: RunId, answered: bool, now: Timestamp) -> Read<()> {
     let Some(Closed { account, chat, was_open }) = conversations::close(work.tx, run)? else { return Ok(()) };
     let mut accounts = vec![account];
-    if let Some(Question::Ask(asked)) = question(work, run)? {
+    if let Some(Question::Wait(Wait::Ask(asked))) = question(work, run)? {
         waits::delete(work.tx, asked.message, run)?;
         if !accounts.contains(&asked.account) {
             accounts.push(asked.account.clone());
@@ -259,7 +260,7 @@ pub fn let_next_out(work: &mut Work<'_>, account: &str, chat: &str, now: Timesta
 /// waited for there too; and the questions that wait for that go the same way.
 pub fn went_elsewhere(work: &Work<'_>, message: MessageId, from: &str, to: &str) -> Read<()> {
     let Some((run, chat)) = conversations::asking_with(work.tx, message, from)? else { return Ok(()) };
-    let Some(Question::Ask(asked)) = question(work, run)? else { return Ok(()) };
+    let Some(Question::Wait(Wait::Ask(asked))) = question(work, run)? else { return Ok(()) };
     if ![asked.message, asked.reminder, asked.repetition].contains(&message) {
         return Ok(());
     }
@@ -277,7 +278,7 @@ pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Tim
     let mut elsewhere: Vec<(String, String)> = Vec::new();
     for name in names {
         for run in conversations::asking_in(work.tx, name, account)? {
-            if let Some(Question::Ask(asked)) = question(work, run)? {
+            if let Some(Question::Wait(Wait::Ask(asked))) = question(work, run)? {
                 elsewhere.push((asked.account, asked.to));
             }
             let sentence = "ask: the person wants to get no more messages from this account";

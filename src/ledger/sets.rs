@@ -22,7 +22,7 @@ use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, MessageState, Step};
 use crate::model::inbound::{Ack, Fate, Told, bare_id};
 use crate::model::journal::{Outcome, TurnCommit};
-use crate::model::question::Question;
+use crate::model::question::{Question, Wait};
 use crate::model::run::RunState;
 use crate::store::rows::{Claimed, Claims, Committed, Inbound, Received, Settlement, Verdict};
 use crate::store::tables::messages::Standing;
@@ -84,10 +84,7 @@ fn is_plain_turn(turn: &TurnCommit) -> bool {
     let asks_nobody = match &turn.outcome {
         Outcome::Succeeded(_) | Outcome::Failed(_) | Outcome::Retrying(_) => true,
         Outcome::Waiting(pending) => {
-            matches!(
-                pending.question,
-                Question::Sleep { .. } | Question::Http { .. } | Question::Move { .. } | Question::Save { .. }
-            )
+            matches!(pending.question, Question::Wait(Wait::Sleep { .. }) | Question::Errand(_))
         }
     };
     asks_nobody

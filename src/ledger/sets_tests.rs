@@ -21,7 +21,7 @@ use crate::ledger::steps::{CancelRun, Decide, MoveMessages};
 use crate::model::journal::{Digest, Entry, Kind, Pending, Promises, Retrying};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::policy::Retry;
-use crate::model::question::Asked;
+use crate::model::question::{Asked, Errand};
 use crate::model::recipient::Recipient;
 use crate::model::run::{NewRun, ScriptError};
 use crate::model::walls::FlowNames;
@@ -256,12 +256,16 @@ fn turn(act: Act, ready: i64, now: Timestamp) -> TurnCommit {
     let outcome = match act.how % 8 {
         0 | 1 => Outcome::Succeeded(json!(act.how)),
         2 => Outcome::Failed(error()),
-        3 => Outcome::Waiting(pending(Question::Sleep { until: at(30).as_millisecond() })),
-        4 => Outcome::Waiting(pending(Question::Http { calls: Vec::new(), all: false, again: Vec::new() })),
-        5 => Outcome::Waiting(pending(Question::Ask(Box::new(asked())))),
+        3 => Outcome::Waiting(pending(Question::Wait(Wait::Sleep { until: at(30).as_millisecond() }))),
+        4 => Outcome::Waiting(pending(Question::Errand(Errand::Http {
+            calls: Vec::new(),
+            all: false,
+            again: Vec::new(),
+        }))),
+        5 => Outcome::Waiting(pending(Question::Wait(Wait::Ask(Box::new(asked()))))),
         6 => {
             let (message, goal) = (message_id(act.which), "delivered".into());
-            Outcome::Waiting(pending(Question::Delivery { message, goal, until: None }))
+            Outcome::Waiting(pending(Question::Wait(Wait::Delivery { message, goal, until: None })))
         }
         _ => Outcome::Retrying(Box::new(Retrying { error: error(), at: at(25), pending: None, answer: None })),
     };

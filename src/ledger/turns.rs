@@ -7,7 +7,7 @@ use super::{events, messages, questions, runs, values, waits};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::model::call::Call;
 use crate::model::journal::{Entry, Kind, Outcome, Pending, Retrying, TurnCommit};
-use crate::model::question::{Answer, Question};
+use crate::model::question::{Answer, Change, Errand, Question, Wait};
 use crate::model::run::{RunState, RunStep};
 use crate::store::rows::{Committed, WaitingFor};
 use crate::store::tables::runs::Leaving;
@@ -128,7 +128,7 @@ pub fn leaving(work: &mut Work<'_>, turn: &TurnCommit) -> Read<(Leaving, bool)> 
             let detail = format!("attempt {} at {}", leaving.attempt, rfc3339(*at));
             leaving.waiting = Some(text(&WaitingFor { kind: "retry".into(), until: leaving.wake_at, detail })?);
         }
-        Outcome::Waiting(pending) => goes_on = wait(work, turn, pending, &mut leaving)?,
+        Outcome::Waiting(pending) => goes_on = ask(work, turn, pending, &mut leaving)?,
     }
     if goes_on != GoesOn::Later {
         leaving.wake_at = None;
@@ -160,69 +160,101 @@ enum GoesOn {
     WithAnErrand,
 }
 
+/// What a question changes when it goes on record: when the run goes on, and what people are told that it waits for.
+struct Put {
+    goes_on: GoesOn,
+    kind: &'static str,
+    detail: String,
+    /// The answer, where it is there at once.
+    answer: Option<Answer>,
+}
+
+impl Put {
+    fn later(kind: &'static str, detail: String) -> Self {
+        Self { goes_on: GoesOn::Later, kind, detail, answer: None }
+    }
+
+    fn answered(self, answer: Answer) -> Self {
+        Self { goes_on: GoesOn::AtOnce, answer: Some(answer), ..self }
+    }
+
+    fn at_once() -> Self {
+        Self { goes_on: GoesOn::AtOnce, ..Self::later("time", "goes on at once".into()) }
+    }
+}
+
 /// A turn ends with a question: what that changes, and how it leaves the run.
-fn wait(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: &mut Leaving) -> Read<GoesOn> {
-    leaving.wake_at = pending.question.until();
+fn ask(work: &mut Work<'_>, turn: &TurnCommit, pending: &Pending, leaving: &mut Leaving) -> Read<GoesOn> {
     leaving.pending = Some(text(pending)?);
-    let mut goes_on = GoesOn::Later;
-    let answered = |leaving: &mut Leaving, answer: &Answer| -> Read<GoesOn> {
-        leaving.answer = Some(text(answer)?);
-        Ok(GoesOn::AtOnce)
+    let put = match &pending.question {
+        Question::Wait(wait) => {
+            leaving.wake_at = wait.until();
+            wait_for(work, turn, (pending, wait), leaving)?
+        }
+        Question::Errand(errand) => Put { goes_on: GoesOn::WithAnErrand, ..errand_of(errand) },
+        Question::Change(change) => changed(work, turn, change)?,
+        // Most are answered within their turn; one that goes on record is answered at the next.
+        Question::Read(_) => Put::at_once(),
     };
-    let at_once = || ("time", "goes on at once".to_owned());
-    let (kind, detail) = match &pending.question {
-        Question::Sleep { until } => ("time", format!("sleeps until {}", rfc3339(from_millis(*until)))),
-        Question::Delivery { message, goal, .. } => {
-            if waits::wait_for(work, turn.run, *message, goal)? {
-                goes_on = GoesOn::AtOnce;
+    leaving.answer = put.answer.as_ref().map(text).transpose()?;
+    let waiting = WaitingFor { kind: put.kind.into(), until: leaving.wake_at, detail: put.detail };
+    leaving.waiting = Some(text(&waiting)?);
+    Ok(put.goes_on)
+}
+
+fn errand_of(errand: &Errand) -> Put {
+    match errand {
+        Errand::Http { calls, .. } => Put::later("http", shown(calls)),
+        Errand::Move { from, to, .. } => Put::later("file", format!("`{from}` to be moved to `{to}`")),
+        Errand::Save { .. } => Put::later("file", "a file of a message to be saved".into()),
+    }
+}
+
+fn changed(work: &mut Work<'_>, turn: &TurnCommit, change: &Change) -> Read<Put> {
+    let answer = match change {
+        Change::Cancel { message } => Ok(Value::Bool(messages::cancel(work, *message, turn.at)?)),
+        Change::Increment { shared, key, by } => values::increment(work, turn, *shared, key, by)?,
+    };
+    Ok(Put::at_once().answered(answer))
+}
+
+fn wait_for(
+    work: &mut Work<'_>,
+    turn: &TurnCommit,
+    (pending, wait): (&Pending, &Wait),
+    leaving: &mut Leaving,
+) -> Read<Put> {
+    Ok(match wait {
+        Wait::Sleep { until } => Put::later("time", format!("sleeps until {}", rfc3339(from_millis(*until)))),
+        Wait::Delivery { message, goal, .. } => {
+            let put = Put::later("delivery", format!("message {message} to be {goal}"));
+            match waits::wait_for(work, turn.run, *message, goal)? {
+                true => Put { goes_on: GoesOn::AtOnce, ..put },
+                false => put,
             }
-            ("delivery", format!("message {message} to be {goal}"))
         }
-        Question::Cancel { message } => {
-            let in_time = messages::cancel(work, *message, turn.at)?;
-            goes_on = answered(leaving, &Ok(Value::Bool(in_time)))?;
-            at_once()
-        }
-        Question::Increment { shared, key, by } => {
-            goes_on = answered(leaving, &values::increment(work, turn, *shared, key, by)?)?;
-            at_once()
-        }
-        question @ (Question::Http { .. } | Question::Move { .. } | Question::Save { .. }) => {
-            goes_on = GoesOn::WithAnErrand;
-            match question {
-                Question::Http { calls, .. } => ("http", shown(calls)),
-                Question::Move { from, to, .. } => ("file", format!("`{from}` to be moved to `{to}`")),
-                _ => ("file", "a file of a message to be saved".into()),
-            }
-        }
-        Question::Ask(asked) => {
+        Wait::Ask(asked) => {
             // How long it waits is counted from when the gateway has the question.
             let (asked, open) = questions::ask(work, turn, asked)?;
             let detail = questions::detail(&asked, open);
-            let question = Question::Ask(Box::new(asked));
+            let question = Question::Wait(Wait::Ask(Box::new(asked)));
             leaving.pending = Some(text(&Pending { question, ..pending.clone() })?);
-            ("reply", detail)
+            Put::later("reply", detail)
         }
-        Question::Message { account, from, text: pattern, .. } => {
+        Wait::Message { account, from, text: pattern, .. } => {
             let (account, chat) = (account.as_deref().unwrap_or_default(), from.as_deref().unwrap_or_default());
             questions::listen(work, turn.run, account, chat, pattern.as_deref())?;
-            ("reply", format!("a message from {}", from.as_deref().unwrap_or("anybody")))
+            Put::later("reply", format!("a message from {}", from.as_deref().unwrap_or("anybody")))
         }
-        Question::Event { name, key, after, got, .. } => {
-            if let Some(event) = events::wait(work, turn.run, (name, key.as_deref()), (*after, got))? {
-                goes_on = answered(leaving, &Ok(event))?;
+        Wait::Event { name, key, after, got, .. } => {
+            let shown = key.as_ref().map_or(String::new(), |key| format!(" for {key}"));
+            let put = Put::later("event", format!("the event `{name}`{shown}"));
+            match events::wait(work, turn.run, (name, key.as_deref()), (*after, got))? {
+                Some(event) => put.answered(Ok(event)),
+                None => put,
             }
-            let key = key.as_ref().map_or(String::new(), |key| format!(" for {key}"));
-            ("event", format!("the event `{name}`{key}"))
         }
-        // Answered within the turn; the runner never hands one in.
-        Question::Read(_) => {
-            goes_on = GoesOn::AtOnce;
-            at_once()
-        }
-    };
-    leaving.waiting = Some(text(&WaitingFor { kind: kind.into(), until: leaving.wake_at, detail })?);
-    Ok(goes_on)
+    })
 }
 
 fn shown(calls: &[Call]) -> String {

@@ -1,20 +1,36 @@
 //! What a script may ask the world, and how it is put on record.
 
+mod record;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::call::Call;
-use super::delivery::Goal;
 use super::run::ScriptError;
 use crate::id::MessageId;
+pub use record::QuestionRecord;
 
 /// What a read gives: a value, or an error that is thrown at the line.
 pub type Answer = Result<Value, ScriptError>;
 
-/// A host call that needs an answer from outside before the script can go on.
+/// A host call that needs an answer from outside before the script can go on. Of four kinds, by who
+/// answers: what is written of it is [`QuestionRecord`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
+#[serde(from = "QuestionRecord", into = "QuestionRecord")]
 pub enum Question {
+    /// Our own store and files are only read: answered within the turn.
+    Read(Read),
+    /// The clock and people answer, in their own time.
+    Wait(Wait),
+    /// The engine does something outside, once the question is on record.
+    Errand(Errand),
+    /// Our own store is changed: answered by the commit that puts the question on record.
+    Change(Change),
+}
+
+/// What the clock and people answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wait {
     /// The time.
     Sleep {
         /// Milliseconds since 1970.
@@ -29,55 +45,7 @@ pub enum Question {
         /// Milliseconds since 1970; none waits for as long as it takes.
         until: Option<i64>,
     },
-    /// Takes a message back and says whether it was in time.
-    Cancel {
-        /// Which.
-        message: MessageId,
-    },
-    /// Requests over HTTP, all at once.
-    Http {
-        /// In order.
-        calls: Vec<Call>,
-        /// Whether the script asked for a list (`http::all`), in which each call has its own fate.
-        all: bool,
-        /// How often answers to each came that were thrown away by a retry: those to come are to be
-        /// other ones, and so the request carries another key.
-        #[serde(default)]
-        again: Vec<u32>,
-    },
-    /// Gives a file another place below the workspace.
-    Move {
-        /// Where it is.
-        from: String,
-        /// Where it is to be.
-        to: String,
-        /// Which file it is: the number that the system knows it by, its size and its time of change.
-        /// After a crash it tells whether it was moved before.
-        #[serde(default)]
-        seen: Option<[i64; 3]>,
-    },
-    /// Puts the file of an incoming message below the workspace.
-    Save {
-        /// The account that it came to.
-        account: String,
-        /// Where the gateway has it.
-        source: String,
-        /// Its type, as far as it was told.
-        #[serde(default)]
-        mime: Option<String>,
-        /// Where it is to be.
-        to: String,
-    },
-    /// Adds to a number among the values, and says what it is then.
-    Increment {
-        /// Among the workspace's values instead of the flow's.
-        shared: bool,
-        /// Its name.
-        key: String,
-        /// How much.
-        by: serde_json::Number,
-    },
-    /// A person's answer to a question over chat.
+    /// A person's answer to a question over chat: put to them once more, where there is none.
     Ask(Box<Asked>),
     /// A message that a person writes of their own accord.
     Message {
@@ -99,13 +67,65 @@ pub enum Question {
         /// Later than this one, by its number.
         after: i64,
         /// None of these, which came to other waits of the run.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         got: Vec<i64>,
         /// Milliseconds since 1970; none waits for as long as it takes.
         until: Option<i64>,
     },
-    /// Something that only reads our own store: answered within the turn.
-    Read(Read),
+}
+
+/// What the engine does outside for an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Errand {
+    /// Requests over HTTP, all at once.
+    Http {
+        /// In order.
+        calls: Vec<Call>,
+        /// Whether the script asked for a list (`http::all`), in which each call has its own fate.
+        all: bool,
+        /// How often answers to each came that were thrown away by a retry: those to come are to be
+        /// other ones, and so the request carries another key.
+        again: Vec<u32>,
+    },
+    /// Gives a file another place below the workspace.
+    Move {
+        /// Where it is.
+        from: String,
+        /// Where it is to be.
+        to: String,
+        /// Which file it is: the number that the system knows it by, its size and its time of change.
+        /// After a crash it tells whether it was moved before.
+        seen: Option<[i64; 3]>,
+    },
+    /// Puts the file of an incoming message below the workspace.
+    Save {
+        /// The account that it came to.
+        account: String,
+        /// Where the gateway has it.
+        source: String,
+        /// Its type, as far as it was told.
+        mime: Option<String>,
+        /// Where it is to be.
+        to: String,
+    },
+}
+
+/// What the commit of the question changes, and answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Takes a message back and says whether it was in time.
+    Cancel {
+        /// Which.
+        message: MessageId,
+    },
+    /// Adds to a number among the values, and says what it is then.
+    Increment {
+        /// Among the workspace's values instead of the flow's.
+        shared: bool,
+        /// Its name.
+        key: String,
+        /// How much.
+        by: serde_json::Number,
+    },
 }
 
 /// A question over chat.
@@ -156,43 +176,34 @@ impl Asked {
 }
 
 impl Question {
-    /// What a `.wait` waits for; `None` for every other question.
-    pub fn goal(&self) -> Option<Goal> {
+    /// The question as it is asked again by a retry, after an answer that was of no use. Only the world
+    /// may answer differently: what people said and what the clock showed stays said. None when the
+    /// answer stays.
+    pub fn asked_again(&self, answer: &Answer) -> Option<Self> {
         match self {
-            Self::Delivery { goal, .. } => Goal::parse(goal),
-            _ => None,
+            Self::Errand(errand) => errand.done_again(answer).map(Self::Errand),
+            // A question that did not reach anybody goes out once more.
+            Self::Wait(Wait::Ask(asked)) if answer.is_err() => Some(Self::Wait(Wait::Ask(Box::new(asked.again())))),
+            Self::Wait(_) | Self::Change(_) | Self::Read(_) => None,
         }
     }
+}
 
+impl Wait {
     /// When it is answered by the clock alone. (An `ask` is so too, but its time runs only when the
     /// gateway has the question.)
     pub fn until(&self) -> Option<i64> {
         match self {
             Self::Sleep { until } | Self::Message { until, .. } => Some(*until),
             Self::Delivery { until, .. } | Self::Event { until, .. } => *until,
-            _ => None,
+            Self::Ask(_) => None,
         }
     }
+}
 
-    /// Whether the engine has to do something outside for its answer, once the question is on record.
-    pub fn is_errand(&self) -> bool {
-        matches!(self, Self::Http { .. } | Self::Move { .. } | Self::Save { .. })
-    }
-
-    /// Whether it is put to a person: without an answer it is to be put once more.
-    pub fn is_put(&self) -> bool {
-        matches!(self, Self::Ask(_))
-    }
-
-    /// Whether a retry asks it again, whatever came.
-    pub fn is_renewed(&self) -> bool {
-        matches!(self, Self::Http { .. })
-    }
-
-    /// The question as it is asked again by a retry, after an answer that was of no use. Only the world
-    /// may answer differently: what people said and what the clock showed stays said. None when the
-    /// answer stays.
-    pub fn asked_again(&self, answer: &Answer) -> Option<Self> {
+impl Errand {
+    /// The errand as a retry runs it again, after an answer that was of no use; none when the answer stays.
+    fn done_again(&self, answer: &Answer) -> Option<Self> {
         match self {
             Self::Http { calls, all, again } => {
                 let came = |index: usize| match answer {
@@ -207,10 +218,7 @@ impl Question {
                 let again = (0..calls.len()).map(|index| before(index) + u32::from(came(index))).collect();
                 Some(Self::Http { calls: calls.clone(), all: *all, again })
             }
-            Self::Move { .. } | Self::Save { .. } if answer.is_err() => Some(self.clone()),
-            // A question that did not reach anybody goes out once more.
-            Self::Ask(asked) if answer.is_err() => Some(Self::Ask(Box::new(asked.again()))),
-            _ => None,
+            Self::Move { .. } | Self::Save { .. } => answer.is_err().then(|| self.clone()),
         }
     }
 }
@@ -257,7 +265,7 @@ pub enum Read {
         /// Relative to the workspace.
         path: String,
     },
-    /// Which file is there: what [`Question::Move`] wants to know of it.
+    /// Which file is there: what [`Errand::Move`] wants to know of it.
     Seen {
         /// Relative to the workspace.
         path: String,

@@ -1,4 +1,4 @@
-//! Answers to questions that need nobody outside: the clock, our own store, the workspace's files.
+//! Answers that need nobody outside: of the clock, of our own store, of the workspace's files.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,14 @@ use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::model::journal::snapshot_answer;
 use crate::model::message::Snapshot;
-use crate::model::question::{Answer, Question, Read};
+use crate::model::question::{Answer, Read, Wait};
 use crate::model::run::ScriptError;
 use crate::store::StoreError;
 
-/// The answer to a question that can be answered now.
-pub async fn answer(
-    context: &Context,
-    flow: &Flow,
-    question: &Question,
-    now: jiff::Timestamp,
-) -> Result<Answer, StoreError> {
-    Ok(Ok(match question {
-        Question::Sleep { .. } => Value::Null,
-        Question::Delivery { message, goal, .. } => match context.store.message(*message).await? {
+/// The answer to a wait that is over and that nobody else has answered.
+pub async fn over(context: &Context, wait: &Wait) -> Result<Answer, StoreError> {
+    Ok(Ok(match wait {
+        Wait::Delivery { message, goal, .. } => match context.store.message(*message).await? {
             Some(message) => json!({
                 "status": match message.clicks.filter(|_| goal == "clicked") {
                     Some(_) => "clicked",
@@ -33,13 +27,17 @@ pub async fn answer(
             }),
             None => json!({ "status": "gone", "provider_id": null, "error": "the message is not kept any more" }),
         },
-        // The store, a person or an errand has answered these before the run was ready.
-        Question::Ask(_) | Question::Message { .. } | Question::Event { .. } => Value::Null,
-        Question::Cancel { .. } | Question::Increment { .. } => Value::Null,
-        Question::Http { .. } | Question::Move { .. } | Question::Save { .. } => Value::Null,
-        Question::Read(Read::Kv { key }) => context.store.kv_get(&flow.name, key, now).await?.unwrap_or(Value::Null),
-        Question::Read(Read::Shared { key }) => context.store.kv_get("", key, now).await?.unwrap_or(Value::Null),
-        Question::Read(Read::Keys { shared, prefix, unsaved }) => {
+        // Whoever had something to say would have answered.
+        Wait::Sleep { .. } | Wait::Ask(_) | Wait::Message { .. } | Wait::Event { .. } => Value::Null,
+    }))
+}
+
+/// The answer to a question that only reads.
+pub async fn read(context: &Context, flow: &Flow, read: &Read, now: jiff::Timestamp) -> Result<Answer, StoreError> {
+    Ok(Ok(match read {
+        Read::Kv { key } => context.store.kv_get(&flow.name, key, now).await?.unwrap_or(Value::Null),
+        Read::Shared { key } => context.store.kv_get("", key, now).await?.unwrap_or(Value::Null),
+        Read::Keys { shared, prefix, unsaved } => {
             let flow = if *shared { "" } else { &*flow.name };
             let mut keys: BTreeSet<String> = context.store.kv_keys(flow, prefix, now).await?.into_iter().collect();
             for (key, is_there) in unsaved {
@@ -50,22 +48,20 @@ pub async fn answer(
             }
             json!(keys)
         }
-        Question::Read(Read::Flow { name }) if !context.store.has_room(name) => {
+        Read::Flow { name } if !context.store.has_room(name) => {
             let message = "flows::start: too many runs wait for their first turn already (`limits.backlog`)";
             return Ok(Err(ScriptError::new("busy", message)));
         }
-        Question::Read(Read::Flow { name }) => return Ok(version_of(&context.catalog.borrow(), name)),
-        Question::Read(Read::Keyed { key, to }) => match context.store.keyed(&flow.name, key, to).await? {
+        Read::Flow { name } => return Ok(version_of(&context.catalog.borrow(), name)),
+        Read::Keyed { key, to } => match context.store.keyed(&flow.name, key, to).await? {
             Some(known) => json!(known),
             None => Value::Null,
         },
-        Question::Read(Read::File { path }) => return Ok(of_file(context.files.text(path).map(Value::String))),
-        Question::Read(Read::List { path }) => return Ok(of_file(context.files.list(path).map(|list| json!(list)))),
-        Question::Read(Read::Seen { path }) => return Ok(of_file(context.files.seen(path).map(|seen| json!(seen)))),
-        Question::Read(Read::Exists { path }) => context.files.exists(path).into(),
-        Question::Read(Read::Snapshot { path }) => {
-            return Ok(of_file(snapshot(context, path).map(|copy| snapshot_answer(&copy))));
-        }
+        Read::File { path } => return Ok(of_file(context.files.text(path).map(Value::String))),
+        Read::List { path } => return Ok(of_file(context.files.list(path).map(|list| json!(list)))),
+        Read::Seen { path } => return Ok(of_file(context.files.seen(path).map(|seen| json!(seen)))),
+        Read::Exists { path } => context.files.exists(path).into(),
+        Read::Snapshot { path } => return Ok(of_file(snapshot(context, path).map(|copy| snapshot_answer(&copy)))),
     }))
 }
 

@@ -1,6 +1,5 @@
 //! A message that a person sends: checked by the very functions that scripts call.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -35,29 +34,15 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
     let mut journal = Arc::new(Vec::new());
     loop {
         let output = turn(TurnInput {
-            program: &program,
             event: &event,
-            params: &Value::Null,
-            flow: "",
-            who: None,
-            account: None,
             zone: ground.zone.clone(),
             country: ground.country,
             accounts: ground.accounts.clone(),
-            secrets: Arc::new(BTreeMap::new()),
-            run,
-            run_time: now,
             seed,
-            base: now,
-            now,
             journal: journal.clone(),
-            weight: 0,
-            committed: 0,
-            already: Arc::default(),
             limits: ground.limits,
             cpu_left: ground.limits.cpu_turn,
-            attempt: 1,
-            generation: 0,
+            ..TurnInput::first(&program, run, now)
         });
         match output.ending {
             Ending::Done(_) => {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::errand::Errands;
+use super::effects::Effects;
 use super::journals::Journals;
-use super::waiters::Waiters;
+use super::subscribers::Subscribers;
 use crate::blobs::Blobs;
 use crate::clock::SharedClock;
 use crate::files::Files;
@@ -30,9 +30,9 @@ pub struct Context {
     /// Copies of files that are sent.
     pub blobs: Blobs,
     /// Who waits for an answer.
-    pub waiters: Waiters,
+    pub subscribers: Subscribers,
     /// What is done outside for answers.
-    pub errands: Errands,
+    pub effects: Effects,
     /// Journals of runs that go on in a moment.
     pub journals: Journals,
     /// Whether the end has come.

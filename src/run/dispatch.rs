@@ -1,11 +1,13 @@
-//! Keeps the board filled from the store.
+//! Keeps the queue filled from the store.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::{AHEAD, Board};
+use jiff::Timestamp;
+
+use super::queue::RunQueue;
 use crate::clock::{SharedClock, after};
-use crate::shutdown::Shutdown;
+use crate::service::Service;
 use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 
@@ -15,51 +17,59 @@ const LOOK: Duration = Duration::from_secs(10);
 /// The service.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
-    board: Arc<Board>,
+    queue: Arc<RunQueue>,
     clock: SharedClock,
     bell: Bell,
+    /// When the table was last looked at.
+    looked: Option<Timestamp>,
 }
 
 impl Dispatcher {
-    /// From this store onto this board.
-    pub fn new(store: Arc<dyn Store>, board: Arc<Board>, clock: SharedClock, bell: Bell) -> Self {
-        Self { store, board, clock, bell }
+    /// From this store onto this queue; `bell` is rung with the names of flows that have ready runs.
+    pub fn new(store: Arc<dyn Store>, queue: Arc<RunQueue>, clock: SharedClock, bell: Bell) -> Self {
+        Self { store, queue, clock, bell, looked: None }
     }
 
-    /// Fills until told to stop.
-    pub async fn run(self, shutdown: Shutdown) {
-        let mut look = true;
-        while shutdown.is_running() {
-            let filled = self.turn(look).await;
-            if let Err(error) = &filled {
-                tracing::error!(%error, "ready runs cannot be read");
-            }
-            let pause = if filled.is_ok() { LOOK } else { Duration::from_secs(1) };
-            look = false;
-            tokio::select! {
-                () = shutdown.draining() => return,
-                () = self.bell.rung() => {}
-                () = self.board.hungry() => {}
-                () = self.clock.sleep_until(after(self.clock.now(), pause)) => look = true,
-            }
+    /// Asks the table which flows have ready runs, if that is due. Gives when it will be.
+    async fn look(&mut self) -> Result<Timestamp, StoreError> {
+        let now = self.clock.now();
+        // The clock may have been set back.
+        let next = self.looked.filter(|looked| *looked <= now).map(|looked| after(looked, LOOK));
+        if let Some(next) = next.filter(|next| *next > now) {
+            return Ok(next);
         }
+        for flow in self.store.ready_flows().await? {
+            self.queue.announce(flow.into());
+        }
+        self.looked = Some(now);
+        Ok(after(now, LOOK))
     }
+}
 
-    async fn turn(&self, look: bool) -> Result<(), StoreError> {
-        if look {
-            for flow in self.store.ready_flows().await? {
-                self.board.announce(&flow);
-            }
-        }
+impl Service for Dispatcher {
+    type Error = StoreError;
+    const TROUBLE: &'static str = "ready runs cannot be read";
+
+    async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let next = self.look().await?;
         for flow in self.bell.take() {
-            self.board.announce(&flow);
+            self.queue.announce(flow);
         }
-        for (flow, cursor) in self.board.wanting() {
-            self.board.reads();
-            let runs = self.store.ready_runs(&flow, cursor, AHEAD).await?;
-            let whole = runs.len() < AHEAD;
-            self.board.fill(&flow, cursor, runs, whole);
+        for page in self.queue.wanting() {
+            // The store answers where it is asked, without waiting: with thousands of flows others would wait
+            // long for this thread.
+            tokio::task::yield_now().await;
+            self.queue.reads();
+            let runs = self.store.ready_runs(&page.flow, page.cursor, page.most).await?;
+            self.queue.fill(&page, runs);
         }
-        Ok(())
+        Ok(Some(next))
+    }
+
+    async fn woken(&mut self) {
+        tokio::select! {
+            () = self.bell.rung() => {}
+            () = self.queue.hungry() => {}
+        }
     }
 }

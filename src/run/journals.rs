@@ -23,6 +23,14 @@ pub struct Known {
     pub weight: u64,
 }
 
+impl Known {
+    /// Adds what a turn has done.
+    pub fn push(&mut self, entry: Entry) {
+        self.weight += entry.weight();
+        Arc::make_mut(&mut self.entries).push(entry);
+    }
+}
+
 /// The journals.
 #[derive(Default)]
 pub struct Journals(Mutex<Inside>);

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::context::Context;
-use super::worker::{Worked, broken};
+use super::endings::failed;
 use crate::id::RunId;
 use crate::model::run::ScriptError;
 use crate::store::StoreError;
@@ -206,8 +206,6 @@ async fn still(context: &Context, run: RunId, ready: i64, record: Record) -> Res
         "the engine ended {deaths} times while it worked on this run, so it is not taken up again by itself; look at \
          the script and the event, then `postrider runs retry`"
     );
-    if let Worked::Turn(commit, _) = broken(context, &found, ScriptError::new("crashed", message)) {
-        context.store.commit_turn(*commit).await?;
-    }
+    context.store.commit_turn(failed(context, &found, ScriptError::new("crashed", message))).await?;
     Ok(None)
 }

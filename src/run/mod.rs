@@ -1,32 +1,36 @@
 //! Runs: accepted at the door, worked on by turns, answered to whoever waits.
 
 mod answer;
-mod away;
-mod board;
 mod by_hand;
+mod committer;
 mod context;
 mod dispatch;
-mod errand;
+mod effects;
+mod endings;
 mod failure;
+mod flow_queue;
+mod in_flight;
+mod input;
 mod intake;
 mod journals;
 mod marks;
+mod queue;
 mod simulate;
+mod subscribers;
 mod threads;
-mod waiters;
-mod waker;
+mod timers;
 mod worker;
 
 pub use answer::snapshot;
-pub use board::Board;
 pub use by_hand::by_hand;
 pub use context::Context;
 pub use dispatch::Dispatcher;
-pub use errand::{Errands, Gateways};
+pub use effects::{Effects, Gateways};
 pub use intake::Intake;
 pub use journals::Journals;
 pub use marks::Marks;
+pub use queue::RunQueue;
 pub use simulate::{answered, simulate};
+pub use subscribers::{Reply, Subscribers};
 pub use threads::{Threads, aside};
-pub use waiters::{Reply, Waiters};
-pub use waker::Waker;
+pub use timers::RunTimers;

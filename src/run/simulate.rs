@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::answer::answer;
+use super::answer::{over, read};
 use super::context::Context;
+use super::input::input;
 use crate::clock::millis;
 use crate::flow::Flow;
 use crate::id::RunId;
 use crate::model::journal::{Entry, Pending};
-use crate::model::question::Answer;
-use crate::script::{Ending, TurnInput, turn};
+use crate::model::question::{Answer, Question, Wait};
+use crate::script::{Ending, TurnInput, TurnOutput, turn};
 use crate::store::StoreError;
 use crate::store::rows::Origin;
 
@@ -23,11 +24,15 @@ use crate::store::rows::Origin;
 pub async fn answered(context: &Context, flow: &Flow, origin: &Origin) -> Result<Option<Answer>, StoreError> {
     let Some(pending) = &origin.pending else { return Ok(None) };
     let now = context.clock.now();
-    let is_over = pending.question.until().is_some_and(|until| until <= millis(now));
-    match &origin.answer {
-        Some(answer) => Ok(Some(answer.clone())),
-        None if origin.is_open && !is_over => Ok(None),
-        None => answer(context, flow, &pending.question, now).await.map(Some),
+    if let Some(answer) = &origin.answer {
+        return Ok(Some(answer.clone()));
+    }
+    let is_over = |wait: &Wait| !origin.is_open || wait.until().is_some_and(|until| until <= millis(now));
+    match &pending.question {
+        Question::Wait(wait) if is_over(wait) => over(context, wait).await.map(Some),
+        Question::Read(wanted) if !origin.is_open => read(context, flow, wanted, now).await.map(Some),
+        // An errand, or a change, has its answer on record or none.
+        _ => Ok(None),
     }
 }
 
@@ -48,66 +53,47 @@ pub fn simulate(
     // What the script would log is no news.
     let silent = tracing::Dispatch::none();
     let input = TurnInput {
-        program: &flow.program,
         event: &origin.event,
-        params: &flow.params,
-        flow: &flow.name,
-        who: Some(flow.who.clone()),
-        account: flow.account.as_deref(),
-        zone: flow.zone.clone(),
-        country: flow.country,
-        accounts: ground.accounts.clone(),
-        secrets: flow.secrets.clone(),
-        run,
         run_time: origin.created_at,
         seed: origin.seed,
         base: origin.base.unwrap_or(now),
-        now,
         journal: journal.clone(),
         weight: journal.iter().map(Entry::weight).sum(),
         committed: count,
-        already: Arc::default(),
-        limits: ground.limits,
-        cpu_left: ground.limits.cpu_turn,
-        attempt: 1,
-        generation: 0,
+        ..input(flow, &ground, run, now)
     };
     let output = tracing::dispatcher::with_default(&silent, || turn(input));
-    let call =
-        |entry: &Entry| json!({ "kind": entry.kind, "line": entry.line, "request": request(entry.request.get()) });
-    let asks = |pending: &Pending| json!({ "kind": pending.kind, "line": pending.line, "request": request(pending.request.get()) });
+    report(output, flow, run, origin, &journal, open)
+}
+
+/// What is told of a turn over an old journal.
+fn report(
+    output: TurnOutput,
+    flow: &Flow,
+    run: RunId,
+    origin: &Origin,
+    journal: &[Entry],
+    open: Option<Pending>,
+) -> Value {
     let asked_now = match &output.ending {
         Ending::Waiting(pending) => Some(pending.clone()),
         _ => None,
     };
-    let (ends, error, next) = match output.ending {
-        _ if output.differs.is_some() => ("differs", None, None),
-        Ending::Waiting(pending) => ("waits", None, Some(asks(&pending))),
-        Ending::Done(_) => ("succeeds", None, None),
-        Ending::Failed(error) => ("fails", Some(error), None),
-        Ending::Thrown(error) => ("throws", Some(error), None),
+    let differs = difference(&output, asked_now.as_ref(), journal, open);
+    let (ends, error) = match output.ending {
+        _ if output.differs.is_some() => ("differs", None),
+        Ending::Waiting(_) => ("waits", None),
+        Ending::Done(_) => ("succeeds", None),
+        Ending::Failed(error) => ("fails", Some(error)),
+        Ending::Thrown(error) => ("throws", Some(error)),
     };
-    // A script that comes to its end before its journal does leaves out what was recorded.
-    let left_out = (ends != "differs" && output.replayed < count).then(|| journal.get(output.replayed)).flatten();
-    let differs = match (&output.differs, left_out) {
-        (Some(differs), _) => Some(json!({
-            "position": differs.position,
-            "recorded": journal.get(differs.position).map(call),
-            "now": { "kind": differs.kind, "request": request(&differs.request) },
-        })),
-        (None, Some(entry)) => Some(json!({ "position": entry.position, "recorded": call(entry), "now": null })),
-        (None, None) => open.filter(|open| !asked_now.as_ref().is_some_and(|now| open.is_same(now))).map(|open| {
-            // What comes in its place: another call, another question, or the end.
-            let now = output.entries.first().map(call).or(asked_now.as_ref().map(asks));
-            json!({ "position": open.position, "recorded": asks(&open), "now": now })
-        }),
-    };
+    let next = asked_now.as_ref().filter(|_| ends == "waits").map(asks);
     json!({
         "run": run,
         "flow": &*flow.name,
         "recorded_version": origin.version,
         "version": flow.version,
-        "entries": count,
+        "entries": journal.len(),
         "replayed": output.replayed,
         "differs": differs,
         "ends": ends,
@@ -115,6 +101,38 @@ pub fn simulate(
         "next": next,
         "new": output.entries.iter().map(call).collect::<Vec<_>>(),
     })
+}
+
+/// Where the script first does something else than the journal has; none when it does not.
+fn difference(
+    output: &TurnOutput,
+    asked_now: Option<&Pending>,
+    journal: &[Entry],
+    open: Option<Pending>,
+) -> Option<Value> {
+    // A script that comes to its end before its journal does leaves out what was recorded.
+    let left_out = journal.get(output.replayed).filter(|_| output.differs.is_none());
+    match (&output.differs, left_out) {
+        (Some(differs), _) => Some(json!({
+            "position": differs.position,
+            "recorded": journal.get(differs.position).map(call),
+            "now": { "kind": differs.kind, "request": request(&differs.request) },
+        })),
+        (None, Some(entry)) => Some(json!({ "position": entry.position, "recorded": call(entry), "now": null })),
+        (None, None) => open.filter(|open| !asked_now.is_some_and(|now| open.is_same(now))).map(|open| {
+            // What comes in its place: another call, another question, or the end.
+            let now = output.entries.first().map(call).or(asked_now.map(asks));
+            json!({ "position": open.position, "recorded": asks(&open), "now": now })
+        }),
+    }
+}
+
+fn call(entry: &Entry) -> Value {
+    json!({ "kind": entry.kind, "line": entry.line, "request": request(entry.request.get()) })
+}
+
+fn asks(pending: &Pending) -> Value {
+    json!({ "kind": pending.kind, "line": pending.line, "request": request(pending.request.get()) })
 }
 
 fn request(text: &str) -> Value {

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::board::{Board, Losses, Overdue, UnderWay};
+use super::committer::Committer;
 use super::context::Context;
+use super::endings::{damaged, failed};
 use super::marks::{Marks, Place};
-use super::worker::{Worked, broken, hand_in, work};
+use super::queue::{Losses, Overdue, RunQueue, UnderWay};
+use super::worker::{Worked, Worker};
 use crate::memory::{self, Mark};
 use crate::model::run::ScriptError;
 use crate::script::Alarm;
@@ -36,29 +38,28 @@ const BEARABLE: Losses = Losses { computing: 16, stopped: 4, leaked: 512 << 20 }
 
 /// The threads of one engine.
 pub struct Threads {
-    board: Arc<Board>,
-    context: Arc<Context>,
-    runtime: Handle,
+    committer: Committer,
     marks: Arc<Marks>,
     breakdown: Breakdown,
 }
 
 impl Threads {
-    /// Starts so many threads, which work on what the board shows until it is closed, and the one that looks
+    /// Starts so many threads, which work on what the queue shows until it is closed, and the one that looks
     /// after them.
     ///
     /// # Errors
     /// When the system gives no more threads.
     pub fn start(
         count: usize,
-        board: Arc<Board>,
+        queue: Arc<RunQueue>,
         context: Arc<Context>,
         marks: Arc<Marks>,
         breakdown: Breakdown,
     ) -> std::io::Result<()> {
-        let threads = Arc::new(Self { board, context, runtime: Handle::current(), marks, breakdown });
+        let committer = Committer { queue, context, runtime: Handle::current() };
+        let threads = Arc::new(Self { committer, marks, breakdown });
         for _ in 0..count {
-            threads.board.joined();
+            threads.committer.queue.joined();
             threads.add()?;
         }
         let thread = std::thread::Builder::new().name("turn-watch".into());
@@ -79,11 +80,11 @@ impl Threads {
     fn take_turns(self: &Arc<Self>) {
         let alarm = Alarm::mine();
         let place = self.marks.place();
-        while let Some(taken) = self.board.take(&alarm, place.offset()) {
+        while let Some(taken) = self.committer.queue.take(&alarm, place.offset()) {
             let run = taken.run.clone();
             let mark = Mark::new();
             let work = match taken.barred {
-                true => Ok(broken(&self.context, &run, barred())),
+                true => Ok(self.failed(&run, barred())),
                 false => {
                     let work = self.work(&run, &place);
                     place.clear();
@@ -92,7 +93,7 @@ impl Threads {
             };
             // Given up meanwhile: the thread has been replaced, and what came of it is nobody's.
             let Some(run) = taken.off_thread() else { return };
-            hand_in(&self.board, &self.context, &self.runtime, run, work);
+            self.committer.commit(run, work);
             // Its stack may be as deep as its values were nested, and what other threads free of its heap
             // comes back to it alone. It goes, and another takes the place.
             if mark.peak() > MUCH {
@@ -106,32 +107,36 @@ impl Threads {
 
     fn work(&self, run: &ReadyRun, place: &Place<'_>) -> Result<Worked, StoreError> {
         let begins = || place.mark(run.id, run.ready);
-        let worked = catch_unwind(AssertUnwindSafe(|| work(&self.context, &self.board, &self.runtime, run, &begins)));
+        let Committer { queue, context, runtime } = &self.committer;
+        let worker = Worker { context, queue, runtime };
+        let worked = catch_unwind(AssertUnwindSafe(|| worker.work(run, &begins)));
         let work = worked.unwrap_or_else(|_| {
             let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
-            Ok(broken(&self.context, run, error))
+            Ok(self.failed(run, error))
         });
         work.or_else(|error| match error {
             // Waiting would not mend it. A file that is damaged as a whole is another matter: that run stays.
-            StoreError::Unreadable(what) => {
-                let error = format!("a row of the state file that this run needs cannot be read: {what}");
-                Ok(broken(&self.context, run, ScriptError::new("damaged", error)))
-            }
+            StoreError::Unreadable(what) => Ok(Worked::only(damaged(context, run, &what))),
             error => Err(error),
         })
     }
 
+    fn failed(&self, run: &ReadyRun, error: ScriptError) -> Worked {
+        Worked::only(failed(&self.committer.context, run, error))
+    }
+
     fn look_after(self: Arc<Self>) {
-        while self.board.watch(LOOK) {
+        let queue = &self.committer.queue;
+        while queue.watch(LOOK) {
             std::thread::sleep(LONG);
-            self.board.turns().into_iter().for_each(|turn| self.look_at(turn));
-            for _ in 0..self.board.wants_relief(LONG) {
+            queue.turns().into_iter().for_each(|turn| self.look_at(turn));
+            for _ in 0..queue.wants_relief(LONG) {
                 if let Err(error) = self.add() {
                     tracing::error!(%error, "no thread can be added for other runs");
-                    self.board.left();
+                    queue.left();
                 }
             }
-            let Losses { computing, stopped, leaked } = self.board.losses();
+            let Losses { computing, stopped, leaked } = queue.losses();
             if computing > BEARABLE.computing || stopped > BEARABLE.stopped || leaked > BEARABLE.leaked {
                 let reason = format!(
                     "scripts have cost too much: {computing} threads compute without an end, {stopped} were stopped \
@@ -157,7 +162,7 @@ impl Threads {
     }
 
     fn give_up(&self, turn: UnderWay, why: Overdue) {
-        if !self.board.give_up(&turn, why) {
+        if !self.committer.queue.give_up(&turn, why) {
             return;
         }
         // What cannot be stopped gets the time that nobody else wants.
@@ -175,8 +180,8 @@ impl Threads {
                     .into()
             }
         };
-        let failed = broken(&self.context, &turn.run, ScriptError::new("limit", message));
-        hand_in(&self.board, &self.context, &self.runtime, turn.run, Ok(failed));
+        let failed = self.failed(&turn.run, ScriptError::new("limit", message));
+        self.committer.commit(turn.run, Ok(failed));
     }
 }
 

@@ -1,261 +1,190 @@
-//! Works on runs: answers the open question, runs turns until one needs the outside world, and
-//! commits what came of them as one transaction.
+//! Works on runs: puts the answer to the open question into the journal, runs the script until it needs the
+//! outside world, and makes of it what is to be committed as one transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::answer::answer;
-use super::away::{Whose, errand};
-use super::board::Board;
+use super::answer::{over, read};
 use super::context::Context;
+use super::endings::{failed, nothing, thrown};
 use super::failure::follow_up;
+use super::input::input;
 use super::journals::Known;
-use super::waiters::Reply;
-use crate::clock::after;
+use super::queue::RunQueue;
 use crate::flow::Flow;
 use crate::flow::versions::Missing;
-use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, Retrying, TurnCommit};
+use crate::id::MessageId;
+use crate::model::journal::{Entry, Kind, Outcome, Pending, Promises, TurnCommit};
+use crate::model::message::Promised;
 use crate::model::phone;
-use crate::model::question::{Answer, Question};
+use crate::model::question::{Answer, Errand, Question, Read, Wait};
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
-use crate::store::rows::{Committed, ReadyRun};
-use crate::store::{STORE_REST, StoreError};
+use crate::store::StoreError;
+use crate::store::rows::ReadyRun;
 
 /// What came of working on a run.
 pub enum Worked {
     /// A turn, to be committed.
     Turn(Box<TurnCommit>, Known),
-    /// The run waits for an errand that an engine before this one did not bring to its end.
-    Errand(Pending),
+    /// The run waits for an errand that an engine before this one did not bring to its end: where in the
+    /// journal its answer will stand, and what it is.
+    Errand(u32, Errand),
 }
 
-/// Hands in a turn. The thread does not wait for the disk.
-pub fn hand_in(
-    board: &Arc<Board>,
-    context: &Arc<Context>,
-    runtime: &Handle,
-    run: Arc<ReadyRun>,
-    work: Result<Worked, StoreError>,
-) {
-    let (board, context) = (board.clone(), context.clone());
-    let (commit, known) = match work {
-        Ok(Worked::Turn(commit, known)) => (Ok(*commit), known),
-        Ok(Worked::Errand(pending)) => {
-            board.away(run.id, &run.flow, run.ready);
-            let whose = Whose { id: run.id, ready: run.ready, flow: run.flow.clone(), version: run.version.clone() };
-            runtime.spawn(async move { errand(&board, &context, &whose, &pending, true).await });
-            return;
+impl Worked {
+    /// A turn of which nothing but its end is known.
+    pub fn only(commit: TurnCommit) -> Self {
+        Self::Turn(Box::new(commit), Known::default())
+    }
+}
+
+/// Works on runs.
+pub struct Worker<'a> {
+    /// What they are worked on with.
+    pub context: &'a Context,
+    /// Where they are taken from.
+    pub queue: &'a RunQueue,
+    /// What answers are waited for on.
+    pub runtime: &'a Handle,
+}
+
+/// Whence a turn has the answer to the question that the one before it ended with.
+enum Last<'a> {
+    /// There was none.
+    None,
+    /// It is on record.
+    Answered(&'a Answer),
+    /// Nobody has answered, and the wait is over.
+    Over(&'a Wait),
+    /// It is read now.
+    Read(&'a Read),
+}
+
+/// What is known of a run when its turn begins.
+struct Begun {
+    flow: Arc<Flow>,
+    known: Known,
+    /// How many entries of the journal are in the store.
+    committed: usize,
+    /// What the other runs for the same event promised and may have sent.
+    already: Arc<Vec<Promised>>,
+    waited_for: Option<MessageId>,
+    /// The answer that the turn begins with.
+    answered: Option<Answer>,
+}
+
+impl Worker<'_> {
+    /// One run's next turn, up to where the outside world is needed. `begins` is called before the script is run.
+    pub fn work(&self, run: &ReadyRun, begins: &dyn Fn()) -> Result<Worked, StoreError> {
+        let now = self.context.clock.now();
+        if let Some(what) = &run.damaged {
+            return Err(StoreError::Unreadable(format!("{what}; `postrider runs retry` asks its last question anew")));
         }
-        Err(error) => (Err(error), Known::default()),
-    };
-    let mut said = commit.as_ref().ok().and_then(said_of);
-    let mut next = commit.as_ref().ok().and_then(goes_on);
-    let commit = commit.map(|commit| context.store.commit_turn(commit));
-    runtime.spawn(async move {
-        let mut committed = match commit {
-            Ok(commit) => commit.await,
-            Err(error) => Err(error),
-        };
-        if let Ok(Committed::NoRoom) = committed {
-            let refused = no_room(&context, &run);
-            // With all that it promised, the turn's question is gone too.
-            (said, next) = (said_of(&refused), None);
-            committed = context.store.commit_turn(refused).await;
-        }
-        match committed {
-            Ok(Committed::Yes { part, ready }) => {
-                if let Some(reply) = said {
-                    context.waiters.tell(run.id, || reply);
+        let last = match (&run.pending, &run.answer) {
+            (None, _) => Last::None,
+            (Some(_), Some(answer)) => Last::Answered(answer),
+            (Some(pending), None) => match &pending.question {
+                Question::Errand(errand) => return Ok(Worked::Errand(pending.position, errand.clone())),
+                // A retry asks once more.
+                Question::Wait(Wait::Ask(_)) | Question::Change(_) => {
+                    let outcome = Outcome::Waiting(pending.clone());
+                    return Ok(Worked::only(TurnCommit { outcome, ..nothing(run, now) }));
                 }
-                if let Some(pending) = next {
-                    context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
-                    if let Some(ready) = ready.filter(|_| pending.question.is_errand()) {
-                        board.away(run.id, &run.flow, ready);
-                        let (flow, version) = (run.flow.clone(), run.version.clone());
-                        let whose = Whose { id: run.id, ready, flow, version };
-                        // A task of its own: this one holds the event, which may be large.
-                        tokio::spawn(async move { errand(&board, &context, &whose, &pending, false).await });
-                        return;
-                    }
-                }
-                board.done(run.id);
-            }
-            // Read again before word of its commit came: that turn is done.
-            Ok(Committed::Stale) => board.done(run.id),
-            Ok(Committed::KeyTaken | Committed::NoRoom) => board.again(&run.flow, run.id, run.ready),
-            Ok(Committed::Over) => {
-                board.done(run.id);
-                context.waiters.tell(run.id, || Reply::Ended(crate::model::run::RunState::Cancelled));
-            }
-            Err(error) => {
-                tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
-                context.clock.sleep_until(after(context.clock.now(), STORE_REST)).await;
-                board.again(&run.flow, run.id, run.ready);
-            }
-        }
-    });
-}
-
-/// A turn that began more runs than there is room for: none of what it promised counts.
-fn no_room(context: &Context, run: &ReadyRun) -> TurnCommit {
-    let now = context.clock.now();
-    let message = "flows::start: too many runs wait for their first turn already (`limits.backlog`)";
-    let error = ScriptError::new("busy", message);
-    let catalog = context.catalog.borrow().clone();
-    let outcome = match catalog.flow(&run.flow) {
-        Some(flow) => thrown(run, flow, error, None, now),
-        None => Outcome::Failed(error),
-    };
-    let follow_up = match (&outcome, catalog.flow(&run.flow)) {
-        (Outcome::Failed(error), Some(flow)) => follow_up(&catalog, flow, run, error, now),
-        _ => None,
-    };
-    TurnCommit { outcome, follow_up, ..empty(run, now) }
-}
-
-/// The question that a run will have the answer to in a moment.
-fn goes_on(commit: &TurnCommit) -> Option<Pending> {
-    match &commit.outcome {
-        Outcome::Waiting(pending) => {
-            let soon = matches!(pending.question, Question::Increment { .. } | Question::Cancel { .. });
-            (soon || pending.question.is_errand()).then(|| pending.clone())
-        }
-        _ => None,
-    }
-}
-
-/// What a waiting caller is told once the turn is on disk.
-fn said_of(commit: &TurnCommit) -> Option<Reply> {
-    if let Some(response) = &commit.promises.response {
-        return Some(Reply::Response(response.clone()));
-    }
-    match &commit.outcome {
-        Outcome::Succeeded(value) => Some(Reply::Value(value.clone())),
-        Outcome::Failed(error) => Some(Reply::Failed(error.clone())),
-        Outcome::Waiting(_) | Outcome::Retrying(_) => None,
-    }
-}
-
-/// One run's next turn, up to where the outside world is needed. `begins` is called before the script is run.
-pub fn work(
-    context: &Context,
-    board: &Board,
-    runtime: &Handle,
-    run: &ReadyRun,
-    begins: &dyn Fn(),
-) -> Result<Worked, StoreError> {
-    let now = context.clock.now();
-    if let Some(what) = &run.damaged {
-        return Err(StoreError::Unreadable(format!("{what}; `postrider runs retry` asks its last question anew")));
-    }
-    if let Some(pending) = run.errand() {
-        return Ok(Worked::Errand(pending.clone()));
-    }
-    // A retry asks once more.
-    if let Some(pending) = run.pending.as_ref().filter(|pending| pending.question.is_put() && run.answer.is_none()) {
-        let commit = TurnCommit { outcome: Outcome::Waiting(pending.clone()), ..empty(run, now) };
-        return Ok(Worked::Turn(Box::new(commit), Known::default()));
-    }
-    let flow = match runtime.block_on(context.versions.get(&run.flow, &run.version)) {
-        Ok(flow) => flow,
-        Err(Missing::Store(error)) => return Err(error),
-        Err(Missing::Broken(error)) => return Ok(broken(context, run, error)),
-    };
-    let ground = context.catalog.borrow().ground.clone();
-    let Known { cuts, mut part, entries: mut journal, mut weight } = context.journals.take(run.id, run.cuts);
-    if run.base.is_some() {
-        let (mut more, last) = runtime.block_on(context.store.journal_after(run.id, part))?;
-        weight += more.iter().map(Entry::weight).sum::<u64>();
-        Arc::make_mut(&mut journal).append(&mut more);
-        part = last;
-    }
-    let already = match run.root {
-        Some(root) => Arc::new(runtime.block_on(context.store.promised(root, run.id))?),
-        None => Arc::default(),
-    };
-    let committed = journal.len();
-    let mut promises = Promises::default();
-    let mut cpu = Duration::ZERO;
-    let mut waited_for = None;
-    let mut answered = None;
-    let mut leaked = 0;
-    if let Some(pending) = run.pending.clone() {
-        if let Question::Delivery { message, .. } = &pending.question {
-            waited_for = Some(*message);
-        }
-        let answer = match run.answer.clone() {
-            Some(answer) => answer,
-            None => runtime.block_on(answer(context, &flow, &pending.question, now))?,
+                Question::Wait(wait) => Last::Over(wait),
+                Question::Read(wanted) => Last::Read(wanted),
+            },
         };
-        answered = Some(answer.clone());
-        push(&mut journal, &mut weight, pending.answered(now, answer));
-    }
-    if !flow.program.calls().is_empty() {
-        // They take a moment the first time, which is not the script's.
-        phone::warm();
-    }
-    begins();
-    let ending = loop {
-        let output = turn(TurnInput {
-            program: &flow.program,
-            event: &run.event,
-            params: &flow.params,
-            flow: &flow.name,
-            who: Some(flow.who.clone()),
-            account: flow.account.as_deref(),
-            zone: flow.zone.clone(),
-            country: flow.country,
-            accounts: ground.accounts.clone(),
-            secrets: flow.secrets.clone(),
-            run: run.id,
-            run_time: run.created_at,
-            seed: run.seed,
-            base: run.base.unwrap_or(now),
-            now,
-            journal: journal.clone(),
-            weight,
-            committed,
-            already: already.clone(),
-            limits: ground.limits,
-            cpu_left: ground.limits.cpu_run.saturating_sub(run.cpu + cpu),
-            attempt: run.attempt,
-            generation: run.generation,
-        });
-        cpu += output.cpu;
-        leaked += output.leaked;
-        for entry in output.entries {
-            push(&mut journal, &mut weight, entry);
+        let flow = match self.runtime.block_on(self.context.versions.get(&run.flow, &run.version)) {
+            Ok(flow) => flow,
+            Err(Missing::Store(error)) => return Err(error),
+            Err(Missing::Broken(error)) => return Ok(Worked::only(failed(self.context, run, error))),
+        };
+        let begun = self.begin(run, flow, last, now)?;
+        if !begun.flow.program.calls().is_empty() {
+            // They take a moment the first time, which is not the script's.
+            phone::warm();
         }
-        promises.add(output.promises);
-        match output.ending {
+        begins();
+        self.turns(run, begun, now)
+    }
+
+    /// Reads what the run has done so far, and puts the answer that it waited for behind it.
+    fn begin(&self, run: &ReadyRun, flow: Arc<Flow>, last: Last<'_>, now: Timestamp) -> Result<Begun, StoreError> {
+        let mut known = self.context.journals.take(run.id, run.cuts);
+        if run.base.is_some() {
+            let (mut more, last) = self.runtime.block_on(self.context.store.journal_after(run.id, known.part))?;
+            known.weight += more.iter().map(Entry::weight).sum::<u64>();
+            Arc::make_mut(&mut known.entries).append(&mut more);
+            known.part = last;
+        }
+        let already = match run.root {
+            Some(root) => Arc::new(self.runtime.block_on(self.context.store.promised(root, run.id))?),
+            None => Arc::default(),
+        };
+        let committed = known.entries.len();
+        let answered = match last {
+            Last::None => None,
+            Last::Answered(answer) => Some(answer.clone()),
+            Last::Over(wait) => Some(self.runtime.block_on(over(self.context, wait))?),
+            Last::Read(wanted) => Some(self.runtime.block_on(read(self.context, &flow, wanted, now))?),
+        };
+        let mut waited_for = None;
+        if let (Some(pending), Some(answer)) = (run.pending.clone(), answered.clone()) {
+            if let Question::Wait(Wait::Delivery { message, .. }) = &pending.question {
+                waited_for = Some(*message);
+            }
+            known.push(pending.answered(now, answer));
+        }
+        Ok(Begun { flow, known, committed, already, waited_for, answered })
+    }
+
+    /// Runs the script, again from its first line after each answer of our own store.
+    fn turns(&self, run: &ReadyRun, begun: Begun, now: Timestamp) -> Result<Worked, StoreError> {
+        let Begun { flow, mut known, committed, already, waited_for, answered } = begun;
+        let ground = self.context.catalog.borrow().ground.clone();
+        let mut promises = Promises::default();
+        let (mut cpu, mut leaked) = (Duration::ZERO, 0);
+        let ending = loop {
+            let output = turn(TurnInput {
+                event: &run.event,
+                run_time: run.created_at,
+                seed: run.seed,
+                base: run.base.unwrap_or(now),
+                journal: known.entries.clone(),
+                weight: known.weight,
+                committed,
+                already: already.clone(),
+                cpu_left: ground.limits.cpu_run.saturating_sub(run.cpu + cpu),
+                attempt: run.attempt,
+                generation: run.generation,
+                ..input(&flow, &ground, run.id, now)
+            });
+            cpu += output.cpu;
+            leaked += output.leaked;
+            output.entries.into_iter().for_each(|entry| known.push(entry));
+            promises.add(output.promises);
+            let Ending::Waiting(pending) = output.ending else { break output.ending };
+            let Question::Read(wanted) = &pending.question else { break Ending::Waiting(pending) };
             // Only our own store is asked: no commit, the turn goes on.
-            Ending::Waiting(pending) if matches!(pending.question, Question::Read(_)) => {
-                let answer = runtime.block_on(answer(context, &flow, &pending.question, now))?;
-                push(&mut journal, &mut weight, pending.answered(now, answer));
-            }
-            ending => break ending,
+            let answer = self.runtime.block_on(read(self.context, &flow, wanted, now))?;
+            known.push(pending.answered(now, answer));
+        };
+        if leaked > 0 {
+            self.queue.leaked(&run.flow, &run.version, leaked);
+            tracing::warn!(
+                flow = %run.flow, run = %run.id, bytes = leaked,
+                "the script has left memory behind that nobody can free: a closure is kept in the variable that it uses"
+            );
         }
-    };
-    if leaked > 0 {
-        board.leaked(&run.flow, &run.version, leaked);
-        tracing::warn!(
-            flow = %run.flow, run = %run.id, bytes = leaked,
-            "the script has left memory behind that nobody can free: a closure is kept in the variable that it uses"
-        );
+        let entries = known.entries[committed..].to_vec();
+        let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, answered, now };
+        Ok(Worked::Turn(Box::new(made.commit(self.context, ending)), known))
     }
-    let entries = journal[committed..].to_vec();
-    let made = Made { run, flow: &flow, entries, promises, cpu, waited_for, answered, now };
-    let commit = Box::new(made.commit(context, ending));
-    Ok(Worked::Turn(commit, Known { cuts, part, entries: journal, weight }))
-}
-
-fn push(journal: &mut Arc<Vec<Entry>>, weight: &mut u64, entry: Entry) {
-    *weight += entry.weight();
-    Arc::make_mut(journal).push(entry);
 }
 
 /// What turns have made so far.
@@ -265,16 +194,16 @@ struct Made<'a> {
     entries: Vec<Entry>,
     promises: Promises,
     cpu: Duration,
-    waited_for: Option<crate::id::MessageId>,
+    waited_for: Option<MessageId>,
     /// The answer that the turn began with.
     answered: Option<Answer>,
-    now: jiff::Timestamp,
+    now: Timestamp,
 }
 
 impl Made<'_> {
     fn commit(self, context: &Context, ending: Ending) -> TurnCommit {
         let Self { run, flow, entries, promises, cpu, waited_for, answered, now } = self;
-        let mut commit = TurnCommit { entries, promises, cpu, waited_for, ..empty(run, now) };
+        let mut commit = TurnCommit { entries, promises, cpu, waited_for, ..nothing(run, now) };
         commit.outcome = match ending {
             Ending::Done(value) => Outcome::Succeeded(value),
             Ending::Waiting(pending) => Outcome::Waiting(pending),
@@ -287,7 +216,9 @@ impl Made<'_> {
                 let outcome = thrown(run, flow, error, answered, now);
                 // What a turn promised before it threw does not count; what it logged is kept, and the
                 // answer that it began with, if it was the reason or will not come again.
-                let renewed = run.pending.as_ref().is_some_and(|pending| pending.question.is_renewed());
+                let http = |pending: &Pending| matches!(pending.question, Question::Errand(Errand::Http { .. }));
+                // A retry makes requests again, whatever came.
+                let renewed = run.pending.as_ref().is_some_and(http);
                 let answers = began && (renewed || matches!(outcome, Outcome::Failed(_)));
                 let entries = std::mem::take(&mut commit.entries).into_iter().enumerate();
                 let told = entries.filter(|(place, entry)| (answers && *place == 0) || entry.kind == Kind::Log);
@@ -302,50 +233,4 @@ impl Made<'_> {
         }
         commit
     }
-}
-
-/// Another attempt, if one is left and could help.
-fn thrown(run: &ReadyRun, flow: &Flow, error: ScriptError, answered: Option<Answer>, now: jiff::Timestamp) -> Outcome {
-    let hopeless = matches!(error.kind.as_str(), "limit" | "replay" | "panic" | "version" | "damaged" | "crashed");
-    if hopeless || run.attempt >= flow.retry.attempts {
-        return Outcome::Failed(error);
-    }
-    let chance = u64::from_be_bytes(run.seed[..8].try_into().unwrap_or_default());
-    let delay = flow.retry.delay(run.attempt, chance.rotate_left(run.attempt));
-    tracing::warn!(flow = %flow.name, run = %run.id, attempt = run.attempt, "the run threw and is tried again: {error}");
-    let (mut pending, mut answer) = (run.pending.clone(), run.answer.clone());
-    if let (Some(pending), Some(useless)) = (&mut pending, &answered)
-        && let Some(again) = pending.question.asked_again(useless)
-    {
-        pending.question = again;
-        answer = None;
-    }
-    Outcome::Retrying(Box::new(Retrying { error, at: after(now, delay), pending, answer }))
-}
-
-fn empty(run: &ReadyRun, now: jiff::Timestamp) -> TurnCommit {
-    TurnCommit {
-        run: run.id,
-        flow: run.flow.clone(),
-        ready: run.ready,
-        attempt: run.attempt,
-        at: now,
-        cpu: Duration::ZERO,
-        waited_for: None,
-        entries: Vec::new(),
-        lost: Vec::new(),
-        promises: Promises::default(),
-        outcome: Outcome::Succeeded(Value::Null),
-        follow_up: None,
-    }
-}
-
-/// A run that cannot go on fails, and whoever is to hear of it does.
-pub fn broken(context: &Context, run: &ReadyRun, error: ScriptError) -> Worked {
-    let now = context.clock.now();
-    tracing::error!(flow = %run.flow, run = %run.id, "the run cannot go on: {error}");
-    let catalog = context.catalog.borrow().clone();
-    let follow_up = catalog.flow(&run.flow).and_then(|flow| follow_up(&catalog, flow, run, &error, now));
-    let commit = TurnCommit { outcome: Outcome::Failed(error), follow_up, ..empty(run, now) };
-    Worked::Turn(Box::new(commit), Known::default())
 }

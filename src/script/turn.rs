@@ -26,6 +26,7 @@ use crate::model::phone::Country;
 use crate::model::policy::Limits;
 use crate::model::run::ScriptError;
 use crate::model::walls::Who;
+use crate::panics;
 use crate::secret::Secret;
 
 /// Everything a turn depends on. The same input gives the same output.
@@ -76,6 +77,39 @@ pub struct TurnInput<'a> {
     pub attempt: u32,
     /// How many runs stand before this one that began each other.
     pub generation: u32,
+}
+
+impl<'a> TurnInput<'a> {
+    /// The first turn of a run that nothing is known of: no event, no constants, nobody to send to. What is
+    /// known is put in its place.
+    pub fn first(program: &'a Program, run: RunId, now: Timestamp) -> Self {
+        let limits = Limits::default();
+        Self {
+            program,
+            event: "{}",
+            params: &Value::Null,
+            flow: "",
+            who: None,
+            account: None,
+            zone: jiff::tz::TimeZone::UTC,
+            country: None,
+            accounts: Arc::default(),
+            secrets: Arc::default(),
+            run,
+            run_time: now,
+            seed: [0; 16],
+            base: now,
+            now,
+            journal: Arc::default(),
+            weight: 0,
+            committed: 0,
+            already: Arc::default(),
+            limits,
+            cpu_left: limits.cpu_turn,
+            attempt: 1,
+            generation: 0,
+        }
+    }
 }
 
 /// How a turn ended.
@@ -226,11 +260,7 @@ fn ended(
             return Ending::Thrown(program.with_source(report));
         }
         (None, Err(panic)) => {
-            let what = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no reason given");
+            let what = panics::words(&*panic);
             let message = format!("the script interpreter broke down ({what}); this is a defect, please report it");
             return Ending::Thrown(ScriptError::new("panic", message));
         }

@@ -15,7 +15,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::journal::{Entry, Pending};
 use crate::model::message::Body;
-use crate::model::question::Answer;
+use crate::model::question::{Answer, Errand, Question};
 use crate::model::run::{RunState, ScriptError};
 
 pub use inbound::*;
@@ -104,10 +104,13 @@ impl ReadyRun {
         }
     }
 
-    /// The question that waits for an errand, if one does: the run was made ready so that this is found
-    /// after a crash.
-    pub fn errand(&self) -> Option<&Pending> {
-        self.pending.as_ref().filter(|pending| pending.question.is_errand() && self.answer.is_none())
+    /// The errand whose answer is missing, if one is, with the place of its entry: the run was made ready so
+    /// that this is found after a crash.
+    pub fn errand(&self) -> Option<(u32, &Errand)> {
+        match (&self.pending, &self.answer) {
+            (Some(Pending { position, question: Question::Errand(errand), .. }), None) => Some((*position, errand)),
+            _ => None,
+        }
     }
 }
 

@@ -15,14 +15,14 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::changes::Changes;
-use crate::clock::{SharedClock, after};
+use crate::clock::SharedClock;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::flow::{Backlog, Flow, Trigger, Watch};
 use crate::model::occurrence::{Fate, Occurrence};
-use crate::shutdown::Shutdown;
+use crate::service::Service;
 use crate::store::rows::{ArmedRow, LedgerRow, NewTrigger, Seen, TriggerKey};
-use crate::store::{STORE_REST, Store, StoreError};
+use crate::store::{Store, StoreError};
 use clockwork::Clockwork;
 use folder::{Folder, Surroundings, differences, present};
 
@@ -71,31 +71,6 @@ impl Supervisor {
         let mut supervisor = Self { around, catalog, armed: None, clockwork, folders, dormant };
         supervisor.follow().await?;
         Ok(supervisor)
-    }
-
-    /// Follows the set and the clock until told to stop.
-    pub async fn run(mut self, shutdown: Shutdown) {
-        while shutdown.is_running() {
-            let due = self.clockwork.next().unwrap_or(Timestamp::MAX);
-            tokio::select! {
-                () = shutdown.draining() => return,
-                Ok(()) = self.catalog.changed() => {}
-                () = self.around.clock.sleep_until(due) => {}
-            }
-            let worked = match self.follow().await {
-                Ok(()) => self.clockwork.fire(&self.around.store, self.around.clock.now()).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = worked {
-                tracing::error!(%error, "triggers have to wait");
-                self.catalog.mark_changed();
-                let rest = self.around.clock.sleep_until(after(self.around.clock.now(), STORE_REST));
-                tokio::select! {
-                    () = shutdown.draining() => return,
-                    () = rest => {}
-                }
-            }
-        }
     }
 
     /// Arms and disarms by what is different in the set that is live now.
@@ -197,6 +172,25 @@ impl Supervisor {
         let mut rows: BTreeMap<String, LedgerRow> = ledger.into_iter().map(|row| (row.path.clone(), row)).collect();
         rows.extend(changed.into_iter().map(|row| (row.path.clone(), row)));
         Ok(rows.into_values().collect())
+    }
+}
+
+impl Service for Supervisor {
+    type Error = StoreError;
+    const TROUBLE: &'static str = "triggers have to wait";
+
+    /// Follows the set, and fires what is due by the clock.
+    async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.follow().await?;
+        self.clockwork.fire(&self.around.store, self.around.clock.now()).await?;
+        Ok(self.clockwork.next())
+    }
+
+    async fn woken(&mut self) {
+        // Without anybody who could publish another set, this one stays.
+        if self.catalog.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What can be seen: read models that the API, the commands and the pages share. They are made of what the store,
-//! the board, the lanes and the flows tell, and hold no secret.
+//! the run queue, the lanes and the flows tell, and hold no secret.
 
 mod accounts;
 mod engine;
@@ -28,7 +28,7 @@ use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::model::phone::Country;
 use crate::outbox::Accounts;
-use crate::run::Board;
+use crate::run::RunQueue;
 use crate::store::rows::Capped;
 use crate::store::{Store, StoreError};
 use crate::tally::Tally;
@@ -106,7 +106,7 @@ pub struct View {
     /// The accounts, each with what its lane shows.
     pub accounts: watch::Receiver<Arc<Accounts>>,
     /// Which runs are being worked on.
-    pub board: Arc<Board>,
+    pub queue: Arc<RunQueue>,
     /// What changes.
     pub feed: Feed,
     /// Counts.

@@ -9,7 +9,7 @@ use super::{RunRow, RunWish, Seen, Time, View};
 use crate::id::MessageId;
 use crate::model::delivery::MessageState;
 use crate::model::message::{Body, Content};
-use crate::model::question::Question;
+use crate::model::question::{Question, Wait};
 use crate::model::run::RunState;
 
 /// Messages of one phone that are shown.
@@ -66,7 +66,7 @@ impl View {
         let mut waiting: BTreeMap<String, Vec<RunRow>> = BTreeMap::new();
         let mut open: BTreeMap<MessageId, Vec<String>> = BTreeMap::new();
         for run in self.runs(waits).await?.runs {
-            if let Some(Question::Ask(asked)) =
+            if let Some(Question::Wait(Wait::Ask(asked))) =
                 self.origin(run.id).await?.and_then(|origin| origin.pending).map(|pending| pending.question)
             {
                 for id in [asked.message, asked.reminder, asked.repetition] {

@@ -12,7 +12,7 @@ use crate::clock::from_millis;
 use crate::id::RunId;
 use crate::model::event::seen;
 use crate::model::journal::Pending;
-use crate::model::question::Question;
+use crate::model::question::{Question, Wait};
 use crate::model::run::{RunState, ScriptError};
 use crate::store::StoreError;
 use crate::store::rows::{Called, MessageFilter, Origin, RunFilter, RunRecord};
@@ -171,7 +171,7 @@ pub struct RunWish {
 impl View {
     /// A page of runs.
     pub async fn runs(&self, wish: RunWish) -> Seen<RunList> {
-        let running: Vec<RunId> = self.board.running().into_iter().collect();
+        let running: Vec<RunId> = self.queue.running().into_iter().collect();
         // Which runs are being worked on is not in the store: it changes too fast to be written down.
         let wants = |state| wish.states.contains(&state);
         let (only, without) = match wish.states.as_slice() {
@@ -210,7 +210,7 @@ impl View {
     async fn run_counts(&self) -> Seen<Counts> {
         let counted = self.store.run_counts().await?;
         let by_state = counted.by_state.iter().map(|(state, count)| (state.name(), Count(*count)));
-        let running = Count::exactly(self.board.running().len());
+        let running = Count::exactly(self.queue.running().len());
         Ok(by_state.chain([("all", Count(counted.all)), ("running", running)]).collect())
     }
 
@@ -218,7 +218,7 @@ impl View {
     pub async fn run_rows(&self, runs: &[RunRecord]) -> Seen<Vec<RunRow>> {
         let bad = self.store.bad_messages_of(runs.iter().map(|run| run.id).collect()).await?;
         let bad: BTreeMap<RunId, u64> = bad.into_iter().collect();
-        let running = self.board.running();
+        let running = self.queue.running();
         let mut rows: Vec<RunRow> = Vec::with_capacity(runs.len());
         for run in runs {
             let state = match !run.state.is_over() && running.contains(&run.id) {
@@ -271,12 +271,12 @@ impl View {
             };
             let Some(origin) = self.origin(row.id).await? else { continue };
             match origin.pending.map(|pending| pending.question) {
-                Some(Question::Ask(asked)) => {
+                Some(Question::Wait(Wait::Ask(asked))) => {
                     waiting.behind = origin.is_behind;
                     (waiting.who, waiting.question) = (Some(asked.to.clone()), Some(asked.text.clone()));
                 }
-                Some(Question::Message { from, .. }) => waiting.who = from,
-                Some(Question::Delivery { message, .. }) => {
+                Some(Question::Wait(Wait::Message { from, .. })) => waiting.who = from,
+                Some(Question::Wait(Wait::Delivery { message, .. })) => {
                     waiting.who = self.store.message(message).await?.map(|message| message.to);
                 }
                 _ => {}

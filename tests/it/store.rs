@@ -10,7 +10,7 @@ use postrider::ledger::Ledger;
 use postrider::model::delivery::MessageState;
 use postrider::model::journal::{Digest, Emitted, Kind, KvWrite, Outcome, Pending, Promises, TurnCommit};
 use postrider::model::message::{Body, Content, NewMessage, SendOptions};
-use postrider::model::question::Question;
+use postrider::model::question::{Change, Question, Wait};
 use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState, ScriptError};
 use postrider::store::rows::*;
@@ -103,7 +103,7 @@ async fn a_run_is_accepted_worked_on_and_over() {
     assert_eq!(commit(&store, turn(1, Outcome::Succeeded(json!(8)))).await, Committed::Over);
     store.intake(run(2)).await.unwrap();
     let old = store.ready_runs("flow", 0, 10).await.unwrap()[0].ready;
-    let wait = || Outcome::Waiting(pending(Question::Cancel { message: message(1, PHONE).id }));
+    let wait = || Outcome::Waiting(pending(Question::Change(Change::Cancel { message: message(1, PHONE).id })));
     assert!(is_committed(store.commit_turn(TurnCommit { ready: old, ..turn(2, wait()) }).await.unwrap()));
     assert_eq!(store.commit_turn(TurnCommit { ready: old, ..turn(2, wait()) }).await.unwrap(), Committed::Stale);
     assert!(is_committed(commit(&store, turn(2, Outcome::Succeeded(Value::Null))).await));
@@ -120,7 +120,7 @@ async fn the_backlog_is_bounded_and_counts_only_first_turns() {
         store.intake(run(number)).await.unwrap();
     }
     assert_eq!(store.intake(run(4)).await.unwrap_err(), StoreError::Backlog(3));
-    let sleep = Outcome::Waiting(pending(Question::Sleep { until: at(60).as_millisecond() }));
+    let sleep = Outcome::Waiting(pending(Question::Wait(Wait::Sleep { until: at(60).as_millisecond() })));
     commit(&store, turn(1, sleep)).await;
     store.intake(run(4)).await.unwrap();
     drop(store);
@@ -198,8 +198,8 @@ async fn a_turn_is_committed_whole() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     store.intake(run(1)).await.unwrap();
-    let entry = pending(Question::Sleep { until: 0 }).answered(at(1), Ok(json!("said")));
-    let mut whole = turn(1, Outcome::Waiting(pending(Question::Sleep { until: at(60).as_millisecond() })));
+    let entry = pending(Question::Wait(Wait::Sleep { until: 0 })).answered(at(1), Ok(json!("said")));
+    let mut whole = turn(1, Outcome::Waiting(pending(Question::Wait(Wait::Sleep { until: at(60).as_millisecond() }))));
     whole.entries = vec![entry];
     whole.promises.messages = vec![message(1, PHONE)];
     whole.promises.kv = vec![KvWrite {
@@ -323,7 +323,8 @@ async fn a_wait_is_over_when_the_message_is_settled_or_was_already() {
     let store = open(&folder);
     let id = message(9, PHONE).id;
     store.promise(vec![message(9, PHONE)], at(0)).await.unwrap();
-    let wait = || Outcome::Waiting(pending(Question::Delivery { message: id, goal: "settled".into(), until: None }));
+    let delivery = || Wait::Delivery { message: id, goal: "settled".into(), until: None };
+    let wait = || Outcome::Waiting(pending(Question::Wait(delivery())));
     store.intake(run(1)).await.unwrap();
     commit(&store, turn(1, wait())).await;
     assert!(store.ready_runs("flow", 0, 10).await.unwrap().is_empty());
@@ -370,7 +371,8 @@ async fn an_event_is_for_all_who_were_accepted_before_it_by_the_order_and_not_by
     let store = open(&folder);
     let wait = || {
         let (name, key) = ("paid".to_owned(), None);
-        Outcome::Waiting(pending(Question::Event { name, key, after: 0, got: Vec::new(), until: None }))
+        let event = Wait::Event { name, key, after: 0, got: Vec::new(), until: None };
+        Outcome::Waiting(pending(Question::Wait(event)))
     };
     let emits = |number: u8| {
         let mut turn = turn(number, Outcome::Succeeded(Value::Null));

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 /// Modules by row; imports may only point to a lower one.
 const ROWS: [&[&str]; 11] = [
-    &["blobs", "clock", "fetch", "files", "id", "memory", "plain", "secret", "shutdown", "tally", "units", "wake"],
-    &["changes", "feed", "links", "preview", "telemetry"],
+    &[
+        "blobs", "clock", "fetch", "files", "id", "memory", "panics", "plain", "secret", "shutdown", "tally", "units",
+        "wake",
+    ],
+    &["changes", "feed", "links", "preview", "service", "telemetry"],
     &["model"],
     &["store", "transport", "script"],
     &["flow", "outbox", "ledger"],

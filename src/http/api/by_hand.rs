@@ -82,7 +82,7 @@ pub async fn settle(house: &House, id: RunId, decision: &str, wish: Wish) -> Res
     let now = house.view.clock.now();
     match decision {
         "cancel" => match house.view.store.cancel_run(id, now).await? {
-            RunDecided::Done => house.waiters.tell(id, || Reply::Ended(RunState::Cancelled)),
+            RunDecided::Done => house.subscribers.tell(id, || Reply::Ended(RunState::Cancelled)),
             RunDecided::NotIn(state) => return Err(conflict(format!("the run is over already: {}", state.name()))),
             RunDecided::Missing => return Err(missing()),
         },
@@ -229,7 +229,7 @@ pub async fn erase(house: &House, who: &Recipient) -> Result<(String, Erased, u6
     let remove = move || blobs.iter().filter(|path| std::fs::remove_file(path).is_ok()).count() as u64;
     let files = tokio::task::spawn_blocking(remove).await.unwrap_or_default();
     for run in &forgotten.ended {
-        house.waiters.tell(*run, || Reply::Ended(RunState::Cancelled));
+        house.subscribers.tell(*run, || Reply::Ended(RunState::Cancelled));
     }
     tracing::info!(%mark, "a person was forgotten");
     Ok((mark, forgotten.erased, files))

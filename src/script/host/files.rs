@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::convert::csv_parse;
 use crate::model::journal::Kind;
-use crate::model::question::{Question, Read};
+use crate::model::question::{Errand, Question, Read};
 use crate::script::error::{HostResult, at};
 use crate::script::state;
 use crate::script::value::to_dynamic;
@@ -47,7 +47,8 @@ fn move_to(ctx: NativeCallContext, from: &str, to: &str) -> HostResult<()> {
             Some(_) => Ok(()),
             None => {
                 let seen = serde_json::from_value(seen).ok();
-                turn.ask(Kind::FileMove, request, line, Question::Move { from: from.into(), to: to.into(), seen })
+                let errand = Errand::Move { from: from.into(), to: to.into(), seen };
+                turn.ask(Kind::FileMove, request, line, Question::Errand(errand))
             }
         }
     })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::options::Options;
 use crate::model::call::{Call, CallBody, Piece, Veiled, is_framing, is_name};
 use crate::model::journal::Kind;
-use crate::model::question::Question;
+use crate::model::question::{Errand, Question};
 use crate::model::run::ScriptError;
 use crate::script::error::{HostResult, at, thrown};
 use crate::script::limits::room_for;
@@ -212,8 +212,8 @@ fn one(ctx: &NativeCallContext, function: &'static str, wanted: Wanted) -> HostR
                 if let Some(why) = wanted.framing {
                     return turn.refuse(Kind::Http, request, line, ScriptError::new("invalid", why));
                 }
-                let question = Question::Http { calls: vec![wanted.call], all: false, again: Vec::new() };
-                turn.ask(Kind::Http, request, line, question)
+                let errand = Errand::Http { calls: vec![wanted.call], all: false, again: Vec::new() };
+                turn.ask(Kind::Http, request, line, Question::Errand(errand))
             }
         }
     })
@@ -251,7 +251,8 @@ fn all(ctx: &NativeCallContext, items: Array) -> HostResult<Array> {
                 return turn.refuse(Kind::Http, request, line, ScriptError::new("invalid", why));
             }
             let calls = calls.into_iter().map(|wanted| wanted.call).collect();
-            return turn.ask(Kind::Http, request, line, Question::Http { calls, all: true, again: Vec::new() });
+            let errand = Errand::Http { calls, all: true, again: Vec::new() };
+            return turn.ask(Kind::Http, request, line, Question::Errand(errand));
         };
         let recorded = recorded.as_array().cloned().unwrap_or_default();
         let answers = calls.iter().zip(recorded).map(|(wanted, mut recorded)| {

@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic, Module, NativeCallContext};
 use serde_json::{Number, Value};
 
 use crate::model::journal::{Kind, KvWrite};
-use crate::model::question::{Question, Read};
+use crate::model::question::{Change, Question, Read};
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State, json};
 use crate::script::time::span_of;
@@ -112,7 +112,10 @@ impl Whose {
             let request = json(&serde_json::json!({ "key": key, "by": by }))?;
             match turn.recall(kind, &request)? {
                 Some(sum) => Ok(to_dynamic(&sum)),
-                None => turn.ask(kind, request, at, Question::Increment { shared: self.shared, key: key.into(), by }),
+                None => {
+                    let change = Change::Increment { shared: self.shared, key: key.into(), by };
+                    turn.ask(kind, request, at, Question::Change(change))
+                }
             }
         })
     }

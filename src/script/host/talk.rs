@@ -8,7 +8,7 @@ use crate::clock::after;
 use crate::id::MessageId;
 use crate::model::conversation::{pattern, says};
 use crate::model::journal::Kind;
-use crate::model::question::{Asked, Question};
+use crate::model::question::{Asked, Errand, Question, Wait};
 use crate::model::run::ScriptError;
 use crate::plain::is_blank;
 use crate::script::error::{HostResult, thrown};
@@ -92,7 +92,7 @@ fn ask(ctx: &NativeCallContext, to: &Dynamic, question: &str, options: &Map) -> 
             timeout: millis(timeout),
             remind: remind.map(millis),
         };
-        turn.ask(Kind::Ask, request, line, Question::Ask(Box::new(asked)))
+        turn.ask(Kind::Ask, request, line, Question::Wait(Wait::Ask(Box::new(asked))))
     })
 }
 
@@ -123,7 +123,8 @@ fn wait_for_message(ctx: &NativeCallContext, options: &Map) -> HostResult<Dynami
         };
         let until = after(turn.moment, timeout).as_millisecond();
         let from = from.map(|from| from.to_string());
-        turn.ask(Kind::WaitMessage, request, line, Question::Message { account, from, text, until })
+        let wait = Wait::Message { account, from, text, until };
+        turn.ask(Kind::WaitMessage, request, line, Question::Wait(wait))
     })
 }
 
@@ -178,7 +179,8 @@ fn save(ctx: &NativeCallContext, media: &Map, path: &str) -> HostResult<Dynamic>
                     return turn.refuse(Kind::Save, request, line, error);
                 }
                 let (mime, to) = (text("mime"), path.to_owned());
-                turn.ask(Kind::Save, request, line, Question::Save { account, source, mime, to })
+                let errand = Errand::Save { account, source, mime, to };
+                turn.ask(Kind::Save, request, line, Question::Errand(errand))
             }
         }
     })

@@ -7,7 +7,7 @@ use super::options::Options;
 use crate::clock::{after, rfc3339};
 use crate::id::RunId;
 use crate::model::journal::{Digest, Emitted, Kind};
-use crate::model::question::{Question, Read};
+use crate::model::question::{Question, Read, Wait};
 use crate::model::run::{NewRun, ScriptError};
 use crate::script::error::{HostResult, rethrown, thrown};
 use crate::script::printed::plain;
@@ -69,8 +69,8 @@ fn wait_for_event(ctx: &NativeCallContext, event: &str, options: &Map) -> HostRe
         let got: Vec<_> = turn.events.iter().filter(|(name, ..)| name == event).collect();
         let behind = got.iter().filter(|(_, other, _)| *other == key).map(|(.., number)| *number).max().unwrap_or(0);
         let got = got.iter().map(|(.., number)| *number).filter(|number| *number > behind).collect();
-        let question = Question::Event { name: event.to_owned(), key, after: behind, got, until };
-        turn.ask(Kind::WaitEvent, request, line, question)
+        let wait = Wait::Event { name: event.to_owned(), key, after: behind, got, until };
+        turn.ask(Kind::WaitEvent, request, line, Question::Wait(wait))
     })
 }
 

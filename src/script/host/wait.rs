@@ -4,7 +4,7 @@ use rhai::{Dynamic, Module, NativeCallContext};
 
 use crate::model::delivery::{Goal, MessageState};
 use crate::model::journal::Kind;
-use crate::model::question::Question;
+use crate::model::question::{Change, Question, Wait};
 use crate::script::error::{HostResult, thrown};
 use crate::script::state::{self, State, json};
 use crate::script::time::{instant_of, span_of};
@@ -16,7 +16,10 @@ fn rest(turn: &mut State, line: u32, request: serde_json::Value, until: jiff::Ti
     let request = json(&request)?;
     match turn.recall(Kind::Sleep, &request)? {
         Some(_) => Ok(()),
-        None => turn.ask(Kind::Sleep, request, line, Question::Sleep { until: until.as_millisecond() }),
+        None => {
+            let wait = Wait::Sleep { until: until.as_millisecond() };
+            turn.ask(Kind::Sleep, request, line, Question::Wait(wait))
+        }
     }
 }
 
@@ -54,8 +57,8 @@ fn wait(ctx: NativeCallContext, message: &Message, goal: Goal, timeout: Option<D
             return Ok(to_dynamic(&answer));
         }
         let until = timeout.map(|timeout| crate::clock::after(turn.moment, timeout).as_millisecond());
-        let question = Question::Delivery { message: message.id, goal: goal.name().into(), until };
-        turn.ask(Kind::Wait, request, at, question)
+        let wait = Wait::Delivery { message: message.id, goal: goal.name().into(), until };
+        turn.ask(Kind::Wait, request, at, Question::Wait(wait))
     })
 }
 
@@ -83,7 +86,7 @@ fn cancel(ctx: NativeCallContext, message: &mut Message) -> HostResult<bool> {
         let request = json(&serde_json::json!({ "message": message.id }))?;
         match turn.recall(Kind::Cancel, &request)? {
             Some(answer) => Ok(answer == serde_json::Value::Bool(true)),
-            None => turn.ask(Kind::Cancel, request, at, Question::Cancel { message: message.id }),
+            None => turn.ask(Kind::Cancel, request, at, Question::Change(Change::Cancel { message: message.id })),
         }
     })
 }

@@ -16,7 +16,7 @@ use postrider::id::RunId;
 use postrider::model::capability::{Capabilities, Kind};
 use postrider::model::journal::{Entry, Promises};
 use postrider::model::policy::{Limits, OnUnsupported};
-use postrider::model::question::{Question, Read};
+use postrider::model::question::{Question, Read, Wait};
 use postrider::model::run::ScriptError;
 use postrider::model::walls::FlowNames;
 use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
@@ -84,32 +84,24 @@ impl Run {
             public: false,
         };
         turn(TurnInput {
-            program: &self.program,
             event: &self.event.to_string(),
             params: &json!({ "team": "+15417543010" }),
             flow: "test",
-            who: None,
-            account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
-            country: None,
             accounts: Arc::new(accounts),
             secrets: Arc::new(BTreeMap::from([
                 ("KEY".to_owned(), Some(Secret::new("hidden"))),
                 ("UNSET".to_owned(), None),
             ])),
-            run: RunId::from_bytes([7; 16]),
             run_time: start(),
             seed: [9; 16],
             base: start(),
-            now: self.now,
             journal: Arc::new(self.journal.clone()),
             weight: self.journal.iter().map(Entry::weight).sum(),
-            already: Arc::default(),
             committed: self.committed,
             limits: self.limits,
             cpu_left: Duration::from_secs(60),
-            attempt: 1,
-            generation: 0,
+            ..TurnInput::first(&self.program, RunId::from_bytes([7; 16]), self.now)
         })
     }
 
@@ -175,7 +167,7 @@ fn event_and_params_are_seen_in_functions_and_modules_and_nothing_changes_them()
 fn a_question_ends_the_turn_and_its_answer_lets_the_script_go_on() {
     let mut run =
         Run::new(r#"let m = send_text("+15417543010", "one"); sleep("2h"); send_text("+15417543010", "two"); m.id"#);
-    let Some(Question::Sleep { until }) = run.step(Value::Null) else { panic!("no sleep") };
+    let Some(Question::Wait(Wait::Sleep { until })) = run.step(Value::Null) else { panic!("no sleep") };
     assert_eq!(until, start().as_millisecond() + 7_200_000);
     assert_eq!(run.promises.messages.len(), 1);
     run.committed = run.journal.len();

@@ -107,21 +107,15 @@ impl Case {
         };
         let hour = Duration::from_secs(3_600);
         turn(TurnInput {
-            program: &self.program,
             event: &self.event,
             params: &self.params,
             flow: "test",
-            who: None,
-            account: None,
             zone: TimeZone::get("Europe/Berlin").unwrap(),
-            country: None,
             accounts: Arc::new(accounts),
             secrets: Arc::new(BTreeMap::from([("KEY".to_owned(), Some(Secret::new("hidden")))])),
-            run: RunId::from_bytes([7; 16]),
             run_time: start(),
             seed: Chance::of(self.seed, &["seed"]).bytes(),
             base: self.world.now(0),
-            now,
             journal: journal.clone(),
             weight: journal.iter().map(Entry::weight).sum(),
             committed,
@@ -129,8 +123,7 @@ impl Case {
             // A busy machine is not what is tested here.
             limits: Limits { cpu_turn: hour, ..Limits::default() },
             cpu_left: hour,
-            attempt: 1,
-            generation: 0,
+            ..TurnInput::first(&self.program, RunId::from_bytes([7; 16]), now)
         })
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use postrider::id::MessageId;
 use postrider::model::call::Call;
 use postrider::model::journal::{Entry, Kind, Pending};
-use postrider::model::question::{Answer, Question, Read};
+use postrider::model::question::{Answer, Change, Errand, Question, Read, Wait};
 use postrider::model::run::ScriptError;
 use postrider::units::parse_duration;
 use serde_json::{Value, json};
@@ -56,39 +56,39 @@ impl World {
         let mut chance = self.chance(&[&place, &kind, pending.request.get()]);
         let refuses = |kind: &str| Err(ScriptError::new(kind, format!("refused at {place}")));
         Ok(match &pending.question {
-            Question::Sleep { .. } => Value::Null,
-            Question::Delivery { .. } => json!({
+            Question::Wait(Wait::Sleep { .. }) => Value::Null,
+            Question::Wait(Wait::Delivery { .. }) => json!({
                 "status": chance.word(&["sent", "delivered", "rejected", "unknown"]),
                 "provider_id": format!("P{place}"),
                 "error": null,
             }),
-            Question::Cancel { .. } => chance.one_in(2).into(),
-            Question::Http { calls, all: true, .. } => {
+            Question::Change(Change::Cancel { .. }) => chance.one_in(2).into(),
+            Question::Errand(Errand::Http { calls, all: true, .. }) => {
                 calls.iter().map(|call| fetched(call, &place, &mut chance).unwrap_or_else(listed)).collect()
             }
-            Question::Http { calls, all: false, .. } => return fetched(&calls[0], &place, &mut chance),
-            Question::Move { .. } if chance.one_in(4) => return refuses("file"),
-            Question::Move { .. } => Value::Null,
-            Question::Save { .. } if chance.one_in(4) => return refuses("media"),
-            Question::Save { to, .. } => json!({ "path": to, "size": chance.below(1_000) }),
-            Question::Increment { shared, key, by } => {
+            Question::Errand(Errand::Http { calls, all: false, .. }) => return fetched(&calls[0], &place, &mut chance),
+            Question::Errand(Errand::Move { .. }) if chance.one_in(4) => return refuses("file"),
+            Question::Errand(Errand::Move { .. }) => Value::Null,
+            Question::Errand(Errand::Save { .. }) if chance.one_in(4) => return refuses("media"),
+            Question::Errand(Errand::Save { to, .. }) => json!({ "path": to, "size": chance.below(1_000) }),
+            Question::Change(Change::Increment { shared, key, by }) => {
                 match (self.values(*shared, kept, now).get(key).map_or(Some(0), Value::as_i64), by.as_i64()) {
                     (Some(before), Some(by)) => before.wrapping_add(by).into(),
                     _ => return refuses("type"),
                 }
             }
-            Question::Ask(_) if chance.one_in(6) => return refuses("undelivered"),
-            Question::Ask(_) if chance.one_in(4) => Value::Null,
-            Question::Ask(asked) => {
+            Question::Wait(Wait::Ask(_)) if chance.one_in(6) => return refuses("undelivered"),
+            Question::Wait(Wait::Ask(_)) if chance.one_in(4) => Value::Null,
+            Question::Wait(Wait::Ask(asked)) => {
                 let choice = asked.choices.first().filter(|_| chance.one_in(2));
                 json!({ "text": format!("said at {place}"), "choice": choice, "from": asked.to, "at": now.to_string() })
             }
-            Question::Message { .. } if chance.one_in(4) => Value::Null,
-            Question::Message { account, from, .. } => {
+            Question::Wait(Wait::Message { .. }) if chance.one_in(4) => Value::Null,
+            Question::Wait(Wait::Message { account, from, .. }) => {
                 json!({ "trigger": "message", "account": account, "from": from, "text": format!("said at {place}") })
             }
-            Question::Event { until: Some(_), .. } if chance.one_in(4) => Value::Null,
-            Question::Event { after, .. } => {
+            Question::Wait(Wait::Event { until: Some(_), .. }) if chance.one_in(4) => Value::Null,
+            Question::Wait(Wait::Event { after, .. }) => {
                 let number = after + 1 + chance.below(5) as i64;
                 json!({ "number": number, "data": { "place": place, "after": after } })
             }

@@ -1,4 +1,4 @@
-//! Errands: what the engine does outside for the answer to a question. The question is on record
+//! Effects: what the engine does outside for the answer to a question. The question is on record
 //! before, the answer after; what may have been done already when the engine died is done again in a
 //! way that does no harm.
 
@@ -20,8 +20,7 @@ use crate::files::Files;
 use crate::flow::Flow;
 use crate::id::RunId;
 use crate::model::call::{Call, CallBody, is_framing, reveal_json};
-use crate::model::journal::Pending;
-use crate::model::question::{Answer, Question, TOO_LARGE};
+use crate::model::question::{Answer, Errand, TOO_LARGE};
 use crate::model::run::ScriptError;
 use crate::secret::Veil;
 use crate::shutdown::Shutdown;
@@ -45,7 +44,7 @@ pub trait Gateways: Send + Sync {
 }
 
 /// Runs errands.
-pub struct Errands {
+pub struct Effects {
     fetch: Fetch,
     files: Files,
     gateways: Arc<dyn Gateways>,
@@ -70,14 +69,14 @@ const OF_PATHS: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// An errand.
-pub struct Errand<'a> {
-    /// Whose.
+/// Who an errand is for.
+pub struct Caller<'a> {
+    /// The run that asks.
     pub run: RunId,
     /// Its flow, which has the secrets.
     pub flow: &'a Flow,
-    /// What is asked.
-    pub pending: &'a Pending,
+    /// Where in its journal the answer will stand.
+    pub position: u32,
     /// It may have been run before, by an engine that died.
     pub again: bool,
 }
@@ -106,7 +105,7 @@ impl Room<'_> {
     }
 }
 
-impl Errands {
+impl Effects {
     /// By these ways.
     pub fn new(fetch: Fetch, files: Files, gateways: Arc<dyn Gateways>) -> Self {
         let (all, all_files) = (Semaphore::new(OF_ALL), Semaphore::new(FILES_OF_ALL));
@@ -114,30 +113,30 @@ impl Errands {
     }
 
     /// Runs one. None when the end has come before it began.
-    pub async fn run(&self, errand: Errand<'_>, shutdown: &Shutdown) -> Option<Answer> {
-        match &errand.pending.question {
-            Question::Http { calls, all, again } => {
+    pub async fn run(&self, errand: &Errand, caller: Caller<'_>, shutdown: &Shutdown) -> Option<Answer> {
+        match errand {
+            Errand::Http { calls, all, again } => {
                 let key = |index: usize| {
                     let again = again.get(index).copied().unwrap_or(0);
-                    idempotency_key(errand.run, errand.pending.position, index, again)
+                    idempotency_key(caller.run, caller.position, index, again)
                 };
                 let begun = AtomicBool::new(false);
                 let room = Room { shutdown, begun: &begun };
                 let most = LARGEST.min(LARGEST_LIST / calls.len().max(1));
                 let sent = calls.iter().enumerate();
-                let sent = sent.map(|(index, call)| self.call(call, errand.flow, key(index), most, room));
+                let sent = sent.map(|(index, call)| self.call(call, caller.flow, key(index), most, room));
                 let mut answers = joined(sent.collect()).await.into_iter().collect::<Option<Vec<Answer>>>()?;
                 Some(match all {
                     true => Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(failed)).collect()),
                     false => answers.pop().unwrap_or(Ok(Value::Null)),
                 })
             }
-            Question::Move { from, to, seen } => {
+            Errand::Move { from, to, seen } => {
                 let (files, from, to) = (self.files.clone(), from.clone(), to.clone());
-                let seen = seen.filter(|_| errand.again);
+                let seen = seen.filter(|_| caller.again);
                 Some(aside(move || files.shift(&from, &to, seen).map(|()| Value::Null)).await)
             }
-            Question::Save { account, source, mime, to } => {
+            Errand::Save { account, source, mime, to } => {
                 let own = self.of(&format!("files of {account}"), FILES);
                 let begun = AtomicBool::new(false);
                 let room = Room { shutdown, begun: &begun };
@@ -145,7 +144,6 @@ impl Errands {
                 let _all = room.of(&self.all_files).await?;
                 Some(self.save(account, source, mime.as_deref(), to).await)
             }
-            _ => Some(Err(ScriptError::new("panic", "this question is no errand; please report it"))),
         }
     }
 

@@ -1,20 +1,16 @@
-//! The board: ready runs that were read from the store, and which of them is next. Flows take
+//! The run queue: ready runs that were read from the store, and which of them is next. Flows take
 //! turns, and none may hold all threads.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::flow_queue::{FlowQueue, HELD, Page, Waiting};
 use crate::id::RunId;
 use crate::script::Alarm;
 use crate::store::rows::ReadyRun;
 use crate::wake::Bell;
 
-/// Runs read ahead for one flow.
-pub const AHEAD: usize = 64;
-/// Runs of one flow whose errands are under way, at most: more stay in the store. Each is a task and
-/// a question in memory.
-const MOST_AWAY: usize = 8_192;
 /// Turns whose commit is awaited, at most.
 const UNCOMMITTED: usize = 512;
 /// Threads that are added, for a while, when turns that take long hold all the others.
@@ -25,7 +21,7 @@ const GIVEN_UP: u32 = 3;
 const LEAKED: u64 = 64 << 20;
 
 /// Ready runs, shared by the dispatcher that fills it and the threads that empty it.
-pub struct Board {
+pub struct RunQueue {
     state: Mutex<State>,
     changed: Condvar,
     /// Wakes whoever looks after the threads: they have work.
@@ -47,39 +43,34 @@ struct State {
     /// Bytes that turns of a version have left behind.
     leaks: HashMap<(Arc<str>, String), u64>,
     losses: Losses,
-    flows: HashMap<Arc<str>, FlowLine>,
-    /// Flows in the order in which they get their turn.
+    /// Flows that have ready runs here, or maybe in the store. All others are forgotten, with their cursor:
+    /// what is read of them anew is ready anew, since nothing of theirs is taken.
+    flows: HashMap<Arc<str>, FlowQueue>,
+    /// Flows of which a run may be begun, in the order in which they get their turn; each stands in it once.
     order: VecDeque<Arc<str>>,
+    /// About how many bytes the runs take that wait here for a thread.
+    held: u64,
     /// Runs that were read and are not through yet.
-    taken: HashMap<RunId, Place>,
+    taken: HashMap<RunId, Held>,
     /// Runs that were read again, ready for a further turn, before word came that the last one is
     /// on disk: they are to be read once more when it has.
-    early: HashMap<RunId, (Arc<str>, i64)>,
+    early: HashMap<RunId, i64>,
     /// Runs that were through since the reading began that is under way, each with the number that it
     /// had: what was read may be older.
     through: HashMap<RunId, i64>,
     uncommitted: usize,
     /// Runs whose errands are under way.
-    away: usize,
+    in_flight: usize,
     closed: bool,
 }
 
 /// Where a run that was read stands.
-#[derive(Clone, Copy)]
-struct Place {
+struct Held {
+    flow: Arc<str>,
     /// Its number among the ready ones.
     ready: i64,
     /// Whether its turn has begun.
     begun: bool,
-}
-
-#[derive(Default)]
-struct FlowLine {
-    ready: VecDeque<ReadyRun>,
-    cursor: i64,
-    unread: bool,
-    on_threads: usize,
-    away: usize,
 }
 
 /// A turn that is under way.
@@ -94,7 +85,7 @@ struct Working {
 
 /// A turn that is under way, for whoever looks after it.
 pub struct UnderWay {
-    /// Whose it is.
+    /// InFlight it is.
     pub run: Arc<ReadyRun>,
     /// That of its thread.
     pub alarm: Arc<Alarm>,
@@ -123,15 +114,15 @@ pub enum Overdue {
 }
 
 /// A run that a thread works on.
-pub struct Taken {
+pub struct Lease {
     /// The run.
     pub run: Arc<ReadyRun>,
     /// Its version has cost too much: it is not to be run.
     pub barred: bool,
-    board: Arc<Board>,
+    queue: Arc<RunQueue>,
 }
 
-impl Board {
+impl RunQueue {
     /// For so many threads.
     pub fn new(threads: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -159,23 +150,19 @@ impl Board {
     }
 
     /// The store may have ready runs of this flow that were not read.
-    pub fn announce(&self, flow: &str) {
-        let mut state = self.lock();
-        if let Some(line) = state.flows.get_mut(flow) {
-            line.unread = true;
-            return;
-        }
-        let name: Arc<str> = flow.into();
-        state.flows.insert(name.clone(), FlowLine { unread: true, ..FlowLine::default() });
-        state.order.push_back(name);
+    pub fn announce(&self, flow: Arc<str>) {
+        self.lock().flows.entry(flow).or_default().unread = true;
     }
 
-    /// Flows whose line wants filling, each with the place to read on from.
-    pub fn wanting(&self) -> Vec<(Arc<str>, i64)> {
+    /// What is to be read, for flows whose line has become short.
+    pub fn wanting(&self) -> Vec<Page> {
         let state = self.lock();
-        let short = |line: &&FlowLine| line.unread && line.ready.len() <= AHEAD / 2;
-        let lines = state.flows.iter().filter(|(_, line)| short(line));
-        lines.map(|(name, line)| (name.clone(), line.cursor)).collect()
+        let wanting = state.flows.iter().filter(|(_, line)| line.wants_more(state.held));
+        let page = |(flow, line): (&Arc<str>, &FlowQueue)| {
+            let most = if state.held < HELD { line.page() } else { 1 };
+            Page { flow: flow.clone(), cursor: line.cursor, most }
+        };
+        wanting.map(page).collect()
     }
 
     /// Ready runs are read from now on.
@@ -183,32 +170,47 @@ impl Board {
         self.lock().through.clear();
     }
 
-    /// Takes what was read of a flow behind `cursor`. `whole` says that nothing is behind it.
-    pub fn fill(&self, flow: &str, cursor: i64, runs: Vec<ReadyRun>, whole: bool) {
+    /// Takes what was read of a page.
+    pub fn fill(&self, page: &Page, runs: Vec<ReadyRun>) {
         let mut state = self.lock();
-        let State { flows, taken, early, through, .. } = &mut *state;
-        let Some(line) = flows.get_mut(flow) else { return };
-        if line.cursor < cursor {
+        let State { flows, taken, early, through, held, .. } = &mut *state;
+        let Some(line) = flows.get_mut(&page.flow) else { return };
+        if line.cursor < page.cursor {
             // Rewound meanwhile: this reading is out of date.
             return;
         }
-        line.unread = !whole;
+        line.unread = runs.len() >= page.most;
+        line.halved = line.halved.saturating_sub(1);
         for run in runs {
-            line.cursor = line.cursor.max(run.ready);
             match taken.get(&run.id) {
                 None if through.get(&run.id).is_some_and(|ready| *ready >= run.ready) => {}
                 None => {
-                    taken.insert(run.id, Place { ready: run.ready, begun: false });
-                    line.ready.push_back(run);
+                    // One run of each flow is held in any case: none waits for what others hold.
+                    if *held >= HELD && !line.ready.is_empty() {
+                        // It and those behind it are read again; the cursor stays before them.
+                        (line.unread, line.halved) = (true, (line.halved + 2).min(AHEAD.ilog2()));
+                        break;
+                    }
+                    let flow = page.flow.clone();
+                    taken.insert(run.id, Held { flow, ready: run.ready, begun: false });
+                    line.cursor = line.cursor.max(run.ready);
+                    line.taken += 1;
+                    let waiting = Waiting::new(run);
+                    *held += waiting.weight;
+                    line.ready.push_back(waiting);
+                    continue;
                 }
                 // Its errand is under way, and the answer will come with a number of its own.
                 Some(_) if run.errand().is_some() => {}
                 Some(place) if place.ready < run.ready => {
-                    early.insert(run.id, (flow.into(), run.ready));
+                    early.insert(run.id, run.ready);
                 }
                 Some(_) => {}
             }
+            line.cursor = line.cursor.max(run.ready);
         }
+        state.may_begin(&page.flow, self.threads);
+        state.forget_idle(&page.flow);
         drop(state);
         self.changed.notify_all();
     }
@@ -226,7 +228,7 @@ impl Board {
 
     /// The next run to work on, for the thread with this alarm and this place for its note; waits for one. None
     /// when the thread is not needed any more.
-    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>, place: u64) -> Option<Taken> {
+    pub fn take(self: &Arc<Self>, alarm: &Arc<Alarm>, place: u64) -> Option<Lease> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -244,7 +246,12 @@ impl Board {
                 if state.is_looked_after {
                     self.busy.notify_one();
                 }
-                return Some(Taken { run, barred, board: self.clone() });
+                let hungry = state.flows.get(&run.flow[..]).is_some_and(|line| line.wants_more(state.held));
+                drop(state);
+                if hungry {
+                    self.hungry.nudge();
+                }
+                return Some(Lease { run, barred, queue: self.clone() });
             }
             // What was added in need is not kept.
             if state.threads > self.threads {
@@ -277,7 +284,7 @@ impl Board {
     /// Gives a turn up: its run is the caller's now, its thread counts no more, and what comes of it is nobody's.
     /// Says whether it was still under way.
     pub fn give_up(&self, turn: &UnderWay, why: Overdue) -> bool {
-        self.lock().give_up(&turn.run, why)
+        self.lock().give_up(&turn.run, why, self.threads)
     }
 
     /// How many threads are to be added because those that there are hold turns that take long while others
@@ -304,30 +311,31 @@ impl Board {
         *state.leaks.entry((flow.into(), version.to_owned())).or_default() += bytes;
     }
 
-    /// The run's turn is on disk; an errand is under way for it, and it stays away until [`Self::back`].
+    /// The run's turn is on disk; an errand is under way for it, and it stays in flight until [`Self::landed`].
     /// `ready` is the number that it is found by after a crash.
-    pub fn away(&self, run: RunId, flow: &str, ready: i64) {
+    pub fn in_flight(&self, run: RunId, flow: &str, ready: i64) {
         let mut state = self.lock();
         if let Some(place) = state.taken.get_mut(&run) {
-            *place = Place { ready, begun: false };
+            (place.ready, place.begun) = (ready, false);
         }
         if let Some(line) = state.flows.get_mut(flow) {
-            line.away += 1;
+            line.in_flight += 1;
         }
         state.uncommitted -= 1;
-        state.away += 1;
+        state.in_flight += 1;
         drop(state);
         self.changed.notify_one();
     }
 
     /// The run's errand is done, and its answer is on disk or not wanted any more.
-    pub fn back(&self, run: RunId, flow: &str) {
+    pub fn landed(&self, run: RunId, flow: &str) {
         {
             let mut state = self.lock();
             if let Some(line) = state.flows.get_mut(flow) {
-                line.away -= 1;
+                line.in_flight -= 1;
             }
-            state.away -= 1;
+            state.may_begin(flow, self.threads);
+            state.in_flight -= 1;
             // As if a turn had ended now.
             state.uncommitted += 1;
         }
@@ -341,36 +349,34 @@ impl Board {
 
     /// Ready runs of a flow are to be read again from this number on.
     pub fn reread(&self, flow: &str, ready: i64) {
-        let mut state = self.lock();
-        if let Some(line) = state.flows.get_mut(flow) {
-            line.cursor = line.cursor.min(ready - 1);
-            line.unread = true;
-        }
-        drop(state);
+        self.lock().rewind(flow.into(), ready);
         self.hungry.nudge();
     }
 
     /// The run's turn could not be committed: it is to be read again.
-    pub fn again(&self, flow: &str, run: RunId, ready: i64) {
-        self.leave(run, Some((flow.into(), ready)));
+    pub fn again(&self, run: RunId, ready: i64) {
+        self.leave(run, Some(ready));
     }
 
     /// A run is through with its turn; `back` says from where it is to be read again.
-    fn leave(&self, run: RunId, back: Option<(Arc<str>, i64)>) {
+    fn leave(&self, run: RunId, back: Option<i64>) {
         let mut state = self.lock();
         let place = state.taken.remove(&run);
-        if let (Some(place), None) = (place, &back) {
-            state.through.insert(run, place.ready);
-        }
+        let early = state.early.remove(&run);
         state.uncommitted -= 1;
-        let back = [back, state.early.remove(&run)];
         let mut hungry = false;
-        for (flow, ready) in back.into_iter().flatten() {
+        if let Some(Held { flow, ready, .. }) = place {
+            if back.is_none() {
+                state.through.insert(run, ready);
+            }
             if let Some(line) = state.flows.get_mut(&flow) {
-                line.cursor = line.cursor.min(ready - 1);
-                line.unread = true;
+                line.taken -= 1;
+            }
+            for ready in [back, early].into_iter().flatten() {
+                state.rewind(flow.clone(), ready);
                 hungry = true;
             }
+            state.forget_idle(&flow);
         }
         drop(state);
         self.changed.notify_one();
@@ -384,7 +390,7 @@ impl Board {
     pub async fn idle(&self) {
         let busy = || {
             let state = self.lock();
-            state.uncommitted > 0 || state.away > 0
+            state.uncommitted > 0 || state.in_flight > 0
         };
         while busy() {
             self.settled.rung().await;
@@ -414,11 +420,12 @@ impl State {
         Some(self.working.swap_remove(place))
     }
 
-    fn give_up(&mut self, run: &Arc<ReadyRun>, why: Overdue) -> bool {
+    fn give_up(&mut self, run: &Arc<ReadyRun>, why: Overdue, threads: usize) -> bool {
         let Some(Working { run, name, .. }) = self.leaves(run) else { return false };
         if let Some(line) = self.flows.get_mut(&name) {
             line.on_threads -= 1;
         }
+        self.may_begin(&name, threads);
         self.threads -= 1;
         match why {
             Overdue::Memory => self.losses.stopped += 1,
@@ -430,148 +437,81 @@ impl State {
 
     /// Whether a thread more would find work.
     fn has_ready(&self, threads: usize) -> bool {
-        self.uncommitted < UNCOMMITTED && self.flows.values().any(|line| line.may_begin(threads))
+        let may_begin = |flow: &Arc<str>| self.flows.get(flow).is_some_and(|line: &FlowQueue| line.may_begin(threads));
+        self.uncommitted < UNCOMMITTED && self.order.iter().any(may_begin)
     }
 
-    /// The next run of the first flow that has one and may use another thread.
+    /// The next run of the first flow that may use another thread. A flow that may not any more leaves the
+    /// order here, and comes back with what lets it begin again.
     fn next(&mut self, threads: usize) -> Option<(ReadyRun, Arc<str>)> {
-        for _ in 0..self.order.len() {
-            let name = self.order.pop_front()?;
-            self.order.push_back(name.clone());
+        while let Some(name) = self.order.pop_front() {
             let Some(line) = self.flows.get_mut(&name) else { continue };
+            line.in_order = false;
             if line.may_begin(threads)
-                && let Some(run) = line.ready.pop_front()
+                && let Some(Waiting { run, weight }) = line.ready.pop_front()
             {
                 line.on_threads += 1;
                 self.uncommitted += 1;
-                self.taken.insert(run.id, Place { ready: run.ready, begun: true });
+                self.held -= weight;
+                if let Some(place) = self.taken.get_mut(&run.id) {
+                    place.begun = true;
+                }
+                self.may_begin(&name, threads);
                 return Some((run, name));
             }
         }
         None
     }
-}
 
-impl FlowLine {
-    /// Whether one more of its runs may be begun. The last thread is for the others.
-    fn may_begin(&self, threads: usize) -> bool {
-        !self.ready.is_empty() && self.on_threads + 1 < threads.max(2) && self.away < MOST_AWAY
+    /// Puts a flow at the end of the order, if one of its runs may be begun and it is not there: to be called
+    /// after all that may let it begin one.
+    fn may_begin(&mut self, flow: &str, threads: usize) {
+        let Some((name, line)) = self.flows.get_key_value(flow) else { return };
+        if line.in_order || !line.may_begin(threads) {
+            return;
+        }
+        self.order.push_back(name.clone());
+        if let Some(line) = self.flows.get_mut(flow) {
+            line.in_order = true;
+        }
+    }
+
+    /// Ready runs of a flow are to be read again from this number on.
+    fn rewind(&mut self, flow: Arc<str>, ready: i64) {
+        let line = self.flows.entry(flow).or_default();
+        line.cursor = line.cursor.min(ready - 1);
+        line.unread = true;
+    }
+
+    /// Forgets a flow of which nothing is here and nothing is known to be in the store. While something of it is
+    /// taken, or is being read, the cursor is needed.
+    fn forget_idle(&mut self, flow: &str) {
+        if self.flows.get(flow).is_some_and(|line| line.taken == 0 && !line.unread) {
+            self.flows.remove(flow);
+        }
     }
 }
 
-impl Taken {
+impl Lease {
     /// The thread is free again; the turn's commit is under way. None when the turn was given up meanwhile:
     /// nothing of it counts, and the thread has been replaced.
     pub fn off_thread(self) -> Option<Arc<ReadyRun>> {
-        let hungry = {
-            let mut state = self.board.lock();
-            let state = &mut *state;
+        {
+            let mut state = self.queue.lock();
             let Some(Working { name, .. }) = state.leaves(&self.run) else {
                 state.losses.computing -= 1;
                 return None;
             };
-            state.flows.get_mut(&name).is_some_and(|line| {
+            if let Some(line) = state.flows.get_mut(&name) {
                 line.on_threads -= 1;
-                line.unread && line.ready.len() <= AHEAD / 2
-            })
-        };
-        if hungry {
-            self.board.hungry.nudge();
+            }
+            state.may_begin(&name, self.queue.threads);
         }
-        self.board.changed.notify_one();
+        self.queue.changed.notify_one();
         Some(self.run)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn take(board: &Arc<Board>) -> Taken {
-        board.take(&Alarm::mine(), 0).unwrap()
-    }
-
-    fn run(id: u8, flow: &str, ready: i64) -> ReadyRun {
-        ReadyRun::bare(flow, RunId::from_bytes([id; 16]), ready)
-    }
-
-    #[test]
-    fn flows_take_turns_and_none_holds_all_threads() {
-        let board = Board::new(3);
-        for flow in ["a", "b"] {
-            board.announce(flow);
-        }
-        board.fill("a", 0, (1..=5).map(|n| run(n, "a", i64::from(n))).collect(), true);
-        let first = take(&board);
-        let second = take(&board);
-        assert_eq!((first.run.flow.as_str(), second.run.flow.as_str()), ("a", "a"));
-        board.fill("b", 0, vec![run(9, "b", 9)], true);
-        let third = take(&board);
-        assert_eq!(third.run.flow, "b", "the third thread is not for a third run of `a`");
-        let ready = first.off_thread().unwrap();
-        board.done(ready.id);
-        assert_eq!(take(&board).run.flow, "a");
-    }
-
-    #[test]
-    fn a_run_that_is_ready_again_before_word_of_its_commit_came_is_not_lost() {
-        let board = Board::new(2);
-        board.announce("a");
-        board.fill("a", 0, vec![run(1, "a", 7)], true);
-        let taken = take(&board).off_thread().unwrap();
-        // The commit made it ready again with a higher number, and the store was read at once.
-        board.fill("a", 7, vec![run(1, "a", 8)], true);
-        assert_eq!(board.wanting(), []);
-        board.done(taken.id);
-        assert_eq!(board.wanting(), [("a".into(), 7)]);
-        board.fill("a", 7, vec![run(1, "a", 8)], true);
-        assert_eq!(take(&board).run.ready, 8);
-    }
-
-    #[test]
-    fn a_reading_that_is_older_than_the_end_of_a_turn_begins_nothing_again() {
-        let board = Board::new(2);
-        board.announce("a");
-        board.reads();
-        board.fill("a", 0, vec![run(1, "a", 7)], true);
-        let taken = take(&board).off_thread().unwrap();
-        // The store is read, then the turn's commit is heard of, then the reading arrives.
-        board.reads();
-        board.away(taken.id, "a", 8);
-        board.back(taken.id, "a");
-        board.fill("a", 7, vec![run(1, "a", 8)], true);
-        board.announce("a");
-        board.reads();
-        board.fill("a", 8, vec![run(1, "a", 9)], true);
-        assert_eq!(take(&board).run.ready, 9, "8 was through");
-    }
-
-    #[test]
-    fn a_thread_that_was_given_up_takes_nothing_from_the_next_turn_of_its_run() {
-        let board = Board::new(2);
-        board.joined();
-        board.announce("a");
-        board.fill("a", 0, vec![run(1, "a", 7)], true);
-        let old = take(&board);
-        assert!(board.give_up(&board.turns()[0], Overdue::Time(Duration::ZERO)));
-        board.done(old.run.id);
-        // Somebody retries the run while its old thread still computes.
-        board.announce("a");
-        board.fill("a", 7, vec![run(1, "a", 8)], true);
-        let new = take(&board);
-        assert!(old.off_thread().is_none());
-        assert_eq!(new.off_thread().unwrap().ready, 8);
-    }
-
-    #[test]
-    fn a_turn_that_was_not_committed_is_read_again() {
-        let board = Board::new(2);
-        board.announce("a");
-        board.fill("a", 0, vec![run(1, "a", 7)], true);
-        let taken = take(&board).off_thread().unwrap();
-        assert_eq!(board.running().len(), 1);
-        board.again("a", taken.id, taken.ready);
-        assert_eq!(board.wanting(), [("a".into(), 6)]);
-        assert!(board.running().is_empty());
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

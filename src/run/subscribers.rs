@@ -23,44 +23,44 @@ pub enum Reply {
 
 /// Who waits for which run. Only the first thing that a run says counts.
 #[derive(Clone, Default)]
-pub struct Waiters {
+pub struct Subscribers {
     waiting: Arc<Mutex<HashMap<RunId, oneshot::Sender<Reply>>>>,
 }
 
-/// A place among the waiters, given up when dropped.
-pub struct Place {
+/// A caller that waits for a run; dropped, it waits no longer.
+pub struct Subscription {
     run: RunId,
-    waiters: Waiters,
+    subscribers: Subscribers,
     reply: oneshot::Receiver<Reply>,
 }
 
-impl Waiters {
+impl Subscribers {
     /// Begins to wait for a run; to be called before the run is accepted.
-    pub fn wait_for(&self, run: RunId) -> Place {
+    pub fn subscribe(&self, run: RunId) -> Subscription {
         let (sender, reply) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(run, sender);
-        Place { run, waiters: self.clone(), reply }
+        Subscription { run, subscribers: self.clone(), reply }
     }
 
     /// Tells whoever waits for the run.
     pub fn tell(&self, run: RunId, reply: impl FnOnce() -> Reply) {
-        let waiter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
-        if let Some(waiter) = waiter {
+        let subscriber = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+        if let Some(subscriber) = subscriber {
             // The caller may have hung up.
-            let _ = waiter.send(reply());
+            let _ = subscriber.send(reply());
         }
     }
 }
 
-impl Place {
+impl Subscription {
     /// What the run says; none when nobody will say anything any more.
     pub async fn reply(&mut self) -> Option<Reply> {
         (&mut self.reply).await.ok()
     }
 }
 
-impl Drop for Place {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        self.waiters.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+        self.subscribers.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
     }
 }

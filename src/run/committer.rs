@@ -1,0 +1,147 @@
+//! Hands turns in: what came of working on a run is put on record, whoever waits for it is told, and what it
+//! has asked for outside is begun.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::context::Context;
+use super::endings::{damaged, no_room};
+use super::in_flight::InFlight;
+use super::journals::Known;
+use super::queue::RunQueue;
+use super::subscribers::Reply;
+use super::worker::Worked;
+use crate::clock::after;
+use crate::model::journal::{Outcome, TurnCommit};
+use crate::model::question::{Errand, Question};
+use crate::model::run::RunState;
+use crate::store::rows::{Committed, ReadyRun};
+use crate::store::{STORE_REST, StoreError};
+
+/// Puts turns on record.
+#[derive(Clone)]
+pub struct Committer {
+    /// Where runs are taken from.
+    pub queue: Arc<RunQueue>,
+    /// What they are worked on with.
+    pub context: Arc<Context>,
+    /// Where their commits are waited for.
+    pub runtime: Handle,
+}
+
+/// What becomes of a run when its turn is on disk.
+struct After {
+    /// What a waiting caller is told.
+    said: Option<Reply>,
+    /// Whether it goes on in a moment.
+    next: Option<Soon>,
+    /// Its journal, as far as it is known.
+    known: Known,
+}
+
+impl Committer {
+    /// Hands in what came of working on a run. The thread does not wait for the disk.
+    pub fn commit(&self, run: Arc<ReadyRun>, work: Result<Worked, StoreError>) {
+        let committer = self.clone();
+        match work {
+            Ok(Worked::Turn(commit, known)) => {
+                let after = After { said: said_of(&commit), next: goes_on(&commit), known };
+                let committed = self.context.store.commit_turn(*commit);
+                self.runtime.spawn(async move { committer.committed(&run, committed.await, after).await });
+            }
+            Ok(Worked::Errand(position, wanted)) => {
+                self.queue.in_flight(run.id, &run.flow, run.ready);
+                let run = in_flight(&run, run.ready, position, wanted, true);
+                self.runtime.spawn(async move { run.land(&committer.queue, &committer.context).await });
+            }
+            Err(error) => drop(self.runtime.spawn(async move { committer.not_committed(&run, error).await })),
+        }
+    }
+
+    /// A turn is on disk, or is not.
+    async fn committed(&self, run: &ReadyRun, committed: Result<Committed, StoreError>, mut after: After) {
+        let (mut committed, context) = (committed, &self.context);
+        let instead = match &committed {
+            Ok(Committed::NoRoom) => Some(no_room(context, run)),
+            Err(StoreError::Unreadable(what)) => Some(damaged(context, run, what)),
+            _ => None,
+        };
+        if let Some(commit) = instead {
+            // With all that it promised, the turn's question is gone too.
+            (after.said, after.next) = (said_of(&commit), None);
+            committed = context.store.commit_turn(commit).await;
+        }
+        match committed {
+            Ok(Committed::Yes { part, ready }) => self.on_disk(run, part, ready, after),
+            // Read again before word of its commit came: that turn is done.
+            Ok(Committed::Stale) => self.queue.done(run.id),
+            Ok(Committed::KeyTaken | Committed::NoRoom) => self.queue.again(run.id, run.ready),
+            Ok(Committed::Over) => {
+                self.queue.done(run.id);
+                context.subscribers.tell(run.id, || Reply::Ended(RunState::Cancelled));
+            }
+            Err(error) => self.not_committed(run, error).await,
+        }
+    }
+
+    fn on_disk(&self, run: &ReadyRun, part: Option<i64>, ready: Option<i64>, after: After) {
+        let After { said, next, known } = after;
+        if let Some(reply) = said {
+            self.context.subscribers.tell(run.id, || reply);
+        }
+        if let Some(next) = next {
+            self.context.journals.put(run.id, Known { part: part.unwrap_or(known.part), ..known });
+            if let (Some(ready), Soon::Errand(position, wanted)) = (ready, next) {
+                self.queue.in_flight(run.id, &run.flow, ready);
+                let (committer, run) = (self.clone(), in_flight(run, ready, position, wanted, false));
+                // A task of its own: this one holds the event, which may be large.
+                tokio::spawn(async move { run.land(&committer.queue, &committer.context).await });
+                return;
+            }
+        }
+        self.queue.done(run.id);
+    }
+
+    async fn not_committed(&self, run: &ReadyRun, error: StoreError) {
+        tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
+        let clock = &self.context.clock;
+        clock.sleep_until(after(clock.now(), STORE_REST)).await;
+        self.queue.again(run.id, run.ready);
+    }
+}
+
+fn in_flight(run: &ReadyRun, ready: i64, position: u32, errand: Errand, again: bool) -> InFlight {
+    let (flow, version) = (run.flow.clone(), run.version.clone());
+    InFlight { id: run.id, ready, flow, version, position, errand, again }
+}
+
+/// Whence a run will have its answer in a moment.
+enum Soon {
+    /// The commit gives it.
+    Commit,
+    /// An errand is run for it, whose answer will stand at this place of the journal.
+    Errand(u32, Errand),
+}
+
+/// Whether a run will go on in a moment.
+fn goes_on(commit: &TurnCommit) -> Option<Soon> {
+    let Outcome::Waiting(pending) = &commit.outcome else { return None };
+    match &pending.question {
+        Question::Change(_) => Some(Soon::Commit),
+        Question::Errand(errand) => Some(Soon::Errand(pending.position, errand.clone())),
+        Question::Wait(_) | Question::Read(_) => None,
+    }
+}
+
+/// What a waiting caller is told once the turn is on disk.
+fn said_of(commit: &TurnCommit) -> Option<Reply> {
+    if let Some(response) = &commit.promises.response {
+        return Some(Reply::Response(response.clone()));
+    }
+    match &commit.outcome {
+        Outcome::Succeeded(value) => Some(Reply::Value(value.clone())),
+        Outcome::Failed(error) => Some(Reply::Failed(error.clone())),
+        Outcome::Waiting(_) | Outcome::Retrying(_) => None,
+    }
+}
