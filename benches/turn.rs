@@ -22,7 +22,7 @@ const SENDER: AccountFacts = AccountFacts {
     capabilities: Sandbox::CAPABILITIES,
     on_unsupported: OnUnsupported::Emulate,
     flows: FlowNames::ALL,
-    hears: true,
+    hears: Ok(()),
 };
 
 fn compiled(text: &str) -> Program {

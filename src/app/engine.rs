@@ -33,7 +33,7 @@ use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::sqlite::{SqliteStore, place};
 use crate::store::{Signals, Store, StoreError};
 use crate::transport::Download;
-use crate::transport::sandbox::Phones;
+use crate::transport::site::Phones;
 use crate::trigger::Supervisor;
 use crate::view::{EngineFacts, TurnedAway, View};
 use crate::wake::Bell;

@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use super::account::{AccountSettings, flows, read as account};
-use super::gateways::{Gateway, web_address};
+use super::gateways::web_address;
 use super::{Flags, Settings};
 use crate::fetch::{Allowed, parse_allowed};
 use crate::flow::file::country;
@@ -16,6 +16,7 @@ use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::{Limits, OptOut};
 use crate::model::walls::FlowNames;
+use crate::transport::sandbox;
 use crate::units::{nearest, parse_bytes, parse_duration};
 
 const FILE: &str = "postrider.yaml";
@@ -97,7 +98,7 @@ fn build(
     };
     let country = fields.take("country").and_then(|node| country(node, findings));
     let on_failure = fields.text("on_failure", findings);
-    let mut text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
+    let text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
         let node = fields.take(key);
         let written = node.and_then(|node| node.word(key, findings));
         (flag.or(written).unwrap_or_else(|| default.into()), node)
@@ -237,7 +238,7 @@ fn language(text: &str) -> Result<String, String> {
 fn accounts(node: Option<&Node>, language: &str, findings: &mut Findings) -> Vec<AccountSettings> {
     let sandbox = || {
         let opt_out = Some(OptOut::usual(language));
-        vec![AccountSettings { opt_out, ..AccountSettings::new("sandbox", Gateway::SANDBOX) }]
+        vec![AccountSettings { opt_out, ..AccountSettings::new(sandbox::NAME, sandbox::standing_for(None)) }]
     };
     let Some(node) = node else { return sandbox() };
     let Yaml::Map(entries) = &node.value else {
@@ -282,7 +283,7 @@ fn accounts(node: Option<&Node>, language: &str, findings: &mut Findings) -> Vec
 
 fn allowed(node: Option<&Node>, findings: &mut Findings) -> Vec<Allowed> {
     let Some(node) = node else { return Vec::new() };
-    let Some(mut fields) = Fields::of(node, "`http`", &["allow"], findings) else { return Vec::new() };
+    let Some(fields) = Fields::of(node, "`http`", &["allow"], findings) else { return Vec::new() };
     let items = fields.take("allow").and_then(|node| node.list("allow", findings)).unwrap_or_default();
     items.iter().filter_map(|item| item.parsed("allow", parse_allowed, findings)).collect()
 }

@@ -162,22 +162,15 @@ impl Catalog {
     fn is_deaf(&self, flow: &Flow, on: &OnMessage) -> Option<Diagnostic> {
         let meant = |name: &str| on.account.as_deref().is_none_or(|account| account == name);
         let mut accounts = self.ground.accounts.by_name.iter().filter(|(name, _)| meant(name)).peekable();
-        let transport = accounts.peek().map(|(_, facts)| facts.transport);
-        if accounts.any(|(_, facts)| facts.hears) {
+        let hint = accounts.peek()?.1.hears.err();
+        if accounts.any(|(_, facts)| facts.hears.is_ok()) {
             return None;
         }
         let message = match &on.account {
             Some(account) => format!("account `{account}` can hear nothing: its gateway has no way to show who it is"),
             None => "no account can hear anything: its gateway has no way to show who it is".to_owned(),
         };
-        let hint = match transport? {
-            "gowa" | "waha" | "wawp" | "evolution" => {
-                "set `webhook_secret` on the account, as on the gateway itself, or `inbound_token`"
-            }
-            "meta" => "set `app_secret` and `verify_token` on the account",
-            _ => "set `inbound_token` on the account",
-        };
-        Some(Diagnostic::warning(&flow.file, on.at.0, on.at.1, message).with_hint(hint))
+        Some(Diagnostic::warning(&flow.file, on.at.0, on.at.1, message).with_hint(hint?))
     }
 
     /// Warns of calls that ask for what their account's gateway has not, and of those that cannot go well.

@@ -35,6 +35,7 @@ pub struct AccountFacts {
     pub on_unsupported: OnUnsupported,
     /// Which flows may send from it and hear it.
     pub flows: FlowNames,
-    /// Whether its gateway can show that it is the gateway, so that what it tells is heard.
-    pub hears: bool,
+    /// Whether its gateway can show that it is the gateway, so that what it tells is heard; else what is to be done
+    /// about it.
+    pub hears: Result<(), &'static str>,
 }

@@ -21,6 +21,7 @@ use crate::model::recipient::Recipient;
 use crate::outbox::{Account, SharedView, served_type};
 use crate::run::snapshot;
 use crate::store::rows::{HandsetChange, PhoneMessage};
+use crate::transport::sandbox;
 use crate::view::PhoneRow;
 
 /// Letters that WhatsApp lets people type.
@@ -193,7 +194,7 @@ fn sandbox<'a>(
     accounts: &'a [(Account, SharedView)],
     name: Option<&str>,
 ) -> Result<&'a (Account, SharedView), Refused> {
-    let mut sandboxes = accounts.iter().filter(|(account, _)| account.kind == "sandbox");
+    let mut sandboxes = accounts.iter().filter(|(account, _)| account.kind == sandbox::NAME);
     let found = match name {
         Some(name) => sandboxes.find(|(account, _)| account.name == name),
         None => sandboxes.next().filter(|_| sandboxes.next().is_none()),

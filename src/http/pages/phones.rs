@@ -19,6 +19,7 @@ use crate::model::message::{Content, Media, Source};
 use crate::model::recipient::Recipient;
 use crate::outbox::served_type;
 use crate::store::rows::HandsetChange;
+use crate::transport::sandbox;
 use crate::view::{Chat, PhoneRow};
 
 /// Phones that are there before anybody made one.
@@ -51,7 +52,11 @@ async fn name_of(house: &House, phone: &Recipient) -> Result<Option<String>, Ref
 
 fn sandboxes(house: &House) -> Vec<String> {
     let accounts = house.view.accounts.borrow();
-    accounts.iter().filter(|(account, _)| account.kind == "sandbox").map(|(account, _)| account.name.clone()).collect()
+    accounts
+        .iter()
+        .filter(|(account, _)| account.kind == sandbox::NAME)
+        .map(|(account, _)| account.name.clone())
+        .collect()
 }
 
 /// The page.

@@ -21,9 +21,13 @@ use crate::model::recipient::Recipient;
 use crate::transport::answer::exchange;
 use crate::transport::events::bytes_up_to;
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk, OTHER, listed};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use crate::transport::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{
+    Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport, client,
+};
 
 /// A file inside a request is held in memory whole, here and there.
 const FILE: Intake = Intake::ANY.inline(16_000_000).typed();
@@ -56,7 +60,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "evolution",
+    gateway: EvolutionOptions::NAME,
     own: "text media mediatype caption fileName audio video sticker latitude longitude name address \
         contact values key reaction language components quoted options textMessage mediaMessage \
         audioMessage stickerMessage locationMessage contactMessage pollMessage reactionMessage \
@@ -69,16 +73,20 @@ pub struct Evolution {
     options: EvolutionOptions,
 }
 
-impl Evolution {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Evolution {
+    type Options = EvolutionOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the key cannot be sent in a header.
-    pub fn new(options: &EvolutionOptions, client: reqwest::Client) -> Result<Self, String> {
-        let wire = Wire::new(client, &options.url, options.timeout, &[("apikey", Header::Secret(&options.api_key))])?;
+    fn can(_: &EvolutionOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &EvolutionOptions, _: &Site<'_>) -> Result<Self, String> {
+        let wire = Wire::new(
+            client(options.timeout)?,
+            &options.url,
+            options.timeout,
+            &[("apikey", Header::Secret(&options.api_key))],
+        )?;
         Ok(Self { wire, options: options.clone() })
     }
 }

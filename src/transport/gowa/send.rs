@@ -20,9 +20,13 @@ use crate::secret::Secret;
 use crate::transport::answer::{exchange, readable};
 use crate::transport::events::{below_folder, bytes, get};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk, OTHER, listed};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
-use crate::transport::{Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{
+    Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client,
+};
 
 /// Behind an address it believes what the server calls a file, and refuses a picture that is called
 /// otherwise (`invalid content type` in its code).
@@ -66,7 +70,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "gowa",
+    gateway: GowaOptions::NAME,
     own: "message caption link image image_url file file_url video video_url audio audio_url sticker \
         sticker_url ptt latitude longitude contact_name contact_phone question options max_answer emoji \
         reply_message_id",
@@ -80,15 +84,14 @@ pub struct Gowa {
     webhook_secret: Option<Secret>,
 }
 
-impl Gowa {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Gowa {
+    type Options = GowaOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When device or credentials cannot be sent in a header.
-    pub fn new(options: &GowaOptions, client: reqwest::Client) -> Result<Self, String> {
+    fn can(_: &GowaOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &GowaOptions, _: &Site<'_>) -> Result<Self, String> {
         let mut headers = Vec::new();
         // The server URL-decodes the header.
         let device = options.device.as_ref().map(|device| utf8_percent_encode(device, NON_ALPHANUMERIC).to_string());
@@ -98,7 +101,7 @@ impl Gowa {
         if let Some(auth) = &options.basic_auth {
             headers.push(("authorization", Header::Made(basic(auth.reveal()))));
         }
-        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        let wire = Wire::new(client(options.timeout)?, &options.url, options.timeout, &headers)?;
         let (device, webhook_secret) = (options.device.clone(), options.webhook_secret.clone());
         Ok(Self { wire, base: options.url.clone(), device, webhook_secret })
     }
@@ -189,7 +192,9 @@ async fn loaded(wire: &Wire, id: &str, chat: &Recipient) -> Result<String, Strin
     let places = [&body["results"]["file_path"], &body["results"]["file_url"]];
     match places.into_iter().find_map(Value::as_str) {
         Some(place) if answer.status == 200 => Ok(place.to_owned()),
-        _ => Err(answer.refusal("gowa", answer.class(), body["message"].as_str().unwrap_or_default()).message),
+        _ => {
+            Err(answer.refusal(GowaOptions::NAME, answer.class(), body["message"].as_str().unwrap_or_default()).message)
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::transport::answer::{exchange, readable};
 use crate::transport::events::{
     bytes, fields, first_text, hmac_sha256_hex, moment, one_person, person_in, text, whole,
 };
+use crate::transport::gateway::Options as _;
 use crate::transport::wire::{Wire, segment};
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -219,7 +220,7 @@ fn acknowledged(told: &mut Vec<Told>, contacts: &[Contact], status: &Value) {
         Some("sent") => Fate::Reached(MessageState::Sent),
         Some("delivered") => Fate::Reached(MessageState::Delivered),
         Some("read" | "played") => Fate::Reached(MessageState::Read),
-        Some("failed") => failed("meta", &status["errors"][0]),
+        Some("failed") => failed(MetaOptions::NAME, &status["errors"][0]),
         _ => return,
     };
     // In a group this is the group itself, which has one address.

@@ -23,9 +23,11 @@ use crate::model::recipient::Recipient;
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::events::person_in;
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 /// Most bytes of a file's id at Meta; they have about 16.
 const LONGEST_ID: usize = 512;
@@ -68,7 +70,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "meta",
+    gateway: MetaOptions::NAME,
     own: "messaging_product type text image document video audio sticker location contacts interactive \
         template reaction context status message_id id ids biz_opaque_callback_data",
 };
@@ -106,15 +108,15 @@ impl Uploads {
     }
 }
 
-impl Meta {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Meta {
+    type Options = MetaOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the token cannot be sent in a header.
-    pub fn new(options: &MetaOptions, client: reqwest::Client) -> Result<Self, String> {
+    fn can(_: &MetaOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &MetaOptions, _: &Site<'_>) -> Result<Self, String> {
+        let client = client(options.timeout)?;
         let bearer = Header::Made(format!("Bearer {}", options.access_token.reveal()));
         let wire = Wire::new(client.clone(), &options.url, options.timeout, &[("authorization", bearer)])?;
         // A version is letters, digits and a dot, which encoding would only disfigure.

@@ -262,7 +262,6 @@ mod tests {
             account_sid: "AC1".into(),
             auth_token: Secret::new("12345"),
             from: Sender::Number("14155238886".into()),
-            callback: None,
             timeout: Duration::from_secs(1),
         };
         let header = |name: &str| (name == "x-twilio-signature").then(|| signature.to_owned());

@@ -21,13 +21,15 @@ use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange, reached};
 use crate::transport::events::{below_folder, bytes, get};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk, OTHER, listed};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "waha",
+    gateway: WahaOptions::NAME,
     own: "id text caption file preview linkPreview latitude longitude title contacts poll reaction \
         messageId reply_to",
 };
@@ -41,15 +43,17 @@ pub struct Waha {
     webhook_secret: Option<Secret>,
 }
 
-impl Waha {
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the key cannot be sent in a header.
-    pub fn new(options: &WahaOptions, client: reqwest::Client) -> Result<Self, String> {
+impl Adapter for Waha {
+    type Options = WahaOptions;
+
+    fn can(options: &WahaOptions) -> &'static Capabilities {
+        options.engine.capabilities()
+    }
+
+    fn new(options: &WahaOptions, _: &Site<'_>) -> Result<Self, String> {
         let key = options.api_key.as_ref().map(|key| ("x-api-key", Header::Secret(key)));
         let headers: Vec<_> = key.into_iter().collect();
-        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        let wire = Wire::new(client(options.timeout)?, &options.url, options.timeout, &headers)?;
         let (session, webhook_secret) = (options.session.clone(), options.webhook_secret.clone());
         Ok(Self { wire, base: options.url.clone(), session, engine: options.engine, webhook_secret })
     }
@@ -296,5 +300,5 @@ fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {
         return Ok(Receipt { state, provider_id: id, chat, degraded: Vec::new() });
     }
     let (class, said) = answers::refused(answer, &body);
-    Err(answer.refusal("waha", class, said))
+    Err(answer.refusal(WahaOptions::NAME, class, said))
 }

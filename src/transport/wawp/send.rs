@@ -15,12 +15,14 @@ use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange, reached};
 use crate::transport::events::{below_folder, bytes, get};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::Desk;
+use crate::transport::site::Site;
 use crate::transport::waha::engine::FILE;
 use crate::transport::waha::ids::{chat, chat_in, marked, provider_id};
 use crate::transport::waha::send::{ELSEWHERE, FILES, described};
 use crate::transport::wire::{Fields, Wire, attached, fields, maybe};
-use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png"]);
 
@@ -48,7 +50,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "wawp",
+    gateway: WawpOptions::NAME,
     own: "message text url caption file latitude longitude title contacts poll reaction messageId \
         reply_to",
 };
@@ -63,16 +65,15 @@ pub struct Wawp {
     webhook_header: String,
 }
 
-impl Wawp {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Wawp {
+    type Options = WawpOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When no request could be written.
-    pub fn new(options: &WawpOptions, client: reqwest::Client) -> Result<Self, String> {
-        let wire = Wire::new(client, &options.url, options.timeout, &[])?;
+    fn can(_: &WawpOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &WawpOptions, _: &Site<'_>) -> Result<Self, String> {
+        let wire = Wire::new(client(options.timeout)?, &options.url, options.timeout, &[])?;
         Ok(Self {
             wire,
             base: options.url.clone(),
@@ -244,5 +245,5 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     };
     let said = body["message"].as_str().unwrap_or_default();
     let said = format!("{code}: {said}");
-    Err(answer.refusal("wawp", class, said.trim_matches([':', ' '])))
+    Err(answer.refusal(WawpOptions::NAME, class, said.trim_matches([':', ' '])))
 }

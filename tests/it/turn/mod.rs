@@ -37,7 +37,7 @@ const FACTS: AccountFacts = AccountFacts {
     },
     on_unsupported: OnUnsupported::Emulate,
     flows: FlowNames::ALL,
-    hears: true,
+    hears: Ok(()),
 };
 
 fn start() -> Timestamp {
