@@ -93,54 +93,79 @@ impl Ground {
 impl Catalog {
     /// The set of these flows. Of two that collide one is left out, with a finding; if it was live
     /// in another version, that one stays.
-    pub fn of(mut candidates: Vec<Candidate>, findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
-        // A changed flow that is refused stays as it was, and so outranks the changed ones: the
-        // set is made again until none falls back any more.
-        let mut set = loop {
+    pub fn of(candidates: Vec<Candidate>, findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
+        let mut set = Self::settled(candidates, &findings, &ground);
+        set.findings.sort_by(|a, b| a.file.cmp(&b.file));
+        set.look_at_failures();
+        set.look_at_listeners();
+        set.look_at_calls();
+        set.look_at_doors();
+        set.look_at_senders();
+        let mut hash = Sha256::new();
+        for flow in set.flows.values() {
+            hash.update(flow.version.as_bytes());
+        }
+        set.hash = hex::encode(&hash.finalize()[..8]);
+        set
+    }
+
+    /// A changed flow that is refused stays as it was, and so outranks the changed ones: the
+    /// set is made again until none falls back any more.
+    fn settled(mut candidates: Vec<Candidate>, findings: &[Diagnostic], ground: &Arc<Ground>) -> Self {
+        loop {
             // Whoever calls itself by the place of another file does not keep that one out.
             candidates.sort_by_cached_key(|Candidate { flow, standing, .. }| {
                 (*standing, *flow.name != flow.who.place, flow.file.clone())
             });
-            let mut set = Self::empty(findings.clone(), ground.clone());
+            let mut set = Self::empty(findings.to_vec(), ground.clone());
             let fallen: Vec<Candidate> =
                 candidates.iter().filter_map(|candidate| set.place(candidate.clone())).collect();
             if fallen.is_empty() {
-                break set;
+                return set;
             }
             let files: BTreeSet<String> = fallen.iter().map(|fallen| fallen.flow.file.clone()).collect();
             candidates.retain(|candidate| !files.contains(&candidate.flow.file));
             candidates.extend(fallen);
-        };
-        set.findings.sort_by(|a, b| a.file.cmp(&b.file));
-        if let Some(next) = set.ground.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
-            let message = format!("`on_failure`: there is no flow `{next}`");
-            set.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message));
         }
-        for flow in set.flows.values() {
-            if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
+    }
+
+    /// Warns of flows that would hear of failures and are not there.
+    fn look_at_failures(&mut self) {
+        if let Some(next) = self.ground.on_failure.as_deref().filter(|next| !self.flows.contains_key(*next)) {
+            let message = format!("`on_failure`: there is no flow `{next}`");
+            self.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message));
+        }
+        for flow in self.flows.values() {
+            if let Some(next) = flow.on_failure.as_deref().filter(|next| !self.flows.contains_key(*next)) {
                 let message = format!("`on_failure`: there is no flow `{next}`");
-                set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
+                self.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
             }
         }
-        for flow in set.flows.values().filter(|flow| flow.enabled) {
+    }
+
+    /// Lists the triggers by what people write, and warns of those that will hear nothing.
+    fn look_at_listeners(&mut self) {
+        for flow in self.flows.values().filter(|flow| flow.enabled) {
             for trigger in &flow.triggers {
                 let Some(on) = trigger.message() else { continue };
-                set.listeners.push((flow.clone(), on.clone()));
+                self.listeners.push((flow.clone(), on.clone()));
                 if let Some(account) =
-                    on.account.as_ref().filter(|name| !set.ground.accounts.by_name.contains_key(*name))
+                    on.account.as_ref().filter(|name| !self.ground.accounts.by_name.contains_key(*name))
                 {
                     let message = format!("`message`: there is no account `{account}` in postrider.yaml");
-                    set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
+                    self.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
                 }
-                set.findings.extend(set.is_deaf(flow, on));
+                self.findings.extend(self.is_deaf(flow, on));
             }
         }
-        set.look_at_calls();
-        set.look_at_doors();
-        let accounts = &set.ground.accounts;
+    }
+
+    /// Warns of flows that name no account where nothing else says which one is meant.
+    fn look_at_senders(&mut self) {
+        let accounts = &self.ground.accounts;
         if accounts.default.is_none()
             && accounts.by_name.len() > 1
-            && let Some(flow) = set.flows.values().find(|flow| flow.account.is_none())
+            && let Some(flow) = self.flows.values().find(|flow| flow.account.is_none())
         {
             let message = format!(
                 "there are {} accounts and no `default_account`: flows that name none, such as `{}`, cannot send",
@@ -148,14 +173,8 @@ impl Catalog {
                 flow.name
             );
             let hint = "add `default_account: ...` here, or `account: ...` in the flow";
-            set.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message).with_hint(hint));
+            self.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message).with_hint(hint));
         }
-        let mut hash = Sha256::new();
-        for flow in set.flows.values() {
-            hash.update(flow.version.as_bytes());
-        }
-        set.hash = hex::encode(&hash.finalize()[..8]);
-        set
     }
 
     /// Warns of a trigger for messages that no account can hear.

@@ -266,66 +266,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
         strict: message.strict,
         degraded: Vec::new(),
     };
-    let kind = message.body.content.kind();
-    let file = message.file;
-    let path = match message.body.content {
-        Content::Text { text } => {
-            call.fields.insert("message".into(), text.into());
-            "send/message".into()
-        }
-        Content::Link { url, caption, .. } => {
-            // The documentation calls the caption optional, the validator refuses a blank one.
-            let caption = caption.unwrap_or_else(|| {
-                call.degraded.push(Degraded { field: "caption".into(), action: "filled with the link".into() });
-                url.clone()
-            });
-            call.fields.insert("caption".into(), caption.into());
-            call.fields.insert("link".into(), url.into());
-            "send/link".into()
-        }
-        Content::Image(media) => call.media("image", media, file)?,
-        Content::File(media) => call.media("file", media, file)?,
-        Content::Video(media) => call.media("video", media, file)?,
-        Content::Audio(media) => call.media("audio", media, file)?,
-        Content::Voice(media) => {
-            call.fields.insert("ptt".into(), true.into());
-            call.media("audio", media, file)?
-        }
-        Content::Sticker(media) => call.media("sticker", media, file)?,
-        Content::Location { latitude, longitude, .. } => {
-            // As strings: that is how the server declares them.
-            call.fields.insert("latitude".into(), latitude.to_string().into());
-            call.fields.insert("longitude".into(), longitude.to_string().into());
-            "send/location".into()
-        }
-        Content::Contact { contacts } => {
-            if let Some(contact) = contacts.into_iter().next() {
-                call.fields.insert("contact_phone".into(), contact.digits().into());
-                call.fields.insert("contact_name".into(), contact.name.into());
-            }
-            "send/contact".into()
-        }
-        Content::Poll { question, answers, max_answers } => {
-            call.fields.insert("question".into(), question.into());
-            call.fields.insert("options".into(), answers.into());
-            call.fields.insert("max_answer".into(), max_answers.into());
-            "send/poll".into()
-        }
-        Content::Reaction { message, emoji, .. } => {
-            // A path of dots alone leads elsewhere, however it is encoded; what a proxy on the way takes for
-            // a slash as well.
-            if message.bytes().all(|b| b == b'.') || message.contains(['/', '\\', '%', '?', '#']) {
-                return Err(SendError::new(ErrorClass::Invalid, format!("`{message}` is no id of a message")));
-            }
-            call.fields.insert("emoji".into(), emoji.into());
-            format!("message/{}/reaction", segment(&message))
-        }
-        Content::Template { .. } | Content::Question { .. } => {
-            let message = format!("gowa has no messages of kind `{kind}`");
-            return Err(SendError::new(ErrorClass::Unsupported, message));
-        }
-    };
-    call.path = path;
+    call.path = call.fill(message.body.content, message.file)?;
     let options = message.body.options;
     maybe(&mut call.fields, "reply_message_id", options.reply_to);
     maybe(&mut call.fields, "is_forwarded", options.forwarded.then_some(true));
@@ -341,7 +282,73 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
     Ok(call)
 }
 
+fn reaction(message: &str) -> Result<String, SendError> {
+    // A path of dots alone leads elsewhere, however it is encoded; what a proxy on the way takes for
+    // a slash as well.
+    if message.bytes().all(|b| b == b'.') || message.contains(['/', '\\', '%', '?', '#']) {
+        return Err(SendError::new(ErrorClass::Invalid, format!("`{message}` is no id of a message")));
+    }
+    Ok(format!("message/{}/reaction", segment(message)))
+}
+
 impl Call {
+    /// Gives the path.
+    fn fill(&mut self, content: Content, file: Option<Attached>) -> Result<String, SendError> {
+        let kind = content.kind();
+        Ok(match content {
+            Content::Text { text } => {
+                self.fields.insert("message".into(), text.into());
+                "send/message".into()
+            }
+            Content::Link { url, caption, .. } => {
+                // The documentation calls the caption optional, the validator refuses a blank one.
+                let caption = caption.unwrap_or_else(|| {
+                    self.degraded.push(Degraded { field: "caption".into(), action: "filled with the link".into() });
+                    url.clone()
+                });
+                self.fields.insert("caption".into(), caption.into());
+                self.fields.insert("link".into(), url.into());
+                "send/link".into()
+            }
+            Content::Image(media) => self.media("image", media, file)?,
+            Content::File(media) => self.media("file", media, file)?,
+            Content::Video(media) => self.media("video", media, file)?,
+            Content::Audio(media) => self.media("audio", media, file)?,
+            Content::Voice(media) => {
+                self.fields.insert("ptt".into(), true.into());
+                self.media("audio", media, file)?
+            }
+            Content::Sticker(media) => self.media("sticker", media, file)?,
+            Content::Location { latitude, longitude, .. } => {
+                // As strings: that is how the server declares them.
+                self.fields.insert("latitude".into(), latitude.to_string().into());
+                self.fields.insert("longitude".into(), longitude.to_string().into());
+                "send/location".into()
+            }
+            Content::Contact { contacts } => {
+                if let Some(contact) = contacts.into_iter().next() {
+                    self.fields.insert("contact_phone".into(), contact.digits().into());
+                    self.fields.insert("contact_name".into(), contact.name.into());
+                }
+                "send/contact".into()
+            }
+            Content::Poll { question, answers, max_answers } => {
+                self.fields.insert("question".into(), question.into());
+                self.fields.insert("options".into(), answers.into());
+                self.fields.insert("max_answer".into(), max_answers.into());
+                "send/poll".into()
+            }
+            Content::Reaction { message, emoji, .. } => {
+                self.fields.insert("emoji".into(), emoji.into());
+                reaction(&message)?
+            }
+            Content::Template { .. } | Content::Question { .. } => {
+                let message = format!("gowa has no messages of kind `{kind}`");
+                return Err(SendError::new(ErrorClass::Unsupported, message));
+            }
+        })
+    }
+
     fn media(&mut self, field: &'static str, media: Media, file: Option<Attached>) -> Result<String, SendError> {
         let file = attached(file)?;
         maybe(&mut self.fields, "caption", media.caption);

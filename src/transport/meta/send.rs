@@ -209,24 +209,19 @@ struct Call {
     file: Option<(&'static str, Attached)>,
 }
 
-fn prepare(message: Outgoing) -> Result<Call, SendError> {
-    let mut call = Call { file: None, fields: fields([("messaging_product", "whatsapp".into())]) };
-    match &message.to {
+fn addressed(to: &Recipient) -> Fields {
+    let (kind, field, id) = match to {
         // Without `+` the country code of the sending number may be put in front.
-        Recipient::Phone(digits) => {
-            call.fields.insert("recipient_type".into(), "individual".into());
-            call.fields.insert("to".into(), format!("+{digits}").into());
-        }
+        Recipient::Phone(digits) => ("individual", "to", format!("+{digits}")),
         // In `to` it would be accepted and never arrive.
-        Recipient::Bsuid(id) => {
-            call.fields.insert("recipient_type".into(), "individual".into());
-            call.fields.insert("recipient".into(), id.as_str().into());
-        }
-        other => {
-            call.fields.insert("recipient_type".into(), "group".into());
-            call.fields.insert("to".into(), other.id().into());
-        }
-    }
+        Recipient::Bsuid(id) => ("individual", "recipient", id.clone()),
+        other => ("group", "to", other.id().to_owned()),
+    };
+    fields([("messaging_product", "whatsapp".into()), ("recipient_type", kind.into()), (field, id.into())])
+}
+
+fn prepare(message: Outgoing) -> Result<Call, SendError> {
+    let mut call = Call { file: None, fields: addressed(&message.to) };
     // Comes back with each status of the message.
     call.fields.insert("biz_opaque_callback_data".into(), message.own_id().to_string().into());
     let options = message.body.options;
