@@ -50,6 +50,13 @@ const LONG: [(&str, &str); 11] = [
     ("src/store/sqlite/runs.rs", "leave"),
 ];
 
+/// Work on files that holds up the thread it is done on.
+const BLOCKING: [&str; 7] =
+    ["std::fs", "File::open", ".metadata()", ".exists()", ".is_file()", ".is_dir()", "std::thread::sleep"];
+
+/// Files of `http` and `outbox` that still do such work, on threads that may be held up.
+const STILL_BLOCKING: [&str; 1] = ["src/outbox/types.rs"];
+
 fn sources(folder: &str) -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeMap::new();
@@ -289,4 +296,17 @@ fn functions_are_counted_from_their_first_line_to_their_last() {
         impl T for X {\n    async fn four(\n        self,\n    ) {\n        let f = |x| {\n            x\n        };\n    }\n}\n\
         // A fn of words.\nconst F: fn (u8) = g;\n#[cfg(test)]\nmod tests {\n    fn five() {\n    }\n}\n";
     assert_eq!(functions(text), [("one", 3), ("two", 3), ("three", 1), ("four", 7)]);
+}
+
+#[test]
+fn files_hold_up_no_thread_that_others_wait_for() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src").iter().filter(|(path, _)| !STILL_BLOCKING.contains(&path.as_str())) {
+        let is_theirs = path.starts_with("src/http/") || path.starts_with("src/outbox/");
+        let code = code(text).replace("tokio::fs::File::open", "").replace(".metadata().await", "");
+        for word in BLOCKING.iter().filter(|word| is_theirs && code.contains(*word)) {
+            wrong.push(format!("{path} holds `{word}`; what works on files belongs to the layer that owns them"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -156,9 +156,15 @@ pub async fn reply(State(house): State<Arc<House>>, Json(body): Json) -> Answer 
     let chat = text("chat").map(|chat| Recipient::read(&chat, country)).transpose().map_err(Refused::bad)?;
     let file = match text("media") {
         Some(path) => {
-            let copy = snapshot(&house.context, &path).map_err(Refused::bad)?;
-            let mime = served_type(&house.blobs.path(&copy.blob), &copy.file_name);
-            Some((copy, mime))
+            // A large file takes its time to be copied, and to be on disk.
+            let (context, blobs) = (house.context.clone(), house.blobs.clone());
+            let copied = tokio::task::spawn_blocking(move || {
+                let copy = snapshot(&context, &path)?;
+                let mime = served_type(&blobs.path(&copy.blob), &copy.file_name);
+                Ok((copy, mime))
+            });
+            let copied = copied.await.map_err(|error| Refused::busy(error.to_string()))?;
+            Some(copied.map_err(|why: String| Refused::bad(why))?)
         }
         None => None,
     };

@@ -192,10 +192,10 @@ pub async fn picture(State(house): State<Arc<House>>, Path(blob): Path<String>) 
     if blob.len() != 64 || !blob.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(missing());
     }
-    let path = house.blobs.path(&blob);
+    let blobs = house.blobs.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let kind = served_type(&path, "");
-        std::fs::read(path).map(|bytes| (kind, bytes))
+        let kind = served_type(&blobs.path(&blob), "");
+        blobs.read(&blob).map(|bytes| (kind, bytes))
     });
     let (kind, bytes) = read.await.ok().and_then(Result::ok).ok_or_else(missing)?;
     if !matches!(kind, "image/png" | "image/jpeg" | "image/gif" | "image/webp") {
