@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use postrider::id::RunId;
+use postrider::model::accounts::{AccountFacts, Accounts};
 use postrider::model::journal::Entry;
 use postrider::model::policy::{Limits, OnUnsupported};
 use postrider::model::walls::FlowNames;
-use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::script::{Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::transport::sandbox::Sandbox;
 use serde_json::Value;
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::config::{AccountSettings, Flags, Settings};
 use crate::flow::catalog::{Catalog, Ground};
 use crate::flow::library::Library;
+use crate::model::accounts::{AccountFacts, Accounts};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::walls::FlowNames;
 use crate::outbox::{Account, Fallback};
-use crate::script::{AccountFacts, Accounts};
 use crate::transport::site::{Phones, Site};
 use crate::transport::{Download, GATEWAYS, Outgoing};
 

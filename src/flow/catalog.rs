@@ -10,10 +10,10 @@ use super::file::Home;
 use super::file::fill::Environment;
 use super::routes::{Matched, Routes};
 use super::{Flow, OnMessage, Trigger, Webhook};
+use crate::model::accounts::{Accounts, unknown};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
 use crate::model::policy::Limits;
-use crate::script::Accounts;
 
 /// What settings say that flows stand on.
 pub struct Ground {
@@ -152,7 +152,7 @@ impl Catalog {
                 if let Some(account) =
                     on.account.as_ref().filter(|name| !self.ground.accounts.by_name.contains_key(*name))
                 {
-                    let message = format!("`message`: there is no account `{account}` in postrider.yaml");
+                    let message = format!("`message`: {}", unknown(account));
                     self.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
                 }
                 self.findings.extend(self.is_deaf(flow, on));
@@ -273,11 +273,10 @@ impl Catalog {
     }
 
     fn unknown_account(&self, flow: &Flow) -> Option<Diagnostic> {
-        let known = &self.ground.accounts.by_name;
-        let account = flow.account.as_ref().filter(|account| !known.contains_key(*account))?;
-        let names: Vec<_> = known.keys().map(String::as_str).collect();
-        let message = format!("there is no account `{account}` in postrider.yaml");
-        Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(format!("the accounts are {}", names.join(", "))))
+        let known = &self.ground.accounts;
+        let account = flow.account.as_ref().filter(|account| !known.by_name.contains_key(*account))?;
+        let hint = format!("the accounts are {}", known.names());
+        Some(Diagnostic::error(&flow.file, 0, 0, unknown(account)).with_hint(hint))
     }
 
     /// An account that the flow names and may not use.

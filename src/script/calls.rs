@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use rhai::{AST, ASTNode, Array, Dynamic, Expr, FnCallExpr, Map, Position, Stmt};
 
+use crate::model::accounts::{AccountFacts, Accounts, NoAccount};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::message::{Body, Contact, Content, Media, SendOptions, Snapshot, Source};
 use crate::model::phone::Country;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::model::walls::Who;
-use crate::script::{AccountFacts, Accounts};
-use crate::units::nearest;
 
 /// One such call.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,26 +167,24 @@ impl Call {
         for to in &self.to {
             found.extend(Recipient::read(to, country).err().map(|error| self.warning(error)));
         }
-        let meant = named.or(of_flow).or(accounts.default.as_deref());
-        found.extend(self.is_deaf(meant, who));
-        let Some(name) = meant else { return found };
-        let Some(facts) = accounts.by_name.get(name) else {
-            if let Some(name) = named {
-                let finding = self.warning(format!("there is no account `{name}` in postrider.yaml"));
-                found.push(match nearest(name, accounts.by_name.keys().map(String::as_str)) {
-                    Some(near) => finding.with_hint(format!("did you mean `{near}`?")),
+        found.extend(self.is_deaf(accounts.meant(named, of_flow), who));
+        match accounts.resolve(named, of_flow, Some(who)) {
+            Ok((name, facts)) => {
+                let said = self.of_account(facts, accounts.public, country).into_iter();
+                found.extend(said.map(|said| self.warning(format!("account `{name}` ({}): {said}", facts.transport))));
+            }
+            // That nobody names one, or that the flow names none of them, is said of the flow.
+            Err(NoAccount::Unnamed) => {}
+            Err(NoAccount::Unknown(_)) if named.is_none() => {}
+            Err(why) => {
+                let (message, remedy) = accounts.explained(why);
+                let finding = self.warning(message);
+                found.push(match remedy {
+                    Some(remedy) => finding.with_hint(remedy),
                     None => finding,
                 });
             }
-            return found;
-        };
-        if !facts.flows.means(who) {
-            let (message, hint) = who.barred_from(name);
-            found.push(self.warning(message).with_hint(hint));
-            return found;
         }
-        let said = self.of_account(facts, accounts.public, country).into_iter();
-        found.extend(said.map(|said| self.warning(format!("account `{name}` ({}): {said}", facts.transport))));
         found
     }
 

@@ -280,27 +280,13 @@ pub(super) fn account(
     named: Option<&str>,
     to: &[Recipient],
 ) -> Result<String, ScriptError> {
-    let accounts = &turn.accounts;
-    let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) else {
-        let names: Vec<_> = accounts.by_name.keys().map(String::as_str).collect();
-        return Err(ScriptError::new(
-            "invalid",
-            format!(
-                "{function}: which account? name one of {} by the option `account`, by `account:` in the flow, \
-             or by `default_account:` in postrider.yaml",
-                names.join(", ")
-            ),
-        ));
-    };
-    let Some(known) = accounts.by_name.get(name) else {
-        let mut message = format!("{function}: there is no account `{name}` in postrider.yaml");
-        if let Some(near) = crate::units::nearest(name, accounts.by_name.keys().map(String::as_str)) {
-            message.push_str(&format!("; did you mean `{near}`?"));
-        }
-        return Err(ScriptError::new("invalid", message));
-    };
-    turn.may_use(function, name)?;
-    match to.iter().find_map(|to| known.capabilities.addresses(to).err()) {
+    let found = turn.accounts.resolve(named, turn.account.as_deref(), turn.who.as_deref());
+    let (name, facts) = found.map_err(|why| {
+        let (message, remedy) = turn.accounts.explained(why);
+        let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
+        ScriptError::new("invalid", format!("{function}: {message}{remedy}"))
+    })?;
+    match to.iter().find_map(|to| facts.capabilities.addresses(to).err()) {
         Some(error) => Err(ScriptError::new("unsupported", format!("{function}: account `{name}`: {error}"))),
         None => Ok(name.to_owned()),
     }
