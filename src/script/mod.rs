@@ -10,6 +10,7 @@ mod error;
 mod host;
 mod limits;
 mod look;
+mod message;
 mod natives;
 mod printed;
 mod program;
