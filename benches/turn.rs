@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postrider::id::RunId;
+use postrider::model::accounts::{AccountFacts, Accounts};
 use postrider::model::journal::Entry;
 use postrider::model::policy::{Limits, OnUnsupported};
 use postrider::model::walls::FlowNames;
-use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::script::{Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::transport::sandbox::Sandbox;
 
 const SENDER: AccountFacts = AccountFacts {
@@ -20,7 +21,7 @@ const SENDER: AccountFacts = AccountFacts {
     capabilities: Sandbox::CAPABILITIES,
     on_unsupported: OnUnsupported::Emulate,
     flows: FlowNames::ALL,
-    hears: true,
+    hears: Ok(()),
 };
 
 fn compiled(text: &str) -> Program {

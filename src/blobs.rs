@@ -63,6 +63,20 @@ impl Blobs {
         Ok((name, size))
     }
 
+    /// The bytes of the copy with this hash.
+    ///
+    /// # Errors
+    /// As the file system fails.
+    pub fn read(&self, hash: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path(hash))
+    }
+
+    /// Removes copies; gives how many were there.
+    pub fn remove(&self, hashes: &[String]) -> u64 {
+        // One that is gone already is as good.
+        hashes.iter().filter(|hash| fs::remove_file(self.path(hash)).is_ok()).count() as u64
+    }
+
     /// Where the copy with this hash is.
     pub fn path(&self, hash: &str) -> PathBuf {
         self.folder.join(hash)

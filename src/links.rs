@@ -3,12 +3,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use sha2::Sha256;
 
 use crate::id::MessageId;
-use crate::secret::Secret;
+use crate::secret::{Hash, Secret, is_same};
 
 /// Bytes of a signature: 96 bits, far more than can be tried over a network.
 const SIGNATURE: usize = 12;
@@ -23,29 +21,21 @@ impl LinkKey {
         Self(secret.clone())
     }
 
-    fn signature(&self, purpose: &[u8], data: &[u8]) -> [u8; SIGNATURE] {
-        let mut signature = [0; SIGNATURE];
-        // HMAC takes keys of every length.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.reveal().as_bytes()) {
-            mac.update(purpose);
-            mac.update(data);
-            signature.copy_from_slice(&mac.finalize().into_bytes()[..SIGNATURE]);
-        }
+    fn signature(&self, purpose: &[u8], data: &[u8]) -> Vec<u8> {
+        let mut signature = self.0.signature(Hash::Sha256, &[purpose, data].concat());
+        signature.truncate(SIGNATURE);
         signature
     }
 
     fn sealed(&self, purpose: &[u8], data: &[u8]) -> String {
         let signature = self.signature(purpose, data);
-        URL_SAFE_NO_PAD.encode([data, &signature].concat())
+        URL_SAFE_NO_PAD.encode([data, signature.as_slice()].concat())
     }
 
     fn opened(&self, purpose: &[u8], token: &str) -> Option<Vec<u8>> {
         let mut data = URL_SAFE_NO_PAD.decode(token).ok()?;
         let given = data.split_off(data.len().checked_sub(SIGNATURE)?);
-        let ours = self.signature(purpose, &data);
-        // Every byte is compared, whatever the first ones say.
-        let differs = ours.iter().zip(&given).fold(0, |sum, (a, b)| sum | (a ^ b));
-        (differs == 0).then_some(data)
+        is_same(&self.signature(purpose, &data), &given).then_some(data)
     }
 
     /// A token for a file, good until `until`; `ending` (such as `.png`) is for gateways that look

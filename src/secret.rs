@@ -1,9 +1,12 @@
-//! Text that must never be printed, and what is done where others say it.
+//! Text that must never be printed: what it proves, and what is done where others say it.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
 
 /// A credential. It shows itself as `***` wherever it might be printed; only [`Secret::reveal`]
 /// gives the text, at the place where it goes onto the wire.
@@ -23,12 +26,54 @@ impl Secret {
 
     /// Compares without telling by its duration how much was right.
     pub fn matches(&self, given: &[u8]) -> bool {
-        use sha2::{Digest, Sha256};
-        // Both sides are hashed to one length; comparing hashes byte by byte without an early
-        // end then takes the same time for every input.
-        let (ours, theirs) = (Sha256::digest(self.0.as_bytes()), Sha256::digest(given));
-        ours.iter().zip(theirs.iter()).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+        // Both sides are hashed to one length, so that not even that is told.
+        is_same(&Sha256::digest(self.0.as_bytes()), &Sha256::digest(given))
     }
+
+    /// The signature (HMAC, RFC 2104) that it makes of some content.
+    pub fn signature(&self, hash: Hash, content: &[u8]) -> Vec<u8> {
+        fn made<M: Mac + KeyInit>(key: &[u8], content: &[u8]) -> Vec<u8> {
+            // Keys of every length are taken, so there is always a signature.
+            let mac = <M as KeyInit>::new_from_slice(key);
+            mac.map_or_else(|_| Vec::new(), |mac| mac.chain_update(content).finalize().into_bytes().to_vec())
+        }
+        let key = self.0.as_bytes();
+        match hash {
+            Hash::Sha1 => made::<Hmac<Sha1>>(key, content),
+            Hash::Sha256 => made::<Hmac<Sha256>>(key, content),
+            Hash::Sha512 => made::<Hmac<Sha512>>(key, content),
+        }
+    }
+
+    /// Whether `given` is the signature that it makes of some content. Takes the same time however much of it is
+    /// right.
+    pub fn has_signed(&self, hash: Hash, content: &[u8], given: &[u8]) -> bool {
+        let ours = self.signature(hash, content);
+        // Without one nobody would be believed.
+        !ours.is_empty() && is_same(&ours, given)
+    }
+
+    /// The same for a signature in hexadecimal, without a prefix.
+    pub fn has_signed_hex(&self, hash: Hash, content: &[u8], given: &str) -> bool {
+        hex::decode(given).is_ok_and(|given| self.has_signed(hash, content, &given))
+    }
+}
+
+/// The hash function of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// SHA-1, for callers that know nothing better.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// Whether bytes are the same. Every byte is compared, whatever the first ones say: the time tells nothing but the
+/// length.
+pub fn is_same(ours: &[u8], given: &[u8]) -> bool {
+    ours.len() == given.len() && ours.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 impl fmt::Debug for Secret {
@@ -260,6 +305,26 @@ mod tests {
         let slashes = Secret::new("a\\\\\\\\b");
         let written = serde_json::to_string(&serde_json::to_string(slashes.reveal()).unwrap()).unwrap();
         assert_eq!(Veil::over([&slashes]).drawn_over(written), "\"\\\"***\\\"\"");
+    }
+
+    #[test]
+    fn only_the_whole_signature_counts() {
+        // RFC 2202, 3; RFC 4231, 4.3: test case 2 of each.
+        let (secret, content) = (Secret::new("Jefe"), b"what do ya want for nothing?");
+        let known = [
+            (Hash::Sha1, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
+            (Hash::Sha256, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
+        ];
+        for (hash, written) in known {
+            assert_eq!(hex::encode(secret.signature(hash, content)), written);
+            assert!(secret.has_signed_hex(hash, content, written));
+            assert!(!secret.has_signed_hex(hash, b"nothing", written));
+            assert!(!Secret::new("jefe").has_signed_hex(hash, content, written));
+            for part in ["", "zz", &written[..2], &written[2..], &format!("{written}00")] {
+                assert!(!secret.has_signed_hex(hash, content, part), "{part}");
+            }
+        }
+        assert!(secret.has_signed(Hash::Sha512, b"", &Secret::new("Jefe").signature(Hash::Sha512, b"")));
     }
 
     #[test]

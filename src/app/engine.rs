@@ -37,7 +37,7 @@ use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::sqlite::place;
 use crate::store::{STORE_REST, Signals, Store, StoreError};
 use crate::transport::Download;
-use crate::transport::sandbox::Phones;
+use crate::transport::site::Phones;
 use crate::trigger::Supervisor;
 use crate::view::{EngineFacts, TurnedAway, View};
 use crate::wake::Bell;

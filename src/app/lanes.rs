@@ -13,7 +13,7 @@ use crate::feed::Change;
 use crate::outbox::{Account, Accounts, Lane, SharedView, Supply};
 use crate::shutdown::{Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::{Signals, Store};
-use crate::transport::sandbox::Phones;
+use crate::transport::site::Phones;
 
 use super::workspace::account;
 

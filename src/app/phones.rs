@@ -8,7 +8,7 @@ use crate::blobs::Blobs;
 use crate::clock::SharedClock;
 use crate::store::Store;
 use crate::store::rows::PhoneMessage;
-use crate::transport::sandbox::Phones;
+use crate::transport::site::Phones;
 use crate::transport::{Download, Outgoing};
 
 /// Phones whose messages survive a restart.

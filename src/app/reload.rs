@@ -262,9 +262,11 @@ impl Reloader {
     /// Reads the settings again. What they say of accounts is applied at once: a flow that is live
     /// a moment later finds its account there.
     async fn new_settings(&mut self) -> Result<Arc<Ground>, Vec<Diagnostic>> {
-        let new = self.workspace.again()?;
         let file = "postrider.yaml";
         let failed = |error: String| vec![Diagnostic::error(file, 0, 0, error)];
+        let workspace = self.workspace.clone();
+        let read = tokio::task::spawn_blocking(move || workspace.again()).await;
+        let new = read.map_err(|error| failed(error.to_string()))??;
         let prepared = self.lanes.prepare(&new.settings).map_err(failed)?;
         let ground = Arc::new(new.ground(prepared.accounts()));
         self.lanes.apply(prepared);

@@ -4,25 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{AccountSettings, Flags, Gateway, Settings};
+use crate::config::{AccountSettings, Flags, Settings};
 use crate::flow::catalog::{Catalog, Ground};
 use crate::flow::library::Library;
+use crate::model::accounts::{AccountFacts, Accounts};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::walls::FlowNames;
 use crate::outbox::{Account, Fallback};
-use crate::script::{AccountFacts, Accounts};
-use crate::secret::Secret;
-use crate::transport::evolution::Evolution;
-use crate::transport::express_chat::ExpressChat;
-use crate::transport::gowa::Gowa;
-use crate::transport::meta::Meta;
-use crate::transport::redacted::Redacted;
-use crate::transport::sandbox::{Phones, Sandbox};
-use crate::transport::twilio::{Twilio, TwilioOptions};
-use crate::transport::waha::Waha;
-use crate::transport::wapim::Wapim;
-use crate::transport::wawp::Wawp;
-use crate::transport::{Download, Incoming, NotHeard, Outgoing, SharedTransport, client};
+use crate::transport::site::{Phones, Site};
+use crate::transport::{Download, GATEWAYS, Outgoing};
 
 /// A workspace whose settings could be read.
 #[derive(Clone)]
@@ -115,7 +105,14 @@ pub fn account(
     all: &[AccountSettings],
     phones: &Arc<dyn Phones>,
 ) -> Result<Account, String> {
-    let transport = transport(settings, phones).map_err(|error| format!("account `{}`: {error}", settings.name))?;
+    let site = Site {
+        account: &settings.name,
+        public_url: settings.public_url.as_ref(),
+        inbound_token: settings.inbound_token.as_ref(),
+        phones,
+    };
+    let transport =
+        settings.gateway.transport(&site).map_err(|error| format!("account `{}`: {error}", settings.name))?;
     let fallback = settings.fallback.as_ref().and_then(|name| {
         let other = all.iter().find(|other| other.name == *name)?;
         let (capabilities, on_unsupported) = (other.gateway.capabilities(), other.on_unsupported);
@@ -123,7 +120,7 @@ pub fn account(
     });
     Ok(Account {
         name: settings.name.clone(),
-        kind: settings.gateway.word(),
+        kind: settings.gateway.row.name,
         transport,
         pace: settings.pace,
         retry: settings.retry,
@@ -138,56 +135,13 @@ pub fn account(
     })
 }
 
-/// Whether what its gateway tells can be verified at all.
-fn hears(account: &Account) -> bool {
-    let nothing = Incoming {
-        is_get: false,
-        path: "",
-        query: "",
-        url: None,
-        header: &|_| None,
-        body: &[],
-        by_token: account.inbound_token.is_some(),
-        now: jiff::Timestamp::UNIX_EPOCH,
-    };
-    account.kind == "sandbox" || account.transport.receive(&nothing) != Err(NotHeard::Unverifiable)
-}
-
-fn transport(settings: &AccountSettings, phones: &Arc<dyn Phones>) -> Result<SharedTransport, String> {
-    let bare: SharedTransport = match &settings.gateway {
-        Gateway::Sandbox(capabilities) => Arc::new(Sandbox::new(settings.name.clone(), capabilities, phones.clone())),
-        Gateway::Gowa(options) => Arc::new(Gowa::new(options, client(options.timeout)?)?),
-        Gateway::Wapim(options) => Arc::new(Wapim::new(options, client(options.timeout)?)?),
-        Gateway::Wawp(options) => Arc::new(Wawp::new(options, client(options.timeout)?)?),
-        Gateway::ExpressChat(options) => Arc::new(ExpressChat::new(options, client(options.timeout)?)?),
-        Gateway::Waha(options) => Arc::new(Waha::new(options, client(options.timeout)?)?),
-        Gateway::Meta(options) => Arc::new(Meta::new(options, client(options.timeout)?)?),
-        Gateway::Evolution(options) => Arc::new(Evolution::new(options, client(options.timeout)?)?),
-        Gateway::Twilio(options) => {
-            let options = TwilioOptions { callback: callback(settings), ..options.clone() };
-            Arc::new(Twilio::new(&options, client(options.timeout)?)?)
-        }
-    };
-    // Its header is made of both, which Base64 joins.
-    let pair = match &settings.gateway {
-        Gateway::Twilio(options) => {
-            Some(Secret::new(format!("{}:{}", options.account_sid, options.auth_token.reveal())))
-        }
-        _ => None,
-    };
-    let secrets = settings.gateway.secrets().into_iter().chain(&settings.inbound_token).chain(&pair);
-    let secrets: Vec<&Secret> = secrets.collect();
-    Ok(match settings.gateway {
-        Gateway::Sandbox(_) => bare,
-        _ => Arc::new(Redacted::new(bare, &secrets)),
-    })
-}
-
-/// Where an account's gateway is to tell how far messages are.
-fn callback(settings: &AccountSettings) -> Option<Secret> {
-    let base = settings.public_url.as_ref()?.as_str().trim_end_matches('/');
-    let token = settings.inbound_token.as_ref().map_or(String::new(), |token| format!("/{}", token.reveal()));
-    Some(Secret::new(format!("{base}/gateways/{}{token}", settings.name)))
+/// Whether what its gateway tells can be verified at all; else what would change that.
+fn hears(account: &Account) -> Result<(), &'static str> {
+    if account.transport.hears(account.inbound_token.is_some()) {
+        return Ok(());
+    }
+    let gateway = GATEWAYS.iter().find(|gateway| gateway.name == account.kind);
+    Err(gateway.map_or("", |gateway| gateway.remedy))
 }
 
 /// Looking sends nothing.

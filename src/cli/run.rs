@@ -69,18 +69,7 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let address = engine.address().clone();
-    let ready = match workspace.settings.sandbox {
-        true => "postrider is ready in the sandbox, no message goes out and the state is a copy",
-        false => "postrider is ready",
-    };
-    println!(
-        "{ready}: webhooks on http://{}/hooks, API on http://{}/api/v1, dashboard at {}",
-        address.listen,
-        address.admin,
-        engine.link()
-    );
-
+    greet(&engine, workspace);
     let broken = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
@@ -108,4 +97,19 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Says where it can be reached.
+fn greet(engine: &Engine, workspace: &Workspace) {
+    let address = engine.address();
+    let ready = match workspace.settings.sandbox {
+        true => "postrider is ready in the sandbox, no message goes out and the state is a copy",
+        false => "postrider is ready",
+    };
+    println!(
+        "{ready}: webhooks on http://{}/hooks, API on http://{}/api/v1, dashboard at {}",
+        address.listen,
+        address.admin,
+        engine.link()
+    );
 }

@@ -259,28 +259,35 @@ pub fn messages(place: &Place, args: &MessagesArgs) -> Result<(), Failure> {
 /// a state was given, and named when their ids were.
 fn decide(place: &Place, chosen: &Chosen, decision: &str, body: &Value) -> Result<(), Failure> {
     let path = |id: &str| format!("/messages/{id}/{decision}");
-    let Some(state) = &chosen.state else {
-        if let [id] = chosen.ids.as_slice() {
+    match (&chosen.state, chosen.ids.as_slice()) {
+        (Some(state), _) => decide_all(place, chosen, state, decision, body),
+        (None, [id]) => {
             show_message(place, &place.post(&path(id), body)?);
-            return Ok(());
+            Ok(())
         }
-        let mut ends = Vec::new();
-        for id in &chosen.ids {
-            ends.push(match place.post_one(&path(id), body) {
-                Ok(message) => json!({ "id": id, "state": message["state"] }),
-                Err(Failure::Said(why)) => json!({ "id": id, "error": why }),
-                Err(reported) => return Err(reported),
-            });
-        }
-        let fine = ends.iter().all(|end| end["error"].is_null());
-        place.print(&json!({ "messages": ends }), |answer| {
-            for end in rows(answer, "messages") {
-                let said = end["error"].as_str().or(end["state"].as_str()).unwrap_or_default();
-                say(format_args!("{}: {said}", cell(&end["id"])));
+        (None, ids) => {
+            let mut ends = Vec::new();
+            for id in ids {
+                ends.push(match place.post_one(&path(id), body) {
+                    Ok(message) => json!({ "id": id, "state": message["state"] }),
+                    Err(Failure::Said(why)) => json!({ "id": id, "error": why }),
+                    Err(reported) => return Err(reported),
+                });
             }
-        });
-        return if fine { Ok(()) } else { Err(Failure::Reported) };
-    };
+            let fine = ends.iter().all(|end| end["error"].is_null());
+            place.print(&json!({ "messages": ends }), |answer| {
+                for end in rows(answer, "messages") {
+                    let said = end["error"].as_str().or(end["state"].as_str()).unwrap_or_default();
+                    say(format_args!("{}: {said}", cell(&end["id"])));
+                }
+            });
+            if fine { Ok(()) } else { Err(Failure::Reported) }
+        }
+    }
+}
+
+/// The same for all that are in a state.
+fn decide_all(place: &Place, chosen: &Chosen, state: &str, decision: &str, body: &Value) -> Result<(), Failure> {
     // The list is read to its end before anything is done: what is done changes it.
     let (mut ids, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
     loop {
@@ -300,7 +307,7 @@ fn decide(place: &Place, chosen: &Chosen, decision: &str, body: &Value) -> Resul
     }
     let (mut done, mut first_why) = (0, None);
     for id in &ids {
-        match place.post_one(&path(id), body) {
+        match place.post_one(&format!("/messages/{id}/{decision}"), body) {
             Ok(_) => done += 1,
             Err(Failure::Said(why)) => drop(first_why.get_or_insert(why)),
             Err(reported) => return Err(reported),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use url::Url;
 
-use super::gateways::{self, Gateway};
+use super::gateways;
 use crate::flow::file::node::{Fields, Findings, Node, Yaml};
 use crate::flow::file::shown::named;
 use crate::flow::file::strength::is_secret;
@@ -13,6 +13,8 @@ use crate::model::conversation::says;
 use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Quiet, Retry};
 use crate::model::walls::FlowNames;
 use crate::secret::Secret;
+use crate::transport::gateway::Configured;
+use crate::transport::sandbox;
 use crate::units::{parse_duration, parse_rate};
 
 /// What every account may have.
@@ -36,7 +38,7 @@ pub struct AccountSettings {
     /// Its name.
     pub name: String,
     /// Which gateway it speaks to, and how.
-    pub gateway: Gateway,
+    pub gateway: Configured,
     /// How fast it may send.
     pub pace: Pace,
     /// How often and how soon to try again.
@@ -63,10 +65,10 @@ pub struct AccountSettings {
 
 impl AccountSettings {
     /// An account with nothing but defaults.
-    pub fn new(name: &str, gateway: Gateway) -> Self {
+    pub fn new(name: &str, gateway: Configured) -> Self {
         Self {
             name: name.into(),
-            pace: gateway.pace(),
+            pace: gateway.row.pace,
             gateway,
             retry: Retry { attempts: 8, first: Duration::from_secs(2), max: Duration::from_secs(600) },
             on_unknown: OnUnknown::Hold,
@@ -85,7 +87,7 @@ impl AccountSettings {
 impl AccountSettings {
     /// Puts the sandbox in the place of the gateway, with what that can do and at its pace.
     pub fn go_nowhere(&mut self) {
-        self.gateway = Gateway::Sandbox(self.gateway.capabilities());
+        self.gateway = sandbox::standing_for(Some(self.gateway.capabilities()));
         // It hears nobody but the phones.
         self.inbound_token = None;
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use super::account::{AccountSettings, flows, read as account};
-use super::gateways::{Gateway, web_address};
+use super::gateways::web_address;
 use super::{Flags, Settings};
 use crate::fetch::{Allowed, parse_allowed};
 use crate::flow::file::country;
@@ -16,6 +16,7 @@ use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::policy::{Limits, OptOut};
 use crate::model::walls::FlowNames;
+use crate::transport::sandbox;
 use crate::units::{nearest, parse_bytes, parse_duration};
 
 const FILE: &str = "postrider.yaml";
@@ -97,27 +98,8 @@ fn build(
     };
     let country = fields.take("country").and_then(|node| country(node, findings));
     let on_failure = fields.text("on_failure", findings);
-    let mut text = |key: &str, flag: Option<String>, default: &str, findings: &mut Findings| {
-        let node = fields.take(key);
-        let written = node.and_then(|node| node.word(key, findings));
-        (flag.or(written).unwrap_or_else(|| default.into()), node)
-    };
-    let (store, written) = text("store", flags.store, ".postrider/state.db", findings);
-    if store.contains("://") || store == ":memory:" {
-        findings
-            .at(written.unwrap_or(node), "`store` is the path of a file; no other store is supported yet")
-            .hint("such as `store: .postrider/state.db`");
-    }
-    let listen = text("listen", flags.listen, "127.0.0.1:8700", findings);
-    let listen = socket("listen", &listen.0, listen.1, findings);
-    let admin = text("admin", flags.admin, "127.0.0.1:8701", findings);
-    let admin = socket("admin", &admin.0, admin.1, findings);
-    let admin_hosts = hosts(fields.take("admin_hosts"), findings);
-    if admin.is_some_and(|admin| !admin.ip().is_loopback()) && admin_hosts.as_ref().is_some_and(Vec::is_empty) {
-        findings
-            .at(node, "`admin` is open to others, so `admin_hosts` must name how it may be called")
-            .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
-    }
+    let store = store(node, &fields, flags.store, findings);
+    let (listen, admin, admin_hosts) = sides(node, &fields, (flags.listen, flags.admin), findings);
     let public_url = fields.take("public_url").and_then(|node| {
         let text = node.word("public_url", findings)?;
         web_address(node, "public_url", &text, findings)
@@ -145,7 +127,7 @@ fn build(
         store: root.join(store),
         listen: listen?,
         admin: admin?,
-        admin_hosts: admin_hosts.unwrap_or_default(),
+        admin_hosts,
         public_url,
         allowed,
         default_account,
@@ -155,6 +137,48 @@ fn build(
         environment,
         doubts: Vec::new(),
     })
+}
+
+/// A key that a flag wins over, with where it is written.
+fn flagged<'a>(
+    fields: &Fields<'a>,
+    key: &str,
+    (flag, default): (Option<String>, &str),
+    findings: &mut Findings,
+) -> (String, Option<&'a Node>) {
+    let node = fields.take(key);
+    let written = node.and_then(|node| node.word(key, findings));
+    (flag.or(written).unwrap_or_else(|| default.into()), node)
+}
+
+fn store(node: &Node, fields: &Fields<'_>, flag: Option<String>, findings: &mut Findings) -> String {
+    let (store, written) = flagged(fields, "store", (flag, ".postrider/state.db"), findings);
+    if store.contains("://") || store == ":memory:" {
+        findings
+            .at(written.unwrap_or(node), "`store` is the path of a file; no other store is supported yet")
+            .hint("such as `store: .postrider/state.db`");
+    }
+    store
+}
+
+/// The public side, the private side, and what that may be called.
+fn sides(
+    node: &Node,
+    fields: &Fields<'_>,
+    (listen, admin): (Option<String>, Option<String>),
+    findings: &mut Findings,
+) -> (Option<SocketAddr>, Option<SocketAddr>, Vec<String>) {
+    let listen = flagged(fields, "listen", (listen, "127.0.0.1:8700"), findings);
+    let listen = socket("listen", &listen.0, listen.1, findings);
+    let admin = flagged(fields, "admin", (admin, "127.0.0.1:8701"), findings);
+    let admin = socket("admin", &admin.0, admin.1, findings);
+    let admin_hosts = hosts(fields.take("admin_hosts"), findings);
+    if admin.is_some_and(|admin| !admin.ip().is_loopback()) && admin_hosts.as_ref().is_some_and(Vec::is_empty) {
+        findings
+            .at(node, "`admin` is open to others, so `admin_hosts` must name how it may be called")
+            .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
+    }
+    (listen, admin, admin_hosts.unwrap_or_default())
 }
 
 fn zone(node: &Node, findings: &mut Findings) -> TimeZone {
@@ -237,7 +261,7 @@ fn language(text: &str) -> Result<String, String> {
 fn accounts(node: Option<&Node>, language: &str, findings: &mut Findings) -> Vec<AccountSettings> {
     let sandbox = || {
         let opt_out = Some(OptOut::usual(language));
-        vec![AccountSettings { opt_out, ..AccountSettings::new("sandbox", Gateway::SANDBOX) }]
+        vec![AccountSettings { opt_out, ..AccountSettings::new(sandbox::NAME, sandbox::standing_for(None)) }]
     };
     let Some(node) = node else { return sandbox() };
     let Yaml::Map(entries) = &node.value else {
@@ -282,7 +306,7 @@ fn accounts(node: Option<&Node>, language: &str, findings: &mut Findings) -> Vec
 
 fn allowed(node: Option<&Node>, findings: &mut Findings) -> Vec<Allowed> {
     let Some(node) = node else { return Vec::new() };
-    let Some(mut fields) = Fields::of(node, "`http`", &["allow"], findings) else { return Vec::new() };
+    let Some(fields) = Fields::of(node, "`http`", &["allow"], findings) else { return Vec::new() };
     let items = fields.take("allow").and_then(|node| node.list("allow", findings)).unwrap_or_default();
     items.iter().filter_map(|item| item.parsed("allow", parse_allowed, findings)).collect()
 }

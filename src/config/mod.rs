@@ -20,7 +20,6 @@ use crate::model::phone::Country;
 use crate::model::policy::Limits;
 
 pub use account::AccountSettings;
-pub use gateways::Gateway;
 
 /// The settings of a workspace.
 #[derive(Clone, Debug)]

@@ -88,6 +88,22 @@ impl Files {
         String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))
     }
 
+    /// The text of a file; none where nothing is.
+    ///
+    /// # Errors
+    /// What stands in its way: as of [`Self::text`], or it leads out of the workspace.
+    pub fn text_if_there(&self, path: &str) -> Result<Option<String>, String> {
+        match std::fs::symlink_metadata(self.root().join(path)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            _ => self.text(path).map(Some),
+        }
+    }
+
+    /// Whether something has this name already, whoever may read it.
+    pub fn is_taken(&self, path: &str) -> bool {
+        self.root().join(path).exists()
+    }
+
     /// Whether there is such a file or folder, and it may be read.
     pub fn exists(&self, path: &str) -> bool {
         let found = settled(|| find(&self.base()?, path));

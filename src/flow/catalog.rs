@@ -10,10 +10,10 @@ use super::file::Home;
 use super::file::fill::Environment;
 use super::routes::{Matched, Routes};
 use super::{Flow, OnMessage, Trigger, Webhook};
+use crate::model::accounts::{Accounts, unknown};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
 use crate::model::policy::Limits;
-use crate::script::Accounts;
 
 /// What settings say that flows stand on.
 pub struct Ground {
@@ -93,63 +93,14 @@ impl Ground {
 impl Catalog {
     /// The set of these flows. Of two that collide one is left out, with a finding; if it was live
     /// in another version, that one stays.
-    pub fn of(mut candidates: Vec<Candidate>, findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
-        // A changed flow that is refused stays as it was, and so outranks the changed ones: the
-        // set is made again until none falls back any more.
-        let mut set = loop {
-            // Whoever calls itself by the place of another file does not keep that one out.
-            candidates.sort_by_cached_key(|Candidate { flow, standing, .. }| {
-                (*standing, *flow.name != flow.who.place, flow.file.clone())
-            });
-            let mut set = Self::empty(findings.clone(), ground.clone());
-            let fallen: Vec<Candidate> =
-                candidates.iter().filter_map(|candidate| set.place(candidate.clone())).collect();
-            if fallen.is_empty() {
-                break set;
-            }
-            let files: BTreeSet<String> = fallen.iter().map(|fallen| fallen.flow.file.clone()).collect();
-            candidates.retain(|candidate| !files.contains(&candidate.flow.file));
-            candidates.extend(fallen);
-        };
+    pub fn of(candidates: Vec<Candidate>, findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
+        let mut set = Self::settled(candidates, &findings, &ground);
         set.findings.sort_by(|a, b| a.file.cmp(&b.file));
-        if let Some(next) = set.ground.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
-            let message = format!("`on_failure`: there is no flow `{next}`");
-            set.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message));
-        }
-        for flow in set.flows.values() {
-            if let Some(next) = flow.on_failure.as_deref().filter(|next| !set.flows.contains_key(*next)) {
-                let message = format!("`on_failure`: there is no flow `{next}`");
-                set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
-            }
-        }
-        for flow in set.flows.values().filter(|flow| flow.enabled) {
-            for trigger in &flow.triggers {
-                let Some(on) = trigger.message() else { continue };
-                set.listeners.push((flow.clone(), on.clone()));
-                if let Some(account) =
-                    on.account.as_ref().filter(|name| !set.ground.accounts.by_name.contains_key(*name))
-                {
-                    let message = format!("`message`: there is no account `{account}` in postrider.yaml");
-                    set.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
-                }
-                set.findings.extend(set.is_deaf(flow, on));
-            }
-        }
+        set.look_at_failures();
+        set.look_at_listeners();
         set.look_at_calls();
         set.look_at_doors();
-        let accounts = &set.ground.accounts;
-        if accounts.default.is_none()
-            && accounts.by_name.len() > 1
-            && let Some(flow) = set.flows.values().find(|flow| flow.account.is_none())
-        {
-            let message = format!(
-                "there are {} accounts and no `default_account`: flows that name none, such as `{}`, cannot send",
-                accounts.by_name.len(),
-                flow.name
-            );
-            let hint = "add `default_account: ...` here, or `account: ...` in the flow";
-            set.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message).with_hint(hint));
-        }
+        set.look_at_senders();
         let mut hash = Sha256::new();
         for flow in set.flows.values() {
             hash.update(flow.version.as_bytes());
@@ -158,26 +109,87 @@ impl Catalog {
         set
     }
 
+    /// A changed flow that is refused stays as it was, and so outranks the changed ones: the
+    /// set is made again until none falls back any more.
+    fn settled(mut candidates: Vec<Candidate>, findings: &[Diagnostic], ground: &Arc<Ground>) -> Self {
+        loop {
+            // Whoever calls itself by the place of another file does not keep that one out.
+            candidates.sort_by_cached_key(|Candidate { flow, standing, .. }| {
+                (*standing, *flow.name != flow.who.place, flow.file.clone())
+            });
+            let mut set = Self::empty(findings.to_vec(), ground.clone());
+            let fallen: Vec<Candidate> =
+                candidates.iter().filter_map(|candidate| set.place(candidate.clone())).collect();
+            if fallen.is_empty() {
+                return set;
+            }
+            let files: BTreeSet<String> = fallen.iter().map(|fallen| fallen.flow.file.clone()).collect();
+            candidates.retain(|candidate| !files.contains(&candidate.flow.file));
+            candidates.extend(fallen);
+        }
+    }
+
+    /// Warns of flows that would hear of failures and are not there.
+    fn look_at_failures(&mut self) {
+        if let Some(next) = self.ground.on_failure.as_deref().filter(|next| !self.flows.contains_key(*next)) {
+            let message = format!("`on_failure`: there is no flow `{next}`");
+            self.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message));
+        }
+        for flow in self.flows.values() {
+            if let Some(next) = flow.on_failure.as_deref().filter(|next| !self.flows.contains_key(*next)) {
+                let message = format!("`on_failure`: there is no flow `{next}`");
+                self.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
+            }
+        }
+    }
+
+    /// Lists the triggers by what people write, and warns of those that will hear nothing.
+    fn look_at_listeners(&mut self) {
+        for flow in self.flows.values().filter(|flow| flow.enabled) {
+            for trigger in &flow.triggers {
+                let Some(on) = trigger.message() else { continue };
+                self.listeners.push((flow.clone(), on.clone()));
+                if let Some(account) =
+                    on.account.as_ref().filter(|name| !self.ground.accounts.by_name.contains_key(*name))
+                {
+                    let message = format!("`message`: {}", unknown(account));
+                    self.findings.push(Diagnostic::warning(&flow.file, 0, 0, message));
+                }
+                self.findings.extend(self.is_deaf(flow, on));
+            }
+        }
+    }
+
+    /// Warns of flows that name no account where nothing else says which one is meant.
+    fn look_at_senders(&mut self) {
+        let accounts = &self.ground.accounts;
+        if accounts.default.is_none()
+            && accounts.by_name.len() > 1
+            && let Some(flow) = self.flows.values().find(|flow| flow.account.is_none())
+        {
+            let message = format!(
+                "there are {} accounts and no `default_account`: flows that name none, such as `{}`, cannot send",
+                accounts.by_name.len(),
+                flow.name
+            );
+            let hint = "add `default_account: ...` here, or `account: ...` in the flow";
+            self.findings.push(Diagnostic::warning("postrider.yaml", 0, 0, message).with_hint(hint));
+        }
+    }
+
     /// Warns of a trigger for messages that no account can hear.
     fn is_deaf(&self, flow: &Flow, on: &OnMessage) -> Option<Diagnostic> {
         let meant = |name: &str| on.account.as_deref().is_none_or(|account| account == name);
         let mut accounts = self.ground.accounts.by_name.iter().filter(|(name, _)| meant(name)).peekable();
-        let transport = accounts.peek().map(|(_, facts)| facts.transport);
-        if accounts.any(|(_, facts)| facts.hears) {
+        let hint = accounts.peek()?.1.hears.err();
+        if accounts.any(|(_, facts)| facts.hears.is_ok()) {
             return None;
         }
         let message = match &on.account {
             Some(account) => format!("account `{account}` can hear nothing: its gateway has no way to show who it is"),
             None => "no account can hear anything: its gateway has no way to show who it is".to_owned(),
         };
-        let hint = match transport? {
-            "gowa" | "waha" | "wawp" | "evolution" => {
-                "set `webhook_secret` on the account, as on the gateway itself, or `inbound_token`"
-            }
-            "meta" => "set `app_secret` and `verify_token` on the account",
-            _ => "set `inbound_token` on the account",
-        };
-        Some(Diagnostic::warning(&flow.file, on.at.0, on.at.1, message).with_hint(hint))
+        Some(Diagnostic::warning(&flow.file, on.at.0, on.at.1, message).with_hint(hint?))
     }
 
     /// Warns of calls that ask for what their account's gateway has not, and of those that cannot go well.
@@ -261,11 +273,10 @@ impl Catalog {
     }
 
     fn unknown_account(&self, flow: &Flow) -> Option<Diagnostic> {
-        let known = &self.ground.accounts.by_name;
-        let account = flow.account.as_ref().filter(|account| !known.contains_key(*account))?;
-        let names: Vec<_> = known.keys().map(String::as_str).collect();
-        let message = format!("there is no account `{account}` in postrider.yaml");
-        Some(Diagnostic::error(&flow.file, 0, 0, message).with_hint(format!("the accounts are {}", names.join(", "))))
+        let known = &self.ground.accounts;
+        let account = flow.account.as_ref().filter(|account| !known.by_name.contains_key(*account))?;
+        let hint = format!("the accounts are {}", known.names());
+        Some(Diagnostic::error(&flow.file, 0, 0, unknown(account)).with_hint(hint))
     }
 
     /// An account that the flow names and may not use.

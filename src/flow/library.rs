@@ -182,6 +182,20 @@ impl Library {
 
     /// The set of flows as it should be now, and when to look again because a file is away.
     pub fn catalog(&mut self, now: Timestamp) -> (Catalog, Option<Timestamp>) {
+        let (mut candidates, findings) = self.present();
+        let next = self.missing(now, &mut candidates);
+        let mut catalog = Catalog::of(candidates, findings, self.ground.clone());
+        let broken = |path: &String| match self.readings.get(path) {
+            Some(reading) => reading.outcome.is_err() && !self.good.contains_key(path),
+            None => self.blind(path).is_some(),
+        };
+        let withheld = self.withheld.iter().filter(|(path, _)| broken(path));
+        catalog.withheld = withheld.map(|(_, name)| name.clone()).collect();
+        (catalog, next)
+    }
+
+    /// The flows of files that are there, and what is to be said of those that have none.
+    fn present(&self) -> (Vec<Candidate>, Vec<Diagnostic>) {
         let mut candidates = Vec::new();
         // What a flow says of a file of its own need not be said twice.
         let wrong = |reading: &Reading, problem: &Diagnostic| {
@@ -217,6 +231,11 @@ impl Library {
                 },
             }
         }
+        (candidates, findings)
+    }
+
+    /// The flows whose files are away, for as long as these may come back; gives when to look again.
+    fn missing(&mut self, now: Timestamp, candidates: &mut Vec<Candidate>) -> Option<Timestamp> {
         let readings = &self.readings;
         self.away.retain(|path, _| !readings.contains_key(path));
         let mut next = None;
@@ -247,14 +266,7 @@ impl Library {
             let wrong = vec![Diagnostic::warning(path, 0, 0, message)];
             candidates.push(Candidate { flow: flow.clone(), standing: Standing::Away, wrong, before: None });
         }
-        let mut catalog = Catalog::of(candidates, findings, self.ground.clone());
-        let broken = |path: &String| match readings.get(path) {
-            Some(reading) => reading.outcome.is_err() && !self.good.contains_key(path),
-            None => self.blind(path).is_some(),
-        };
-        let withheld = self.withheld.iter().filter(|(path, _)| broken(path));
-        catalog.withheld = withheld.map(|(_, name)| name.clone()).collect();
-        (catalog, next)
+        next
     }
 
     /// How a set differs from the one that is live.

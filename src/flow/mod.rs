@@ -25,7 +25,7 @@ use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
 use crate::model::walls::Who;
 use crate::script::Program;
-use crate::secret::{Secret, Veil};
+use crate::secret::{Hash, Secret, Veil};
 pub use begin::prepare;
 use file::fill::Environment;
 use pattern::Pattern;
@@ -289,22 +289,11 @@ pub struct Hmac {
     /// Any of these.
     pub secrets: Vec<Secret>,
     /// Hash function.
-    pub algorithm: Algorithm,
+    pub algorithm: Hash,
     /// How the bytes are written.
     pub encoding: Encoding,
     /// Stands before the signature.
     pub prefix: String,
-}
-
-/// Hash function of a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// SHA-1, for callers that know nothing better.
-    Sha1,
-    /// SHA-256.
-    Sha256,
-    /// SHA-512.
-    Sha512,
 }
 
 /// How a signature's bytes are written.

@@ -1,12 +1,9 @@
 //! Flow files, written from the browser: whole, or not at all, and never over what somebody else has written.
 
-use std::io::ErrorKind;
-
 use axum::http::StatusCode;
 use tokio::sync::Mutex;
 
 use super::error::Refused;
-use crate::files::Files;
 use crate::view::{View, hash_of};
 
 /// Largest file that is written.
@@ -59,7 +56,7 @@ impl Editor {
         let (files, path) = (view.files.clone(), file.to_owned());
         let (wanted, new) = (hash.map(str::to_owned), hash_of(&text));
         let write = move || {
-            let there = text_of(&files, &path).map_err(|why| (StatusCode::CONFLICT, why))?;
+            let there = files.text_if_there(&path).map_err(|why| (StatusCode::CONFLICT, why))?;
             match (&wanted, &there) {
                 (None, Some(_)) => return Err((StatusCode::CONFLICT, format!("{path} is there already"))),
                 (Some(_), None) => return Err((StatusCode::CONFLICT, format!("{path} is gone"))),
@@ -78,16 +75,5 @@ impl Editor {
             }
             Err(error) => Err(Refused::busy(error.to_string())),
         }
-    }
-}
-
-/// A flow file's text; none if there is no file.
-///
-/// # Errors
-/// What stands in its way: it is no regular file, leads out of the workspace, or is no text.
-pub fn text_of(files: &Files, path: &str) -> Result<Option<String>, String> {
-    match std::fs::symlink_metadata(files.root().join(path)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        _ => files.text(path).map(Some),
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::House;
 use super::api::Query;
 use super::error::Refused;
-use crate::feed::Mark;
+use crate::feed::{Change, Mark};
 
 /// A sign of life is sent this often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -87,21 +87,7 @@ async fn follow(house: Arc<House>, from: Option<Mark>, wanted: bool, frames: mps
         let sent = match feed.since(mark) {
             Some((next, changes)) => {
                 mark = next;
-                let mut text = String::new();
-                let count = changes.len();
-                for (place, change) in changes.into_iter().enumerate() {
-                    let data = serde_json::to_string(&change).unwrap_or_default();
-                    text.push_str(&format!("event: {}\ndata: {data}\n", change.kind()));
-                    // Who was cut off in between gets all of them again.
-                    if place + 1 == count {
-                        text.push_str(&format!("id: {mark}\n"));
-                    }
-                    text.push('\n');
-                }
-                match text.is_empty() {
-                    true => None,
-                    false => Some(Bytes::from(text)),
-                }
+                told(mark, changes)
             }
             None => {
                 mark = feed.look();
@@ -124,6 +110,22 @@ async fn follow(house: Arc<House>, from: Option<Mark>, wanted: bool, frames: mps
             }
         }
     }
+}
+
+/// The frames of some changes, if there are any.
+fn told(mark: Mark, changes: Vec<Change>) -> Option<Bytes> {
+    let mut text = String::new();
+    let count = changes.len();
+    for (place, change) in changes.into_iter().enumerate() {
+        let data = serde_json::to_string(&change).unwrap_or_default();
+        text.push_str(&format!("event: {}\ndata: {data}\n", change.kind()));
+        // Who was cut off in between gets all of them again.
+        if place + 1 == count {
+            text.push_str(&format!("id: {mark}\n"));
+        }
+        text.push('\n');
+    }
+    (!text.is_empty()).then(|| text.into())
 }
 
 fn engine(house: &House) -> String {

@@ -1,5 +1,6 @@
 //! The nouns of Postrider and the decisions about them: no I/O, no async, nothing of ours but leaves.
 
+pub mod accounts;
 pub mod call;
 pub mod capability;
 pub mod conversation;

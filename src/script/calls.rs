@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 
 use rhai::{AST, ASTNode, Array, Dynamic, Expr, FnCallExpr, Map, Position, Stmt};
+use serde_json::Value;
 
+use super::message::{self, Fields};
+use crate::model::accounts::{AccountFacts, Accounts, NoAccount};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::message::{Body, Contact, Content, Media, SendOptions, Snapshot, Source};
+use crate::model::message::{Body, Contact, Content, SendOptions, Snapshot, Source};
 use crate::model::phone::Country;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 use crate::model::walls::Who;
-use crate::script::{AccountFacts, Accounts};
-use crate::units::nearest;
 
 /// One such call.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +90,10 @@ fn fields(expression: &Expr) -> Option<Vec<(String, Written)>> {
         _ => None,
     }
 }
+
+/// Something for a text that only a run knows, and for an address.
+const SOMETHING: &str = "…";
+const ADDRESS: &str = "https://example.com/";
 
 /// The kind of a call that sends nothing and waits for what people write.
 const WAIT: &str = "wait_for_message";
@@ -168,26 +173,24 @@ impl Call {
         for to in &self.to {
             found.extend(Recipient::read(to, country).err().map(|error| self.warning(error)));
         }
-        let meant = named.or(of_flow).or(accounts.default.as_deref());
-        found.extend(self.is_deaf(meant, who));
-        let Some(name) = meant else { return found };
-        let Some(facts) = accounts.by_name.get(name) else {
-            if let Some(name) = named {
-                let finding = self.warning(format!("there is no account `{name}` in postrider.yaml"));
-                found.push(match nearest(name, accounts.by_name.keys().map(String::as_str)) {
-                    Some(near) => finding.with_hint(format!("did you mean `{near}`?")),
+        found.extend(self.is_deaf(accounts.meant(named, of_flow), who));
+        match accounts.resolve(named, of_flow, Some(who)) {
+            Ok((name, facts)) => {
+                let said = self.of_account(facts, accounts.public, country).into_iter();
+                found.extend(said.map(|said| self.warning(format!("account `{name}` ({}): {said}", facts.transport))));
+            }
+            // That nobody names one, or that the flow names none of them, is said of the flow.
+            Err(NoAccount::Unnamed) => {}
+            Err(NoAccount::Unknown(_)) if named.is_none() => {}
+            Err(why) => {
+                let (message, remedy) = accounts.explained(why);
+                let finding = self.warning(message);
+                found.push(match remedy {
+                    Some(remedy) => finding.with_hint(remedy),
                     None => finding,
                 });
             }
-            return found;
-        };
-        if !facts.flows.means(who) {
-            let (message, hint) = who.barred_from(name);
-            found.push(self.warning(message).with_hint(hint));
-            return found;
         }
-        let said = self.of_account(facts, accounts.public, country).into_iter();
-        found.extend(said.map(|said| self.warning(format!("account `{name}` ({}): {said}", facts.transport))));
         found
     }
 
@@ -254,7 +257,7 @@ impl Call {
     fn text(&self, name: &str) -> Option<String> {
         match self.fields.get(name) {
             Some(Written::Text(text)) => Some(text.clone()),
-            _ => self.given(name).then(|| "…".to_owned()),
+            _ => self.given(name).then(|| SOMETHING.to_owned()),
         }
     }
 
@@ -268,69 +271,7 @@ impl Call {
 
     /// What the call would send, with stand-ins for what only a run knows.
     fn content(&self) -> Option<Content> {
-        let address = || "https://example.com/".to_owned();
-        Some(match self.kind.as_str() {
-            "text" => Content::Text { text: self.text("text")? },
-            "link" => Content::Link {
-                url: address(),
-                caption: self.text("caption"),
-                title: self.text("title"),
-                description: self.text("description"),
-                thumbnail: self.text("thumbnail"),
-                high_quality: self.maybe("high_quality"),
-                preview: self.maybe("preview"),
-                track: None,
-            },
-            "location" => Content::Location {
-                latitude: 0.0,
-                longitude: 0.0,
-                name: self.text("name"),
-                address: self.text("address"),
-            },
-            "contact" => {
-                let count = match self.fields.get("contacts") {
-                    Some(Written::List(count, _)) => *count,
-                    _ => 1,
-                };
-                let contact =
-                    Contact { name: "…".into(), phone: "+1".into(), organization: self.text("organization") };
-                Content::Contact { contacts: vec![contact; count.max(1)] }
-            }
-            "poll" => {
-                let Some(Written::List(count, _)) = self.fields.get("options") else { return None };
-                let max_answers = match self.fields.get("max_answers") {
-                    Some(Written::Number(number)) => u32::try_from(*number).ok()?,
-                    Some(Written::Nothing) | None => 1,
-                    Some(_) => return None,
-                };
-                Content::Poll { question: "…".into(), answers: vec!["…".into(); *count], max_answers }
-            }
-            "reaction" => Content::Reaction { message: "…".into(), emoji: "…".into(), own: false },
-            "template" => Content::Template {
-                name: "…".into(),
-                language: self.text("language"),
-                components: if self.given("components") { vec![true.into()] } else { Vec::new() },
-                variables: self.given("variables").then(|| ("1".to_owned(), "…".into())).into_iter().collect(),
-            },
-            kind => {
-                let source = match self.fields.get("source") {
-                    Some(Written::Text(path)) if !path.contains("://") => {
-                        Source::Snapshot(Snapshot { blob: String::new(), size: 0, file_name: path.clone() })
-                    }
-                    _ => Source::Url { url: address() },
-                };
-                let media = Media {
-                    source,
-                    caption: self.text("caption"),
-                    name: self.text("name"),
-                    view_once: self.maybe("view_once"),
-                    hd: self.maybe("hd"),
-                    gif: self.maybe("gif"),
-                    note: self.maybe("note"),
-                };
-                return Content::of_media(kind, media);
-            }
-        })
+        message::read(&self.kind, &mut Stated(self)).ok().flatten()
     }
 
     fn options(&self, on_unsupported: Option<OnUnsupported>) -> SendOptions {
@@ -349,5 +290,93 @@ impl Call {
             on_unsupported,
             extra: serde_json::Map::new(),
         }
+    }
+}
+
+/// What cannot be told without running.
+struct Unknown;
+
+/// A call as a source of fields, with stand-ins for what only a run knows.
+struct Stated<'a>(&'a Call);
+
+impl Fields for Stated<'_> {
+    type Wrong = Unknown;
+
+    fn words(&mut self, name: &str) -> Result<String, Unknown> {
+        self.0.text(name).ok_or(Unknown)
+    }
+
+    fn must(&mut self, _: &str, _: &str) -> Result<String, Unknown> {
+        Ok(SOMETHING.into())
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, Unknown> {
+        Ok(self.0.text(name))
+    }
+
+    fn flag(&mut self, name: &str) -> Result<Option<bool>, Unknown> {
+        Ok(self.0.maybe(name))
+    }
+
+    fn link(&mut self, _: &str, _: &str) -> Result<String, Unknown> {
+        Ok(ADDRESS.into())
+    }
+
+    fn maybe_link(&mut self, name: &str) -> Result<Option<String>, Unknown> {
+        Ok(self.0.text(name))
+    }
+
+    fn track(&mut self, _: &str) -> Result<Option<bool>, Unknown> {
+        Ok(None)
+    }
+
+    fn degrees(&mut self, _: &str, _: f64) -> Result<f64, Unknown> {
+        Ok(0.0)
+    }
+
+    fn contacts(&mut self, list: &str) -> Result<Vec<Contact>, Unknown> {
+        let count = match self.0.fields.get(list) {
+            Some(Written::List(count, _)) => *count,
+            _ => 1,
+        };
+        let organization = self.0.text("organization");
+        let contact = Contact { name: SOMETHING.into(), phone: "+1".into(), organization };
+        Ok(vec![contact; count.max(1)])
+    }
+
+    fn answers(&mut self, name: &str) -> Result<Vec<String>, Unknown> {
+        match self.0.fields.get(name) {
+            Some(Written::List(count, _)) => Ok(vec![SOMETHING.into(); *count]),
+            _ => Err(Unknown),
+        }
+    }
+
+    fn count(&mut self, name: &str, _: usize) -> Result<u32, Unknown> {
+        match self.0.fields.get(name) {
+            Some(Written::Number(number)) => u32::try_from(*number).map_err(|_| Unknown),
+            Some(Written::Nothing) | None => Ok(1),
+            Some(_) => Err(Unknown),
+        }
+    }
+
+    fn emoji(&mut self, _: &str) -> Result<String, Unknown> {
+        Ok(SOMETHING.into())
+    }
+
+    fn list(&mut self, name: &str) -> Result<Vec<Value>, Unknown> {
+        Ok(if self.0.given(name) { vec![true.into()] } else { Vec::new() })
+    }
+
+    fn map(&mut self, name: &str) -> Result<serde_json::Map<String, Value>, Unknown> {
+        Ok(self.0.given(name).then(|| ("1".to_owned(), SOMETHING.into())).into_iter().collect())
+    }
+
+    fn file(&mut self, name: &str) -> Result<Source, Unknown> {
+        Ok(match self.0.fields.get(name) {
+            Some(Written::Text(path)) if !path.contains("://") => {
+                Source::Snapshot(Snapshot { blob: String::new(), size: 0, file_name: path.clone() })
+            }
+            _ => Source::Url { url: ADDRESS.into() },
+        })
     }
 }

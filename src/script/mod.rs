@@ -4,13 +4,13 @@
 //! (recorded, and the script goes on) or a question (the turn ends, and a later one is given the
 //! answer). Nothing outside this folder knows Rhai.
 
-mod accounts;
 mod calls;
 mod engine;
 mod error;
 mod host;
 mod limits;
 mod look;
+mod message;
 mod natives;
 mod printed;
 mod program;
@@ -23,7 +23,6 @@ mod types;
 mod usage;
 mod value;
 
-pub use accounts::{AccountFacts, Accounts};
 pub use calls::Call;
 pub use limits::Alarm;
 pub use program::{Main, Program, Sources};

@@ -10,11 +10,11 @@ use rhai::{Dynamic, NativeCallContext};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::accounts::Accounts;
 use super::error::{HostResult, at, rethrown, terminated, thrown};
 use super::limits::{self, Watch};
 use super::printed::Text;
 use crate::id::RunId;
+use crate::model::accounts::Accounts;
 use crate::model::journal::{Digest, Entry, Kind, Pending, Promises};
 use crate::model::message::Promised;
 use crate::model::phone::Country;

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use rhai::{Dynamic, EvalAltResult, Map, Scope};
 use serde_json::Value;
 
-use super::accounts::Accounts;
 use super::engine;
 use super::error;
 use super::limits::{Watch, excess_error};
@@ -19,6 +18,7 @@ use super::report::report;
 use super::state::{Differs, Handle, Latch, State};
 use super::value::{read_json, to_dynamic, to_json};
 use crate::id::RunId;
+use crate::model::accounts::Accounts;
 use crate::model::event::raw_of;
 use crate::model::journal::{Entry, Pending, Promises};
 use crate::model::message::Promised;

@@ -22,6 +22,58 @@ pub struct Raw {
 }
 
 /// What a field would change.
+// The words that gateways have for whom, who, and where to. What a gateway documents is not all that it reads: many
+// take older writings, and some read names whatever their case.
+const RECIPIENT: [&str; 28] = [
+    "to",
+    "number",
+    "numbers",
+    "tonumber",
+    "mobilenumber",
+    "whatsappnumber",
+    "mobile",
+    "mobiles",
+    "tel",
+    "chat",
+    "chats",
+    "group",
+    "groups",
+    "groupid",
+    "groupids",
+    "newsletter",
+    "channel",
+    "channelid",
+    "broadcast",
+    "lid",
+    "bsuid",
+    "waid",
+    "wuid",
+    "user",
+    "userid",
+    "target",
+    "peer",
+    "msisdn",
+];
+const IN_RECIPIENT: [&str; 8] =
+    ["recipient", "receiver", "phone", "chatid", "jid", "participant", "destination", "addressee"];
+const SENDER: [&str; 8] = ["from", "fromnumber", "device", "deviceid", "account", "accountid", "bot", "botid"];
+const IN_SENDER: [&str; 11] = [
+    "session",
+    "instance",
+    "sender",
+    "token",
+    "apikey",
+    "secret",
+    "password",
+    "authorization",
+    "credential",
+    "accountsid",
+    "servicesid",
+];
+const IN_REPORTS: [&str; 4] = ["callback", "webhook", "notifyurl", "applicationsid"];
+// Some servers take the request's method from its body; the rest is how JavaScript is deceived.
+const REQUEST: [&str; 7] = ["method", "httpmethod", "methodoverride", "batch", "proto", "prototype", "constructor"];
+
 #[derive(Clone, Copy)]
 enum Taken {
     Recipient,
@@ -32,59 +84,8 @@ enum Taken {
 }
 
 impl Taken {
-    /// By the words that gateways have for whom, who, and where to. What a gateway documents is not all
-    /// that it reads: many take older writings, and some read names whatever their case.
+    /// By the words above.
     fn by(plain: &str) -> Option<Self> {
-        const RECIPIENT: [&str; 28] = [
-            "to",
-            "number",
-            "numbers",
-            "tonumber",
-            "mobilenumber",
-            "whatsappnumber",
-            "mobile",
-            "mobiles",
-            "tel",
-            "chat",
-            "chats",
-            "group",
-            "groups",
-            "groupid",
-            "groupids",
-            "newsletter",
-            "channel",
-            "channelid",
-            "broadcast",
-            "lid",
-            "bsuid",
-            "waid",
-            "wuid",
-            "user",
-            "userid",
-            "target",
-            "peer",
-            "msisdn",
-        ];
-        const IN_RECIPIENT: [&str; 8] =
-            ["recipient", "receiver", "phone", "chatid", "jid", "participant", "destination", "addressee"];
-        const SENDER: [&str; 8] = ["from", "fromnumber", "device", "deviceid", "account", "accountid", "bot", "botid"];
-        const IN_SENDER: [&str; 11] = [
-            "session",
-            "instance",
-            "sender",
-            "token",
-            "apikey",
-            "secret",
-            "password",
-            "authorization",
-            "credential",
-            "accountsid",
-            "servicesid",
-        ];
-        const IN_REPORTS: [&str; 4] = ["callback", "webhook", "notifyurl", "applicationsid"];
-        // Some servers take the request's method from its body; the rest is how JavaScript is deceived.
-        const REQUEST: [&str; 7] =
-            ["method", "httpmethod", "methodoverride", "batch", "proto", "prototype", "constructor"];
         let holds = |words: &[&str]| words.iter().any(|word| plain.contains(word));
         if IN_REPORTS.iter().any(|word| plain.contains(word)) {
             Some(Self::Reports)

@@ -1,15 +1,19 @@
-//! Gateways: one contract, one folder for each dialect. No gateway's oddity leaves its folder.
+//! Gateways: one contract, one folder for each dialect, one line for each in [`GATEWAYS`]. No gateway's oddity leaves
+//! its folder.
 
 pub mod answer;
 mod events;
 pub mod evolution;
 pub mod express_chat;
 pub mod extra;
+pub mod gateway;
 pub mod gowa;
+pub mod keys;
 pub mod meta;
 pub mod reach;
 pub mod redacted;
 pub mod sandbox;
+pub mod site;
 pub mod twilio;
 pub mod waha;
 pub mod wapim;
@@ -25,6 +29,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use self::gateway::Gateway;
 use self::reach::{Desk, Listing, Looking};
 use crate::id::MessageId;
 use crate::model::capability::Capabilities;
@@ -33,6 +38,19 @@ use crate::model::inbound::{OwnId, Told};
 use crate::model::message::Body;
 use crate::model::recipient::Recipient;
 use crate::secret::Secret;
+
+/// All gateways, in the order in which they are named to people.
+pub static GATEWAYS: [Gateway; 9] = [
+    Gateway::of::<sandbox::Sandbox>(),
+    Gateway::of::<gowa::Gowa>(),
+    Gateway::of::<wapim::Wapim>(),
+    Gateway::of::<wawp::Wawp>(),
+    Gateway::of::<express_chat::ExpressChat>(),
+    Gateway::of::<waha::Waha>(),
+    Gateway::of::<meta::Meta>(),
+    Gateway::of::<evolution::Evolution>(),
+    Gateway::of::<twilio::Twilio>(),
+];
 
 /// A message on its way to a gateway, already fitted to what the transport can do.
 #[derive(Clone, Debug)]
@@ -102,6 +120,21 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// [`NotHeard`].
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard>;
+
+    /// Whether what its gateway tells can be verified at all; `by_token` where its address is a secret one.
+    fn hears(&self, by_token: bool) -> bool {
+        let nothing = Incoming {
+            is_get: false,
+            path: "",
+            query: "",
+            url: None,
+            header: &|_| None,
+            body: &[],
+            by_token,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        self.receive(&nothing) != Err(NotHeard::Unverifiable)
+    }
 
     /// What a gateway is answered that was heard; XML, if it is not empty.
     fn thanks(&self) -> &'static str {

@@ -122,10 +122,7 @@ impl Supervisor {
                         Some(files) => files,
                         None => self.known_files(&key, watch, now).await?,
                     };
-                    let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
-                    let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger);
-                    let task = tokio::spawn(folder.run()).abort_handle();
-                    self.folders.insert(key, Watched { rule, task });
+                    self.begin(key, flow, watch, ledger);
                 }
                 (Trigger::Webhook(_) | Trigger::Message(_), _) => {}
             }
@@ -134,6 +131,14 @@ impl Supervisor {
         self.dormant = asleep;
         self.armed = Some(catalog);
         Ok(())
+    }
+
+    /// Begins to watch.
+    fn begin(&mut self, key: TriggerKey, flow: &Arc<Flow>, watch: &Watch, ledger: Vec<LedgerRow>) {
+        let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
+        let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger);
+        let task = tokio::spawn(folder.run()).abort_handle();
+        self.folders.insert(key, Watched { rule, task });
     }
 
     /// What is past, or there, when a trigger is first seen is nothing that happened to it.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::files::Files;
+use crate::files::{Files, Held};
 use crate::flow::pattern::Pattern;
 
 /// Folders deeper than this are not looked into.
@@ -47,6 +47,22 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
     let mut found = Found::default();
     let held = files.held();
     for pattern in patterns {
+        Search { files, held: &held, pattern }.run(&mut found);
+    }
+    found
+}
+
+/// The search for the files of one pattern.
+struct Search<'a> {
+    files: &'a Files,
+    /// What the engine keeps for itself.
+    held: &'a Held,
+    pattern: &'a Pattern,
+}
+
+impl Search<'_> {
+    fn run(&self, found: &mut Found) {
+        let (files, pattern) = (self.files, self.pattern);
         let base = files.root().join(pattern.base());
         let real = match files.real(if pattern.base().is_empty() { "." } else { pattern.base() }) {
             Ok(real) => real,
@@ -56,7 +72,7 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
                 if base.exists() {
                     found.refused.push(why);
                 }
-                continue;
+                return;
             }
         };
         if let Ok(about) = base.metadata() {
@@ -68,51 +84,15 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
         }
         let walk = WalkDir::new(&base).follow_links(true).max_depth(pattern.depth().unwrap_or(DEEPEST));
         let mut refused = Vec::new();
-        let mut allowed = |entry: &DirEntry| {
-            if entry.depth() == 0 {
-                return true;
-            }
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                return false;
-            }
-            // What the engine keeps changes all the time, and nobody may read it.
-            if entry.file_type().is_dir() && entry.metadata().is_ok_and(|about| held.has(&about)) {
-                return false;
-            }
-            if !entry.path_is_symlink() {
-                return true;
-            }
-            match files.real(&relative(files, entry.path())) {
-                // It would show the same files once more.
-                Ok(there) if entry.file_type().is_dir() && real.starts_with(&there) => false,
-                Ok(_) => true,
-                Err(why) => {
-                    refused.push(why);
-                    false
-                }
-            }
-        };
         let mut walk = walk.into_iter();
         while let Some(entry) = walk.next() {
             match entry {
-                Ok(entry) if !allowed(&entry) => {
+                Ok(entry) if !self.allows(&entry, &real, &mut refused) => {
                     if entry.file_type().is_dir() {
                         walk.skip_current_dir();
                     }
                 }
-                Ok(entry) if entry.file_type().is_file() => {
-                    let path = relative(files, entry.path());
-                    if entry.path().to_str().is_none() {
-                        found.refused.push(format!("`{path}` is left out: its name is not UTF-8"));
-                    } else if pattern.means(&path)
-                        && path != "postrider.yaml"
-                        && let Ok(about) = entry.metadata()
-                        && !held.has(&about)
-                    {
-                        found.files.insert(path, look(&about));
-                    }
-                }
-                Ok(_) => {}
+                Ok(entry) => self.take(&entry, found),
                 Err(error) if error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound) => {}
                 Err(error) => {
                     let path = error.path().map_or_else(|| pattern.base().to_owned(), |path| relative(files, path));
@@ -123,7 +103,49 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
         }
         found.refused.append(&mut refused);
     }
-    found
+
+    /// Whether a file may be seen and a folder may be looked into; `real` is where the search began.
+    fn allows(&self, entry: &DirEntry, real: &Path, refused: &mut Vec<String>) -> bool {
+        if entry.depth() == 0 {
+            return true;
+        }
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            return false;
+        }
+        // What the engine keeps changes all the time, and nobody may read it.
+        if entry.file_type().is_dir() && entry.metadata().is_ok_and(|about| self.held.has(&about)) {
+            return false;
+        }
+        if !entry.path_is_symlink() {
+            return true;
+        }
+        match self.files.real(&relative(self.files, entry.path())) {
+            // It would show the same files once more.
+            Ok(there) if entry.file_type().is_dir() && real.starts_with(&there) => false,
+            Ok(_) => true,
+            Err(why) => {
+                refused.push(why);
+                false
+            }
+        }
+    }
+
+    /// Takes a file that the pattern means.
+    fn take(&self, entry: &DirEntry, found: &mut Found) {
+        if !entry.file_type().is_file() {
+            return;
+        }
+        let path = relative(self.files, entry.path());
+        if entry.path().to_str().is_none() {
+            found.refused.push(format!("`{path}` is left out: its name is not UTF-8"));
+        } else if self.pattern.means(&path)
+            && path != "postrider.yaml"
+            && let Ok(about) = entry.metadata()
+            && !self.held.has(&about)
+        {
+            found.files.insert(path, look(&about));
+        }
+    }
 }
 
 fn relative(files: &Files, path: &Path) -> String {

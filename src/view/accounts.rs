@@ -9,6 +9,7 @@ use crate::clock::rfc3339;
 use crate::model::capability::Capabilities;
 use crate::model::policy::Pace;
 use crate::outbox::{Account, SharedView};
+use crate::transport::sandbox;
 use crate::units::format_duration;
 
 /// An account as it is shown. It holds no credential.
@@ -204,7 +205,7 @@ impl View {
             inbound_url: account
                 .public_url
                 .as_ref()
-                .filter(|_| account.kind != "sandbox")
+                .filter(|_| account.kind != sandbox::NAME)
                 .map(|base| format!("{}/gateways/{}", base.as_str().trim_end_matches('/'), account.name)),
             inbound_token: account.inbound_token.is_some(),
             last_heard: spent.heard.map(Time),

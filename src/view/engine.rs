@@ -83,6 +83,30 @@ pub struct Activity {
     pub link: String,
 }
 
+/// What is told of a run: that it began, and before that how it failed, if it did.
+fn of_run(run: &super::RunRow) -> Vec<Activity> {
+    let link = format!("/runs/{}", run.id);
+    let started = words::trigger(&run.trigger);
+    let mut all = Vec::new();
+    if run.state == RunState::Failed {
+        let (at, line) = (run.finished_at.unwrap_or(run.created_at), run.error.as_ref().and_then(|e| e.line));
+        let text = line.map_or("failed".to_owned(), |line| format!("failed at line {line}"));
+        let quote = run.error.as_ref().map(|error| error.message.clone());
+        let (who, link) = (run.flow.clone(), link.clone());
+        all.push(Activity { at, tone: "fail", icon: "fail", who, text, quote, link });
+    }
+    all.push(Activity {
+        at: run.created_at,
+        tone: started.tone,
+        icon: started.icon,
+        who: run.flow.clone(),
+        text: format!("was started {}", words::started(&run.trigger)),
+        quote: None,
+        link,
+    });
+    all
+}
+
 impl View {
     /// The engine.
     pub fn engine(&self) -> EngineRow {
@@ -146,28 +170,7 @@ impl View {
     pub async fn activity(&self, most: usize) -> Seen<Vec<Activity>> {
         let mut all: Vec<Activity> = Vec::new();
         let runs = self.runs(super::RunWish { limit: most, ..Default::default() }).await?;
-        for run in &runs.runs {
-            let link = format!("/runs/{}", run.id);
-            let started = words::trigger(&run.trigger);
-            let how = words::started(&run.trigger);
-            if run.state == RunState::Failed {
-                let (at, line) = (run.finished_at.unwrap_or(run.created_at), run.error.as_ref().and_then(|e| e.line));
-                let text = line.map_or("failed".to_owned(), |line| format!("failed at line {line}"));
-                let quote = run.error.as_ref().map(|error| error.message.clone());
-                all.push(Activity {
-                    at,
-                    tone: "fail",
-                    icon: "fail",
-                    who: run.flow.clone(),
-                    text,
-                    quote,
-                    link: link.clone(),
-                });
-            }
-            let text = format!("was started {how}");
-            let (tone, icon) = (started.tone, started.icon);
-            all.push(Activity { at: run.created_at, tone, icon, who: run.flow.clone(), text, quote: None, link });
-        }
+        all.extend(runs.runs.iter().flat_map(of_run));
         let filter = MessageFilter { limit: most, ..MessageFilter::default() };
         let messages = self.messages(super::MessageWish { filter, counts: false }).await?;
         for message in &messages.messages {

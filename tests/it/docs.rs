@@ -4,6 +4,7 @@
 //! one is a part of a flow; a `rhai` block without one is run as a script; a `sh` block is run
 //! beside the running engine. Other blocks are for looking at.
 
+use postrider::transport::GATEWAYS;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -155,12 +156,15 @@ fn the_page_on_the_dashboard_is_true() {
     document("docs/dashboard.md");
 }
 
-const GATEWAYS: [&str; 8] = ["evolution", "express-chat", "gowa", "meta", "twilio", "waha", "wapim", "wawp"];
-
 #[test]
 fn the_pages_on_gateways_are_true() {
-    for name in GATEWAYS {
-        document(&format!("docs/gateways/{name}.md"));
+    for gateway in GATEWAYS.iter().filter(|gateway| !gateway.is_built_in) {
+        let path = format!("docs/gateways/{}.md", gateway.name);
+        document(&path);
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path)).unwrap();
+        for key in gateway.keys {
+            assert!(page.contains(&format!("`{key}`")) || page.contains(&format!("{key}: ")), "{path} has no `{key}`");
+        }
     }
 }
 
@@ -240,7 +244,8 @@ fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
         "triggers.md",
     ];
     assert_eq!(listed("docs"), pages, "add a test for a new page");
-    let mut gateways: Vec<String> = GATEWAYS.iter().chain(&["README"]).map(|name| format!("{name}.md")).collect();
+    let outside = GATEWAYS.iter().filter(|gateway| !gateway.is_built_in).map(|gateway| gateway.name);
+    let mut gateways: Vec<String> = outside.chain(["README"]).map(|name| format!("{name}.md")).collect();
     gateways.sort();
     assert_eq!(listed("docs/gateways"), gateways, "add a test for a new page");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();

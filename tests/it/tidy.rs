@@ -35,6 +35,29 @@ const ONLY: [(&str, &[&str]); 8] = [
 
 const MOST_LINES: usize = 600;
 
+/// A function that is longer does more than one thing.
+const MOST_LINES_OF_A_FUNCTION: usize = 59;
+
+/// Functions that are still longer.
+const LONG: [(&str, &str); 9] = [
+    ("src/app/engine.rs", "start"),
+    ("src/run/simulate.rs", "simulate"),
+    ("src/run/worker.rs", "hand_in"),
+    ("src/run/worker.rs", "work"),
+    ("src/store/sqlite/asking.rs", "wait"),
+    ("src/store/sqlite/hearing.rs", "take"),
+    ("src/store/sqlite/listing.rs", "runs"),
+    ("src/store/sqlite/outbox.rs", "apply"),
+    ("src/store/sqlite/runs.rs", "leave"),
+];
+
+/// Work on files that holds up the thread it is done on.
+const BLOCKING: [&str; 7] =
+    ["std::fs", "File::open", ".metadata()", ".exists()", ".is_file()", ".is_dir()", "std::thread::sleep"];
+
+/// Files of `http` and `outbox` that still do such work, on threads that may be held up.
+const STILL_BLOCKING: [&str; 1] = ["src/outbox/types.rs"];
+
 fn sources(folder: &str) -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeMap::new();
@@ -223,4 +246,65 @@ fn every_module_has_a_row_on_the_map() {
             "`{name}` is not on the map in lib.rs"
         );
     }
+}
+
+/// The functions of a file, tests left out: name and lines, from `fn` to the brace that closes it.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+    let lines: Vec<&str> = code.lines().collect();
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let mut found = Vec::new();
+    for (place, line) in lines.iter().enumerate() {
+        let Some((before, rest)) = line.split_once("fn ") else { continue };
+        let words = ["pub", "pub(super)", "pub(crate)", "const", "async", "unsafe"];
+        let name = rest.split(['(', '<']).next().unwrap();
+        if !before.split_whitespace().all(|word| words.contains(&word)) || name.contains(' ') {
+            continue;
+        }
+        let ends = |other: &&str| {
+            let closes =
+                other.trim_start().starts_with('}') || (other.trim_start().starts_with(')') && other.ends_with(';'));
+            depth(other) == depth(line) && closes
+        };
+        let more = match line.ends_with(['}', ';']) {
+            true => 0,
+            false => 1 + lines[place + 1..].iter().position(|other| ends(&other)).expect("its closing brace"),
+        };
+        found.push((name, 1 + more));
+    }
+    found
+}
+
+#[test]
+fn functions_are_short() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src").iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
+        for (name, lines) in functions(text) {
+            if lines > MOST_LINES_OF_A_FUNCTION && !LONG.contains(&(path.as_str(), name)) {
+                wrong.push(format!("`{name}` of {path} has {lines} lines; {MOST_LINES_OF_A_FUNCTION} are the most"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn functions_are_counted_from_their_first_line_to_their_last() {
+    let text = "pub fn one() {\n    a();\n}\ntrait T {\n    fn two(\n        &self,\n    ) -> u8;\n    fn three(&self);\n}\n\
+        impl T for X {\n    async fn four(\n        self,\n    ) {\n        let f = |x| {\n            x\n        };\n    }\n}\n\
+        // A fn of words.\nconst F: fn (u8) = g;\n#[cfg(test)]\nmod tests {\n    fn five() {\n    }\n}\n";
+    assert_eq!(functions(text), [("one", 3), ("two", 3), ("three", 1), ("four", 7)]);
+}
+
+#[test]
+fn files_hold_up_no_thread_that_others_wait_for() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src").iter().filter(|(path, _)| !STILL_BLOCKING.contains(&path.as_str())) {
+        let is_theirs = path.starts_with("src/http/") || path.starts_with("src/outbox/");
+        let code = code(text).replace("tokio::fs::File::open", "").replace(".metadata().await", "");
+        for word in BLOCKING.iter().filter(|word| is_theirs && code.contains(*word)) {
+            wrong.push(format!("{path} holds `{word}`; what works on files belongs to the layer that owns them"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -399,7 +399,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of a key that stands there and is not empty.
-    pub fn take(&mut self, name: &str) -> Option<&'a Node> {
+    pub fn take(&self, name: &str) -> Option<&'a Node> {
         let found = self.entries.iter().find(|(key, _)| key.as_text() == Some(name));
         found.map(|(_, value)| value).filter(|value| !matches!(value.value, Yaml::Null))
     }

@@ -6,8 +6,8 @@ use super::node::{Fields, Findings, Node, Yaml};
 use super::share::Share;
 use super::shown::named;
 use super::strength::is_secret;
-use crate::flow::{Algorithm, Encoding, Hmac, Respond, Verify, Webhook};
-use crate::secret::Secret;
+use crate::flow::{Encoding, Hmac, Respond, Verify, Webhook};
+use crate::secret::{Hash, Secret};
 use crate::units::nearest;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -178,9 +178,9 @@ fn hmac(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Hmac>
         }
     }
     let algorithm = |word: &str| match word {
-        "sha1" => Ok(Algorithm::Sha1),
-        "sha256" => Ok(Algorithm::Sha256),
-        "sha512" => Ok(Algorithm::Sha512),
+        "sha1" => Ok(Hash::Sha1),
+        "sha256" => Ok(Hash::Sha256),
+        "sha512" => Ok(Hash::Sha512),
         other => Err(format!("`{other}` is none of `sha1`, `sha256`, `sha512`")),
     };
     let encoding = |word: &str| match word {
@@ -192,7 +192,7 @@ fn hmac(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Hmac>
         true => Ok(word.to_ascii_lowercase()),
         false => Err("a header's name has letters, digits and `-` only".to_owned()),
     };
-    let algorithm = fields.parsed("algorithm", algorithm, findings).unwrap_or(Algorithm::Sha256);
+    let algorithm = fields.parsed("algorithm", algorithm, findings).unwrap_or(Hash::Sha256);
     let encoding = fields.parsed("encoding", encoding, findings).unwrap_or(Encoding::Hex);
     let prefix = fields.text("prefix", findings).unwrap_or_default();
     for key in ["header", "secret"] {

@@ -224,10 +224,8 @@ pub async fn erase(house: &House, who: &Recipient) -> Result<(String, Erased, u6
     let now = house.view.clock.now();
     let mark = RunId::new(now).to_string();
     let forgotten = house.view.store.forget(&who.to_string(), &mark, now).await?;
-    let blobs: Vec<_> = forgotten.blobs.iter().map(|blob| house.blobs.path(blob)).collect();
-    // One that is gone already is as good.
-    let remove = move || blobs.iter().filter(|path| std::fs::remove_file(path).is_ok()).count() as u64;
-    let files = tokio::task::spawn_blocking(remove).await.unwrap_or_default();
+    let (blobs, gone) = (house.blobs.clone(), forgotten.blobs);
+    let files = tokio::task::spawn_blocking(move || blobs.remove(&gone)).await.unwrap_or_default();
     for run in &forgotten.ended {
         house.subscribers.tell(*run, || Reply::Ended(RunState::Cancelled));
     }

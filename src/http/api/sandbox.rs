@@ -21,6 +21,7 @@ use crate::model::recipient::Recipient;
 use crate::outbox::{Account, SharedView, served_type};
 use crate::run::snapshot;
 use crate::store::rows::{HandsetChange, PhoneMessage};
+use crate::transport::sandbox;
 use crate::view::PhoneRow;
 
 /// Letters that WhatsApp lets people type.
@@ -155,9 +156,15 @@ pub async fn reply(State(house): State<Arc<House>>, Json(body): Json) -> Answer 
     let chat = text("chat").map(|chat| Recipient::read(&chat, country)).transpose().map_err(Refused::bad)?;
     let file = match text("media") {
         Some(path) => {
-            let copy = snapshot(&house.context, &path).map_err(Refused::bad)?;
-            let mime = served_type(&house.blobs.path(&copy.blob), &copy.file_name);
-            Some((copy, mime))
+            // A large file takes its time to be copied, and to be on disk.
+            let (context, blobs) = (house.context.clone(), house.blobs.clone());
+            let copied = tokio::task::spawn_blocking(move || {
+                let copy = snapshot(&context, &path)?;
+                let mime = served_type(&blobs.path(&copy.blob), &copy.file_name);
+                Ok((copy, mime))
+            });
+            let copied = copied.await.map_err(|error| Refused::busy(error.to_string()))?;
+            Some(copied.map_err(|why: String| Refused::bad(why))?)
         }
         None => None,
     };
@@ -193,7 +200,7 @@ fn sandbox<'a>(
     accounts: &'a [(Account, SharedView)],
     name: Option<&str>,
 ) -> Result<&'a (Account, SharedView), Refused> {
-    let mut sandboxes = accounts.iter().filter(|(account, _)| account.kind == "sandbox");
+    let mut sandboxes = accounts.iter().filter(|(account, _)| account.kind == sandbox::NAME);
     let found = match name {
         Some(name) => sandboxes.find(|(account, _)| account.name == name),
         None => sandboxes.next().filter(|_| sandboxes.next().is_none()),

@@ -11,7 +11,7 @@ use super::source::{Line, lines};
 use super::{Asked, Frame, Note, Page, drawn, drawn_as, go};
 use crate::http::House;
 use crate::http::api::flows::{find, start};
-use crate::http::editor::{file_of, text_of};
+use crate::http::editor::file_of;
 use crate::http::error::Refused;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::store::rows::OccurrenceFilter;
@@ -338,7 +338,7 @@ async fn read(house: &House, file: &str) -> Result<String, Refused> {
 /// A flow file's text as it is now.
 async fn kept(house: &House, file: &str) -> Result<Option<String>, String> {
     let (files, file) = (house.view.files.clone(), file.to_owned());
-    let text = tokio::task::spawn_blocking(move || text_of(&files, &file)).await;
+    let text = tokio::task::spawn_blocking(move || files.text_if_there(&file)).await;
     text.map_err(|error| error.to_string())?
 }
 
@@ -349,7 +349,7 @@ pub async fn new(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri) 
     let Some(example) = asked.query.get("use").and_then(|key| TEMPLATES.iter().find(|known| known.key == key)) else {
         return drawn(&New { frame, examples: TEMPLATES });
     };
-    let called = free_name(&house, example.key);
+    let called = free_name(&house, example.key).await;
     let file = format!("flows/{called}.yaml");
     let findings = house.view.check(file.clone(), example.text.to_owned()).await;
     drawn(&Edit {
@@ -365,13 +365,12 @@ pub async fn new(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri) 
 }
 
 /// A name that no flow has yet.
-fn free_name(house: &House, key: &str) -> String {
-    let catalog = house.view.catalog.borrow();
-    let taken = |name: &str| {
-        catalog.flow(name).is_some() || house.view.engine.root.join("flows").join(format!("{name}.yaml")).exists()
-    };
-    let mut names = std::iter::once(key.to_owned()).chain((2..1_000).map(|number| format!("{key}-{number}")));
-    names.find(|name| !taken(name)).unwrap_or_else(|| key.to_owned())
+async fn free_name(house: &House, key: &str) -> String {
+    let (catalog, files) = (house.view.catalog.borrow().clone(), house.view.files.clone());
+    let names = std::iter::once(key.to_owned()).chain((2..1_000).map(|number| format!("{key}-{number}")));
+    let names: Vec<String> = names.filter(|name| catalog.flow(name).is_none()).collect();
+    let free = move || names.into_iter().find(|name| !files.is_taken(&format!("flows/{name}.yaml")));
+    tokio::task::spawn_blocking(free).await.ok().flatten().unwrap_or_else(|| key.to_owned())
 }
 
 /// A new flow's file is written.

@@ -14,6 +14,7 @@ use crate::http::api::messages::state;
 use crate::model::delivery::MessageState;
 use crate::model::recipient::Recipient;
 use crate::store::rows::MessageFilter;
+use crate::transport::sandbox;
 use crate::view::{MessageRow, MessageWish, words};
 
 #[derive(Template)]
@@ -84,7 +85,7 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
         messages: list.messages,
         flows: names(&house),
         senders: senders(&house, None),
-        is_real: all.iter().any(|(account, _)| account.kind != "sandbox"),
+        is_real: all.iter().any(|(account, _)| account.kind != sandbox::NAME),
         accounts: all.iter().map(|(account, _)| account.name.clone()).collect(),
         frame: Frame::of(&house, &asked, "messages", "Messages").await?,
         person,

@@ -19,6 +19,7 @@ use crate::model::message::{Content, Media, Source};
 use crate::model::recipient::Recipient;
 use crate::outbox::served_type;
 use crate::store::rows::HandsetChange;
+use crate::transport::sandbox;
 use crate::view::{Chat, PhoneRow};
 
 /// Phones that are there before anybody made one.
@@ -51,7 +52,11 @@ async fn name_of(house: &House, phone: &Recipient) -> Result<Option<String>, Ref
 
 fn sandboxes(house: &House) -> Vec<String> {
     let accounts = house.view.accounts.borrow();
-    accounts.iter().filter(|(account, _)| account.kind == "sandbox").map(|(account, _)| account.name.clone()).collect()
+    accounts
+        .iter()
+        .filter(|(account, _)| account.kind == sandbox::NAME)
+        .map(|(account, _)| account.name.clone())
+        .collect()
 }
 
 /// The page.
@@ -187,10 +192,10 @@ pub async fn picture(State(house): State<Arc<House>>, Path(blob): Path<String>) 
     if blob.len() != 64 || !blob.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(missing());
     }
-    let path = house.blobs.path(&blob);
+    let blobs = house.blobs.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let kind = served_type(&path, "");
-        std::fs::read(path).map(|bytes| (kind, bytes))
+        let kind = served_type(&blobs.path(&blob), "");
+        blobs.read(&blob).map(|bytes| (kind, bytes))
     });
     let (kind, bytes) = read.await.ok().and_then(Result::ok).ok_or_else(missing)?;
     if !matches!(kind, "image/png" | "image/jpeg" | "image/gif" | "image/webp") {

@@ -220,8 +220,14 @@ fn steps(whole: &RunWhole, look: &Look, now: Time) -> (Vec<Step>, usize) {
         steps.push(bare(end, word, text));
     }
     steps.sort_by_key(|step| step.at);
+    space(&mut steps, look);
+    (steps, whole.entries.len().saturating_sub(SHOWN))
+}
+
+/// Marks where a day begins, and where nothing happened for long.
+fn space(steps: &mut [Step], look: &Look) {
     let mut before: Option<Time> = None;
-    for step in &mut steps {
+    for step in steps {
         if before.is_none_or(|before| !look.same_day(&before, &step.at)) {
             step.day = Some(look.day(&step.at));
         }
@@ -239,7 +245,6 @@ fn steps(whole: &RunWhole, look: &Look, now: Time) -> (Vec<Step>, usize) {
         }
         before = Some(step.at);
     }
-    (steps, whole.entries.len().saturating_sub(SHOWN))
 }
 
 fn who(message: &MessageRow) -> String {
@@ -275,40 +280,15 @@ fn way(message: &MessageRow) -> Vec<(String, Time)> {
     way
 }
 
-fn step(entry: &EntryRow, open: bool, messages: &[MessageRow], told: &mut HashSet<String>, now: Time) -> Step {
-    let said = |field: &str| entry.request[field].as_str().unwrap_or_default().to_owned();
-    let ids: Vec<&str> = match &entry.result {
-        Value::Array(all) => all.iter().filter_map(|one| one["id"].as_str()).collect(),
-        one => one["id"].as_str().into_iter().collect(),
-    };
-    let mine: Vec<&MessageRow> =
-        messages.iter().filter(|message| ids.contains(&message.id.to_string().as_str())).collect();
-    let mut of_message = mine.first().copied();
-    let (tone, icon, text) = match entry.kind {
-        Kind::Send => match mine.as_slice() {
-            [one] => ("go", "messages", format!("Message to {}: “{}”", who(one), one.body.content.gist())),
-            [] => ("go", "messages", format!("Message to {}", phone(&said("to")))),
-            many => ("go", "messages", format!("{} messages: “{}”", many.len(), many[0].body.content.gist())),
-        },
-        Kind::Ask => {
-            let question = said("question");
-            of_message = messages.iter().rev().find(|message| message.body.content.gist() == question);
-            let name = of_message.map_or(phone(&said("to")), who);
-            let answer = entry.result["text"].as_str().map(|text| format!(" The answer was “{text}”."));
-            let tone = if open { "wait" } else { "ok" };
-            (tone, "ask", format!("Asked {name}: “{question}”{}", answer.unwrap_or_default()))
-        }
-        Kind::Http => {
-            let status = entry.result["status"].as_u64().map_or(String::new(), |status| format!(": {status}"));
-            let url = entry.request["url"].as_str().map(str::to_owned);
-            let url = url.unwrap_or_else(|| "other servers".into());
-            let host = url::Url::parse(&url).ok().and_then(|url| url.host_str().map(str::to_owned));
-            (
-                if entry.error.is_some() { "fail" } else { "ok" },
-                "globe",
-                format!("Called {}{status}", host.unwrap_or(url)),
-            )
-        }
+/// A call in words: tone, icon, sentence.
+type Gist = (&'static str, &'static str, String);
+
+fn gist(entry: &EntryRow, open: bool, mine: &[&MessageRow], asked_by: Option<&MessageRow>) -> Gist {
+    let said = |field: &str| entry.request[field].as_str().unwrap_or_default();
+    match entry.kind {
+        Kind::Send => sent(said("to"), mine),
+        Kind::Ask => asked(entry, open, asked_by),
+        Kind::Http => called(entry),
         Kind::Sleep => ("wait", "clock", if open { "Waits".into() } else { "Waited, as the script says".into() }),
         Kind::Wait => ("wait", "wait", "Waited for what becomes of a message".into()),
         Kind::WaitMessage => ("wait", "in", "Waited for a message".into()),
@@ -338,7 +318,47 @@ fn step(entry: &EntryRow, open: bool, messages: &[MessageRow], told: &mut HashSe
         Kind::Cancel => ("", "messages", "Took a message back".into()),
         Kind::FlowVersion => ("", "flows", "Looked for a flow".into()),
         Kind::Hmac => ("", "lock", "Signed a text".into()),
+    }
+}
+
+fn sent(to: &str, mine: &[&MessageRow]) -> Gist {
+    let text = match mine {
+        [one] => format!("Message to {}: “{}”", who(one), one.body.content.gist()),
+        [] => format!("Message to {}", phone(to)),
+        many => format!("{} messages: “{}”", many.len(), many[0].body.content.gist()),
     };
+    ("go", "messages", text)
+}
+
+fn asked(entry: &EntryRow, open: bool, message: Option<&MessageRow>) -> Gist {
+    let question = entry.request["question"].as_str().unwrap_or_default();
+    let name = message.map_or_else(|| phone(entry.request["to"].as_str().unwrap_or_default()), who);
+    let answer = entry.result["text"].as_str().map(|text| format!(" The answer was “{text}”."));
+    let tone = if open { "wait" } else { "ok" };
+    (tone, "ask", format!("Asked {name}: “{question}”{}", answer.unwrap_or_default()))
+}
+
+fn called(entry: &EntryRow) -> Gist {
+    let status = entry.result["status"].as_u64().map_or(String::new(), |status| format!(": {status}"));
+    let url = entry.request["url"].as_str().map(str::to_owned);
+    let url = url.unwrap_or_else(|| "other servers".into());
+    let host = url::Url::parse(&url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    (if entry.error.is_some() { "fail" } else { "ok" }, "globe", format!("Called {}{status}", host.unwrap_or(url)))
+}
+
+fn step(entry: &EntryRow, open: bool, messages: &[MessageRow], told: &mut HashSet<String>, now: Time) -> Step {
+    let ids: Vec<&str> = match &entry.result {
+        Value::Array(all) => all.iter().filter_map(|one| one["id"].as_str()).collect(),
+        one => one["id"].as_str().into_iter().collect(),
+    };
+    let mine: Vec<&MessageRow> =
+        messages.iter().filter(|message| ids.contains(&message.id.to_string().as_str())).collect();
+    let of_message = match entry.kind {
+        // It may have been asked again, by other messages: the last one says it.
+        Kind::Ask => messages.iter().rev().find(|message| entry.request["question"] == message.body.content.gist()),
+        _ => mine.first().copied(),
+    };
+    let (tone, icon, text) = gist(entry, open, &mine, of_message);
     told.extend(mine.iter().chain(of_message.iter()).map(|message| message.id.to_string()));
     let result = match (&entry.error, open) {
         (Some(error), _) => format!("{}: {}", error.kind, error.message),

@@ -109,6 +109,52 @@ fn shift_said(look: &Look, shift: &Shift) -> String {
     format!("the clock {way} by {long} at {} in {}", at.strftime("%H:%M"), city(&shift.timezone))
 }
 
+/// How many of a day's times ended how.
+struct Count {
+    ran: u64,
+    late: u64,
+    not: u64,
+    skipped: u64,
+}
+
+impl Count {
+    fn of(past: &[&OccurrenceRow]) -> Self {
+        let count = |fates: &[Fate]| -> u64 {
+            past.iter().filter(|row| fates.contains(&row.fate_is)).map(|row| u64::from(row.count.unwrap_or(1))).sum()
+        };
+        Self {
+            ran: count(&[Fate::Ran]),
+            late: count(&[Fate::Late, Fate::Coalesced]),
+            not: count(&[Fate::TooLate, Fate::Down]),
+            skipped: count(&[Fate::Skipped]),
+        }
+    }
+
+    fn said(&self) -> Vec<String> {
+        let counts =
+            [(self.ran, "ran"), (self.late, "late or made up"), (self.not, "did not run"), (self.skipped, "skipped")];
+        let some = counts.into_iter().filter(|(number, _)| *number > 0);
+        some.map(|(number, word)| format!("{} {word}", words::grouped(number))).collect()
+    }
+
+    fn class(&self) -> &'static str {
+        match (self.not, self.late) {
+            (1.., _) => "f-fail",
+            (_, 1..) => "f-wait",
+            _ => "f-go",
+        }
+    }
+}
+
+fn dot_class(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Ran => "f-ok",
+        Fate::Late | Fate::Coalesced => "f-wait",
+        Fate::TooLate | Fate::Down => "f-fail",
+        Fate::Skipped | Fate::BeforeKnown => "skip",
+    }
+}
+
 /// One day of one flow.
 fn cell(look: &Look, lane: &Lane, from: Timestamp, to: Timestamp, far: bool) -> Cell {
     let all = to.duration_since(from).as_secs_f64().max(1.0);
@@ -116,19 +162,8 @@ fn cell(look: &Look, lane: &Lane, from: Timestamp, to: Timestamp, far: bool) -> 
     let within = |at: Timestamp| at >= from && at < to;
     let past: Vec<&OccurrenceRow> = lane.past.iter().filter(|row| within(row.at.0)).collect();
     let due: Vec<Timestamp> = lane.due.iter().copied().filter(|at| within(*at)).collect();
-    let count = |fates: &[Fate]| -> u64 {
-        past.iter().filter(|row| fates.contains(&row.fate_is)).map(|row| u64::from(row.count.unwrap_or(1))).sum()
-    };
-    let ran = count(&[Fate::Ran]);
-    let late = count(&[Fate::Late, Fate::Coalesced]);
-    let not = count(&[Fate::TooLate, Fate::Down]);
-    let skipped = count(&[Fate::Skipped]);
-    let mut said = Vec::new();
-    for (number, word) in [(ran, "ran"), (late, "late or made up"), (not, "did not run"), (skipped, "skipped")] {
-        if number > 0 {
-            said.push(format!("{} {word}", words::grouped(number)));
-        }
-    }
+    let count = Count::of(&past);
+    let mut said = count.said();
     let dense = past.len() + due.len() > DENSE;
     let few = past.len() + due.len() <= 3 && !dense;
     let clock = |at: Timestamp| at.to_zoned(look.zone.clone()).strftime("%H:%M").to_string();
@@ -142,28 +177,13 @@ fn cell(look: &Look, lane: &Lane, from: Timestamp, to: Timestamp, far: bool) -> 
     if dense {
         let until = place(look.now.clamp(from, to));
         if !past.is_empty() {
-            let class = if not > 0 {
-                "f-fail"
-            } else if late > 0 {
-                "f-wait"
-            } else {
-                "f-go"
-            };
-            bands.push((class, "0%".to_owned(), format!("{until:.1}%")));
+            bands.push((count.class(), "0%".to_owned(), format!("{until:.1}%")));
         }
         if !due.is_empty() {
             bands.push(("f-line", format!("{until:.1}%"), format!("{:.1}%", 100.0 - until)));
         }
     } else {
-        for row in &past {
-            let class = match row.fate_is {
-                Fate::Ran => "f-ok",
-                Fate::Late | Fate::Coalesced => "f-wait",
-                Fate::TooLate | Fate::Down => "f-fail",
-                Fate::Skipped | Fate::BeforeKnown => "skip",
-            };
-            dots.push((class, format!("{:.1}%", place(row.at.0)), "4.5"));
-        }
+        dots.extend(past.iter().map(|row| (dot_class(row.fate_is), format!("{:.1}%", place(row.at.0)), "4.5")));
         dots.extend(due.iter().map(|at| ("due", format!("{:.1}%", place(*at)), "4")));
     }
     let said = if said.is_empty() { "nothing due".to_owned() } else { said.join(", ") };
@@ -172,7 +192,7 @@ fn cell(look: &Look, lane: &Lane, from: Timestamp, to: Timestamp, far: bool) -> 
         past: to <= look.now,
         far,
         caption: match () {
-            () if few && late + not + skipped == 0 => times.join(", "),
+            () if few && count.late + count.not + count.skipped == 0 => times.join(", "),
             () if past.is_empty() && due.is_empty() => String::new(),
             () => said.clone(),
         },

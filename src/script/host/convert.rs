@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use rhai::{Array, Blob, Dynamic, Map, Module, NativeCallContext};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +14,7 @@ use crate::script::state::{self, json};
 use crate::script::types::SecretText;
 use crate::script::types::type_name;
 use crate::script::value::{read_json, to_json};
+use crate::secret::{Hash, Secret};
 
 /// Most columns of a table, and most bytes of a column's name: each row has them all.
 const MOST_COLUMNS: usize = 1_000;
@@ -128,10 +128,8 @@ fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-fn hmac_sha256(key: &[u8], text: &str) -> HostResult<String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| thrown("invalid", error.to_string()))?;
-    mac.update(text.as_bytes());
-    Ok(hex::encode(mac.finalize().into_bytes()))
+fn hmac_sha256(key: impl Into<String>, text: &str) -> String {
+    hex::encode(Secret::new(key).signature(Hash::Sha256, text.as_bytes()))
 }
 
 fn hmac_with_secret(ctx: NativeCallContext, key: SecretText, text: &str) -> HostResult<String> {
@@ -151,7 +149,7 @@ fn hmac_with_secret(ctx: NativeCallContext, key: SecretText, text: &str) -> Host
                 false => Err(thrown("secret", message)),
             };
         };
-        let mac = hmac_sha256(revealed.as_bytes(), text)?;
+        let mac = hmac_sha256(revealed, text);
         if is_recorded {
             turn.record(Kind::Hmac, request, line, mac.clone().into())?;
         }
@@ -207,7 +205,7 @@ pub fn spaces() -> Vec<(&'static str, Module)> {
     let mut hash = Module::new();
     hash.set_native_fn("sha256", |text: &str| Ok(sha256(text.as_bytes())));
     hash.set_native_fn("sha256", |bytes: Blob| Ok(sha256(&bytes)));
-    hash.set_native_fn("hmac_sha256", |key: &str, text: &str| hmac_sha256(key.as_bytes(), text));
+    hash.set_native_fn("hmac_sha256", |key: &str, text: &str| Ok(hmac_sha256(key, text)));
     hash.set_native_fn("hmac_sha256", hmac_with_secret);
 
     let mut url = Module::new();

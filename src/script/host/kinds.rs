@@ -7,13 +7,14 @@ use serde_json::Value;
 use super::options::Options;
 use super::send::{promise, targets};
 use crate::model::journal::Kind;
-use crate::model::message::{Contact, Content, Media, Snapshot, Source};
+use crate::model::message::{Contact, Content, Snapshot, Source};
 use crate::model::phone::Country;
 use crate::model::question::Read;
 use crate::model::recipient::Recipient;
 use crate::plain::is_blank;
 use crate::script::error::{HostResult, thrown};
 use crate::script::limits::room_for;
+use crate::script::message::{self, Fields};
 use crate::script::state::{self, State};
 use crate::script::types::type_name;
 use crate::script::value::to_json;
@@ -21,24 +22,6 @@ use crate::units::nearest;
 
 /// WhatsApp's own bounds on a poll.
 const POLL_ANSWERS: std::ops::RangeInclusive<usize> = 2..=12;
-
-/// The fields that a kind is made of.
-fn fields(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "text" => &["text"],
-        "link" => &["url", "caption", "title", "description", "thumbnail", "high_quality", "preview", "track"],
-        "image" => &["source", "caption", "view_once", "hd"],
-        "file" => &["source", "caption", "name"],
-        "video" => &["source", "caption", "view_once", "hd", "gif", "note"],
-        "audio" | "voice" | "sticker" => &["source"],
-        "location" => &["latitude", "longitude", "name", "address"],
-        "contact" => &["name", "phone", "organization", "contacts"],
-        "poll" => &["question", "options", "max_answers"],
-        "reaction" => &["message", "emoji", "own"],
-        "template" => &["name", "language", "components", "variables"],
-        _ => &[],
-    }
-}
 
 fn said(function: &str, what: &str, value: Option<&Dynamic>) -> HostResult<String> {
     let Some(value) = value else { return Err(thrown("invalid", format!("{function}: the {what} is missing"))) };
@@ -70,47 +53,6 @@ fn link(function: &str, what: &str, text: &str) -> HostResult<()> {
     ))
 }
 
-/// A URL as it is, or a copy of a file below the workspace.
-fn source(turn: &mut State, line: u32, options: &Options<'_>) -> HostResult<Source> {
-    let text = said(options.function, "source", options.get("source"))?;
-    if text.contains("://") {
-        link(options.function, "source", &text)?;
-        return Ok(Source::Url { url: text });
-    }
-    let answer = turn.read(Kind::Snapshot, line, Read::Snapshot { path: text })?;
-    let snapshot: Result<Snapshot, _> = serde_json::from_value(answer);
-    snapshot.map(Source::Snapshot).map_err(|error| thrown("replay", error.to_string()))
-}
-
-fn number(options: &Options<'_>, name: &str, most: f64) -> HostResult<f64> {
-    let Some(value) = options.get(name) else {
-        return Err(thrown("invalid", format!("{}: the {name} is missing", options.function)));
-    };
-    let number = value.as_float().or_else(|_| value.as_int().map(|whole| whole as f64));
-    match number {
-        Ok(number) if number.abs() <= most => Ok(number),
-        Ok(number) => Err(options.invalid(name, &format!("{number} is not between -{most} and {most} degrees"))),
-        Err(_) => Err(options.wrong(name, "a number of degrees", value)),
-    }
-}
-
-fn answers(options: &Options<'_>) -> HostResult<Vec<String>> {
-    let name = "options";
-    let Some(value) = options.get(name) else {
-        return Err(thrown("invalid", format!("{}: the {name} are missing", options.function)));
-    };
-    let Some(items) = value.read_lock::<Array>() else { return Err(options.wrong(name, "an array of texts", value)) };
-    if !POLL_ANSWERS.contains(&items.len()) {
-        return Err(options.invalid(name, &format!("a poll has 2 to 12 answers, not {}", items.len())));
-    }
-    items.iter().map(|item| said(options.function, &format!("item of `{name}`"), Some(item))).collect()
-}
-
-fn json_of(options: &Options<'_>, name: &str) -> HostResult<Option<Value>> {
-    let Some(value) = options.get(name) else { return Ok(None) };
-    to_json(value).map(Some).map_err(|error| options.invalid(name, &error))
-}
-
 fn contact(options: &Options<'_>, country: Option<Country>) -> HostResult<Contact> {
     let function = options.function;
     let phone = said(function, "phone of the contact", options.get("phone"))?;
@@ -125,116 +67,159 @@ fn contact(options: &Options<'_>, country: Option<Country>) -> HostResult<Contac
     }
 }
 
-fn contacts(options: &Options<'_>, country: Option<Country>) -> HostResult<Vec<Contact>> {
-    let Some(value) = options.get("contacts") else { return Ok(vec![contact(options, country)?]) };
-    let Some(items) = value.read_lock::<Array>() else {
-        return Err(options.wrong("contacts", "an array of maps", value));
-    };
-    let one = |item: &Dynamic| {
-        let Some(map) = item.read_lock::<Map>() else {
-            return Err(options.wrong("contacts", "an array of maps", item));
+/// A call that runs: its map, and the turn that it is a part of.
+struct Running<'a, 'b> {
+    turn: &'a mut State,
+    line: u32,
+    options: &'a Options<'b>,
+}
+
+impl Running<'_, '_> {
+    fn missing(&self, what: &str) -> Box<rhai::EvalAltResult> {
+        thrown("invalid", format!("{}: the {what} missing", self.options.function))
+    }
+
+    fn json(&self, name: &str) -> HostResult<Option<Value>> {
+        let Some(value) = self.options.get(name) else { return Ok(None) };
+        to_json(value).map(Some).map_err(|error| self.options.invalid(name, &error))
+    }
+}
+
+impl Fields for Running<'_, '_> {
+    type Wrong = Box<rhai::EvalAltResult>;
+
+    fn words(&mut self, name: &str) -> HostResult<String> {
+        self.must(name, name)
+    }
+
+    fn must(&mut self, name: &str, what: &str) -> HostResult<String> {
+        said(self.options.function, what, self.options.get(name))
+    }
+
+    fn text(&mut self, name: &str) -> HostResult<Option<String>> {
+        self.options.text(name)
+    }
+
+    fn flag(&mut self, name: &str) -> HostResult<Option<bool>> {
+        self.options.flag(name)
+    }
+
+    fn link(&mut self, name: &str, what: &str) -> HostResult<String> {
+        let text = self.must(name, what)?;
+        link(self.options.function, what, &text)?;
+        Ok(text)
+    }
+
+    fn maybe_link(&mut self, name: &str) -> HostResult<Option<String>> {
+        let text = self.text(name)?;
+        if let Some(text) = &text {
+            link(self.options.function, name, text)?;
+        }
+        Ok(text)
+    }
+
+    fn track(&mut self, name: &str) -> HostResult<Option<bool>> {
+        let track = self.flag(name)?.filter(|track| *track);
+        // What was promised already stays promised.
+        if track.is_some() && !self.turn.accounts.public && self.turn.next_kind().is_none() {
+            let why = "people must reach Postrider for that; set `public_url` in postrider.yaml";
+            return Err(self.options.invalid(name, why));
+        }
+        Ok(track)
+    }
+
+    fn degrees(&mut self, name: &str, most: f64) -> HostResult<f64> {
+        let options = self.options;
+        let Some(value) = options.get(name) else { return Err(self.missing(&format!("{name} is"))) };
+        let number = value.as_float().or_else(|_| value.as_int().map(|whole| whole as f64));
+        match number {
+            Ok(number) if number.abs() <= most => Ok(number),
+            Ok(number) => Err(options.invalid(name, &format!("{number} is not between -{most} and {most} degrees"))),
+            Err(_) => Err(options.wrong(name, "a number of degrees", value)),
+        }
+    }
+
+    fn contacts(&mut self, list: &str) -> HostResult<Vec<Contact>> {
+        let (options, country) = (self.options, self.turn.country);
+        let Some(value) = options.get(list) else { return Ok(vec![contact(options, country)?]) };
+        let Some(items) = value.read_lock::<Array>() else {
+            return Err(options.wrong(list, "an array of maps", value));
         };
-        contact(&Options::new(options.function, &map, &["name", "phone", "organization"])?, country)
-    };
-    match items.len() {
-        1..=20 => items.iter().map(one).collect(),
-        other => Err(options.invalid("contacts", &format!("1 to 20 of them go into a message, not {other}"))),
-    }
-}
-
-fn content(turn: &mut State, line: u32, kind: &str, options: &Options<'_>) -> HostResult<Content> {
-    let function = options.function;
-    let content = match kind {
-        "text" => Content::Text { text: said(function, "text", options.get("text"))? },
-        "link" => {
-            let url = said(function, "link", options.get("url"))?;
-            link(function, "link", &url)?;
-            let thumbnail = options.text("thumbnail")?;
-            if let Some(thumbnail) = &thumbnail {
-                link(function, "thumbnail", thumbnail)?;
-            }
-            let track = options.flag("track")?.filter(|track| *track);
-            // What was promised already stays promised.
-            if track.is_some() && !turn.accounts.public && turn.next_kind().is_none() {
-                let why = "people must reach Postrider for that; set `public_url` in postrider.yaml";
-                return Err(options.invalid("track", why));
-            }
-            Content::Link {
-                url,
-                caption: options.text("caption")?,
-                title: options.text("title")?,
-                description: options.text("description")?,
-                thumbnail,
-                high_quality: options.flag("high_quality")?,
-                preview: options.flag("preview")?,
-                track,
-            }
-        }
-        "location" => Content::Location {
-            latitude: number(options, "latitude", 90.0)?,
-            longitude: number(options, "longitude", 180.0)?,
-            name: options.text("name")?,
-            address: options.text("address")?,
-        },
-        "contact" => Content::Contact { contacts: contacts(options, turn.country)? },
-        "poll" => poll(options)?,
-        "reaction" => Content::Reaction {
-            message: said(function, "message (the gateway's id of it)", options.get("message"))?,
-            // Empty takes the mark back.
-            emoji: match options.get("emoji") {
-                Some(emoji) if emoji.as_immutable_string_ref().is_ok_and(|text| text.is_empty()) => String::new(),
-                emoji => said(function, "emoji", emoji)?,
-            },
-            own: options.flag("own")?.unwrap_or(false),
-        },
-        "template" => Content::Template {
-            name: said(function, "name of the template", options.get("name"))?,
-            language: options.text("language")?,
-            components: match json_of(options, "components")? {
-                None => Vec::new(),
-                Some(Value::Array(components)) => components,
-                Some(_) => return Err(options.invalid("components", "it is an array of maps")),
-            },
-            variables: match json_of(options, "variables")? {
-                None => serde_json::Map::new(),
-                Some(Value::Object(variables)) => variables,
-                Some(_) => return Err(options.invalid("variables", "it is a map of names or numbers to values")),
-            },
-        },
-        _ => {
-            let media = Media {
-                source: source(turn, line, options)?,
-                caption: options.text("caption")?,
-                name: options.text("name")?,
-                view_once: options.flag("view_once")?,
-                hd: options.flag("hd")?,
-                gif: options.flag("gif")?,
-                note: options.flag("note")?,
+        let one = |item: &Dynamic| {
+            let Some(map) = item.read_lock::<Map>() else {
+                return Err(options.wrong(list, "an array of maps", item));
             };
-            Content::of_media(kind, media).ok_or_else(|| no_kind(function, kind))?
+            contact(&Options::new(options.function, &map, &["name", "phone", "organization"])?, country)
+        };
+        match items.len() {
+            1..=20 => items.iter().map(one).collect(),
+            other => Err(options.invalid(list, &format!("1 to 20 of them go into a message, not {other}"))),
         }
-    };
-    Ok(content)
-}
-
-fn poll(options: &Options<'_>) -> HostResult<Content> {
-    let question = said(options.function, "question", options.get("question"))?;
-    let answers = answers(options)?;
-    if let Some(twice) = answers.iter().enumerate().find(|(place, answer)| answers[..*place].contains(answer)) {
-        return Err(options.invalid("options", &format!("`{}` stands there twice", twice.1)));
     }
-    let max_answers = match options.get("max_answers") {
-        None => 1,
-        Some(value) => match value.as_int() {
-            Ok(number) if (1..=answers.len() as i64).contains(&number) => number as u32,
+
+    fn answers(&mut self, name: &str) -> HostResult<Vec<String>> {
+        let options = self.options;
+        let Some(value) = options.get(name) else { return Err(self.missing(&format!("{name} are"))) };
+        let Some(items) = value.read_lock::<Array>() else {
+            return Err(options.wrong(name, "an array of texts", value));
+        };
+        if !POLL_ANSWERS.contains(&items.len()) {
+            return Err(options.invalid(name, &format!("a poll has 2 to 12 answers, not {}", items.len())));
+        }
+        let one = |item: &Dynamic| said(options.function, &format!("item of `{name}`"), Some(item));
+        let answers: Vec<String> = items.iter().map(one).collect::<HostResult<_>>()?;
+        match answers.iter().enumerate().find(|(place, answer)| answers[..*place].contains(answer)) {
+            Some((_, twice)) => Err(options.invalid(name, &format!("`{twice}` stands there twice"))),
+            None => Ok(answers),
+        }
+    }
+
+    fn count(&mut self, name: &str, most: usize) -> HostResult<u32> {
+        let Some(value) = self.options.get(name) else { return Ok(1) };
+        match value.as_int() {
+            Ok(number) if (1..=most as i64).contains(&number) => Ok(number as u32),
             Ok(number) => {
                 let why = format!("{number} is not between 1 and the number of answers");
-                return Err(options.invalid("max_answers", &why));
+                Err(self.options.invalid(name, &why))
             }
-            Err(_) => return Err(options.wrong("max_answers", "a whole number", value)),
-        },
-    };
-    Ok(Content::Poll { question, answers, max_answers })
+            Err(_) => Err(self.options.wrong(name, "a whole number", value)),
+        }
+    }
+
+    fn emoji(&mut self, name: &str) -> HostResult<String> {
+        match self.options.get(name) {
+            // Empty takes the mark back.
+            Some(emoji) if emoji.as_immutable_string_ref().is_ok_and(|text| text.is_empty()) => Ok(String::new()),
+            emoji => said(self.options.function, name, emoji),
+        }
+    }
+
+    fn list(&mut self, name: &str) -> HostResult<Vec<Value>> {
+        match self.json(name)? {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) => Err(self.options.invalid(name, "it is an array of maps")),
+        }
+    }
+
+    fn map(&mut self, name: &str) -> HostResult<serde_json::Map<String, Value>> {
+        match self.json(name)? {
+            None => Ok(serde_json::Map::new()),
+            Some(Value::Object(fields)) => Ok(fields),
+            Some(_) => Err(self.options.invalid(name, "it is a map of names or numbers to values")),
+        }
+    }
+
+    fn file(&mut self, name: &str) -> HostResult<Source> {
+        let text = self.must(name, name)?;
+        if text.contains("://") {
+            link(self.options.function, name, &text)?;
+            return Ok(Source::Url { url: text });
+        }
+        let answer = self.turn.read(Kind::Snapshot, self.line, Read::Snapshot { path: text })?;
+        let snapshot: Result<Snapshot, _> = serde_json::from_value(answer);
+        snapshot.map(Source::Snapshot).map_err(|error| thrown("replay", error.to_string()))
+    }
 }
 
 fn no_kind(function: &str, kind: &str) -> Box<rhai::EvalAltResult> {
@@ -254,12 +239,13 @@ fn send_kind(
     kind: &str,
     all: &Map,
 ) -> HostResult<Dynamic> {
-    let options = Options::new(function, all, fields(kind))?;
+    let options = Options::new(function, all, message::names(kind))?;
     let line = state::line(ctx);
     state::with(ctx, |turn| {
         let to = targets(function, to, turn.country, options.skips_bad()?)?;
         let common = options.common(&turn.zone, turn.country)?;
-        let content = content(turn, line, kind, &options)?;
+        let content = message::read(kind, &mut Running { turn, line, options: &options })?;
+        let content = content.ok_or_else(|| no_kind(function, kind))?;
         promise(turn, line, function, &to, content, common)
     })
 }

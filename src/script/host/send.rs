@@ -1,7 +1,9 @@
 //! Promises of messages: to whom, from which account, and what the journal keeps of them.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rhai::{Array, Dynamic, Map};
 use serde_json::{Value, json};
 
@@ -127,78 +129,34 @@ pub(super) fn promise(
         Targets::One(recipient) => std::slice::from_ref(recipient),
         Targets::Many(recipients) | Targets::Good(recipients, _) => recipients,
     };
-    // Messages that an earlier call promised under the same key, by recipient.
-    let mut earlier = Vec::new();
-    if let Some(key) = &common.key {
-        for recipient in recipients {
-            let read = Read::Keyed { key: key.clone(), to: recipient.to_string() };
-            earlier.push(match turn.keyed.get(&(key.clone(), recipient.person().to_string())) {
-                Some(known) => known.clone(),
-                None => turn.read(Kind::Keyed, line, read)?,
-            });
-        }
-    }
-    let at = common.at.map(|at| match at {
+    let Common { account, at, valid_for, key, options } = common;
+    let earlier = earlier(turn, line, key.as_deref(), recipients)?;
+    let at = at.map(|at| match at {
         When::At(instant) => instant,
         When::In(span) => crate::clock::after(turn.moment, span),
     });
-    let body = Body { content, options: common.options };
+    let body = Body { content, options };
     let weight = state::json(&body)?.len();
     let request = state::json(&json!({
-        "account": common.account,
+        "account": account,
         "to": recipients,
         "body": body,
         "at": at.map(crate::clock::rfc3339),
-        "valid_for": common.valid_for.map(crate::units::format_duration),
-        "key": common.key,
+        "valid_for": valid_for.map(crate::units::format_duration),
+        "key": key,
     }))?;
-    let before: Vec<Option<Value>> =
+    let elsewhere: Vec<Option<Value>> =
         recipients.iter().map(|recipient| turn.promised_before(recipient, &body.content)).collect::<HostResult<_>>()?;
     let sent = match turn.recall(Kind::Send, &request)? {
         Some(sent) => sent,
         None => {
-            if weight > LARGEST_MESSAGE {
-                let message = format!("{function}: a message has at most {LARGEST_MESSAGE} bytes, this one {weight}");
-                return turn.refuse(Kind::Send, request, line, ScriptError::new("invalid", message));
-            }
-            // The account is resolved when the message is promised, and recorded: what is
-            // configured later changes nothing about it.
-            let account = match account(turn, function, common.account.as_deref(), recipients) {
-                Ok(account) => account,
-                Err(error) => return turn.refuse(Kind::Send, request, line, error),
-            };
-            let position = turn.next_position();
-            let mut sent = Vec::with_capacity(recipients.len());
-            for (index, recipient) in recipients.iter().enumerate() {
-                if let Some(known @ Value::Object(_)) = earlier.get(index) {
-                    sent.push(known.clone());
-                    continue;
-                }
-                if let Some(Some(before)) = before.get(index) {
-                    sent.push(before.clone());
-                    continue;
-                }
-                room_for((2 * weight) as u64)?;
-                let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32, &request);
-                sent.push(json!({ "id": id, "to": recipient, "account": account }));
-                turn.promises.messages.push(NewMessage {
-                    id,
-                    run: Some(turn.run),
-                    flow: turn.flow.clone(),
-                    account: account.clone(),
-                    to: recipient.clone(),
-                    body: body.clone(),
-                    at,
-                    valid_for: common.valid_for,
-                    key: common.key.clone(),
-                });
-            }
-            let sent = Value::Array(sent);
-            turn.record(Kind::Send, request, line, sent.clone())?;
-            sent
+            let known: Vec<Option<Value>> =
+                earlier.into_iter().zip(elsewhere).map(|(own, other)| own.or(other)).collect();
+            let wish = Wish { function, line, account, body, weight, at, valid_for, key: key.clone(), request };
+            wish.record(turn, recipients, known)?
         }
     };
-    if let Some(key) = &common.key {
+    if let Some(key) = &key {
         for (recipient, message) in recipients.iter().zip(sent.as_array().into_iter().flatten()) {
             turn.keyed.insert((key.clone(), recipient.person().to_string()), message.clone());
         }
@@ -212,6 +170,78 @@ pub(super) fn promise(
             Map::from_iter([("messages".into(), messages.into()), ("bad".into(), given_back(bad).into())]).into()
         }
     })
+}
+
+/// For each recipient the message that an earlier call promised under the same key, if there is one.
+fn earlier(turn: &mut State, line: u32, key: Option<&str>, recipients: &[Recipient]) -> HostResult<Vec<Option<Value>>> {
+    let Some(key) = key else { return Ok(vec![None; recipients.len()]) };
+    let one = |recipient: &Recipient| {
+        let known = match turn.keyed.get(&(key.to_owned(), recipient.person().to_string())) {
+            Some(known) => known.clone(),
+            None => {
+                let read = Read::Keyed { key: key.to_owned(), to: recipient.to_string() };
+                turn.read(Kind::Keyed, line, read)?
+            }
+        };
+        Ok(known.is_object().then_some(known))
+    };
+    recipients.iter().map(one).collect()
+}
+
+/// A call that was not promised yet.
+struct Wish {
+    function: &'static str,
+    line: u32,
+    account: Option<String>,
+    body: Body,
+    /// Bytes of the body, as JSON.
+    weight: usize,
+    at: Option<Timestamp>,
+    valid_for: Option<Duration>,
+    key: Option<String>,
+    request: String,
+}
+
+impl Wish {
+    /// Promises a message to each recipient that has none, and notes the call; `known` are those that others have.
+    fn record(self, turn: &mut State, recipients: &[Recipient], known: Vec<Option<Value>>) -> HostResult<Value> {
+        let Self { function, line, weight, request, .. } = self;
+        if weight > LARGEST_MESSAGE {
+            let message = format!("{function}: a message has at most {LARGEST_MESSAGE} bytes, this one {weight}");
+            return turn.refuse(Kind::Send, request, line, ScriptError::new("invalid", message));
+        }
+        // The account is resolved when the message is promised, and recorded: what is
+        // configured later changes nothing about it.
+        let account = match account(turn, function, self.account.as_deref(), recipients) {
+            Ok(account) => account,
+            Err(error) => return turn.refuse(Kind::Send, request, line, error),
+        };
+        let position = turn.next_position();
+        let mut sent = Vec::with_capacity(recipients.len());
+        for (index, (recipient, known)) in recipients.iter().zip(known).enumerate() {
+            if let Some(known) = known {
+                sent.push(known);
+                continue;
+            }
+            room_for((2 * weight) as u64)?;
+            let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32, &request);
+            sent.push(json!({ "id": id, "to": recipient, "account": account }));
+            turn.promises.messages.push(NewMessage {
+                id,
+                run: Some(turn.run),
+                flow: turn.flow.clone(),
+                account: account.clone(),
+                to: recipient.clone(),
+                body: self.body.clone(),
+                at: self.at,
+                valid_for: self.valid_for,
+                key: self.key.clone(),
+            });
+        }
+        let sent = Value::Array(sent);
+        turn.record(Kind::Send, request, line, sent.clone())?;
+        Ok(sent)
+    }
 }
 
 impl State {
@@ -250,27 +280,13 @@ pub(super) fn account(
     named: Option<&str>,
     to: &[Recipient],
 ) -> Result<String, ScriptError> {
-    let accounts = &turn.accounts;
-    let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) else {
-        let names: Vec<_> = accounts.by_name.keys().map(String::as_str).collect();
-        return Err(ScriptError::new(
-            "invalid",
-            format!(
-                "{function}: which account? name one of {} by the option `account`, by `account:` in the flow, \
-             or by `default_account:` in postrider.yaml",
-                names.join(", ")
-            ),
-        ));
-    };
-    let Some(known) = accounts.by_name.get(name) else {
-        let mut message = format!("{function}: there is no account `{name}` in postrider.yaml");
-        if let Some(near) = crate::units::nearest(name, accounts.by_name.keys().map(String::as_str)) {
-            message.push_str(&format!("; did you mean `{near}`?"));
-        }
-        return Err(ScriptError::new("invalid", message));
-    };
-    turn.may_use(function, name)?;
-    match to.iter().find_map(|to| known.capabilities.addresses(to).err()) {
+    let found = turn.accounts.resolve(named, turn.account.as_deref(), turn.who.as_deref());
+    let (name, facts) = found.map_err(|why| {
+        let (message, remedy) = turn.accounts.explained(why);
+        let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
+        ScriptError::new("invalid", format!("{function}: {message}{remedy}"))
+    })?;
+    match to.iter().find_map(|to| facts.capabilities.addresses(to).err()) {
         Some(error) => Err(ScriptError::new("unsupported", format!("{function}: account `{name}`: {error}"))),
         None => Ok(name.to_owned()),
     }

@@ -141,7 +141,7 @@ fn heard(turn: &State, named: Option<&str>, anybody: bool) -> Result<Option<Stri
         );
         Err(ScriptError::new("invalid", message))
     };
-    if let Some(name) = named.or(turn.account.as_deref()).or(accounts.default.as_deref()) {
+    if let Some(name) = accounts.meant(named, turn.account.as_deref()) {
         account(turn, function, Some(name), &[])?;
         return match listens(name) {
             true => Ok(Some(name.to_owned())),

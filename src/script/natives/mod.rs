@@ -202,57 +202,61 @@ fn grow(text: &mut ImmutableString, more: &str) -> HostResult<()> {
     Ok(())
 }
 
+fn same_text(one: &str, other: &str) -> HostResult<bool> {
+    match one.len() == other.len() && one.len() > LONG {
+        true => tick_long()?,
+        false => tick()?,
+    }
+    Ok(one == other)
+}
+
+fn same(ctx: &NativeCallContext, one: &mut Dynamic, other: &mut Dynamic) -> HostResult<bool> {
+    tick()?;
+    let (kind, other_kind) = (one.type_id(), other.type_id());
+    let answer = ctx.call_native_fn_raw("==", true, &mut [one, other]);
+    match answer {
+        Ok(answer) => Ok(answer.as_bool().unwrap_or(false)),
+        // Values of two types that nobody compares are not equal.
+        Err(error) => match *error {
+            rhai::EvalAltResult::ErrorFunctionNotFound(ref what, ..)
+                if what.starts_with("==") && kind != other_kind =>
+            {
+                Ok(false)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+fn same_list(ctx: &NativeCallContext, one: &mut Array, other: &mut Array) -> HostResult<bool> {
+    tick()?;
+    if one.len() != other.len() {
+        return Ok(false);
+    }
+    for (one, other) in one.iter_mut().zip(other) {
+        if !same(ctx, one, other)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn same_map(ctx: &NativeCallContext, one: &mut Map, other: &mut Map) -> HostResult<bool> {
+    tick()?;
+    if one.len() != other.len() {
+        return Ok(false);
+    }
+    for (name, one) in one {
+        let Some(other) = other.get_mut(name) else { return Ok(false) };
+        if !same(ctx, one, other)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What others compare by. Their own loops end with the first comparison that is refused.
 fn equality(module: &mut Module) {
-    fn same_text(one: &str, other: &str) -> HostResult<bool> {
-        match one.len() == other.len() && one.len() > LONG {
-            true => tick_long()?,
-            false => tick()?,
-        }
-        Ok(one == other)
-    }
-    fn same(ctx: &NativeCallContext, one: &mut Dynamic, other: &mut Dynamic) -> HostResult<bool> {
-        tick()?;
-        let (kind, other_kind) = (one.type_id(), other.type_id());
-        let answer = ctx.call_native_fn_raw("==", true, &mut [one, other]);
-        match answer {
-            Ok(answer) => Ok(answer.as_bool().unwrap_or(false)),
-            // Values of two types that nobody compares are not equal.
-            Err(error) => match *error {
-                rhai::EvalAltResult::ErrorFunctionNotFound(ref what, ..)
-                    if what.starts_with("==") && kind != other_kind =>
-                {
-                    Ok(false)
-                }
-                _ => Err(error),
-            },
-        }
-    }
-    fn same_list(ctx: &NativeCallContext, one: &mut Array, other: &mut Array) -> HostResult<bool> {
-        tick()?;
-        if one.len() != other.len() {
-            return Ok(false);
-        }
-        for (one, other) in one.iter_mut().zip(other) {
-            if !same(ctx, one, other)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-    fn same_map(ctx: &NativeCallContext, one: &mut Map, other: &mut Map) -> HostResult<bool> {
-        tick()?;
-        if one.len() != other.len() {
-            return Ok(false);
-        }
-        for (name, one) in one {
-            let Some(other) = other.get_mut(name) else { return Ok(false) };
-            if !same(ctx, one, other)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
     module.set_native_fn("==", |_: NativeCallContext, one: &str, other: &str| same_text(one, other));
     module.set_native_fn("!=", |_: NativeCallContext, one: &str, other: &str| same_text(one, other).map(|same| !same));
     module.set_native_fn("==", |ctx: NativeCallContext, one: &mut Array, mut other: Array| {

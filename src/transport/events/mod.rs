@@ -4,11 +4,9 @@ pub mod fields;
 
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
-use sha2::{Sha256, Sha512};
 use url::Url;
 
 use super::LARGEST_FILE;
@@ -17,27 +15,6 @@ use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Fate, Told};
 use crate::model::recipient::Recipient;
 use crate::plain::is_blank;
-use crate::secret::Secret;
-
-/// Whether `given` is the signature of `body` that the secret makes. Takes the same time however
-/// much of it is right.
-pub fn signed<M: Mac + KeyInit>(secret: &Secret, body: &[u8], given: &[u8]) -> bool {
-    // Keys of any length are taken, so this cannot fail; if it did, nobody would be believed.
-    <M as KeyInit>::new_from_slice(secret.reveal().as_bytes()).is_ok_and(|mut mac| {
-        mac.update(body);
-        mac.verify_slice(given).is_ok()
-    })
-}
-
-/// HMAC-SHA256, given in hexadecimal without a prefix.
-pub fn hmac_sha256_hex(secret: &Secret, body: &[u8], given: &str) -> bool {
-    hex::decode(given).is_ok_and(|given| signed::<Hmac<Sha256>>(secret, body, &given))
-}
-
-/// HMAC-SHA512, given in hexadecimal without a prefix.
-pub fn hmac_sha512_hex(secret: &Secret, body: &[u8], given: &str) -> bool {
-    hex::decode(given).is_ok_and(|given| signed::<Hmac<Sha512>>(secret, body, &given))
-}
 
 /// Seconds since 1970; what no clock can show becomes 1970.
 pub fn second(seconds: i64) -> Timestamp {

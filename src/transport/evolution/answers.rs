@@ -7,9 +7,11 @@
 
 use serde_json::Value;
 
+use super::options::EvolutionOptions;
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::transport::answer::Answer;
 use crate::transport::events::person_in;
+use crate::transport::gateway::Options as _;
 use crate::transport::meta::codes::classify_error;
 
 /// Reads what a send was answered.
@@ -23,7 +25,7 @@ pub fn read(answer: &Answer) -> Result<Receipt, SendError> {
             Some("SERVER_ACK") => MessageState::Sent,
             Some("DELIVERY_ACK") => MessageState::Delivered,
             Some("READ" | "PLAYED") => MessageState::Read,
-            Some("ERROR") => return Err(answer.refusal("evolution", ErrorClass::Ambiguous, "status ERROR")),
+            Some("ERROR") => return Err(answer.refusal(EvolutionOptions::NAME, ErrorClass::Ambiguous, "status ERROR")),
             _ => MessageState::Accepted,
         };
         let chat = person_in(&body["key"]["remoteJid"]);
@@ -31,7 +33,7 @@ pub fn read(answer: &Answer) -> Result<Receipt, SendError> {
     }
     if let (200 | 201, Some(error)) = (answer.status, of_meta(&body)) {
         let class = classify_error(error, answer.retry_after).unwrap_or(ErrorClass::Ambiguous);
-        return Err(answer.refusal("evolution", class, error["message"].as_str().unwrap_or_default()));
+        return Err(answer.refusal(EvolutionOptions::NAME, class, error["message"].as_str().unwrap_or_default()));
     }
     let reasons = &body["response"]["message"];
     let nobody = reasons.as_array().into_iter().flatten().any(|reason| reason["exists"] == false);
@@ -49,14 +51,14 @@ pub fn read(answer: &Answer) -> Result<Receipt, SendError> {
         400 if nobody => ErrorClass::RecipientInvalid,
         400 if said.contains("textMessage") => {
             let hint = "this server is Evolution 1, which wants `textMessage`; Postrider speaks to version 2";
-            return Err(answer.refusal("evolution", ErrorClass::NotConnected, hint));
+            return Err(answer.refusal(EvolutionOptions::NAME, ErrorClass::NotConnected, hint));
         }
         400 => bad_request(&said),
         404 if body.is_object() => not_found(&said),
         500 | 503 if body.is_object() => ErrorClass::NotConnected,
         _ => answer.class(),
     };
-    Err(answer.refusal("evolution", class, &said))
+    Err(answer.refusal(EvolutionOptions::NAME, class, &said))
 }
 
 /// Meta's error object, where it stands.

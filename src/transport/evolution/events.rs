@@ -5,17 +5,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::Hmac;
 use jiff::Timestamp;
 use serde_json::Value;
-use sha2::Sha256;
 
 use super::options::EvolutionOptions;
 use crate::model::delivery::MessageState;
 use crate::model::inbound::{Ack, Connection, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
-use crate::secret::Secret;
-use crate::transport::events::{ack, fields, first_text, moment, one_person, person_in, signed, text, whole};
+use crate::secret::{Hash, Secret};
+use crate::transport::events::{ack, fields, first_text, moment, one_person, person_in, text, whole};
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Seconds that a token lives.
@@ -65,7 +63,7 @@ fn is_token(secret: &Secret, given: &str, now: Timestamp) -> Option<bool> {
     let object = |part: &str| serde_json::from_slice::<Value>(&decoded(part)?).ok();
     // Another algorithm is another meaning of the same bytes.
     let is_sound = scheme.eq_ignore_ascii_case("bearer") && object(head)?["alg"] == "HS256";
-    if !is_sound || !signed::<Hmac<Sha256>>(secret, content.as_bytes(), &decoded(signature)?) {
+    if !is_sound || !secret.has_signed(Hash::Sha256, content.as_bytes(), &decoded(signature)?) {
         return None;
     }
     let claims = object(claims)?;

@@ -21,9 +21,13 @@ use crate::model::recipient::Recipient;
 use crate::transport::answer::exchange;
 use crate::transport::events::bytes_up_to;
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk, OTHER, listed};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use crate::transport::{Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{
+    Attached, Download, Heard, Incoming, LARGEST_FILE, NotHeard, Outgoing, Sending, Transport, client,
+};
 
 /// A file inside a request is held in memory whole, here and there.
 const FILE: Intake = Intake::ANY.inline(16_000_000).typed();
@@ -56,7 +60,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "evolution",
+    gateway: EvolutionOptions::NAME,
     own: "text media mediatype caption fileName audio video sticker latitude longitude name address \
         contact values key reaction language components quoted options textMessage mediaMessage \
         audioMessage stickerMessage locationMessage contactMessage pollMessage reactionMessage \
@@ -69,16 +73,20 @@ pub struct Evolution {
     options: EvolutionOptions,
 }
 
-impl Evolution {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Evolution {
+    type Options = EvolutionOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the key cannot be sent in a header.
-    pub fn new(options: &EvolutionOptions, client: reqwest::Client) -> Result<Self, String> {
-        let wire = Wire::new(client, &options.url, options.timeout, &[("apikey", Header::Secret(&options.api_key))])?;
+    fn can(_: &EvolutionOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &EvolutionOptions, _: &Site<'_>) -> Result<Self, String> {
+        let wire = Wire::new(
+            client(options.timeout)?,
+            &options.url,
+            options.timeout,
+            &[("apikey", Header::Secret(&options.api_key))],
+        )?;
         Ok(Self { wire, options: options.clone() })
     }
 }
@@ -184,73 +192,16 @@ fn jid(to: &Recipient) -> String {
 
 fn prepare(message: Outgoing) -> Result<Call, SendError> {
     let mut call = Call { action: "sendText", fields: fields([("number", number(&message.to).into())]), file: None };
-    let fields = &mut call.fields;
     let options = message.body.options;
     if let Some(id) = options.reply_to {
-        fields.insert("quoted".into(), json!({ "key": { "id": id } }));
+        call.fields.insert("quoted".into(), json!({ "key": { "id": id } }));
     }
-    let (all, some): (Vec<&String>, Vec<&String>) = options.mentions.iter().partition(|mention| *mention == "everyone");
-    // Its schema names `everyOne`, its code reads this.
-    maybe(fields, "mentionsEveryOne", (!all.is_empty()).then_some(true));
-    if !some.is_empty() {
-        let digits: Vec<&str> = some.iter().map(|mention| mention.trim_start_matches('+')).collect();
-        fields.insert("mentioned".into(), digits.into());
-    }
+    mention(&mut call.fields, &options.mentions);
     match message.body.content {
-        Content::Text { text } => {
-            fields.insert("text".into(), text.into());
-        }
-        Content::Link { url, caption, preview, .. } => {
-            let text = caption.map_or_else(|| url.clone(), |caption| format!("{caption}\n{url}"));
-            fields.insert("text".into(), text.into());
-            fields.insert("linkPreview".into(), preview.unwrap_or(true).into());
-        }
-        Content::Image(media) => call.media("image", media, message.file)?,
-        Content::File(media) => call.media("document", media, message.file)?,
-        Content::Audio(media) => call.media("audio", media, message.file)?,
-        Content::Video(media) if media.note == Some(true) => {
-            call.action = "sendPtv";
-            call.file = Some(("video", attached(message.file)?));
-        }
-        Content::Video(media) => call.media("video", media, message.file)?,
-        Content::Voice(_) => {
-            call.action = "sendWhatsAppAudio";
-            call.file = Some(("audio", attached(message.file)?));
-        }
-        Content::Sticker(_) => {
-            call.action = "sendSticker";
-            call.file = Some(("sticker", attached(message.file)?));
-        }
-        Content::Location { latitude, longitude, name, address } => {
-            call.action = "sendLocation";
-            // All four are required there.
-            let coordinates = format!("{latitude}, {longitude}");
-            let name = name.unwrap_or_else(|| coordinates.clone());
-            fields.insert("latitude".into(), latitude.into());
-            fields.insert("longitude".into(), longitude.into());
-            fields.insert("address".into(), address.unwrap_or(coordinates).into());
-            fields.insert("name".into(), name.into());
-        }
-        Content::Contact { contacts } => {
-            call.action = "sendContact";
-            fields.insert("contact".into(), contacts.iter().map(card).collect());
-        }
-        Content::Poll { question, answers, max_answers } => {
-            call.action = "sendPoll";
-            fields.insert("name".into(), question.into());
-            fields.insert("selectableCount".into(), max_answers.into());
-            fields.insert("values".into(), answers.into());
-        }
-        Content::Question { .. } => {
-            let message = "evolution has no messages of kind `question`";
-            return Err(SendError::new(ErrorClass::Unsupported, message));
-        }
         Content::Reaction { message: id, emoji, own } => {
             call.action = "sendReaction";
-            fields.clear();
             let key = json!({ "id": id, "remoteJid": jid(&message.to), "fromMe": own });
-            fields.insert("key".into(), key);
-            fields.insert("reaction".into(), emoji.into());
+            call.fields = fields([("key", key), ("reaction", emoji.into())]);
         }
         Content::Template { name, language, mut components, variables } => {
             components.extend(crate::transport::meta::send::body_of(&variables)?);
@@ -259,16 +210,84 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
                 let message = "evolution sends a template only with its `language`, such as `en`";
                 return Err(SendError::new(ErrorClass::Invalid, message));
             };
-            fields.insert("name".into(), name.into());
-            fields.insert("language".into(), language.into());
-            fields.insert("components".into(), components.into());
+            call.fields.insert("name".into(), name.into());
+            call.fields.insert("language".into(), language.into());
+            call.fields.insert("components".into(), components.into());
         }
+        content => call.fill(content, message.file)?,
     }
     RAW.add(&mut call.fields, options.extra)?;
     Ok(call)
 }
 
+fn mention(fields: &mut Fields, mentions: &[String]) {
+    let (all, some): (Vec<&String>, Vec<&String>) = mentions.iter().partition(|mention| *mention == "everyone");
+    // Its schema names `everyOne`, its code reads this.
+    maybe(fields, "mentionsEveryOne", (!all.is_empty()).then_some(true));
+    if !some.is_empty() {
+        let digits: Vec<&str> = some.iter().map(|mention| mention.trim_start_matches('+')).collect();
+        fields.insert("mentioned".into(), digits.into());
+    }
+}
+
 impl Call {
+    /// What is written, shown or heard.
+    fn fill(&mut self, content: Content, file: Option<Attached>) -> Result<(), SendError> {
+        let kind = content.kind();
+        let fields = &mut self.fields;
+        match content {
+            Content::Text { text } => {
+                fields.insert("text".into(), text.into());
+            }
+            Content::Link { url, caption, preview, .. } => {
+                let text = caption.map_or_else(|| url.clone(), |caption| format!("{caption}\n{url}"));
+                fields.insert("text".into(), text.into());
+                fields.insert("linkPreview".into(), preview.unwrap_or(true).into());
+            }
+            Content::Image(media) => self.media("image", media, file)?,
+            Content::File(media) => self.media("document", media, file)?,
+            Content::Audio(media) => self.media("audio", media, file)?,
+            Content::Video(media) if media.note == Some(true) => {
+                self.action = "sendPtv";
+                self.file = Some(("video", attached(file)?));
+            }
+            Content::Video(media) => self.media("video", media, file)?,
+            Content::Voice(_) => {
+                self.action = "sendWhatsAppAudio";
+                self.file = Some(("audio", attached(file)?));
+            }
+            Content::Sticker(_) => {
+                self.action = "sendSticker";
+                self.file = Some(("sticker", attached(file)?));
+            }
+            Content::Location { latitude, longitude, name, address } => {
+                self.action = "sendLocation";
+                // All four are required there.
+                let coordinates = format!("{latitude}, {longitude}");
+                let name = name.unwrap_or_else(|| coordinates.clone());
+                fields.insert("latitude".into(), latitude.into());
+                fields.insert("longitude".into(), longitude.into());
+                fields.insert("address".into(), address.unwrap_or(coordinates).into());
+                fields.insert("name".into(), name.into());
+            }
+            Content::Contact { contacts } => {
+                self.action = "sendContact";
+                fields.insert("contact".into(), contacts.iter().map(card).collect());
+            }
+            Content::Poll { question, answers, max_answers } => {
+                self.action = "sendPoll";
+                fields.insert("name".into(), question.into());
+                fields.insert("selectableCount".into(), max_answers.into());
+                fields.insert("values".into(), answers.into());
+            }
+            Content::Question { .. } | Content::Reaction { .. } | Content::Template { .. } => {
+                let message = format!("evolution has no messages of kind `{kind}`");
+                return Err(SendError::new(ErrorClass::Unsupported, message));
+            }
+        }
+        Ok(())
+    }
+
     fn media(&mut self, kind: &str, media: Media, file: Option<Attached>) -> Result<(), SendError> {
         let file = attached(file)?;
         self.action = "sendMedia";

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::options::ExpressChatOptions;
 use crate::model::delivery::MessageState;
 use crate::model::inbound::{Ack, Echo, Fate, Told, Written};
 use crate::transport::events::{first_text, moment, person_in};
+use crate::transport::gateway::Options as _;
 use crate::transport::meta::events as meta;
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -53,7 +55,7 @@ fn report(item: &Value) -> Option<Ack> {
         "sent" => Fate::Reached(MessageState::Sent),
         "delivered" => Fate::Reached(MessageState::Delivered),
         "read" => Fate::Reached(MessageState::Read),
-        "failed" => meta::failed("express-chat", error),
+        "failed" => meta::failed(ExpressChatOptions::NAME, error),
         _ => return None,
     };
     Some(Ack { message_id: id(item)?, fate, ours: None, chat: None })

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use crate::model::policy::Pace;
 use crate::secret::Secret;
+use crate::transport::gateway::Options;
+use crate::transport::keys::Keys;
 
 /// What an account of this transport is configured with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,4 +16,20 @@ pub struct ExpressChatOptions {
     pub api_key: Secret,
     /// For one request.
     pub timeout: Duration,
+}
+
+impl Options for ExpressChatOptions {
+    const NAME: &'static str = "express-chat";
+    const KEYS: &'static [&'static str] = &["url", "api_key"];
+    const PACE: Pace = Pace::META;
+
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let api_key = keys.secret("api_key", "EXPRESS_CHAT_KEY");
+        let url = keys.url(Some("https://api.v7.express-chat.com"));
+        Some(Self { url: url?, api_key: api_key?, timeout: keys.timeout(30) })
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.api_key.clone()]
+    }
 }

@@ -15,11 +15,13 @@ use crate::model::message::{Content, Media};
 use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::meta::codes::classify_error;
 use crate::transport::meta::send as meta;
 use crate::transport::reach::Desk;
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe};
-use crate::transport::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 const CAPABILITIES: Capabilities = Capabilities {
     kinds: &[
@@ -38,7 +40,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 };
 
 /// What the parts of a message are called here, of whatever kind it is.
-const RAW: Raw = Raw { gateway: "express-chat", own: "type message templateId params userName" };
+const RAW: Raw = Raw { gateway: ExpressChatOptions::NAME, own: "type message templateId params userName" };
 
 /// The adapter.
 pub struct ExpressChat {
@@ -46,18 +48,17 @@ pub struct ExpressChat {
     key: Secret,
 }
 
-impl ExpressChat {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for ExpressChat {
+    type Options = ExpressChatOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the key cannot be sent in a header.
-    pub fn new(options: &ExpressChatOptions, client: reqwest::Client) -> Result<Self, String> {
+    fn can(_: &ExpressChatOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &ExpressChatOptions, _: &Site<'_>) -> Result<Self, String> {
         // Header names have no case on the wire; theirs is written `apiKey`.
         let headers = [("apikey", Header::Secret(&options.api_key))];
-        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        let wire = Wire::new(client(options.timeout)?, &options.url, options.timeout, &headers)?;
         Ok(Self { wire, key: options.api_key.clone() })
     }
 }
@@ -160,7 +161,7 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         None if refused && answer.status < 300 => ErrorClass::Invalid,
         None => answer.class(),
     };
-    Err(answer.refusal("express-chat", class, said.unwrap_or_default()))
+    Err(answer.refusal(ExpressChatOptions::NAME, class, said.unwrap_or_default()))
 }
 
 /// An error of Meta's in an answer, where the brands pass one on.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::options::GowaOptions;
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, Scope, SendError};
 use crate::transport::answer::Answer;
+use crate::transport::gateway::Options as _;
 
 /// Every answer is of this shape, but for plain texts from the basic-auth guard and proxies.
 #[derive(Deserialize)]
@@ -24,13 +26,13 @@ struct Envelope {
 /// With what GOWA said.
 pub fn read(answer: &Answer) -> Result<Receipt, SendError> {
     let envelope: Option<Envelope> = answer.json();
-    let Some(envelope) = envelope else { return Err(answer.refusal("gowa", answer.class(), "")) };
+    let Some(envelope) = envelope else { return Err(answer.refusal(GowaOptions::NAME, answer.class(), "")) };
     if answer.status == 200 && envelope.code == "SUCCESS" {
         let provider_id = envelope.results["message_id"].as_str().map(str::to_owned);
         return Ok(Receipt { state: MessageState::Sent, provider_id, chat: None, degraded: Vec::new() });
     }
     let class = classify(answer, &envelope.code, &envelope.message);
-    Err(answer.refusal("gowa", class, &format!("{}: {}", envelope.code, envelope.message)))
+    Err(answer.refusal(GowaOptions::NAME, class, &format!("{}: {}", envelope.code, envelope.message)))
 }
 
 fn classify(answer: &Answer, code: &str, text: &str) -> ErrorClass {

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::model::delivery::MessageState;
 use crate::model::inbound::{Ack, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
-use crate::secret::Secret;
-use crate::transport::events::{fields, first_text, hmac_sha256_hex, moment, one_person, person, person_in, text};
+use crate::secret::{Hash, Secret};
+use crate::transport::events::{fields, first_text, moment, one_person, person, person_in, text};
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Reads an event; `device` is the account's own, where it names one.
@@ -21,7 +21,10 @@ use crate::transport::{Heard, Incoming, NotHeard};
 pub fn read(device: Option<&str>, secret: Option<&Secret>, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
     let given = (incoming.header)("x-hub-signature-256").unwrap_or_default();
     incoming.proven(secret, |secret| {
-        given.trim().strip_prefix("sha256=").is_some_and(|given| hmac_sha256_hex(secret, incoming.body, given))
+        given
+            .trim()
+            .strip_prefix("sha256=")
+            .is_some_and(|given| secret.has_signed_hex(Hash::Sha256, incoming.body, given))
     })?;
     let event = incoming.json()?;
     let payload = &event["payload"];

@@ -20,9 +20,13 @@ use crate::secret::Secret;
 use crate::transport::answer::{exchange, readable};
 use crate::transport::events::{below_folder, bytes, get};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk, OTHER, listed};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, basic, fields, maybe, segment};
-use crate::transport::{Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{
+    Attached, Download, FilePlace, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client,
+};
 
 /// Behind an address it believes what the server calls a file, and refuses a picture that is called
 /// otherwise (`invalid content type` in its code).
@@ -66,7 +70,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "gowa",
+    gateway: GowaOptions::NAME,
     own: "message caption link image image_url file file_url video video_url audio audio_url sticker \
         sticker_url ptt latitude longitude contact_name contact_phone question options max_answer emoji \
         reply_message_id",
@@ -80,15 +84,14 @@ pub struct Gowa {
     webhook_secret: Option<Secret>,
 }
 
-impl Gowa {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Gowa {
+    type Options = GowaOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When device or credentials cannot be sent in a header.
-    pub fn new(options: &GowaOptions, client: reqwest::Client) -> Result<Self, String> {
+    fn can(_: &GowaOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &GowaOptions, _: &Site<'_>) -> Result<Self, String> {
         let mut headers = Vec::new();
         // The server URL-decodes the header.
         let device = options.device.as_ref().map(|device| utf8_percent_encode(device, NON_ALPHANUMERIC).to_string());
@@ -98,7 +101,7 @@ impl Gowa {
         if let Some(auth) = &options.basic_auth {
             headers.push(("authorization", Header::Made(basic(auth.reveal()))));
         }
-        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        let wire = Wire::new(client(options.timeout)?, &options.url, options.timeout, &headers)?;
         let (device, webhook_secret) = (options.device.clone(), options.webhook_secret.clone());
         Ok(Self { wire, base: options.url.clone(), device, webhook_secret })
     }
@@ -189,7 +192,9 @@ async fn loaded(wire: &Wire, id: &str, chat: &Recipient) -> Result<String, Strin
     let places = [&body["results"]["file_path"], &body["results"]["file_url"]];
     match places.into_iter().find_map(Value::as_str) {
         Some(place) if answer.status == 200 => Ok(place.to_owned()),
-        _ => Err(answer.refusal("gowa", answer.class(), body["message"].as_str().unwrap_or_default()).message),
+        _ => {
+            Err(answer.refusal(GowaOptions::NAME, answer.class(), body["message"].as_str().unwrap_or_default()).message)
+        }
     }
 }
 
@@ -261,66 +266,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
         strict: message.strict,
         degraded: Vec::new(),
     };
-    let kind = message.body.content.kind();
-    let file = message.file;
-    let path = match message.body.content {
-        Content::Text { text } => {
-            call.fields.insert("message".into(), text.into());
-            "send/message".into()
-        }
-        Content::Link { url, caption, .. } => {
-            // The documentation calls the caption optional, the validator refuses a blank one.
-            let caption = caption.unwrap_or_else(|| {
-                call.degraded.push(Degraded { field: "caption".into(), action: "filled with the link".into() });
-                url.clone()
-            });
-            call.fields.insert("caption".into(), caption.into());
-            call.fields.insert("link".into(), url.into());
-            "send/link".into()
-        }
-        Content::Image(media) => call.media("image", media, file)?,
-        Content::File(media) => call.media("file", media, file)?,
-        Content::Video(media) => call.media("video", media, file)?,
-        Content::Audio(media) => call.media("audio", media, file)?,
-        Content::Voice(media) => {
-            call.fields.insert("ptt".into(), true.into());
-            call.media("audio", media, file)?
-        }
-        Content::Sticker(media) => call.media("sticker", media, file)?,
-        Content::Location { latitude, longitude, .. } => {
-            // As strings: that is how the server declares them.
-            call.fields.insert("latitude".into(), latitude.to_string().into());
-            call.fields.insert("longitude".into(), longitude.to_string().into());
-            "send/location".into()
-        }
-        Content::Contact { contacts } => {
-            if let Some(contact) = contacts.into_iter().next() {
-                call.fields.insert("contact_phone".into(), contact.digits().into());
-                call.fields.insert("contact_name".into(), contact.name.into());
-            }
-            "send/contact".into()
-        }
-        Content::Poll { question, answers, max_answers } => {
-            call.fields.insert("question".into(), question.into());
-            call.fields.insert("options".into(), answers.into());
-            call.fields.insert("max_answer".into(), max_answers.into());
-            "send/poll".into()
-        }
-        Content::Reaction { message, emoji, .. } => {
-            // A path of dots alone leads elsewhere, however it is encoded; what a proxy on the way takes for
-            // a slash as well.
-            if message.bytes().all(|b| b == b'.') || message.contains(['/', '\\', '%', '?', '#']) {
-                return Err(SendError::new(ErrorClass::Invalid, format!("`{message}` is no id of a message")));
-            }
-            call.fields.insert("emoji".into(), emoji.into());
-            format!("message/{}/reaction", segment(&message))
-        }
-        Content::Template { .. } | Content::Question { .. } => {
-            let message = format!("gowa has no messages of kind `{kind}`");
-            return Err(SendError::new(ErrorClass::Unsupported, message));
-        }
-    };
-    call.path = path;
+    call.path = call.fill(message.body.content, message.file)?;
     let options = message.body.options;
     maybe(&mut call.fields, "reply_message_id", options.reply_to);
     maybe(&mut call.fields, "is_forwarded", options.forwarded.then_some(true));
@@ -336,7 +282,73 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
     Ok(call)
 }
 
+fn reaction(message: &str) -> Result<String, SendError> {
+    // A path of dots alone leads elsewhere, however it is encoded; what a proxy on the way takes for
+    // a slash as well.
+    if message.bytes().all(|b| b == b'.') || message.contains(['/', '\\', '%', '?', '#']) {
+        return Err(SendError::new(ErrorClass::Invalid, format!("`{message}` is no id of a message")));
+    }
+    Ok(format!("message/{}/reaction", segment(message)))
+}
+
 impl Call {
+    /// Gives the path.
+    fn fill(&mut self, content: Content, file: Option<Attached>) -> Result<String, SendError> {
+        let kind = content.kind();
+        Ok(match content {
+            Content::Text { text } => {
+                self.fields.insert("message".into(), text.into());
+                "send/message".into()
+            }
+            Content::Link { url, caption, .. } => {
+                // The documentation calls the caption optional, the validator refuses a blank one.
+                let caption = caption.unwrap_or_else(|| {
+                    self.degraded.push(Degraded { field: "caption".into(), action: "filled with the link".into() });
+                    url.clone()
+                });
+                self.fields.insert("caption".into(), caption.into());
+                self.fields.insert("link".into(), url.into());
+                "send/link".into()
+            }
+            Content::Image(media) => self.media("image", media, file)?,
+            Content::File(media) => self.media("file", media, file)?,
+            Content::Video(media) => self.media("video", media, file)?,
+            Content::Audio(media) => self.media("audio", media, file)?,
+            Content::Voice(media) => {
+                self.fields.insert("ptt".into(), true.into());
+                self.media("audio", media, file)?
+            }
+            Content::Sticker(media) => self.media("sticker", media, file)?,
+            Content::Location { latitude, longitude, .. } => {
+                // As strings: that is how the server declares them.
+                self.fields.insert("latitude".into(), latitude.to_string().into());
+                self.fields.insert("longitude".into(), longitude.to_string().into());
+                "send/location".into()
+            }
+            Content::Contact { contacts } => {
+                if let Some(contact) = contacts.into_iter().next() {
+                    self.fields.insert("contact_phone".into(), contact.digits().into());
+                    self.fields.insert("contact_name".into(), contact.name.into());
+                }
+                "send/contact".into()
+            }
+            Content::Poll { question, answers, max_answers } => {
+                self.fields.insert("question".into(), question.into());
+                self.fields.insert("options".into(), answers.into());
+                self.fields.insert("max_answer".into(), max_answers.into());
+                "send/poll".into()
+            }
+            Content::Reaction { message, emoji, .. } => {
+                self.fields.insert("emoji".into(), emoji.into());
+                reaction(&message)?
+            }
+            Content::Template { .. } | Content::Question { .. } => {
+                let message = format!("gowa has no messages of kind `{kind}`");
+                return Err(SendError::new(ErrorClass::Unsupported, message));
+            }
+        })
+    }
+
     fn media(&mut self, field: &'static str, media: Media, file: Option<Attached>) -> Result<String, SendError> {
         let file = attached(file)?;
         maybe(&mut self.fields, "caption", media.caption);

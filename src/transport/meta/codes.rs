@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::options::MetaOptions;
 use crate::model::delivery::{ErrorClass, Scope, SendError};
 use crate::transport::answer::Answer;
+use crate::transport::gateway::Options as _;
 
 /// A refusal, by its code.
 pub fn refused(answer: &Answer, body: &Value) -> SendError {
@@ -16,7 +18,7 @@ pub fn refused(answer: &Answer, body: &Value) -> SendError {
     // The code decides, not the status.
     let class = classify_error(error, answer.retry_after).unwrap_or_else(|| answer.class());
     let said = [&error["message"], &error["error_data"]["details"]].map(|text| text.as_str().unwrap_or_default());
-    answer.refusal("meta", class, said.join(" ").trim())
+    answer.refusal(MetaOptions::NAME, class, said.join(" ").trim())
 }
 
 /// The class of an error object; none when it has no code.

@@ -17,11 +17,10 @@ use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
 use crate::plain::shortened;
-use crate::secret::Secret;
+use crate::secret::{Hash, Secret};
 use crate::transport::answer::{exchange, readable};
-use crate::transport::events::{
-    bytes, fields, first_text, hmac_sha256_hex, moment, one_person, person_in, text, whole,
-};
+use crate::transport::events::{bytes, fields, first_text, moment, one_person, person_in, text, whole};
+use crate::transport::gateway::Options as _;
 use crate::transport::wire::{Wire, segment};
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -38,7 +37,10 @@ pub fn read(options: &MetaOptions, incoming: &Incoming<'_>) -> Result<Heard, Not
     }
     let given = (incoming.header)("x-hub-signature-256").unwrap_or_default();
     incoming.proven(options.app_secret.as_ref(), |secret| {
-        given.trim().strip_prefix("sha256=").is_some_and(|given| hmac_sha256_hex(secret, incoming.body, given))
+        given
+            .trim()
+            .strip_prefix("sha256=")
+            .is_some_and(|given| secret.has_signed_hex(Hash::Sha256, incoming.body, given))
     })?;
     Ok(Heard::Told(events(&incoming.json()?, Some(&options.phone_number_id), incoming.now)))
 }
@@ -219,7 +221,7 @@ fn acknowledged(told: &mut Vec<Told>, contacts: &[Contact], status: &Value) {
         Some("sent") => Fate::Reached(MessageState::Sent),
         Some("delivered") => Fate::Reached(MessageState::Delivered),
         Some("read" | "played") => Fate::Reached(MessageState::Read),
-        Some("failed") => failed("meta", &status["errors"][0]),
+        Some("failed") => failed(MetaOptions::NAME, &status["errors"][0]),
         _ => return,
     };
     // In a group this is the group itself, which has one address.

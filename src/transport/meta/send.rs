@@ -23,9 +23,11 @@ use crate::model::recipient::Recipient;
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::events::person_in;
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 /// Most bytes of a file's id at Meta; they have about 16.
 const LONGEST_ID: usize = 512;
@@ -68,7 +70,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "meta",
+    gateway: MetaOptions::NAME,
     own: "messaging_product type text image document video audio sticker location contacts interactive \
         template reaction context status message_id id ids biz_opaque_callback_data",
 };
@@ -106,15 +108,15 @@ impl Uploads {
     }
 }
 
-impl Meta {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Meta {
+    type Options = MetaOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the token cannot be sent in a header.
-    pub fn new(options: &MetaOptions, client: reqwest::Client) -> Result<Self, String> {
+    fn can(_: &MetaOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &MetaOptions, _: &Site<'_>) -> Result<Self, String> {
+        let client = client(options.timeout)?;
         let bearer = Header::Made(format!("Bearer {}", options.access_token.reveal()));
         let wire = Wire::new(client.clone(), &options.url, options.timeout, &[("authorization", bearer)])?;
         // A version is letters, digits and a dot, which encoding would only disfigure.
@@ -207,24 +209,19 @@ struct Call {
     file: Option<(&'static str, Attached)>,
 }
 
-fn prepare(message: Outgoing) -> Result<Call, SendError> {
-    let mut call = Call { file: None, fields: fields([("messaging_product", "whatsapp".into())]) };
-    match &message.to {
+fn addressed(to: &Recipient) -> Fields {
+    let (kind, field, id) = match to {
         // Without `+` the country code of the sending number may be put in front.
-        Recipient::Phone(digits) => {
-            call.fields.insert("recipient_type".into(), "individual".into());
-            call.fields.insert("to".into(), format!("+{digits}").into());
-        }
+        Recipient::Phone(digits) => ("individual", "to", format!("+{digits}")),
         // In `to` it would be accepted and never arrive.
-        Recipient::Bsuid(id) => {
-            call.fields.insert("recipient_type".into(), "individual".into());
-            call.fields.insert("recipient".into(), id.as_str().into());
-        }
-        other => {
-            call.fields.insert("recipient_type".into(), "group".into());
-            call.fields.insert("to".into(), other.id().into());
-        }
-    }
+        Recipient::Bsuid(id) => ("individual", "recipient", id.clone()),
+        other => ("group", "to", other.id().to_owned()),
+    };
+    fields([("messaging_product", "whatsapp".into()), ("recipient_type", kind.into()), (field, id.into())])
+}
+
+fn prepare(message: Outgoing) -> Result<Call, SendError> {
+    let mut call = Call { file: None, fields: addressed(&message.to) };
     // Comes back with each status of the message.
     call.fields.insert("biz_opaque_callback_data".into(), message.own_id().to_string().into());
     let options = message.body.options;

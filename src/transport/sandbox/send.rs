@@ -1,14 +1,15 @@
 //! The built-in stand-in for a gateway: delivers at once to phones that can be looked at.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use super::events;
+use super::options::SandboxOptions;
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::mime::PICTURES;
 use crate::transport::extra::Raw;
+use crate::transport::gateway::Adapter;
+use crate::transport::site::{Phones, Site};
 use crate::transport::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
 
 const FILE: Intake = Intake::ANY;
@@ -70,15 +71,6 @@ const CAPABILITIES: Capabilities = Capabilities {
 /// What gateways refuse is refused here too, so that trying it shows it.
 const RAW: Raw = Raw { gateway: "the sandbox", own: "" };
 
-/// Where the phones keep what they got.
-pub trait Phones: Send + Sync {
-    /// Keeps a message, once for each id; says whether the phone that it is for is on.
-    fn receive(&self, account: &str, message: Outgoing) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send>>;
-
-    /// Gets a file that was sent from a phone.
-    fn file(&self, source: &str) -> Download;
-}
-
 /// The stand-in.
 pub struct Sandbox {
     account: String,
@@ -89,10 +81,17 @@ pub struct Sandbox {
 impl Sandbox {
     /// What it can do where it stands for no gateway in particular.
     pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+}
 
-    /// For one account, in the place of a gateway that can do this.
-    pub fn new(account: String, capabilities: &'static Capabilities, phones: Arc<dyn Phones>) -> Self {
-        Self { account, capabilities, phones }
+impl Adapter for Sandbox {
+    type Options = SandboxOptions;
+
+    fn can(options: &SandboxOptions) -> &'static Capabilities {
+        options.stands_for.unwrap_or(&CAPABILITIES)
+    }
+
+    fn new(options: &SandboxOptions, site: &Site<'_>) -> Result<Self, String> {
+        Ok(Self { account: site.account.to_owned(), capabilities: Self::can(options), phones: site.phones.clone() })
     }
 }
 
@@ -118,6 +117,11 @@ impl Transport for Sandbox {
                 Err(error) => Err(SendError::new(ErrorClass::Upstream { retry_after: None }, error)),
             }
         })
+    }
+
+    /// It hears by its phones.
+    fn hears(&self, _: bool) -> bool {
+        true
     }
 
     fn receive(&self, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {

@@ -14,11 +14,14 @@ use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::Content;
 use crate::model::mime::STILLS;
+use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk};
+use crate::transport::site::Site;
 use crate::transport::wire::{Header, Wire, attached, basic, segment};
-use crate::transport::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 const CAPABILITIES: Capabilities = Capabilities {
     kinds: &[
@@ -40,31 +43,34 @@ const CAPABILITIES: Capabilities = Capabilities {
 };
 
 /// What the parts of a message are called here, of whatever kind it is.
-const RAW: Raw = Raw { gateway: "twilio", own: "Body MediaUrl PersistentAction ContentSid ContentVariables" };
+const RAW: Raw =
+    Raw { gateway: TwilioOptions::NAME, own: "Body MediaUrl PersistentAction ContentSid ContentVariables" };
 
 /// The adapter.
 pub struct Twilio {
     wire: Wire,
     client: reqwest::Client,
     options: TwilioOptions,
+    /// Where it is to tell how far a message is.
+    callback: Option<Secret>,
     /// `2010-04-01/Accounts/{account_sid}`.
     account: String,
 }
 
-impl Twilio {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Twilio {
+    type Options = TwilioOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the credentials cannot be sent in a header.
-    pub fn new(options: &TwilioOptions, client: reqwest::Client) -> Result<Self, String> {
+    fn can(_: &TwilioOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &TwilioOptions, site: &Site<'_>) -> Result<Self, String> {
+        let client = client(options.timeout)?;
         let credentials = basic(&format!("{}:{}", options.account_sid, options.auth_token.reveal()));
         let headers = [("authorization", Header::Made(credentials))];
         let wire = Wire::new(client.clone(), &options.url, options.timeout, &headers)?;
         let account = format!("2010-04-01/Accounts/{}", segment(&options.account_sid));
-        Ok(Self { wire, client, options: options.clone(), account })
+        Ok(Self { wire, client, options: options.clone(), callback: site.callback(), account })
     }
 }
 
@@ -78,10 +84,10 @@ impl Transport for Twilio {
     }
 
     fn send(&self, message: Outgoing) -> Sending {
-        let (wire, options) = (self.wire.clone(), self.options.clone());
+        let (wire, from, callback) = (self.wire.clone(), self.options.from.clone(), self.callback.clone());
         let path = format!("{}/Messages.json", self.account);
         Box::pin(async move {
-            let form = prepare(message, options)?;
+            let form = prepare(message, from, callback)?;
             let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
             let request = wire.request(Method::POST, &path);
             let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
@@ -114,15 +120,15 @@ impl Transport for Twilio {
     }
 }
 
-fn prepare(message: Outgoing, options: TwilioOptions) -> Result<Vec<(String, String)>, SendError> {
+fn prepare(message: Outgoing, from: Sender, callback: Option<Secret>) -> Result<Vec<(String, String)>, SendError> {
     let mut form: Vec<(String, String)> = Vec::new();
     let mut field = |name: &str, value: String| form.push((name.into(), value));
     field("To", format!("whatsapp:+{}", message.to.id()));
-    match options.from {
+    match from {
         Sender::Number(digits) => field("From", format!("whatsapp:+{digits}")),
         Sender::Service(id) => field("MessagingServiceSid", id),
     }
-    if let Some(callback) = options.callback {
+    if let Some(callback) = callback {
         // Twilio says it back, whether its answer came through or not.
         field("StatusCallback", format!("{}?{OURS}={}", callback.reveal(), message.own_id()));
     }
@@ -168,7 +174,7 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         let state = match body["status"].as_str() {
             Some("failed" | "undelivered" | "canceled") => {
                 let class = number("error_code").map_or(ErrorClass::Invalid, class);
-                return Err(answer.refusal("twilio", class, said));
+                return Err(answer.refusal(TwilioOptions::NAME, class, said));
             }
             Some("sent") => MessageState::Sent,
             Some("delivered") => MessageState::Delivered,
@@ -179,5 +185,5 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         return Ok(Receipt { state, provider_id: Some(id.to_owned()), chat, degraded: Vec::new() });
     }
     let class = number("code").map_or_else(|| answer.class(), class);
-    Err(answer.refusal("twilio", class, said))
+    Err(answer.refusal(TwilioOptions::NAME, class, said))
 }

@@ -10,10 +10,8 @@ use serde_json::Value;
 use super::kinds::{kind, medium, question};
 use crate::model::inbound::{Ack, Connection, Echo, Reaction, Told, Written, bare_id};
 use crate::model::recipient::Recipient;
-use crate::secret::Secret;
-use crate::transport::events::{
-    ack, fields, first_text, hmac_sha512_hex, moment, one_person, person, person_in, text, whole,
-};
+use crate::secret::{Hash, Secret};
+use crate::transport::events::{ack, fields, first_text, moment, one_person, person, person_in, text, whole};
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Reads an event of a session. `bare` says how our own messages are known, see [`own`].
@@ -22,7 +20,7 @@ use crate::transport::{Heard, Incoming, NotHeard};
 /// [`NotHeard`].
 pub fn read(session: &str, bare: bool, secret: Option<&Secret>, incoming: &Incoming<'_>) -> Result<Heard, NotHeard> {
     let given = (incoming.header)("x-webhook-hmac").unwrap_or_default();
-    incoming.proven(secret, |secret| hmac_sha512_hex(secret, incoming.body, given.trim()))?;
+    incoming.proven(secret, |secret| secret.has_signed_hex(Hash::Sha512, incoming.body, given.trim()))?;
     let event = incoming.json()?;
     if event["session"].as_str().is_some_and(|other| other != session) {
         return Ok(Heard::Told(Vec::new()));

@@ -21,13 +21,15 @@ use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange, reached};
 use crate::transport::events::{below_folder, bytes, get};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::{Ask, Desk, OTHER, listed};
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe, segment};
-use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "waha",
+    gateway: WahaOptions::NAME,
     own: "id text caption file preview linkPreview latitude longitude title contacts poll reaction \
         messageId reply_to",
 };
@@ -41,15 +43,17 @@ pub struct Waha {
     webhook_secret: Option<Secret>,
 }
 
-impl Waha {
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the key cannot be sent in a header.
-    pub fn new(options: &WahaOptions, client: reqwest::Client) -> Result<Self, String> {
+impl Adapter for Waha {
+    type Options = WahaOptions;
+
+    fn can(options: &WahaOptions) -> &'static Capabilities {
+        options.engine.capabilities()
+    }
+
+    fn new(options: &WahaOptions, _: &Site<'_>) -> Result<Self, String> {
         let key = options.api_key.as_ref().map(|key| ("x-api-key", Header::Secret(key)));
         let headers: Vec<_> = key.into_iter().collect();
-        let wire = Wire::new(client, &options.url, options.timeout, &headers)?;
+        let wire = Wire::new(client(options.timeout)?, &options.url, options.timeout, &headers)?;
         let (session, webhook_secret) = (options.session.clone(), options.webhook_secret.clone());
         Ok(Self { wire, base: options.url.clone(), session, engine: options.engine, webhook_secret })
     }
@@ -160,90 +164,112 @@ fn prepare(message: Outgoing, session: String, engine: Engine) -> Result<Call, S
         fields: fields([("session", session.into()), ("chatId", to.as_str().into())]),
         file: None,
     };
-    let fields = &mut call.fields;
     let options = message.body.options;
-    maybe(fields, "reply_to", options.reply_to);
-    let mentions = options.mentions;
-    let kind = message.body.content.kind();
-    match asked(message.body.content) {
-        Content::Text { text } => {
-            words(fields, text, &mentions);
-            maybe(fields, "id", id);
-        }
-        Content::Link { url, caption, title, description, thumbnail, high_quality, preview, .. } => {
-            // The text must hold the address of the card.
-            let text = caption.map_or_else(|| url.clone(), |caption| format!("{caption}\n{url}"));
-            match (title, description) {
-                (Some(title), Some(description)) if preview != Some(false) => {
-                    call.path = "api/send/link-custom-preview";
-                    let mut card = crate::transport::wire::fields([
-                        ("url", url.into()),
-                        ("title", title.into()),
-                        ("description", description.into()),
-                    ]);
-                    maybe(&mut card, "image", thumbnail.map(|url| json!({ "url": url })));
-                    fields.insert("text".into(), text.into());
-                    fields.insert("preview".into(), card.into());
-                }
-                _ => {
-                    fields.insert("text".into(), text.into());
-                    fields.insert("linkPreview".into(), preview.unwrap_or(true).into());
-                    maybe(fields, "id", id);
-                }
-            }
-            maybe(fields, "linkPreviewHighQuality", high_quality);
-        }
-        Content::Location { latitude, longitude, name, .. } => {
-            call.path = "api/sendLocation";
-            fields.insert("latitude".into(), latitude.into());
-            fields.insert("longitude".into(), longitude.into());
-            // Required there.
-            fields.insert("title".into(), name.unwrap_or_else(|| format!("{latitude}, {longitude}")).into());
-            maybe(fields, "id", id);
-        }
-        Content::Contact { contacts } => {
-            call.path = "api/sendContactVcard";
-            // The schema wants every one of the other fields, or this one.
-            let cards = contacts.iter().map(|contact| json!({ "vcard": contact.vcard() })).collect::<Vec<_>>();
-            fields.insert("contacts".into(), cards.into());
-            maybe(fields, "id", id);
-        }
-        Content::Poll { question, answers, max_answers } => {
-            call.path = "api/sendPoll";
-            let poll = json!({ "name": question, "options": answers, "multipleAnswers": max_answers > 1 });
-            fields.insert("poll".into(), poll);
-            maybe(fields, "id", id);
-        }
+    maybe(&mut call.fields, "reply_to", options.reply_to);
+    match message.body.content {
         Content::Reaction { message: theirs, emoji, own } => {
             (call.method, call.path) = (Method::PUT, "api/reaction");
             // The message's own id names its chat; what was sent by a client is known without it.
-            fields.remove("chatId");
+            call.fields.remove("chatId");
             let theirs = match theirs.contains('_') {
                 true => marked(theirs, &message.to)?,
                 false => format!("{own}_{to}_{theirs}"),
             };
-            fields.insert("messageId".into(), theirs.into());
-            fields.insert("reaction".into(), emoji.into());
+            call.fields.insert("messageId".into(), theirs.into());
+            call.fields.insert("reaction".into(), emoji.into());
         }
-        Content::Image(media) => call.media("api/sendImage", media, message.file)?,
-        Content::File(media) => call.media("api/sendFile", media, message.file)?,
-        Content::Video(media) => {
-            maybe(fields, "asNote", media.note);
-            // What is not in WhatsApp's own format is converted there.
-            fields.insert("convert".into(), true.into());
-            call.media("api/sendVideo", media, message.file)?;
-        }
-        Content::Voice(media) => {
-            fields.insert("convert".into(), true.into());
-            call.media("api/sendVoice", media, message.file)?;
-        }
-        _ => return Err(SendError::new(ErrorClass::Unsupported, format!("waha has no messages of kind `{kind}`"))),
+        content => call.fill(asked(content), &options.mentions, message.file, id)?,
     }
     RAW.add(&mut call.fields, options.extra)?;
     Ok(call)
 }
 
+/// The card of a link, as whoever sends it has made it.
+fn card(url: String, (title, description): (String, String), thumbnail: Option<String>) -> Fields {
+    let mut card = fields([("url", url.into()), ("title", title.into()), ("description", description.into())]);
+    maybe(&mut card, "image", thumbnail.map(|url| json!({ "url": url })));
+    card
+}
+
 impl Call {
+    /// All but marks on other messages.
+    fn fill(
+        &mut self,
+        content: Content,
+        mentions: &[String],
+        file: Option<Attached>,
+        id: Option<String>,
+    ) -> Result<(), SendError> {
+        let fields = &mut self.fields;
+        match content {
+            Content::Text { text } => {
+                words(fields, text, mentions);
+                maybe(fields, "id", id);
+            }
+            Content::Link { url, caption, title, description, thumbnail, high_quality, preview, .. } => {
+                // The text must hold the address of the card.
+                let text = caption.map_or_else(|| url.clone(), |caption| format!("{caption}\n{url}"));
+                fields.insert("text".into(), text.into());
+                match title.zip(description).filter(|_| preview != Some(false)) {
+                    Some(said) => {
+                        self.path = "api/send/link-custom-preview";
+                        fields.insert("preview".into(), card(url, said, thumbnail).into());
+                    }
+                    None => {
+                        fields.insert("linkPreview".into(), preview.unwrap_or(true).into());
+                        maybe(fields, "id", id);
+                    }
+                }
+                maybe(fields, "linkPreviewHighQuality", high_quality);
+            }
+            Content::Location { latitude, longitude, name, .. } => {
+                self.path = "api/sendLocation";
+                fields.insert("latitude".into(), latitude.into());
+                fields.insert("longitude".into(), longitude.into());
+                // Required there.
+                fields.insert("title".into(), name.unwrap_or_else(|| format!("{latitude}, {longitude}")).into());
+                maybe(fields, "id", id);
+            }
+            Content::Contact { contacts } => {
+                self.path = "api/sendContactVcard";
+                // The schema wants every one of the other fields, or this one.
+                let cards = contacts.iter().map(|contact| json!({ "vcard": contact.vcard() })).collect::<Vec<_>>();
+                fields.insert("contacts".into(), cards.into());
+                maybe(fields, "id", id);
+            }
+            Content::Poll { question, answers, max_answers } => {
+                self.path = "api/sendPoll";
+                let poll = json!({ "name": question, "options": answers, "multipleAnswers": max_answers > 1 });
+                fields.insert("poll".into(), poll);
+                maybe(fields, "id", id);
+            }
+            content => self.fill_file(content, file)?,
+        }
+        Ok(())
+    }
+
+    fn fill_file(&mut self, content: Content, file: Option<Attached>) -> Result<(), SendError> {
+        let kind = content.kind();
+        match content {
+            Content::Image(media) => self.media("api/sendImage", media, file)?,
+            Content::File(media) => self.media("api/sendFile", media, file)?,
+            Content::Video(media) => {
+                maybe(&mut self.fields, "asNote", media.note);
+                // What is not in WhatsApp's own format is converted there.
+                self.fields.insert("convert".into(), true.into());
+                self.media("api/sendVideo", media, file)?;
+            }
+            Content::Voice(media) => {
+                self.fields.insert("convert".into(), true.into());
+                self.media("api/sendVoice", media, file)?;
+            }
+            _ => {
+                return Err(SendError::new(ErrorClass::Unsupported, format!("waha has no messages of kind `{kind}`")));
+            }
+        }
+        Ok(())
+    }
+
     fn media(
         &mut self,
         path: &'static str,
@@ -296,5 +322,5 @@ fn read(answer: &Answer, reaction: bool) -> Result<Receipt, SendError> {
         return Ok(Receipt { state, provider_id: id, chat, degraded: Vec::new() });
     }
     let (class, said) = answers::refused(answer, &body);
-    Err(answer.refusal("waha", class, said))
+    Err(answer.refusal(WahaOptions::NAME, class, said))
 }

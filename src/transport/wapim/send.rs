@@ -13,9 +13,11 @@ use crate::model::delivery::{ErrorClass, MessageState, Receipt, SendError};
 use crate::model::message::{Content, Media};
 use crate::transport::answer::{Answer, exchange};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::Desk;
+use crate::transport::site::Site;
 use crate::transport::wire::{Fields, Header, Wire, attached, fields, maybe};
-use crate::transport::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 const FIVE: Intake = Intake::URL.up_to(5_000_000);
 
@@ -40,23 +42,23 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "wapim",
+    gateway: WapimOptions::NAME,
     own: "message url title description content_url caption lat lon contact_name contact_number",
 };
 
 /// The adapter.
 pub struct Wapim(Wire);
 
-impl Wapim {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Wapim {
+    type Options = WapimOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When the token cannot be sent in a header.
-    pub fn new(options: &WapimOptions, client: reqwest::Client) -> Result<Self, String> {
-        Wire::new(client, &options.url, options.timeout, &[("token", Header::Secret(&options.token))]).map(Self)
+    fn can(_: &WapimOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &WapimOptions, _: &Site<'_>) -> Result<Self, String> {
+        Wire::new(client(options.timeout)?, &options.url, options.timeout, &[("token", Header::Secret(&options.token))])
+            .map(Self)
     }
 }
 
@@ -174,5 +176,5 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
         500.. => ErrorClass::Upstream { retry_after: answer.retry_after },
         _ => answer.class(),
     };
-    Err(answer.refusal("wapim", class, &said.unwrap_or_default()))
+    Err(answer.refusal(WapimOptions::NAME, class, &said.unwrap_or_default()))
 }

@@ -4,8 +4,8 @@
 //! nowhere told, so that it is a setting; nor is whether `session` is the instance, so that an
 //! event of another one is only known by an id of its own.
 
-use crate::secret::Secret;
-use crate::transport::events::{first_text, hmac_sha256_hex, hmac_sha512_hex};
+use crate::secret::{Hash, Secret};
+use crate::transport::events::first_text;
 use crate::transport::waha::events as waha;
 use crate::transport::{Heard, Incoming, NotHeard};
 
@@ -19,7 +19,8 @@ pub fn read(instance: &str, header: &str, secret: Option<&Secret>, incoming: &In
     // Its client makes SHA-256, the engine below it SHA-512; the length tells which.
     incoming.proven(secret, |secret| {
         let bare = given.strip_prefix("sha256=").or(given.strip_prefix("sha512=")).unwrap_or(given);
-        hmac_sha256_hex(secret, incoming.body, bare) || hmac_sha512_hex(secret, incoming.body, bare)
+        secret.has_signed_hex(Hash::Sha256, incoming.body, bare)
+            || secret.has_signed_hex(Hash::Sha512, incoming.body, bare)
     })?;
     let event = incoming.json()?;
     let named = first_text([&event["instance_id"], &event["metadata"]["instance_id"]]);

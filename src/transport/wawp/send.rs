@@ -10,17 +10,20 @@ use super::events;
 use super::options::WawpOptions;
 use crate::model::capability::{Capabilities, Intake, Kind};
 use crate::model::delivery::{ErrorClass, Receipt, SendError};
-use crate::model::message::{Contact, Content};
+use crate::model::message::{Contact, Content, Media};
+use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 use crate::transport::answer::{Answer, exchange, reached};
 use crate::transport::events::{below_folder, bytes, get};
 use crate::transport::extra::Raw;
+use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::Desk;
+use crate::transport::site::Site;
 use crate::transport::waha::engine::FILE;
 use crate::transport::waha::ids::{chat, chat_in, marked, provider_id};
 use crate::transport::waha::send::{ELSEWHERE, FILES, described};
 use crate::transport::wire::{Fields, Wire, attached, fields, maybe};
-use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport};
+use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 
 const PICTURE: Intake = FILE.of(&["image/jpeg", "image/png"]);
 
@@ -48,7 +51,7 @@ const CAPABILITIES: Capabilities = Capabilities {
 
 /// What the parts of a message are called here, of whatever kind it is.
 const RAW: Raw = Raw {
-    gateway: "wawp",
+    gateway: WawpOptions::NAME,
     own: "message text url caption file latitude longitude title contacts poll reaction messageId \
         reply_to",
 };
@@ -63,16 +66,15 @@ pub struct Wawp {
     webhook_header: String,
 }
 
-impl Wawp {
-    /// What it can do, whatever its options.
-    pub const CAPABILITIES: &'static Capabilities = &CAPABILITIES;
+impl Adapter for Wawp {
+    type Options = WawpOptions;
 
-    /// For one account.
-    ///
-    /// # Errors
-    /// When no request could be written.
-    pub fn new(options: &WawpOptions, client: reqwest::Client) -> Result<Self, String> {
-        let wire = Wire::new(client, &options.url, options.timeout, &[])?;
+    fn can(_: &WawpOptions) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn new(options: &WawpOptions, _: &Site<'_>) -> Result<Self, String> {
+        let wire = Wire::new(client(options.timeout)?, &options.url, options.timeout, &[])?;
         Ok(Self {
             wire,
             base: options.url.clone(),
@@ -132,78 +134,87 @@ struct Call {
 }
 
 fn prepare(message: Outgoing) -> Result<Call, SendError> {
-    let mut method = Method::POST;
-    let mut fields = fields([("chatId", chat(&message.to).into())]);
+    let fields = fields([("chatId", chat(&message.to).into())]);
+    let mut call = Call { method: Method::POST, path: "", fields, file: None };
     let options = message.body.options;
-    maybe(&mut fields, "reply_to", options.reply_to);
-    let kind = message.body.content.kind();
-    let mut file = None;
-    let path = match message.body.content {
-        Content::Text { text } => {
-            // Here it is called `message`, beside a link `text`.
-            fields.insert("message".into(), text.into());
-            "v2/send/text"
-        }
-        Content::Link { url, caption, title, description, thumbnail, high_quality, .. } => {
-            fields.insert("url".into(), url.into());
-            maybe(&mut fields, "text", caption);
-            maybe(&mut fields, "thumbnail", thumbnail);
-            maybe(&mut fields, "title", title);
-            maybe(&mut fields, "description", description);
-            maybe(&mut fields, "linkPreviewHighQuality", high_quality);
-            "v2/send/link-preview"
-        }
-        Content::Image(media) => {
-            file = Some(attached(message.file)?);
-            // Marked as required; clients send one blank for none.
-            fields.insert("caption".into(), media.caption.unwrap_or_else(|| " ".into()).into());
-            "v2/send/image"
-        }
-        Content::File(media) => {
-            file = Some(attached(message.file)?);
-            fields.insert("caption".into(), media.caption.unwrap_or_else(|| " ".into()).into());
-            "v2/send/pdf"
-        }
-        Content::Video(media) => {
-            file = Some(attached(message.file)?);
-            maybe(&mut fields, "caption", media.caption);
-            // Clients write these as words.
-            fields.insert("convert".into(), "true".into());
-            fields.insert("asNote".into(), media.note.unwrap_or(false).to_string().into());
-            "v2/send/video"
-        }
-        Content::Voice(_) => {
-            file = Some(attached(message.file)?);
-            fields.insert("convert".into(), "true".into());
-            "v2/send/voice"
-        }
-        Content::Location { latitude, longitude, name, address } => {
-            // Its page gives them as texts, and calls the address `message`.
-            fields.insert("latitude".into(), latitude.to_string().into());
-            fields.insert("longitude".into(), longitude.to_string().into());
-            maybe(&mut fields, "title", name);
-            maybe(&mut fields, "message", address);
-            "v2/send/location"
-        }
-        Content::Contact { contacts } => {
-            fields.insert("contacts".into(), contacts.iter().map(card).collect());
-            "v2/send/contact"
-        }
-        Content::Poll { question, answers, max_answers } => {
-            let poll = json!({ "name": question, "options": answers, "multipleAnswers": max_answers > 1 });
-            fields.insert("poll".into(), poll);
-            "v2/send/poll"
-        }
-        Content::Reaction { message: theirs, emoji, .. } => {
-            method = Method::PUT;
-            fields.insert("messageId".into(), marked(theirs, &message.to)?.into());
-            fields.insert("reaction".into(), emoji.into());
-            "v2/send/reaction"
-        }
-        _ => return Err(SendError::new(ErrorClass::Unsupported, format!("wawp has no messages of kind `{kind}`"))),
-    };
-    RAW.add(&mut fields, options.extra)?;
-    Ok(Call { method, path, fields, file })
+    maybe(&mut call.fields, "reply_to", options.reply_to);
+    call.path = call.fill(message.body.content, &message.to, message.file)?;
+    RAW.add(&mut call.fields, options.extra)?;
+    Ok(call)
+}
+
+impl Call {
+    /// Gives the path.
+    fn fill(&mut self, content: Content, to: &Recipient, file: Option<Attached>) -> Result<&'static str, SendError> {
+        let fields = &mut self.fields;
+        Ok(match content {
+            Content::Text { text } => {
+                // Here it is called `message`, beside a link `text`.
+                fields.insert("message".into(), text.into());
+                "v2/send/text"
+            }
+            Content::Link { url, caption, title, description, thumbnail, high_quality, .. } => {
+                fields.insert("url".into(), url.into());
+                maybe(fields, "text", caption);
+                maybe(fields, "thumbnail", thumbnail);
+                maybe(fields, "title", title);
+                maybe(fields, "description", description);
+                maybe(fields, "linkPreviewHighQuality", high_quality);
+                "v2/send/link-preview"
+            }
+            Content::Location { latitude, longitude, name, address } => {
+                // Its page gives them as texts, and calls the address `message`.
+                fields.insert("latitude".into(), latitude.to_string().into());
+                fields.insert("longitude".into(), longitude.to_string().into());
+                maybe(fields, "title", name);
+                maybe(fields, "message", address);
+                "v2/send/location"
+            }
+            Content::Contact { contacts } => {
+                fields.insert("contacts".into(), contacts.iter().map(card).collect());
+                "v2/send/contact"
+            }
+            Content::Poll { question, answers, max_answers } => {
+                let poll = json!({ "name": question, "options": answers, "multipleAnswers": max_answers > 1 });
+                fields.insert("poll".into(), poll);
+                "v2/send/poll"
+            }
+            Content::Reaction { message: theirs, emoji, .. } => {
+                self.method = Method::PUT;
+                fields.insert("messageId".into(), marked(theirs, to)?.into());
+                fields.insert("reaction".into(), emoji.into());
+                "v2/send/reaction"
+            }
+            content => return self.fill_file(content, file),
+        })
+    }
+
+    fn fill_file(&mut self, content: Content, file: Option<Attached>) -> Result<&'static str, SendError> {
+        let kind = content.kind();
+        let fields = &mut self.fields;
+        Ok(match content {
+            Content::Image(Media { caption, .. }) | Content::File(Media { caption, .. }) => {
+                self.file = Some(attached(file)?);
+                // Marked as required; clients send one blank for none.
+                fields.insert("caption".into(), caption.unwrap_or_else(|| " ".into()).into());
+                if kind == "image" { "v2/send/image" } else { "v2/send/pdf" }
+            }
+            Content::Video(media) => {
+                self.file = Some(attached(file)?);
+                maybe(fields, "caption", media.caption);
+                // Clients write these as words.
+                fields.insert("convert".into(), "true".into());
+                fields.insert("asNote".into(), media.note.unwrap_or(false).to_string().into());
+                "v2/send/video"
+            }
+            Content::Voice(_) => {
+                self.file = Some(attached(file)?);
+                fields.insert("convert".into(), "true".into());
+                "v2/send/voice"
+            }
+            _ => return Err(SendError::new(ErrorClass::Unsupported, format!("wawp has no messages of kind `{kind}`"))),
+        })
+    }
 }
 
 fn card(contact: &Contact) -> Value {
@@ -244,5 +255,5 @@ fn read(answer: &Answer) -> Result<Receipt, SendError> {
     };
     let said = body["message"].as_str().unwrap_or_default();
     let said = format!("{code}: {said}");
-    Err(answer.refusal("wawp", class, said.trim_matches([':', ' '])))
+    Err(answer.refusal(WawpOptions::NAME, class, said.trim_matches([':', ' '])))
 }

@@ -5,18 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postrider::config::{Flags, Gateway, Settings};
+use postrider::config::{Flags, Settings};
 use postrider::model::inbound::Told;
-use postrider::transport::evolution::Evolution;
-use postrider::transport::express_chat::ExpressChat;
-use postrider::transport::gowa::Gowa;
-use postrider::transport::meta::Meta;
-use postrider::transport::sandbox::{Phones, Sandbox};
-use postrider::transport::twilio::Twilio;
-use postrider::transport::waha::Waha;
-use postrider::transport::wapim::Wapim;
-use postrider::transport::wawp::Wawp;
-use postrider::transport::{Download, Heard, Incoming, Outgoing, SharedTransport, client};
+use postrider::transport::site::{Phones, Site};
+use postrider::transport::{Download, Heard, Incoming, Outgoing, SharedTransport};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -58,18 +50,9 @@ fn transport(name: &str) -> SharedTransport {
     let flags = Flags::default();
     let settings = Settings::load(folder.path(), flags, []).unwrap_or_else(|findings| panic!("{findings:?}"));
     let account = settings.accounts.into_iter().find(|account| account.name == name).unwrap();
-    let client = client(Duration::from_secs(1)).unwrap();
-    match &account.gateway {
-        Gateway::Sandbox(can) => Arc::new(Sandbox::new(name.into(), can, Arc::new(NoPhones))),
-        Gateway::Gowa(options) => Arc::new(Gowa::new(options, client).unwrap()),
-        Gateway::Wapim(options) => Arc::new(Wapim::new(options, client).unwrap()),
-        Gateway::Wawp(options) => Arc::new(Wawp::new(options, client).unwrap()),
-        Gateway::ExpressChat(options) => Arc::new(ExpressChat::new(options, client).unwrap()),
-        Gateway::Waha(options) => Arc::new(Waha::new(options, client).unwrap()),
-        Gateway::Meta(options) => Arc::new(Meta::new(options, client).unwrap()),
-        Gateway::Evolution(options) => Arc::new(Evolution::new(options, client).unwrap()),
-        Gateway::Twilio(options) => Arc::new(Twilio::new(options, client).unwrap()),
-    }
+    let phones: Arc<dyn Phones> = Arc::new(NoPhones);
+    let site = Site { account: name, public_url: None, inbound_token: None, phones: &phones };
+    account.gateway.transport(&site).unwrap()
 }
 
 /// What it tells when all is well.

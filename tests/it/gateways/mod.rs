@@ -21,6 +21,7 @@ mod types;
 mod warned;
 mod window;
 
+use postrider::transport::GATEWAYS;
 use serde_json::{Value, json};
 
 use crate::support::engine::House;
@@ -93,4 +94,11 @@ impl Desk {
         })
         .await
     }
+}
+
+/// A new line of the table is tested like the others.
+#[test]
+fn every_gateway_has_a_fake() {
+    let outside = GATEWAYS.iter().filter(|gateway| !gateway.is_built_in).map(|gateway| gateway.name);
+    assert!(outside.eq(fake::ALL.iter().map(|dialect| dialect.name)), "the table and `fake::ALL` differ");
 }

@@ -13,13 +13,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use postrider::id::RunId;
+use postrider::model::accounts::{AccountFacts, Accounts};
 use postrider::model::capability::{Capabilities, Kind};
 use postrider::model::journal::{Entry, Promises};
 use postrider::model::policy::{Limits, OnUnsupported};
 use postrider::model::question::{Question, Read, Wait};
 use postrider::model::run::ScriptError;
 use postrider::model::walls::FlowNames;
-use postrider::script::{AccountFacts, Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::script::{Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::secret::Secret;
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ const FACTS: AccountFacts = AccountFacts {
     },
     on_unsupported: OnUnsupported::Emulate,
     flows: FlowNames::ALL,
-    hears: true,
+    hears: Ok(()),
 };
 
 fn start() -> Timestamp {

@@ -15,11 +15,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use postrider::id::{MessageId, RunId};
+use postrider::model::accounts::Accounts;
 use postrider::model::journal::{Entry, Kind, Pending, Promises};
 use postrider::model::message::{Content, Promised};
 use postrider::model::policy::Limits;
 use postrider::model::question::Question;
-use postrider::script::{Accounts, Ending, Main, Program, TurnInput, TurnOutput, turn};
+use postrider::script::{Ending, Main, Program, TurnInput, TurnOutput, turn};
 use postrider::secret::Secret;
 use serde_json::{Value, json};
 
