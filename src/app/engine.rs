@@ -27,7 +27,7 @@ use crate::http::{Doors, Editor, House, Notes, serve};
 use crate::inbound::Inbox;
 use crate::links::LinkKey;
 use crate::model::phone;
-use crate::outbox::{Accounts, Mover, Supply};
+use crate::outbox::{Accounts, MessageTimers, Preparer};
 use crate::run::{Board, Context, Dispatcher, Errands, Gateways, Intake, Journals, Marks, Threads, Waiters, Waker};
 use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::sqlite::{SqliteStore, place};
@@ -175,9 +175,9 @@ impl Engine {
         let own = [outside.public.local_addr(), outside.private.local_addr()];
         fetch.never(&own.into_iter().collect::<Result<Vec<_>, _>>().map_err(system)?);
         let token = folder.token().map_err(system)?;
-        let supply =
-            Supply::new(blobs.clone(), fetch.clone(), LinkKey::new(&folder.link_key().map_err(system)?), clock.clone());
-        let lanes = Lanes::new(store.clone(), supply.clone(), signals.clone(), shutdown.clone(), phones);
+        let link_key = LinkKey::new(&folder.link_key().map_err(system)?);
+        let preparer = Preparer::new(blobs.clone(), fetch.clone(), link_key.clone(), clock.clone());
+        let lanes = Lanes::new(store.clone(), preparer, signals.clone(), shutdown.clone(), phones);
         let changes = Changes::new(&workspace.root);
         let reload = Bell::default();
         let reloader =
@@ -216,8 +216,8 @@ impl Engine {
         let mut services =
             Services { tasks: JoinSet::new(), shutdown: shutdown.clone(), breakdown: signals.breakdown.clone() };
         services.add("the reload of flows", reloader.run(versions, reload.clone(), shutdown.clone()));
-        let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
-        services.add("the clock of messages", mover.run(shutdown.clone()));
+        let timers = MessageTimers::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
+        services.add("the clock of messages", timers.run(shutdown.clone()));
         let dispatcher = Dispatcher::new(store.clone(), board.clone(), clock.clone(), signals.runs.clone());
         services.add("the dispatch of runs", dispatcher.run(shutdown.clone()));
         services.add("the triggers", supervisor.run(shutdown.clone()));
@@ -258,7 +258,7 @@ impl Engine {
             waiters,
             context,
             token,
-            supply,
+            link_key,
             admin_hosts,
             doors: doors.clone(),
             editor: Editor::default(),

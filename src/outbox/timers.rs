@@ -1,4 +1,4 @@
-//! Moves messages by the clock: scheduled ones that are due, those that expire, unknown ones that
+//! The timers of messages: moves by the clock scheduled ones that are due, those that expire, unknown ones that
 //! are sent again.
 
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::store::rows::ResendPolicy;
 use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 
-/// The service.
-pub struct Mover {
+/// The service that moves messages whose time has come.
+pub struct MessageTimers {
     store: Arc<dyn Store>,
     clock: SharedClock,
     bell: Bell,
     accounts: watch::Receiver<Arc<Accounts>>,
 }
 
-impl Mover {
+impl MessageTimers {
     /// For the accounts that there are.
     pub fn new(
         store: Arc<dyn Store>,
