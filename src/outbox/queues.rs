@@ -1,10 +1,11 @@
 //! Recipient queues: the messages of a lane by recipient, in order, as far as they are loaded.
 //!
 //! Memory is bounded, and so is what is read for it. Of one recipient only the first few messages are held; the
-//! rest is read later, for this recipient alone, from where it was left ([`Queue::unread_from`]). Messages that
-//! may go soon have a window of their own, and those whose recipients have to wait have another: who does not fit
-//! into that is set aside until the time comes ([`SetAside`]). So each recipient's messages come from one of
-//! three readings of the lane at a time, each of which goes forward only: that is what keeps their order.
+//! rest is read when these are gone, from where it was left ([`Queue::unread_from`]), and whoever else was left
+//! there gets something of the same page. Messages that may go soon have a window of their own, and those whose
+//! recipients have to wait have another: who does not fit into that is set aside until the time comes
+//! ([`SetAside`]). At any time the messages of one recipient come from one of three readings of the lane
+//! ([`Reading`]), which gives them in order and leaves none out.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -271,14 +272,9 @@ impl RecipientQueues {
             queue.waiting.drain(..).for_each(|message| {
                 self.held.remove(&message.id);
             });
-            // The distance to the last message is known here only.
-            if queue.rests_until.is_some_and(|until| until > now) {
-                self.aside.take_out(&to);
-                self.read_on(&to, Some(first));
-            } else {
-                self.aside.put(&to, first, at);
-                self.read_on(&to, None);
-            }
+            self.aside.put(&to, first, at);
+            self.read_on(&to, None);
+            // One that has to keep a distance stays, empty: that is known here only.
             self.arrange(&to, now);
         }
     }
