@@ -69,13 +69,14 @@
 //! | subscriber | waiting client | a caller who waits for what a run has to say |
 //! | service, turn of it | background worker | what is done again and again until the end; one loop runs them all |
 //! | lane | send queue, worker | the messages of one account, on their way out |
-//! | line | queue per recipient | keeps the order of what one person gets |
-//! | gate | semaphore, permits | how many attempts may be under way |
-//! | pause | circuit breaker | an account does not send; a probe is its half-open state |
+//! | recipient queue | ordered queue per key | keeps the order of what one person gets |
+//! | set aside | spilled | who waits so long that nothing of theirs is held in memory |
+//! | permit | semaphore | leave for an attempt to touch the wire; so many are held at once |
+//! | breaker, pause | circuit breaker | an account does not send; a probe is its half-open state |
 //! | attempt | delivery attempt | one try of one message, on record before the wire is touched |
 //! | unknown | in doubt | nobody knows whether a message went out |
-//! | diversion | failover | another account sends instead |
-//! | mover, run timers | timers, schedulers | services that do what is due by the clock |
+//! | failover, diversion | failover | another account sends instead |
+//! | message timers, run timers | timers, schedulers | services that do what is due by the clock |
 //! | bell | signal, condition variable | shortens a wait; the table stays the truth |
 //! | evidence | reconciliation | acks and echoes that show what became of a message |
 //! | letter | routed inbound message | what a person wrote, with the runs that it would begin |

@@ -28,7 +28,7 @@ use crate::inbound::Inbox;
 use crate::ledger::Ledger;
 use crate::links::LinkKey;
 use crate::model::phone;
-use crate::outbox::{Accounts, Mover, Supply};
+use crate::outbox::{Accounts, MessageTimers, Preparer};
 use crate::run::{
     Context, Dispatcher, Effects, Gateways, Intake, Journals, Marks, RunQueue, RunTimers, Subscribers, Threads,
 };
@@ -161,7 +161,8 @@ struct Foundation<'a> {
     shutdown: Shutdown,
     fetch: Fetch,
     blobs: Blobs,
-    supply: Supply,
+    link_key: LinkKey,
+    preparer: Preparer,
 }
 
 fn system(error: std::io::Error) -> StartError {
@@ -195,9 +196,9 @@ impl<'a> Foundation<'a> {
         }
         let blobs = Blobs::new(StateFolder::blobs(&home));
         let fetch = Fetch::new(settings.allowed.clone()).map_err(StartError::System)?;
-        let key = LinkKey::new(&folder.link_key().map_err(system)?);
-        let supply = Supply::new(blobs.clone(), fetch.clone(), key, clock.clone());
-        Ok(Self { workspace, folder, home, store, clock, signals, shutdown, fetch, blobs, supply })
+        let link_key = LinkKey::new(&folder.link_key().map_err(system)?);
+        let preparer = Preparer::new(blobs.clone(), fetch.clone(), link_key.clone(), clock.clone());
+        Ok(Self { workspace, folder, home, store, clock, signals, shutdown, fetch, blobs, link_key, preparer })
     }
 
     /// Reads the flows and begins to send: what reloads them when files change.
@@ -205,7 +206,8 @@ impl<'a> Foundation<'a> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         let phones = StoredPhones { store: store.clone(), clock: clock.clone(), blobs: self.blobs.clone() };
         let phones: Arc<dyn Phones> = Arc::new(phones);
-        let lanes = Lanes::new(store.clone(), self.supply.clone(), self.signals.clone(), self.shutdown.clone(), phones);
+        let lanes =
+            Lanes::new(store.clone(), self.preparer.clone(), self.signals.clone(), self.shutdown.clone(), phones);
         let fetch = self.fetch.clone();
         Ok(Reloader::open(self.workspace, lanes, changes, store, clock, fetch, Bell::default()).await?)
     }
@@ -275,7 +277,7 @@ impl<'a> Foundation<'a> {
             subscribers: context.subscribers.clone(),
             context: context.clone(),
             token: self.folder.token().map_err(system)?,
-            supply: self.supply.clone(),
+            link_key: self.link_key.clone(),
             admin_hosts,
             doors: Doors::default(),
             editor: Editor::default(),
@@ -299,8 +301,8 @@ impl<'a> Foundation<'a> {
             shutdown: self.shutdown.clone(),
             breakdown: signals.breakdown.clone(),
         };
-        let mover = Mover::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
-        services.add("the clock of messages", mover.run(self.shutdown.clone()));
+        let timers = MessageTimers::new(store.clone(), clock.clone(), signals.message_timer.clone(), accounts.clone());
+        services.run("the clock of messages", timers, STORE_REST);
         let dispatcher = Dispatcher::new(store.clone(), queue.clone(), clock.clone(), signals.runs.clone());
         services.run("the dispatch of runs", dispatcher, STORE_REST);
         services.run("the upkeep of versions", Sweeper::new(store.clone(), clock.clone()), STORE_REST);

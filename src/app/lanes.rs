@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::clock::{SharedClock, after};
 use crate::config::{AccountSettings, Settings};
 use crate::feed::Change;
-use crate::outbox::{Account, Accounts, Lane, SharedView, Supply};
+use crate::outbox::{Account, Accounts, Lane, Preparer, SharedView};
 use crate::shutdown::{Phase, Shutdown, Stopper, Unasked, channel};
 use crate::store::{Signals, Store};
 use crate::transport::site::Phones;
@@ -23,7 +23,7 @@ const LOOKS: Duration = Duration::from_secs(60);
 /// The lanes of all accounts.
 pub struct Lanes {
     store: Arc<dyn Store>,
-    supply: Supply,
+    preparer: Preparer,
     signals: Signals,
     shutdown: Shutdown,
     phones: Arc<dyn Phones>,
@@ -59,7 +59,7 @@ impl Lanes {
     /// No lane yet.
     pub fn new(
         store: Arc<dyn Store>,
-        supply: Supply,
+        preparer: Preparer,
         signals: Signals,
         shutdown: Shutdown,
         phones: Arc<dyn Phones>,
@@ -67,7 +67,7 @@ impl Lanes {
         let (shown, _) = watch::channel(Arc::default());
         let (running, leaving, seen) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let tasks = JoinSet::new();
-        Self { store, supply, signals, shutdown, phones, running, leaving, shown, tasks, seen }
+        Self { store, preparer, signals, shutdown, phones, running, leaving, shown, tasks, seen }
     }
 
     /// Whoever watches is told of what changed.
@@ -129,12 +129,12 @@ impl Lanes {
         let (stopper, shutdown) = channel();
         let stopper = Arc::new(stopper);
         // Nobody waits for it: it is only shown.
-        self.tasks.spawn(look(account.clone(), view.clone(), self.supply.clock.clone(), shutdown.clone()));
+        self.tasks.spawn(look(account.clone(), view.clone(), self.preparer.clock.clone(), shutdown.clone()));
         let (end, ended) = watch::channel(());
         let lane = Lane::new(
             Arc::new(account.clone()),
             self.store.clone(),
-            self.supply.clone(),
+            self.preparer.clone(),
             bell,
             view.clone(),
             !self.seen.insert(account.name.clone()),

@@ -51,8 +51,8 @@ const CRAWLERS: &[&str] = &[
 /// A file for a gateway that fetches.
 pub async fn media(State(house): State<Arc<House>>, Path(token): Path<String>) -> Response<Body> {
     let gone = || Refused::missing("there is no such file, or its address has expired").into_response();
-    let Some(blob) = house.supply.key.read_media(&token, house.view.clock.now()) else { return gone() };
-    let path = house.supply.blobs.path(&blob);
+    let Some(blob) = house.link_key.read_media(&token, house.view.clock.now()) else { return gone() };
+    let path = house.blobs.path(&blob);
     let kind = {
         let (path, token) = (path.clone(), token.clone());
         tokio::task::spawn_blocking(move || served_type(&path, &token)).await
@@ -78,7 +78,7 @@ pub async fn link(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refused> {
     let gone = || Refused::missing("this link leads nowhere any more");
-    let id = house.supply.key.read_click(&token).ok_or_else(gone)?;
+    let id = house.link_key.read_click(&token).ok_or_else(gone)?;
     let message = house.view.store.message(id).await?.ok_or_else(gone)?;
     let Content::Link { url, .. } = message.body.content else { return Err(gone()) };
     if method == Method::GET && is_person(&headers) {

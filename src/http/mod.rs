@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::blobs::Blobs;
 use crate::inbound::Inbox;
-use crate::outbox::Supply;
+use crate::links::LinkKey;
 use crate::run::{Context, Intake, Subscribers};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -58,8 +58,8 @@ pub struct House {
     pub subscribers: Subscribers,
     /// What is needed to send by hand.
     pub context: Arc<Context>,
-    /// What addresses of ours lead to.
-    pub supply: Supply,
+    /// Reads signed addresses of ours.
+    pub link_key: LinkKey,
     /// Opens the private side.
     pub token: Secret,
     /// Lets browsers in.

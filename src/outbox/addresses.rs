@@ -71,6 +71,11 @@ fn not_asked(what: &str, why: &str) -> String {
     format!("the gateway is not asked to fetch {what}, by the rules of `http.allow`: {why}")
 }
 
+/// An address of ours, below the one by which the world reaches us.
+pub fn our_address(public: &Url, path: &str) -> String {
+    format!("{}/{path}", public.as_str().trim_end_matches('/'))
+}
+
 /// Whether an address is one at which we give files and links to everybody.
 fn is_ours(url: &str, public: &Url) -> bool {
     let Ok(url) = Url::parse(url) else { return false };

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use super::Account;
 use super::addresses::{all_handed_out, spare};
 use super::caught::{caught, tried};
-use super::gate::Place;
+use super::outcome::{Outcome, classify};
 use super::pace::distance;
-use super::supply::Supply;
-use super::verdict::{Effect, decide};
+use super::permits::Permit;
+use super::preparer::Preparer;
+use super::tracking::track;
 use super::window::window;
 use crate::clock::after;
 use crate::id::MessageId;
@@ -33,10 +34,10 @@ pub struct Attempt {
     account: Arc<Account>,
     /// Where it is recorded.
     store: Arc<dyn Store>,
-    /// Where files and cards come from.
-    supply: Supply,
-    /// Its place on the wire.
-    place: Place,
+    /// What messages need before they can go.
+    preparer: Preparer,
+    /// Leave to touch the wire.
+    permit: Permit,
     /// When it last touched the wire.
     sent_at: Option<Timestamp>,
     /// It stands in the store as one that is only being prepared.
@@ -45,18 +46,6 @@ pub struct Attempt {
     cut: Vec<Degraded>,
     /// How often the account has paused for the message while others went out.
     blamed: u32,
-}
-
-/// What an attempt means for its lane.
-pub struct Outcome {
-    /// What becomes of the message's place in the line.
-    pub effect: Effect,
-    /// Whether the gateway took anything.
-    pub reached: bool,
-    /// When the wire was touched last, if it was.
-    pub sent_at: Option<Timestamp>,
-    /// When it was over: what is on record of it counts from then.
-    pub at: Timestamp,
 }
 
 /// A panic outside of the transport, where nothing touches the wire. Of several parts an earlier one may be
@@ -69,7 +58,8 @@ fn broken(panic: &str, parts: &[Part]) -> SendError {
     SendError::new(class, breakdown("the attempt", panic))
 }
 
-fn breakdown(what: &str, panic: &str) -> String {
+/// A defect in words.
+pub fn breakdown(what: &str, panic: &str) -> String {
     format!("{what} broke down, which is a defect, please report it: {panic}")
 }
 
@@ -82,8 +72,8 @@ fn kept(error: &str) -> String {
 
 impl Attempt {
     /// One that has touched nothing yet.
-    pub fn new(account: Arc<Account>, store: Arc<dyn Store>, supply: Supply, place: Place, blamed: u32) -> Self {
-        Self { account, store, supply, place, sent_at: None, preparing: false, cut: Vec::new(), blamed }
+    pub fn new(account: Arc<Account>, store: Arc<dyn Store>, preparer: Preparer, permit: Permit, blamed: u32) -> Self {
+        Self { account, store, preparer, permit, sent_at: None, preparing: false, cut: Vec::new(), blamed }
     }
 
     /// Sends, decides, and records.
@@ -94,26 +84,26 @@ impl Attempt {
         let result = result.unwrap_or_else(|panic| Err(broken(&panic, &parts)));
         let result = result.map_err(|error| SendError { message: kept(&error.message), ..error });
         // Waiting for the store is not the gateway's concern.
-        let Self { account, store, supply, place, sent_at, blamed, .. } = self;
-        drop(place);
-        let now = supply.clock.now();
+        let Self { account, store, preparer, permit, sent_at, blamed, .. } = self;
+        drop(permit);
+        let now = preparer.clock.now();
         if let Err(error) = &result {
             // The message has it on record; its bad end, and the account's pause, are told of elsewhere.
             tracing::debug!(account = %account.name, id = %id, class = error.class.name(), "{}", error.message);
         }
-        let (verdict, effect) = decide(result, tries, blamed, &account.retry, now, id.chance() ^ u64::from(tries));
+        let (verdict, action) = classify(result, tries, blamed, &account.retry, now, id.chance() ^ u64::from(tries));
         loop {
             let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
             match tried(|| store.settle(settlement)).await {
                 Ok(()) => {
                     let reached = matches!(verdict, Verdict::Reached { .. });
-                    return Outcome { effect, reached, sent_at, at: now };
+                    return Outcome { action, reached, sent_at, at: now };
                 }
                 // What the gateway said must not be lost: it is recorded as soon as the store
                 // takes writes again. If the engine dies before, the message is unknown.
                 Err(error) => tracing::error!(id = %id, error, "an attempt's end cannot be recorded"),
             }
-            supply.clock.sleep_until(after(supply.clock.now(), STORE_REST)).await;
+            preparer.clock.sleep_until(after(preparer.clock.now(), STORE_REST)).await;
         }
     }
 
@@ -127,13 +117,13 @@ impl Attempt {
         let Claimed { id, mut body, preparing, .. } = message;
         self.preparing = preparing;
         if capabilities.window && body.content.kind() != "template" {
-            window(&*self.store, &self.account.name, &to, self.supply.clock.now()).await?;
+            window(&*self.store, &self.account.name, &to, self.preparer.clock.now()).await?;
         }
         if known.is_empty() {
             if body.content.kind() == "link" && (capabilities.cards || body.content.names_addresses()) {
-                self.place.leave();
+                self.permit.release();
             }
-            let mut degraded = self.supply.fill_card(&mut body.content, capabilities).await;
+            let mut degraded = self.preparer.cards.fill(&mut body.content, capabilities).await;
             if let Recipient::Phone(digits) = &to
                 && !phone::is_known(digits)
             {
@@ -143,8 +133,8 @@ impl Attempt {
                 degraded.push(Degraded { field: "to".into(), action });
             }
             let strict = self.policy(&body) == OnUnsupported::Strict;
-            degraded.append(&mut spare(&self.supply.fetch, &mut body.content, capabilities, strict).await?);
-            self.supply.track(&mut body.content, id, self.account.public_url.as_ref())?;
+            degraded.append(&mut spare(&self.preparer.fetch, &mut body.content, capabilities, strict).await?);
+            track(&self.preparer.key, &mut body.content, id, self.account.public_url.as_ref())?;
             let mut fitted = self.fitted(body)?;
             degraded.append(&mut fitted.degraded);
             if let [_] = fitted.parts.as_slice()
@@ -204,14 +194,14 @@ impl Attempt {
         let capabilities = self.account.transport.capabilities();
         let has_file = body.content.media().is_some_and(|media| matches!(media.source, Source::Url { .. }));
         if has_file || body.content.names_addresses() {
-            self.place.leave();
+            self.permit.release();
         }
-        all_handed_out(&self.supply.fetch, &body.content, self.account.public_url.as_ref()).await?;
-        let file = self.supply.file(&body.content, capabilities, self.account.public_url.as_ref()).await?;
-        self.place.go().await;
+        all_handed_out(&self.preparer.fetch, &body.content, self.account.public_url.as_ref()).await?;
+        let file = self.preparer.attachments.of(&body.content, capabilities, self.account.public_url.as_ref()).await?;
+        self.permit.acquire().await;
         let marked: Result<(), StoreError> = match mark {
             Some(parts) => {
-                self.store.note_parts(id, parts, std::mem::take(&mut self.cut), self.supply.clock.now()).await
+                self.store.note_parts(id, parts, std::mem::take(&mut self.cut), self.preparer.clock.now()).await
             }
             None if self.preparing => self.store.touch(id).await,
             None => Ok(()),
@@ -221,7 +211,7 @@ impl Attempt {
             |error: StoreError| SendError::new(ErrorClass::Upstream { retry_after: None }, error.to_string());
         marked.map_err(upstream)?;
         let strict = self.policy(&body) == OnUnsupported::Strict;
-        self.sent_at = Some(self.supply.clock.now());
+        self.sent_at = Some(self.preparer.clock.now());
         let outgoing = Outgoing { id, part, to: to.clone(), body, strict, file };
         let sent = caught(|| self.account.transport.send(outgoing)).await;
         // How far it had come nobody knows.
@@ -252,7 +242,7 @@ impl Attempt {
                     // Before the next one is waited for: what the gateway said of this one is certain.
                     if place + 1 < known.len()
                         && let Err(error) =
-                            self.store.note_parts(id, known.to_vec(), Vec::new(), self.supply.clock.now()).await
+                            self.store.note_parts(id, known.to_vec(), Vec::new(), self.preparer.clock.now()).await
                     {
                         tracing::error!(id = %id, %error, "a part's end is recorded with the next one");
                     }
@@ -289,8 +279,8 @@ impl Attempt {
     /// The parts of a message keep the distance that messages to one recipient keep.
     async fn rest(&mut self) {
         if let Some(wait) = distance(&self.account.pace) {
-            self.place.leave();
-            let clock = self.supply.clock.clone();
+            self.permit.release();
+            let clock = self.preparer.clock.clone();
             // However long it took until the part's end was on record.
             clock.sleep_until(after(self.sent_at.unwrap_or_else(|| clock.now()), wait)).await;
         }

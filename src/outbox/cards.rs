@@ -1,4 +1,5 @@
-//! Cards of pages, remembered for a while: a link that goes to a thousand people is looked at once.
+//! Link cards: title, description and picture of a link, filled in from its page. They are remembered for a while:
+//! a link that goes to a thousand people is looked at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::types;
-use crate::clock::after;
+use crate::clock::{SharedClock, after};
 use crate::fetch::{Fetch, FetchError};
+use crate::model::capability::Capabilities;
+use crate::model::delivery::Degraded;
+use crate::model::message::Content;
 use crate::model::mime::STILLS;
 use crate::preview::{self, AGENT, Card};
 
@@ -24,14 +28,68 @@ const AGE: Duration = Duration::from_secs(600);
 /// What a page gave, and when: nothing, if it gave none.
 type Known = (Timestamp, Option<Card>);
 
-/// The memory. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Cards(Arc<Mutex<HashMap<String, Known>>>);
+/// Makes cards. Cheap to clone; all clones remember the same ones.
+#[derive(Clone)]
+pub struct Cards {
+    fetch: Fetch,
+    clock: SharedClock,
+    known: Arc<Mutex<HashMap<String, Known>>>,
+}
 
 impl Cards {
+    /// With nothing remembered.
+    pub fn new(fetch: Fetch, clock: SharedClock) -> Self {
+        Self { fetch, clock, known: Arc::default() }
+    }
+
+    /// Fills in what the author left out of a card that the gateway lets us make, and leaves out a
+    /// picture that nobody would see. Gives what was changed.
+    pub async fn fill(&self, content: &mut Content, capabilities: &Capabilities) -> Vec<Degraded> {
+        let Content::Link { url, title, description, thumbnail, preview, .. } = content else { return Vec::new() };
+        let mut changed = Vec::new();
+        // What we cannot reach the gateway may.
+        if let Some(picture) = thumbnail.as_deref()
+            && capabilities.has("link", "thumbnail")
+            && *preview != Some(false)
+            && let Ok(Some(why)) = unfit(&self.fetch, picture).await
+        {
+            changed.push(Degraded { field: "thumbnail".into(), action: format!("left out: {why}") });
+            *thumbnail = None;
+        }
+        let wants = |field: &str, there: bool| !there && capabilities.has("link", field);
+        let (has_title, has_description) = (title.is_some(), description.is_some());
+        let wanted = wants("title", has_title) || wants("description", has_description);
+        if !capabilities.cards || *preview == Some(false) || !(wanted || wants("thumbnail", thumbnail.is_some())) {
+            return changed;
+        }
+        let Some(mut card) = self.of(url).await else { return changed };
+        let whole = (has_title || card.title.is_some()) && (has_description || card.description.is_some());
+        if capabilities.whole_cards && !whole {
+            return changed;
+        }
+        // What a stranger's page calls its picture may lead anywhere, and the gateway would go there.
+        if let Some(image) = card.image.take_if(|_| thumbnail.is_none() && capabilities.has("link", "thumbnail"))
+            && self.fetch.permits(&image).await.is_ok()
+        {
+            card.image = Some(image);
+        }
+        for (field, place, value) in [
+            ("title", title, card.title),
+            ("description", description, card.description),
+            ("thumbnail", thumbnail, card.image),
+        ] {
+            if place.is_none() && value.is_some() && capabilities.has("link", field) {
+                *place = value;
+                changed.push(Degraded { field: field.into(), action: "filled from the page".into() });
+            }
+        }
+        changed
+    }
+
     /// The card of a page: from memory, else from the page. None when it gives none.
-    pub async fn of(&self, url: &str, fetch: &Fetch, now: Timestamp) -> Option<Card> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
+    async fn of(&self, url: &str) -> Option<Card> {
+        let (fetch, now) = (&self.fetch, self.clock.now());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned();
         if let Some((at, card)) = known
             && after(at, AGE) > now
         {
@@ -51,7 +109,7 @@ impl Cards {
                 None
             }
         };
-        let mut cards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cards = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if cards.len() >= MOST {
             cards.retain(|_, (at, _)| after(*at, AGE) > now);
         }
@@ -70,7 +128,7 @@ impl Cards {
 ///
 /// # Errors
 /// It was not seen.
-pub async fn unfit(fetch: &Fetch, url: &str) -> Result<Option<String>, FetchError> {
+async fn unfit(fetch: &Fetch, url: &str) -> Result<Option<String>, FetchError> {
     let seen = fetch.get(url, AGENT, "image/*", types::PEEK).await?;
     match seen.status {
         200 => {}

@@ -1,63 +1,62 @@
 //! The lane of one account: claims, sends, settles.
 
-use std::collections::HashMap;
+use std::future::{Future, pending};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-use super::attempt::{Attempt, Outcome};
-use super::caught::tried;
-use super::diversion::diverted;
-use super::gate::{Gate, Place};
-use super::line::{Line, Next};
-use super::opening::opened;
-use super::pace::{Bucket, by_chance, distance, next_day, quiet_until};
-use super::pause::{FIRST_PROBE, Pause};
-use super::supply::Supply;
-use super::verdict::Effect;
+use super::attempt::{Attempt, breakdown};
+use super::breaker::Breaker;
+use super::caught::{caught, tried};
+use super::claiming::{Asked, Claim, opened, sorted};
+use super::failover::{Failover, moved};
+use super::outcome::{LaneAction, Outcome};
+use super::pace::{Pacer, distance, next_day, quiet_until};
+use super::permits::Permits;
+use super::preparer::Preparer;
+use super::queues::{Next, RecipientQueues};
 use super::{Account, SharedView};
 use crate::clock::{SharedClock, after};
 use crate::id::MessageId;
 use crate::shutdown::Shutdown;
-use crate::store::rows::{Budget, ClaimRules, Claims, Diversion, Held};
+use crate::store::rows::{Claims, Held, Settlement, Verdict};
 use crate::store::{STORE_REST, Store};
 use crate::wake::Bell;
 
-/// Messages read from the store at once.
-const PAGE: usize = 256;
+/// Pages that are read before others get their turn: reading may block the thread.
+const PAGES_AT_ONCE: usize = 4;
+
 /// The lane.
 pub struct Lane {
     account: Arc<Account>,
     store: Arc<dyn Store>,
-    supply: Supply,
+    preparer: Preparer,
     clock: SharedClock,
     bell: Bell,
     view: SharedView,
-    line: Line,
-    bucket: Bucket,
-    gate: Gate,
-    pause: Option<Pause>,
-    /// The view says that the gateway takes messages; it is not locked for each of them.
-    sends: bool,
-    /// Messages for which the lane has paused, and others went out all the same: how often.
-    blamed: HashMap<MessageId, u32>,
-    rest_until: Option<Timestamp>,
-    /// The messages are being moved to another account.
-    diverting: bool,
+    queues: RecipientQueues,
+    /// The store could not be read; it is asked again then.
+    reads_again: Option<Timestamp>,
+    pacer: Pacer,
+    permits: Permits,
+    breaker: Breaker,
+    failover: Failover,
     tasks: JoinSet<Event>,
 }
 
 /// What a task of the lane comes back with.
 enum Event {
     /// Attempts are open for some of what was asked for.
-    Claimed { asked: Vec<Next>, claims: Claims, now: Timestamp },
+    Claimed { asked: Vec<Asked>, claims: Claims, now: Timestamp },
     /// The store could not open them.
-    NotClaimed { asked: Vec<Next> },
+    NotClaimed { asked: Vec<Asked> },
     /// An attempt is over and on record.
     Settled { message: Next, outcome: Outcome },
+    /// An attempt panicked; what the store has of it is not known.
+    Broken { message: Next },
     /// Messages have left for another account, or the store could not move them.
-    Diverted(Option<u64>),
+    Moved(Option<u64>),
 }
 
 impl Lane {
@@ -65,31 +64,26 @@ impl Lane {
     pub fn new(
         account: Arc<Account>,
         store: Arc<dyn Store>,
-        supply: Supply,
+        preparer: Preparer,
         bell: Bell,
         view: SharedView,
         again: bool,
     ) -> Self {
-        let clock = supply.clock.clone();
-        let now = clock.now();
-        let bucket = if again { Bucket::spent(&account.pace, now) } else { Bucket::new(&account.pace, now) };
-        let gate = Gate::new(&account.pace, bell.clone());
+        let clock = preparer.clock.clone();
         Self {
+            queues: RecipientQueues::new(),
+            reads_again: None,
+            pacer: Pacer::new(&account.pace, again, clock.now()),
+            permits: Permits::new(&account.pace, bell.clone()),
+            breaker: Breaker::new(&account.name, view.clone()),
+            failover: Failover::new(account.fallback.clone()),
+            tasks: JoinSet::new(),
+            preparer: preparer.with_own_room(),
             account,
             store,
-            supply: supply.with_own_room(),
             clock,
-            gate,
             bell,
             view,
-            line: Line::new(),
-            bucket,
-            pause: None,
-            sends: false,
-            blamed: HashMap::new(),
-            rest_until: None,
-            diverting: false,
-            tasks: JoinSet::new(),
         }
     }
 
@@ -107,12 +101,14 @@ impl Lane {
             } else if self.tasks.is_empty() {
                 return;
             }
-            // One instant for both: what has come between two looks would be waited for by nobody.
+            // One instant for all: what has come between two looks would be waited for by nobody.
             let now = self.clock.now();
+            self.pacer.give_back(self.permits.take_unspent());
             match running {
                 true => self.begin(now),
-                false => self.let_out(now),
+                false => self.grant(now),
             }
+            let reads_on = running && self.reads_again.is_none() && self.queues.wants(now).is_some();
             let wake = self.next_wake(running, now);
             let clock = self.clock.clone();
             tokio::select! {
@@ -125,24 +121,27 @@ impl Lane {
                         self.take(done);
                     }
                 }
-                () = self.bell.rung() => self.line.expect_more(),
+                () = self.bell.rung() => self.queues.expect_more(),
                 () = shutdown.draining(), if shutdown.is_running() => {}
-                () = async { match wake { Some(at) => clock.sleep_until(at).await, None => std::future::pending().await } } => {}
+                () = tokio::task::yield_now(), if reads_on => {}
+                () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {}
             }
         }
     }
 
-    /// Reads what the line has room for.
+    /// Reads what the queues have room for, a few pages at a time.
     async fn fill(&mut self) {
-        while let Some(cursor) = self.line.wants() {
-            match tried(|| self.store.due_messages(&self.account.name, cursor, PAGE)).await {
-                Ok(messages) => {
-                    let whole = messages.len() < PAGE;
-                    self.line.load(messages, whole, self.clock.now());
-                }
+        let now = self.clock.now();
+        if self.reads_again.take_if(|at| *at <= now).is_none() && self.reads_again.is_some() {
+            return;
+        }
+        for _ in 0..PAGES_AT_ONCE {
+            let Some(wanted) = self.queues.wants(self.clock.now()) else { return };
+            match tried(|| self.store.due_messages(&self.account.name, wanted.after, wanted.limit)).await {
+                Ok(messages) => self.queues.load(wanted, messages, self.clock.now()),
                 Err(error) => {
                     tracing::error!(account = %self.account.name, error, "the lane cannot read its messages");
-                    self.rest_until = Some(after(self.clock.now(), STORE_REST));
+                    self.reads_again = Some(after(self.clock.now(), STORE_REST));
                     return;
                 }
             }
@@ -157,17 +156,12 @@ impl Lane {
         }
     }
 
-    /// Lets those out who were prepared meanwhile, as the pace wants it. They go before anybody
-    /// new; a pause does not stop them, for it waits for what is under way.
-    fn let_out(&mut self, now: Timestamp) {
-        (0..self.gate.take_unused()).for_each(|_| self.bucket.give_back());
-        while self.rest_until.is_none_or(|until| until <= now)
-            && self.gate.has_waiting(self.most_out())
-            && self.bucket.available(1, now) > 0
-        {
-            if let Some(chance) = self.gate.let_next_out() {
-                self.bucket.take(1);
-                self.rest_until = by_chance(&self.account.pace, chance, now);
+    /// Lets those go who were prepared meanwhile, as the pace wants it. They go before anybody new; an open
+    /// breaker does not stop them, for it waits for what is under way.
+    fn grant(&mut self, now: Timestamp) {
+        while self.permits.has_waiting(self.most_out()) && self.pacer.available(1, now) > 0 {
+            if let Some(chance) = self.permits.grant_next() {
+                self.pacer.pay(1, chance, now);
             }
         }
     }
@@ -175,249 +169,216 @@ impl Lane {
     /// Opens attempts for as many messages as may go out now.
     fn begin(&mut self, now: Timestamp) {
         // Asked in any case: what is due leaves the waiting list, which is what the lane sleeps by.
-        let ready = self.line.has_ready(now);
-        if self.rest_until.is_some_and(|until| until > now) {
+        let ready = self.queues.has_ready(now);
+        if self.pacer.rests(now) {
             return;
         }
-        self.rest_until = None;
-        self.let_out(now);
-        let is_back = self.gate.out() == 0 && self.view.is_back();
-        self.pause.iter_mut().filter(|_| is_back).for_each(|pause| pause.probe_at = now);
-        if ready && self.divert(now) {
+        self.grant(now);
+        if self.permits.held() == 0 && self.view.is_back() {
+            self.breaker.probe_now(now);
+        }
+        if !ready || self.fail_over(now) || self.failover.is_under_way() {
             return;
         }
-        let out = self.gate.out();
-        let room = match &self.pause {
-            Some(pause) if pause.probe_at > now || out > 0 || pause.probe.is_some() => 0,
-            Some(_) => 1,
-            None => self.most_out().saturating_sub(out),
-        };
-        if room == 0 || !ready || self.diverting || self.rest_until.is_some_and(|until| until > now) {
-            return;
+        let room = self.breaker.room(self.permits.held(), self.most_out(), now);
+        if room > 0 && !self.pacer.rests(now) {
+            let room = self.pacer.available(room, now);
+            let asked = self.pick(room, now);
+            self.show_pace(!asked.is_empty());
+            self.claim(asked, now);
         }
-        let count = self.bucket.available(room, now);
-        let mut asked: Vec<Next> = Vec::new();
-        while asked.len() < count
-            && let Some(next) = self.next(now)
+    }
+
+    /// Takes up to so many messages from the queues, each with a permit.
+    fn pick(&mut self, room: usize, now: Timestamp) -> Vec<Asked> {
+        let mut asked: Vec<Asked> = Vec::new();
+        while asked.len() < room
+            && let Some(message) = self.breaker.next(&mut self.queues, now)
         {
-            match self.account.pace.quiet.and_then(|quiet| quiet_until(&quiet, &next.to, &self.account.zone, now)) {
-                Some(until) if until > now => self.line.back(&next, Some(until), now),
-                _ => asked.push(next),
+            match self.account.pace.quiet.and_then(|quiet| quiet_until(&quiet, &message.to, &self.account.zone, now)) {
+                Some(until) if until > now => self.queues.put_back(&message, Some(until), now),
+                _ => {
+                    let permit = self.permits.issue(message.id.chance());
+                    asked.push(Asked { message, permit });
+                }
             }
         }
-        if let (Some(pause), [probe]) = (&mut self.pause, asked.as_slice()) {
-            pause.probe = Some(probe.id);
+        if let Some(first) = asked.first() {
+            self.breaker.goes_out(first.message.id);
+            self.pacer.pay(asked.len(), first.message.id.chance(), now);
         }
-        self.bucket.take(asked.len());
-        self.gate.let_out(asked.len());
-        self.rest_until = asked.first().and_then(|first| by_chance(&self.account.pace, first.id.chance(), now));
-        let paced = self.bucket.next().max(self.rest_until);
+        asked
+    }
+
+    /// Shows until when the pace holds the lane up, after a look at what could go.
+    fn show_pace(&self, goes: bool) {
+        let paced = self.pacer.next();
         // What was said of the link before says nothing of how these will end.
-        self.view.show(|view| (view.paced_until, view.back) = (paced, view.back && asked.is_empty()));
+        self.view.show(|view| (view.paced_until, view.back) = (paced, view.back && !goes));
+    }
+
+    fn claim(&mut self, asked: Vec<Asked>, now: Timestamp) {
         if asked.is_empty() {
             return;
         }
-        let cards = self.account.transport.capabilities().cards;
-        let budget = self.account.pace.counts().then(|| Budget {
-            day: now.to_zoned(self.account.zone.clone()).date().to_string(),
-            daily: self.account.pace.daily,
-            new_recipients: self.account.pace.new_recipients,
-        });
-        let claim = opened(&self.store, &self.account, &asked, ClaimRules { budget, cards }, now);
+        let claims = opened(&self.store, &self.account, &asked, now);
         self.tasks.spawn(async move {
-            match claim.await {
+            match claims.await {
                 Some(claims) => Event::Claimed { asked, claims, now },
                 None => Event::NotClaimed { asked },
             }
         });
     }
 
-    /// The next message; of a paused lane one for somebody who has not tried yet.
-    fn next(&mut self, now: Timestamp) -> Option<Next> {
-        let Some(pause) = &mut self.pause else { return self.line.next(now) };
-        self.line.next_but(now, &pause.tried).or_else(|| {
-            pause.tried.clear();
-            self.line.next(now)
-        })
-    }
-
-    /// Sends messages another way, when theirs has been closed for long enough and no probe is due.
-    fn divert(&mut self, now: Timestamp) -> bool {
-        let (Some(pause), Some(fallback)) = (&self.pause, &self.account.fallback) else { return false };
-        // What is under way settles first, up to its last record.
-        if self.diverting
-            || !self.tasks.is_empty()
-            || pause.probe.is_some()
-            || pause.diverts_at() > now
-            || pause.probe_at <= now
-        {
+    /// Moves messages to another account, if it is time for that and nothing is under way up to its last record.
+    fn fail_over(&mut self, now: Timestamp) -> bool {
+        if !self.tasks.is_empty() {
             return false;
         }
-        self.diverting = true;
-        let diversion = Diversion {
-            from: self.account.name.clone(),
-            to: fallback.name.clone(),
-            capabilities: fallback.capabilities,
-            on_unsupported: fallback.on_unsupported,
-            hosted: self.account.public_url.is_some(),
-            reason: pause.reason.clone(),
-        };
+        let Some(diversion) = self.failover.start(&self.account, self.breaker.outage(), now) else { return false };
         let store = self.store.clone();
         self.tasks.spawn(async move {
-            let moved = tried(|| diverted(&*store, diversion, now)).await;
-            Event::Diverted(moved.inspect_err(|error| tracing::error!(error, "messages cannot be moved")).ok())
+            let moved = tried(|| moved(&*store, diversion, now)).await;
+            Event::Moved(moved.inspect_err(|error| tracing::error!(error, "messages cannot be moved")).ok())
         });
         true
     }
 
-    fn take(&mut self, done: Result<Event, tokio::task::JoinError>) {
+    fn take(&mut self, done: Result<Event, JoinError>) {
         let now = self.clock.now();
         match done {
             Ok(Event::Claimed { asked, claims, now }) => self.send(asked, claims, now),
             Ok(Event::NotClaimed { asked }) => {
-                for next in &asked {
-                    self.gate.comes_back();
-                    self.line.back(next, None, now);
+                for Asked { message, .. } in &asked {
+                    self.breaker.never_went(&message.id);
+                    self.queues.put_back(message, None, now);
                 }
-                self.no_probe();
-                self.rest_until = Some(after(now, STORE_REST));
+                self.pacer.rest_until(after(now, STORE_REST));
             }
             Ok(Event::Settled { message, outcome }) => self.settled(&message, outcome),
-            Ok(Event::Diverted(moved)) => {
-                self.diverting = false;
-                if let (Some(count @ 1..), Some(fallback)) = (moved, &self.account.fallback) {
-                    tracing::warn!(account = %self.account.name, to = %fallback.name, count, "messages go another way");
-                    self.line = Line::new();
-                } else if let Some(pause) = &self.pause {
+            // It is asked for again: the store knows where it stands.
+            Ok(Event::Broken { message }) => {
+                self.breaker.never_went(&message.id);
+                self.queues.put_back(&message, Some(after(now, STORE_REST)), now);
+            }
+            Ok(Event::Moved(count)) => {
+                if let Some(to) = self.failover.ended(count) {
+                    tracing::warn!(account = %self.account.name, to, count, "messages go another way");
+                    self.queues = RecipientQueues::new();
+                } else if let Some(outage) = self.breaker.outage() {
                     // What cannot move waits for the next probe here.
-                    self.rest_until = Some(pause.probe_at);
+                    self.pacer.rest_until(outage.probe_at);
                 }
             }
             // What tasks call is caught within them, so that they come back with what they hold.
             Err(error) => {
-                self.no_probe();
+                self.breaker.forget_probe();
                 tracing::error!(account = %self.account.name, %error, "a task of the lane broke down");
             }
         }
     }
 
-    fn send(&mut self, asked: Vec<Next>, claims: Claims, now: Timestamp) {
-        let Claims { mut claimed, held } = claims;
-        for next in asked {
-            if let Some((_, held)) = held.iter().find(|(id, _)| *id == next.id) {
-                self.held(&next, *held, now);
-                continue;
+    fn send(&mut self, asked: Vec<Asked>, claims: Claims, now: Timestamp) {
+        for (Asked { message, permit }, claim) in sorted(asked, claims) {
+            match claim {
+                Claim::Open(claimed) => {
+                    let blamed = self.breaker.blame(&message.id);
+                    let (account, store) = (self.account.clone(), self.store.clone());
+                    let attempt = Attempt::new(account, store.clone(), self.preparer.clone(), permit, blamed);
+                    self.tasks.spawn(attempted(message, store, now, attempt.make(*claimed)));
+                }
+                Claim::Held(held) => self.held(&message, held, now),
+                Claim::Gone => {
+                    self.queues.leave(&message, now, None, now);
+                    self.breaker.never_went(&message.id);
+                }
             }
-            let Some(place) = claimed.iter().position(|message| message.id == next.id) else {
-                // Taken back, expired, moved or decided by a person meanwhile.
-                self.gate.comes_back();
-                self.line.left(&next, now, None, now);
-                self.no_probe();
-                continue;
-            };
-            let message = claimed.swap_remove(place);
-            let place = Place::taken(self.gate.clone(), message.id.chance());
-            let blamed = self.blamed.get(&message.id).copied().unwrap_or_default();
-            let attempt = Attempt::new(self.account.clone(), self.store.clone(), self.supply.clone(), place, blamed);
-            self.tasks.spawn(async move { Event::Settled { message: next, outcome: attempt.make(message).await } });
         }
     }
 
     /// The day has no room for a message: it waits for the next one.
     fn held(&mut self, message: &Next, held: Held, now: Timestamp) {
-        self.gate.comes_back();
-        self.bucket.give_back();
-        self.no_probe();
+        self.breaker.never_went(&message.id);
         let tomorrow = next_day(&self.account.zone, now);
         // The others are asked for themselves: one that was tried before has its place in the day.
-        self.line.back(message, Some(tomorrow), now);
+        self.queues.put_back(message, Some(tomorrow), now);
         self.view.show(|view| match held {
             Held::Daily => view.full_until = Some(tomorrow),
             Held::NewRecipients => view.hold(&message.to, tomorrow, now),
         });
     }
 
-    /// What was to be the probe never went out: the next message may be it.
-    fn no_probe(&mut self) {
-        if let Some(pause) = &mut self.pause {
-            pause.probe = None;
-        }
-    }
-
     fn settled(&mut self, message: &Next, outcome: Outcome) {
-        let Outcome { effect, reached, sent_at, at: now } = outcome;
-        if let Some(pause) = self.pause.take_if(|_| reached) {
-            for id in pause.failed.into_iter().filter(|id| *id != message.id) {
-                *self.blamed.entry(id).or_default() += 1;
-            }
-            tracing::info!(account = %self.account.name, "account `{}` sends again", self.account.name);
-        }
-        if reached && !std::mem::replace(&mut self.sends, true) {
-            self.view.goes_on();
-        }
-        if let Some(pause) = self.pause.as_mut().filter(|pause| pause.probe == Some(message.id)) {
-            pause.probe = None;
-            match &effect {
-                Effect::Pause { reason, certain, .. } => pause.failed(reason.clone(), *certain, now),
-                // A probe that failed for a reason of its own says nothing about the gateway.
-                _ => {
-                    pause.probe_at = after(now, FIRST_PROBE);
-                    let probe_at = pause.probe_at;
-                    self.view.show(|view| {
-                        if let Some((_, at)) = &mut view.paused {
-                            *at = probe_at;
-                        }
-                    });
-                }
-            }
-        }
-        match effect {
-            Effect::Leave => {
-                self.blamed.remove(&message.id);
+        self.breaker.ended(message, &outcome);
+        let Outcome { action, sent_at, at: now, .. } = outcome;
+        match action {
+            LaneAction::Advance => {
+                self.breaker.forget(&message.id);
                 let distance = sent_at.and(distance(&self.account.pace));
-                self.line.left(message, sent_at.unwrap_or(now), distance, now);
+                self.queues.leave(message, sent_at.unwrap_or(now), distance, now);
             }
-            Effect::Back(at) => self.line.back(message, Some(at), now),
-            Effect::Rest(until) => {
-                self.line.back(message, Some(until), now);
-                // A shorter wish does not shorten a longer one.
-                self.rest_until = self.rest_until.max(Some(until));
-                let rests = self.rest_until;
+            LaneAction::RetryAt(at) => self.queues.put_back(message, Some(at), now),
+            LaneAction::RestUntil(until) => {
+                self.queues.put_back(message, Some(until), now);
+                self.pacer.rest_until(until);
+                let rests = self.pacer.rests_until();
                 self.view.show(|view| view.paced_until = rests);
             }
-            Effect::Pause { reason, certain, unreached } => {
+            LaneAction::Open { reason, certain, unreached } => {
                 // One that has been in the way of others comes back later and later.
-                let wait = self.blamed.get(&message.id).map(|blamed| self.account.retry.delay(*blamed, 0));
-                self.line.back(message, wait.map(|wait| after(now, wait)), now);
-                // The rest of the volley in which the pause began counts for nothing.
-                if self.pause.is_none() {
-                    tracing::warn!(account = %self.account.name, %reason, "account `{}` is paused", self.account.name);
-                }
-                let pause = self.pause.get_or_insert_with(|| Pause::new(reason.clone(), certain, now));
-                pause.tried.insert(message.to.clone());
-                if !unreached {
-                    pause.failed.insert(message.id);
-                }
-                self.sends = false;
-                self.view.pauses(reason, pause.probe_at, now);
+                let wait = match self.breaker.blame(&message.id) {
+                    0 => None,
+                    blamed => Some(after(now, self.account.retry.delay(blamed, 0))),
+                };
+                self.queues.put_back(message, wait, now);
+                self.breaker.open(message, reason, certain, unreached, now);
             }
         }
     }
 
     fn next_wake(&self, running: bool, now: Timestamp) -> Option<Timestamp> {
-        let ahead = |times: &[Option<Timestamp>]| times.iter().copied().flatten().filter(|at| *at > now).max();
-        let paced = [self.rest_until, self.bucket.next()];
-        let waiting = self.gate.has_waiting(self.most_out()).then(|| ahead(&paced)).flatten();
+        let paced = self.pacer.next().filter(|at| *at > now);
+        let waiting = paced.filter(|_| self.permits.has_waiting(self.most_out()));
         if !running {
             return waiting;
         }
-        let idle = self.gate.out() == 0;
-        let paused = self.pause.as_ref().filter(|_| idle).map(|pause| match self.account.fallback {
-            Some(_) => pause.probe_at.min(pause.diverts_at().max(now)),
-            None => pause.probe_at,
+        let outage = self.breaker.outage().filter(|_| self.permits.held() == 0);
+        let probes = outage.map(|outage| match self.failover.starts_at(outage) {
+            Some(at) => outage.probe_at.min(at.max(now)),
+            None => outage.probe_at,
         });
         // Nothing new goes out while the lane is blocked, whatever may be due in it.
-        let line = ahead(&[paused, paced[0], paced[1]]).or_else(|| self.line.next_wake());
-        [waiting, line].into_iter().flatten().min()
+        let queues = probes.filter(|at| *at > now).max(paced).or_else(|| self.queues.next_wake());
+        [waiting, queues, self.reads_again].into_iter().flatten().min()
     }
 }
+
+/// Makes an attempt. Whatever panics in it, its message comes back, and its permit is dropped with it.
+async fn attempted(
+    message: Next,
+    store: Arc<dyn Store>,
+    now: Timestamp,
+    attempt: impl Future<Output = Outcome>,
+) -> Event {
+    match caught(|| attempt).await {
+        Ok(outcome) => Event::Settled { message, outcome },
+        Err(panic) => {
+            let error = breakdown("the attempt", &panic);
+            tracing::error!(id = %message.id, error);
+            doubted(&*store, message.id, error, now).await;
+            Event::Broken { message }
+        }
+    }
+}
+
+/// An attempt of which nobody knows how far it came is put on record as such, if none is yet.
+async fn doubted(store: &dyn Store, id: MessageId, error: String, at: Timestamp) {
+    let verdict = Verdict::Doubt { error, provider_id: None };
+    if let Err(error) = tried(|| store.settle(Settlement { id, at, verdict, parts: Vec::new() })).await {
+        tracing::error!(%id, error, "an attempt stays open until the next start");
+    }
+}
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

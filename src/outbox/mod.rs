@@ -2,20 +2,23 @@
 //! order, at its pace, and records every attempt before and after the wire.
 
 mod addresses;
+mod aside;
+mod attachments;
 mod attempt;
+mod breaker;
 mod cards;
 mod caught;
-mod diversion;
-mod gate;
+mod claiming;
+mod failover;
 mod lane;
-mod line;
-mod mover;
-mod opening;
+mod outcome;
 mod pace;
-mod pause;
-mod supply;
+mod permits;
+mod preparer;
+mod queues;
+mod timers;
+mod tracking;
 mod types;
-mod verdict;
 mod why;
 mod window;
 
@@ -35,8 +38,8 @@ use crate::transport::SharedTransport;
 use crate::wake::Bell;
 
 pub use lane::Lane;
-pub use mover::Mover;
-pub use supply::Supply;
+pub use preparer::Preparer;
+pub use timers::MessageTimers;
 pub use types::served_type;
 pub use why::{Why, why};
 
@@ -122,6 +125,7 @@ pub struct Unheard {
     pub reason: String,
     /// How often it has come for this reason, one after the other.
     pub count: u64,
+    /// When the log said so last.
     logged_at: Timestamp,
 }
 

@@ -1,22 +1,20 @@
-//! What a message needs before it can go: its file in a form that the gateway takes, the rest of a
-//! card from the link's page, an address of ours in place of a link that is tracked.
+//! Attachments: the file of a message, in a form that its gateway takes.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::addresses::{handed_out, refused};
-use super::cards::{self, Cards};
+use super::addresses::{handed_out, our_address, refused};
 use super::types;
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
 use crate::fetch::{Bounds, Fetch, FetchError};
-use crate::id::MessageId;
 use crate::links::LinkKey;
 use crate::model::capability::{Capabilities, Intake};
-use crate::model::delivery::{Degraded, ErrorClass, SendError};
+use crate::model::delivery::{ErrorClass, SendError};
 use crate::model::message::{Content, Media, Source};
 use crate::model::mime;
 use crate::transport::{Attached, FilePlace};
@@ -31,26 +29,22 @@ const DOWNLOAD_TIME: Duration = Duration::from_secs(30);
 /// Who looks at files; some servers refuse callers without a name.
 const AGENT: &str = concat!("postrider/", env!("CARGO_PKG_VERSION"));
 
-/// Where messages get what they need. Cheap to clone.
+/// Where files come from. Cheap to clone.
 #[derive(Clone)]
-pub struct Supply {
-    /// Copies of files.
-    pub blobs: Blobs,
-    /// The way to addresses that others named.
-    pub fetch: Fetch,
+pub struct Attachments {
+    blobs: Blobs,
+    fetch: Fetch,
     /// Signs addresses of ours.
-    pub key: LinkKey,
-    /// The time.
-    pub clock: SharedClock,
-    cards: Cards,
+    key: LinkKey,
+    clock: SharedClock,
     /// Room for whole files that are fetched, which are held in memory for a moment.
     downloads: Arc<Semaphore>,
 }
 
-impl Supply {
-    /// With nothing remembered.
+impl Attachments {
+    /// From copies, and from addresses that others named.
     pub fn new(blobs: Blobs, fetch: Fetch, key: LinkKey, clock: SharedClock) -> Self {
-        Self { blobs, fetch, key, clock, cards: Cards::default(), downloads: Arc::new(Semaphore::new(DOWNLOADS)) }
+        Self { blobs, fetch, key, clock, downloads: Arc::new(Semaphore::new(DOWNLOADS)) }
     }
 
     /// The same with room of its own for files, so that one account's slow ones hold up no other.
@@ -58,69 +52,11 @@ impl Supply {
         Self { downloads: Arc::new(Semaphore::new(DOWNLOADS)), ..self.clone() }
     }
 
-    /// Fills in what the author left out of a card that the gateway lets us make, and leaves out a
-    /// picture that nobody would see. Gives what was changed.
-    pub async fn fill_card(&self, content: &mut Content, capabilities: &Capabilities) -> Vec<Degraded> {
-        let Content::Link { url, title, description, thumbnail, preview, .. } = content else { return Vec::new() };
-        let mut changed = Vec::new();
-        // What we cannot reach the gateway may.
-        if let Some(picture) = thumbnail.as_deref()
-            && capabilities.has("link", "thumbnail")
-            && *preview != Some(false)
-            && let Ok(Some(why)) = cards::unfit(&self.fetch, picture).await
-        {
-            changed.push(Degraded { field: "thumbnail".into(), action: format!("left out: {why}") });
-            *thumbnail = None;
-        }
-        let wants = |field: &str, there: bool| !there && capabilities.has("link", field);
-        let (has_title, has_description) = (title.is_some(), description.is_some());
-        let wanted = wants("title", has_title) || wants("description", has_description);
-        if !capabilities.cards || *preview == Some(false) || !(wanted || wants("thumbnail", thumbnail.is_some())) {
-            return changed;
-        }
-        let Some(mut card) = self.cards.of(url, &self.fetch, self.clock.now()).await else { return changed };
-        let whole = (has_title || card.title.is_some()) && (has_description || card.description.is_some());
-        if capabilities.whole_cards && !whole {
-            return changed;
-        }
-        // What a stranger's page calls its picture may lead anywhere, and the gateway would go there.
-        if let Some(image) = card.image.take_if(|_| thumbnail.is_none() && capabilities.has("link", "thumbnail"))
-            && self.fetch.permits(&image).await.is_ok()
-        {
-            card.image = Some(image);
-        }
-        for (field, place, value) in [
-            ("title", title, card.title),
-            ("description", description, card.description),
-            ("thumbnail", thumbnail, card.image),
-        ] {
-            if place.is_none() && value.is_some() && capabilities.has("link", field) {
-                *place = value;
-                changed.push(Degraded { field: field.into(), action: "filled from the page".into() });
-            }
-        }
-        changed
-    }
-
-    /// Puts our address in the place of a link that is to be tracked.
-    ///
-    /// # Errors
-    /// When nothing leads here from outside any more.
-    pub fn track(&self, content: &mut Content, message: MessageId, public: Option<&Url>) -> Result<(), SendError> {
-        let Content::Link { url, track: Some(true), .. } = content else { return Ok(()) };
-        let Some(public) = public else {
-            let message = "`track` needs `public_url` in postrider.yaml, which has been removed since";
-            return Err(SendError::new(ErrorClass::Unsupported, message));
-        };
-        *url = below(public, &format!("l/{}", self.key.click(message)));
-        Ok(())
-    }
-
     /// The file of a part, as the gateway takes it.
     ///
     /// # Errors
     /// It is too large, of a type that the gateway does not take, or cannot be had.
-    pub async fn file(
+    pub async fn of(
         &self,
         content: &Content,
         capabilities: &Capabilities,
@@ -131,7 +67,7 @@ impl Supply {
         let Some(intake) = capabilities.kind(kind).and_then(|kind| kind.media) else { return Ok(None) };
         let file = match &media.source {
             Source::Url { url } => self.behind(url, kind, media, &intake, public).await?,
-            Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name, media),
+            Source::Snapshot(copy) => self.local(&copy.blob, copy.size, &copy.file_name, media).await?,
             Source::Inline { file_name, text } => self.kept(text.clone().into_bytes(), file_name, media).await?,
         };
         let mut file = named(file, media);
@@ -144,19 +80,24 @@ impl Supply {
         Ok(Some(file))
     }
 
-    fn local(&self, blob: &str, size: u64, name: &str, media: &Media) -> Attached {
+    /// A copy, with the type that its beginning tells.
+    async fn local(&self, blob: &str, size: u64, name: &str, media: &Media) -> Result<Attached, SendError> {
         let path = self.blobs.path(blob);
-        let mime = types::of_copy(&path, called(media, name)).map(str::to_owned);
-        Attached { place: FilePlace::Local { path, size }, mime, name: name.into() }
+        let telling = called(media, name).to_owned();
+        let mime = may_block({
+            let path = path.clone();
+            move || Ok(types::of_copy(&path, &telling))
+        });
+        let mime = mime.await.map_err(|error| rejected(format!("the file cannot be read: {error}")))?;
+        Ok(Attached { place: FilePlace::Local { path, size }, mime: mime.map(str::to_owned), name: name.into() })
     }
 
-    /// Keeps bytes as a file, on a thread that may block.
+    /// Keeps bytes as a file.
     async fn kept(&self, bytes: Vec<u8>, name: &str, media: &Media) -> Result<Attached, SendError> {
         let blobs = self.blobs.clone();
-        let kept = tokio::task::spawn_blocking(move || blobs.keep(&mut bytes.as_slice())).await;
-        let kept = kept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let kept = may_block(move || blobs.keep(&mut bytes.as_slice())).await;
         let (blob, size) = kept.map_err(|error| rejected(format!("the file cannot be kept: {error}")))?;
-        Ok(self.local(&blob, size, name, media))
+        self.local(&blob, size, name, media).await
     }
 
     /// The file behind an address: the address itself where the gateway will see there what we see,
@@ -170,39 +111,54 @@ impl Supply {
         public: Option<&Url>,
     ) -> Result<Attached, SendError> {
         let name = name_of(url);
-        let telling = called(media, &name);
         let ends = intake.endings.is_empty()
             || intake.endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));
-        if intake.url && ends {
-            handed_out(&self.fetch, url, public).await?;
-            let guess = mime::by_name(telling).map(str::to_owned);
-            let mut file = Attached { place: FilePlace::Url(url.into()), mime: guess, name: name.clone() };
-            // Where there is nothing to check and nothing to tell, nobody looks.
-            if !(intake.largest.is_some() || intake.typed || intake.served) {
-                return Ok(file);
-            }
-            // What we cannot reach the gateway may: only what was seen is held against it.
-            match self.fetch.get(url, AGENT, "*/*", types::PEEK).await {
-                Ok(seen) if seen.status == 200 => {
-                    let known = types::of_fetched(&seen, telling).or(file.mime.take());
-                    file.mime = fits(kind, intake, seen.size(), known)?;
-                    if !intake.served || file.mime.is_none() || file.mime == seen.mime() {
-                        return Ok(file);
-                    }
-                    // The gateway would believe its server. It gets the bytes, with the right type.
-                    if intake.bytes == 0 && public.is_none() {
-                        return Ok(file);
-                    }
-                }
-                Ok(seen) if types::is_gone(seen.status) => return Err(missing(seen.status)),
-                // It sends whoever comes on to where nobody may be sent.
-                Err(FetchError::Refused(why)) => {
-                    refused(url, public, &why)?;
-                    return Ok(file);
-                }
-                _ => return Ok(file),
-            }
+        if intake.url
+            && ends
+            && let Some(file) = self.handed_on(url, kind, called(media, &name), intake, public).await?
+        {
+            return Ok(Attached { name, ..file });
         }
+        self.downloaded(url, &name, media, intake).await
+    }
+
+    /// An address for the gateway to fetch, looked at first as far as that tells something; none when it is to get
+    /// the bytes instead. `telling` is the name that tells the type.
+    async fn handed_on(
+        &self,
+        url: &str,
+        kind: &str,
+        telling: &str,
+        intake: &Intake,
+        public: Option<&Url>,
+    ) -> Result<Option<Attached>, SendError> {
+        handed_out(&self.fetch, url, public).await?;
+        let guess = mime::by_name(telling).map(str::to_owned);
+        let mut file = Attached { place: FilePlace::Url(url.into()), mime: guess, name: telling.into() };
+        // Where there is nothing to check and nothing to tell, nobody looks.
+        if !(intake.largest.is_some() || intake.typed || intake.served) {
+            return Ok(Some(file));
+        }
+        // What we cannot reach the gateway may: only what was seen is held against it.
+        match self.fetch.get(url, AGENT, "*/*", types::PEEK).await {
+            Ok(seen) if seen.status == 200 => {
+                let known = types::of_fetched(&seen, telling).or(file.mime.take());
+                file.mime = fits(kind, intake, seen.size(), known)?;
+                // The gateway would believe its server, if that says something else. Then it gets the bytes, with
+                // the right type, where it can.
+                let believes = intake.served && file.mime.is_some() && file.mime != seen.mime();
+                let gets_bytes = believes && (intake.bytes > 0 || public.is_some());
+                Ok((!gets_bytes).then_some(file))
+            }
+            Ok(seen) if types::is_gone(seen.status) => Err(missing(seen.status)),
+            // It sends whoever comes on to where nobody may be sent.
+            Err(FetchError::Refused(why)) => refused(url, public, &why).map(|()| Some(file)),
+            _ => Ok(Some(file)),
+        }
+    }
+
+    /// The bytes behind an address.
+    async fn downloaded(&self, url: &str, name: &str, media: &Media, intake: &Intake) -> Result<Attached, SendError> {
         let most = intake.largest.unwrap_or(crate::blobs::LARGEST).min(crate::blobs::LARGEST);
         // Nobody ever closes it.
         let _room = self.downloads.acquire().await;
@@ -215,8 +171,8 @@ impl Supply {
             let message = format!("the file has more than {most} bytes, which the gateway does not take");
             return Err(SendError::new(ErrorClass::TooLarge, message));
         }
-        let mime = types::of_fetched(&got, telling);
-        let mut file = self.kept(got.body, &name, media).await?;
+        let mime = types::of_fetched(&got, called(media, name));
+        let mut file = self.kept(got.body, name, media).await?;
         file.mime = mime.or(file.mime);
         Ok(file)
     }
@@ -247,12 +203,13 @@ impl Supply {
         let ending = ending.map(|ending| format!(".{}", ending.to_ascii_lowercase())).unwrap_or_default();
         let until = after(self.clock.now(), GOOD_FOR);
         let token = self.key.media(&blob, until, &ending).ok_or_else(|| rejected("no address can be made".into()))?;
-        Ok(below(public, &format!("media/{token}")))
+        Ok(our_address(public, &format!("media/{token}")))
     }
 }
 
-fn below(public: &Url, path: &str) -> String {
-    format!("{}/{path}", public.as_str().trim_end_matches('/'))
+/// Works with files on a thread that may block.
+async fn may_block<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 fn rejected(message: String) -> SendError {
