@@ -416,13 +416,16 @@ impl Model {
         lane.into_iter().map(|(number, message)| (*number, is_known(message))).collect()
     }
 
-    /// Takes over the order that a store shows.
+    /// Takes over the order that a store shows, as far as it was open; all else keeps its place, also what is on the
+    /// wire by now.
     pub fn ordered(&mut self, lane: &[u32]) {
-        for number in lane {
-            let place = self.next();
-            self.messages.get_mut(number).unwrap().place = place;
+        let Some(loose) = self.loose.take() else { return };
+        let open: Vec<u32> = lane.iter().copied().filter(|number| self.messages[number].place > loose).collect();
+        let mut places: Vec<u64> = open.iter().map(|number| self.messages[number].place).collect();
+        places.sort_unstable();
+        for (number, place) in open.into_iter().zip(places) {
+            self.messages.get_mut(&number).unwrap().place = place;
         }
-        self.loose = None;
     }
 
     pub fn value(&self, shared: bool, key: u8, now: i64) -> Option<Value> {
