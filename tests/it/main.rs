@@ -19,6 +19,7 @@ mod hostile;
 mod http;
 mod inbound;
 mod kill;
+mod ledger;
 mod order;
 mod pages;
 mod pinned;
