@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
 use crate::model::diagnostic::Diagnostic;
-use crate::store::rows::Trouble;
+use crate::store::records::Trouble;
 
 fn fields(value: Value) -> Map<String, Value> {
     match value {

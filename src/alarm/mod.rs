@@ -21,7 +21,7 @@ use crate::flow::{Flow, prepare};
 use crate::model::delivery::AttemptOutcome;
 use crate::outbox::Accounts;
 use crate::service::Service;
-use crate::store::rows::{Telling, Trouble};
+use crate::store::records::{Telling, Trouble};
 use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::blobs::Blobs;
 use crate::clock::SharedClock;
 use crate::store::Store;
-use crate::store::rows::PhoneMessage;
+use crate::store::records::PhoneMessage;
 use crate::transport::site::Phones;
 use crate::transport::{Download, Outgoing};
 

@@ -23,7 +23,7 @@ use crate::flow::versions::{Missing, Versions, kept};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::panics;
 use crate::shutdown::Shutdown;
-use crate::store::rows::KeptFlows;
+use crate::store::records::KeptFlows;
 use crate::store::{STORE_REST, Store, StoreError};
 use crate::wake::Bell;
 

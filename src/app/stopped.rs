@@ -8,7 +8,7 @@ use super::workspace::Workspace;
 use crate::clock::{Clock, SystemClock};
 use crate::id::RunId;
 use crate::model::run::RunState;
-use crate::store::rows::RunDecided;
+use crate::store::records::RunDecided;
 use crate::store::{Signals, Store};
 
 /// Takes a run back before the next engine takes it up.

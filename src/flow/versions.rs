@@ -10,7 +10,7 @@ use super::catalog::{Catalog, Ground};
 use super::file::{Content, rebuild, revive};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
-use crate::store::rows::VersionRow;
+use crate::store::records::VersionRow;
 use crate::store::{Store, StoreError};
 
 /// Most old versions kept compiled.

@@ -14,7 +14,7 @@ use crate::model::policy::{OptOut, Retry};
 use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
 use crate::model::walls::FlowNames;
-use crate::store::rows::{Fate, Inbound, Letter, Received};
+use crate::store::records::{Fate, Inbound, Letter, Received};
 use crate::store::{Store, StoreError};
 
 /// The account that something came to.

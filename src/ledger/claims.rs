@@ -10,9 +10,9 @@ use crate::id::MessageId;
 use crate::model::delivery::{Attempt, AttemptOutcome, MessageState, OPTED_OUT, Step};
 use crate::model::message::Content;
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, Verdict};
-use crate::store::tables::lanes::{self, Claimable};
-use crate::store::tables::{accounts, people};
+use crate::store::records::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, Verdict};
+use crate::store::rows::lanes::{self, Claimable};
+use crate::store::rows::{accounts, people};
 use crate::store::tx::Read;
 
 /// What the budget has left.

@@ -23,7 +23,7 @@ use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
-use crate::store::rows::{
+use crate::store::records::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
     Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, LedgerRow,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
@@ -31,9 +31,9 @@ use crate::store::rows::{
     StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use crate::store::sqlite::Sqlite;
-use crate::store::tables::{
-    accounts, conversations, files, flows, journal, lanes, lists, messages, people, person, phones, records, runs,
-    schedules, troubles, values,
+use crate::store::rows::{
+    accounts, conversations, files, flows, journal, lanes, lists, messages, people, person, phones, runs,
+    schedules, shown, troubles, values,
 };
 use crate::store::tx::{Read, Tx};
 use crate::store::{Reply, Signals, Store, StoreError};
@@ -301,11 +301,11 @@ impl Store for Ledger {
     }
 
     fn run(&self, id: RunId) -> Reply<Option<RunRecord>> {
-        self.at_once(|tx| records::run(tx, id))
+        self.at_once(|tx| shown::run(tx, id))
     }
 
     fn journal(&self, id: RunId) -> Reply<Vec<Called>> {
-        self.aside(move |tx| records::journal(tx, id))
+        self.aside(move |tx| shown::journal(tx, id))
     }
 
     fn messages(&self, filter: MessageFilter) -> Reply<Page<MessageRecord, MessageId>> {
@@ -313,7 +313,7 @@ impl Store for Ledger {
     }
 
     fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>> {
-        self.at_once(|tx| records::message(tx, id))
+        self.at_once(|tx| shown::message(tx, id))
     }
 
     fn backlog(&self, account: &str) -> Reply<u64> {

@@ -9,8 +9,8 @@ use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step};
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Moved, ResendPolicy, Settlement, Verdict};
-use crate::store::tables::{lanes, messages as rows};
+use crate::store::records::{Moved, ResendPolicy, Settlement, Verdict};
+use crate::store::rows::{lanes, messages as rows};
 use crate::store::tx::Read;
 
 /// An attempt has all that it needs and touches the wire now.

@@ -7,7 +7,7 @@ use super::{messages, questions, runs};
 use crate::id::RunId;
 use crate::model::question::{Question, Wait};
 use crate::model::run::{RunState, RunStep, ScriptError};
-use crate::store::tables::{conversations, emitted, messages as outbox, runs as rows, waits};
+use crate::store::rows::{conversations, emitted, messages as outbox, runs as rows, waits};
 use crate::store::tx::Read;
 
 /// A run waits for nothing any more: not for what a person writes, an event, nor a message.

@@ -9,7 +9,7 @@ use super::work::Work;
 use crate::clock::millis;
 use crate::id::RunId;
 use crate::model::journal::TurnCommit;
-use crate::store::tables::emitted;
+use crate::store::rows::emitted;
 use crate::store::tx::Read;
 
 /// How long an event is kept for runs that have not come to wait for it yet.

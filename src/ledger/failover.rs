@@ -10,9 +10,9 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, MessageState};
 use crate::model::message::{Body, Content};
 use crate::model::recipient::Recipient;
-use crate::store::rows::Diversion;
-use crate::store::tables::lanes::{self, MovableRest};
-use crate::store::tables::people;
+use crate::store::records::Diversion;
+use crate::store::rows::lanes::{self, MovableRest};
+use crate::store::rows::people;
 use crate::store::tx::{Read, Tx, if_readable};
 
 /// Which messages may leave: a group for each recipient, in their order. A recipient's

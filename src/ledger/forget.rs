@@ -13,9 +13,9 @@ use crate::id::RunId;
 use crate::model::inbound::bare_id;
 use crate::model::message::{Body, Source};
 use crate::model::run::{RunState, RunStep, ScriptError};
-use crate::store::rows::Forgotten;
-use crate::store::tables::person::{self, Erasable, Known};
-use crate::store::tables::{emitted, evidence, journal, people, runs as rows};
+use crate::store::records::Forgotten;
+use crate::store::rows::person::{self, Erasable, Known};
+use crate::store::rows::{emitted, evidence, journal, people, runs as rows};
 use crate::store::tx::{Read, text};
 
 /// Erases everything that is kept of a person, whatever address it stands under, and the runs that

@@ -11,7 +11,7 @@ use super::memory::{Clocks, Memory, Patterns};
 use super::sets;
 use super::work::{Group, Work};
 use crate::store::group::{Afterwards, Beginning, Rules, Undone};
-use crate::store::tables::runs;
+use crate::store::rows::runs;
 use crate::store::tx::{Read, Tx};
 use crate::store::{Signals, StoreError};
 

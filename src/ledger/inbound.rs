@@ -18,8 +18,8 @@ use crate::model::inbound::{AHEAD, OLDEST, Reaction, Told};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
-use crate::store::rows::{Fate, Inbound, Letter, Received};
-use crate::store::tables::{incoming, people};
+use crate::store::records::{Fate, Inbound, Letter, Received};
+use crate::store::rows::{incoming, people};
 use crate::store::tx::Read;
 
 /// How long an event is remembered: for as long as its message is believed, also by a clock that is ahead.

@@ -8,8 +8,8 @@ use crate::clock::{after, millis, rfc3339};
 use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step};
 use crate::model::message::NewMessage;
-use crate::store::tables::messages::{self, Entering, Standing, Stepped};
-use crate::store::tables::troubles;
+use crate::store::rows::messages::{self, Entering, Standing, Stepped};
+use crate::store::rows::troubles;
 use crate::store::tx::Read;
 
 /// Puts a message into the outbox. The same id twice is one message.

@@ -11,8 +11,8 @@ use crate::model::delivery::{MessageState, Part, Step};
 use crate::model::journal::Kind;
 use crate::model::message::Promised;
 use crate::model::run::{RunState, RunStep};
-use crate::store::rows::{Decided, Decision, RunDecided};
-use crate::store::tables::{conversations, journal, messages, runs as rows};
+use crate::store::records::{Decided, Decision, RunDecided};
+use crate::store::rows::{conversations, journal, messages, runs as rows};
 use crate::store::tx::{Read, Tx};
 
 /// A run whose state cannot be read is not over: it can be taken back.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::work::Work;
 use crate::id::MessageId;
-use crate::store::tables::people;
+use crate::store::rows::people;
 use crate::store::tx::Read;
 
 /// Two addresses lead to one person.

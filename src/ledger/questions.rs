@@ -14,9 +14,9 @@ use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::question::{Asked, Question, Wait};
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
-use crate::store::rows::WaitingFor;
-use crate::store::tables::conversations::{self, Closed, Listener};
-use crate::store::tables::{messages as outbox, people, runs, waits};
+use crate::store::records::WaitingFor;
+use crate::store::rows::conversations::{self, Closed, Listener};
+use crate::store::rows::{messages as outbox, people, runs, waits};
 use crate::store::tx::{Read, Tx};
 
 /// The goal under which a question's message is waited for.

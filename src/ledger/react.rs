@@ -7,7 +7,7 @@ use super::work::{Happened, Work};
 use super::{endings, questions, waits};
 use crate::id::MessageId;
 use crate::model::delivery::MessageState;
-use crate::store::tables::waits as rows;
+use crate::store::rows::waits as rows;
 use crate::store::tx::Read;
 
 /// Works off what has happened, and what happens by that.

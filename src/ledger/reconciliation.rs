@@ -16,9 +16,9 @@ use crate::model::inbound::{Ack, Echo, Fate, OwnId, bare_id};
 use crate::model::message::Content;
 use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
-use crate::store::rows::Inbound;
-use crate::store::tables::messages::{Acked, Unknown};
-use crate::store::tables::{evidence, messages, people};
+use crate::store::records::Inbound;
+use crate::store::rows::messages::{Acked, Unknown};
+use crate::store::rows::{evidence, messages, people};
 use crate::store::tx::Read;
 
 /// How long what came too early is kept.

@@ -13,9 +13,9 @@ use crate::id::{MessageId, RunId};
 use crate::model::conversation::chosen;
 use crate::model::delivery::{Attempt, MessageState};
 use crate::model::question::Asked;
-use crate::store::rows::{Inbound, Letter};
-use crate::store::tables::messages::Quotable;
-use crate::store::tables::{conversations, messages as outbox, people, runs};
+use crate::store::records::{Inbound, Letter};
+use crate::store::rows::messages::Quotable;
+use crate::store::rows::{conversations, messages as outbox, people, runs};
 use crate::store::tx::Read;
 
 /// What a waiting run makes of a message.

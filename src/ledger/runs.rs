@@ -5,7 +5,7 @@ use crate::id::RunId;
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use crate::store::StoreError;
-use crate::store::tables::runs;
+use crate::store::rows::runs;
 use crate::store::tx::Read;
 
 /// Accepts a run.

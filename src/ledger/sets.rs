@@ -24,9 +24,9 @@ use crate::model::inbound::{Ack, Fate, Told, bare_id};
 use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::question::{Question, Wait};
 use crate::model::run::RunState;
-use crate::store::rows::{Claimed, Claims, Committed, Inbound, Received, Settlement, Verdict};
-use crate::store::tables::messages::Standing;
-use crate::store::tables::{evidence, journal, lanes, messages, runs};
+use crate::store::records::{Claimed, Claims, Committed, Inbound, Received, Settlement, Verdict};
+use crate::store::rows::messages::Standing;
+use crate::store::rows::{evidence, journal, lanes, messages, runs};
 use crate::store::tx::Read;
 
 /// Takes what is plain among the commands of a group.

@@ -28,7 +28,7 @@ use crate::model::walls::FlowNames;
 use crate::store::Signals;
 use crate::store::disk::Disk;
 use crate::store::group::{Beginning, Rules};
-use crate::store::rows::{ClaimRules, Decision, ResendPolicy};
+use crate::store::records::{ClaimRules, Decision, ResendPolicy};
 use crate::store::sqlite::schema::migrate;
 
 const RUNS: u8 = 6;

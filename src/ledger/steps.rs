@@ -14,12 +14,12 @@ use crate::model::journal::TurnCommit;
 use crate::model::message::NewMessage;
 use crate::model::question::Answer;
 use crate::model::run::NewRun;
-use crate::store::rows::{
+use crate::store::records::{
     ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange, Inbound,
     KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, TriggerKey, Woken,
 };
-use crate::store::tables::person::Known;
-use crate::store::tables::{accounts, flows, phones};
+use crate::store::rows::person::Known;
+use crate::store::rows::{accounts, flows, phones};
 
 use super::job::Step;
 

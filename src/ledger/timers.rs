@@ -8,8 +8,8 @@ use super::questions::{Time, time_came};
 use super::runs::{answer, make_ready};
 use super::work::Work;
 use crate::id::RunId;
-use crate::store::rows::Woken;
-use crate::store::tables::{emitted, runs};
+use crate::store::records::Woken;
+use crate::store::rows::{emitted, runs};
 use crate::store::tx::Read;
 
 /// Makes waiting runs ready whose time has come.

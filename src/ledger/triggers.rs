@@ -6,8 +6,8 @@ use super::runs;
 use super::work::{Refusal, Work};
 use crate::feed::Change;
 use crate::model::occurrence::Occurrence;
-use crate::store::rows::{Firing, NewTrigger, Seen, TriggerKey};
-use crate::store::tables::{files, schedules};
+use crate::store::records::{Firing, NewTrigger, Seen, TriggerKey};
+use crate::store::rows::{files, schedules};
 use crate::store::tx::Read;
 
 /// Forgets triggers, and gets to know others.

@@ -2,8 +2,8 @@
 
 use super::runs;
 use super::work::Work;
-use crate::store::rows::Telling;
-use crate::store::tables::troubles;
+use crate::store::records::Telling;
+use crate::store::rows::troubles;
 use crate::store::tx::Read;
 
 /// Tells of troubles: begins the runs that hear of them, and remembers what was told.

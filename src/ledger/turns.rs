@@ -9,9 +9,9 @@ use crate::model::call::Call;
 use crate::model::journal::{Entry, Kind, Outcome, Pending, Retrying, TurnCommit};
 use crate::model::question::{Answer, Change, Errand, Question, Wait};
 use crate::model::run::{RunState, RunStep};
-use crate::store::rows::{Committed, WaitingFor};
-use crate::store::tables::runs::Leaving;
-use crate::store::tables::{journal, messages as outbox, runs as rows, waits as waiters};
+use crate::store::records::{Committed, WaitingFor};
+use crate::store::rows::runs::Leaving;
+use crate::store::rows::{journal, messages as outbox, runs as rows, waits as waiters};
 use crate::store::tx::{Read, text};
 
 /// Commits a turn whole, or nothing of it.

@@ -10,7 +10,7 @@ use crate::clock::millis;
 use crate::model::journal::TurnCommit;
 use crate::model::question::Answer;
 use crate::model::run::ScriptError;
-use crate::store::tables::values;
+use crate::store::rows::values;
 use crate::store::tx::Read;
 
 /// For how long a value that has expired is kept, so that a clock that is put right does no harm.

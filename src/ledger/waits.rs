@@ -6,7 +6,7 @@ use super::runs::make_ready;
 use super::work::Work;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Goal, MessageState};
-use crate::store::tables::{messages, waits};
+use crate::store::rows::{messages, waits};
 use crate::store::tx::Read;
 
 /// Notes that a run waits for a message; says whether the wait is over already.

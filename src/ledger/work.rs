@@ -8,7 +8,7 @@ use super::memory::Memory;
 use crate::id::MessageId;
 use crate::model::delivery::MessageState;
 use crate::store::StoreError;
-use crate::store::tables::{evidence, people};
+use crate::store::rows::{evidence, people};
 use crate::store::tx::{Read, Tx};
 
 /// Why a step was not done.

@@ -20,7 +20,7 @@ use crate::model::message::{Body, Source};
 use crate::model::phone;
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
-use crate::store::rows::{Claimed, Settlement, Verdict};
+use crate::store::records::{Claimed, Settlement, Verdict};
 use crate::store::{STORE_REST, Store, StoreError};
 use crate::transport::Outgoing;
 use crate::transport::answer::readable;

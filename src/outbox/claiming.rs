@@ -12,7 +12,7 @@ use super::permits::Permit;
 use super::queues::Next;
 use crate::model::delivery::ErrorClass;
 use crate::store::Store;
-use crate::store::rows::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, Verdict};
+use crate::store::records::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, Verdict};
 
 /// A message for which an attempt is to be opened.
 pub struct Asked {

@@ -8,7 +8,7 @@ use super::breaker::Outage;
 use super::{Account, Fallback};
 use crate::clock::after;
 use crate::id::MessageId;
-use crate::store::rows::Diversion;
+use crate::store::records::Diversion;
 use crate::store::{Store, StoreError};
 
 /// An outage that may end by itself is given so long before the messages go another way.

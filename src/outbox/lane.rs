@@ -20,7 +20,7 @@ use super::{Account, SharedView};
 use crate::clock::{SharedClock, after};
 use crate::id::MessageId;
 use crate::shutdown::Shutdown;
-use crate::store::rows::{Claims, Held, Settlement, Verdict};
+use crate::store::records::{Claims, Held, Settlement, Verdict};
 use crate::store::{STORE_REST, Store};
 use crate::wake::Bell;
 

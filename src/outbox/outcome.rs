@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::clock::after;
 use crate::model::delivery::{ErrorClass, Receipt, Remedy, Scope, SendError};
 use crate::model::policy::Retry;
-use crate::store::rows::Verdict;
+use crate::store::records::Verdict;
 
 /// What the lane does next.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::aside::{SetAside, Standing};
 use crate::clock::after;
 use crate::id::MessageId;
 use crate::model::phone::person_of;
-use crate::store::rows::DueMessage;
+use crate::store::records::DueMessage;
 
 /// How much is read and held.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use super::Accounts;
 use crate::clock::SharedClock;
 use crate::model::policy::OnUnknown;
 use crate::service::Service;
-use crate::store::rows::ResendPolicy;
+use crate::store::records::ResendPolicy;
 use crate::store::{Store, StoreError};
 use crate::wake::Bell;
 

@@ -7,7 +7,7 @@ use super::{Account, LaneView};
 use crate::clock::rfc3339;
 use crate::model::delivery::MessageState;
 use crate::model::phone::person_of;
-use crate::store::rows::MessageRecord;
+use crate::store::records::MessageRecord;
 
 /// Why a message is where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::clock::after;
 use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::question::{Errand, Question};
 use crate::model::run::RunState;
-use crate::store::rows::{Committed, ReadyRun};
+use crate::store::records::{Committed, ReadyRun};
 use crate::store::{STORE_REST, StoreError};
 
 /// Puts turns on record.

@@ -11,7 +11,7 @@ use crate::flow::Flow;
 use crate::model::journal::{Outcome, Promises, Retrying, TurnCommit};
 use crate::model::question::Answer;
 use crate::model::run::ScriptError;
-use crate::store::rows::ReadyRun;
+use crate::store::records::ReadyRun;
 
 /// A turn that did nothing yet, for the run as it was read.
 pub fn nothing(run: &ReadyRun, now: jiff::Timestamp) -> TurnCommit {

@@ -8,7 +8,7 @@ use crate::flow::{Flow, prepare};
 use crate::model::delivery::OPTED_OUT;
 use crate::model::event::seen;
 use crate::model::run::{NewRun, ScriptError};
-use crate::store::rows::ReadyRun;
+use crate::store::records::ReadyRun;
 
 /// The run that hears of a failed one: none without `on_failure`, or when the failed run was
 /// itself one that heard of a failure (so that two flows cannot ping each other for ever), or is of the

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::store::rows::ReadyRun;
+use crate::store::records::ReadyRun;
 
 /// Runs read ahead for one flow, ...
 pub const AHEAD: usize = 64;

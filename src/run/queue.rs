@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::flow_queue::{FlowQueue, HELD, Page, Waiting};
 use crate::id::RunId;
 use crate::script::Alarm;
-use crate::store::rows::ReadyRun;
+use crate::store::records::ReadyRun;
 use crate::wake::Bell;
 
 /// Turns whose commit is awaited, at most.

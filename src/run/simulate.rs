@@ -14,7 +14,7 @@ use crate::model::journal::{Entry, Pending};
 use crate::model::question::{Answer, Question, Wait};
 use crate::script::{Ending, TurnInput, TurnOutput, turn};
 use crate::store::StoreError;
-use crate::store::rows::Origin;
+use crate::store::records::Origin;
 
 /// The answer to a run's last question, which no turn has used: the run waits for its turn, or the turn
 /// threw. None when the question stands open.

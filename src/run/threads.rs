@@ -18,7 +18,7 @@ use crate::model::run::ScriptError;
 use crate::script::Alarm;
 use crate::shutdown::Breakdown;
 use crate::store::StoreError;
-use crate::store::rows::ReadyRun;
+use crate::store::records::ReadyRun;
 use crate::units::format_duration;
 
 /// The stack of a thread that runs scripts: calls may be 64 deep, each with nested expressions.

@@ -25,7 +25,7 @@ use crate::model::question::{Answer, Errand, Question, Read, Wait};
 use crate::model::run::ScriptError;
 use crate::script::{Ending, TurnInput, turn};
 use crate::store::StoreError;
-use crate::store::rows::ReadyRun;
+use crate::store::records::ReadyRun;
 
 /// What came of working on a run.
 pub enum Worked {

@@ -5,9 +5,9 @@
 
 pub mod disk;
 pub mod group;
-pub mod rows;
+pub mod records;
 pub mod sqlite;
-pub mod tables;
+pub mod rows;
 pub mod tx;
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ use crate::model::run::{NewRun, RunState};
 use crate::shutdown::Breakdown;
 use crate::tally::Tally;
 use crate::wake::{Bell, Bells};
-use rows::{
+use records::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
     Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, LedgerRow,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,

@@ -12,7 +12,7 @@ use crate::clock::rfc3339;
 use crate::flow::prepare;
 use crate::flow::{Flow, Timed};
 use crate::model::occurrence::{Fate, Occurrence};
-use crate::store::rows::{ArmedRow, Firing, TriggerKey};
+use crate::store::records::{ArmedRow, Firing, TriggerKey};
 use crate::store::{Store, StoreError};
 use crate::units::format_duration;
 

@@ -18,7 +18,7 @@ use crate::flow::pattern::Pattern;
 use crate::flow::prepare;
 use crate::flow::{Flow, Watch};
 use crate::model::run::NewRun;
-use crate::store::rows::{LedgerRow, Seen, TriggerKey};
+use crate::store::records::{LedgerRow, Seen, TriggerKey};
 use crate::store::{STORE_REST, Store, StoreError};
 use crate::wake::Bell;
 

@@ -21,7 +21,7 @@ use crate::flow::catalog::Catalog;
 use crate::flow::{Backlog, Flow, Trigger, Watch};
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::service::Service;
-use crate::store::rows::{ArmedRow, LedgerRow, NewTrigger, Seen, TriggerKey};
+use crate::store::records::{ArmedRow, LedgerRow, NewTrigger, Seen, TriggerKey};
 use crate::store::{Store, StoreError};
 use clockwork::Clockwork;
 use folder::{Folder, Surroundings, differences, present};

@@ -10,7 +10,7 @@ use super::{ArrivalWish, Count, Counts, Seen, Time, View, words};
 use crate::clock::after;
 use crate::model::delivery::MessageState;
 use crate::model::run::RunState;
-use crate::store::rows::{Capped, MessageFilter};
+use crate::store::records::{Capped, MessageFilter};
 
 /// Minutes that are drawn.
 const MINUTES: usize = 60;

@@ -173,7 +173,7 @@ impl View {
         let names = flows.iter().map(|flow| flow.name.to_string()).collect();
         let last = self.store.last_runs(names, LAST).await?;
         let now = self.clock.now();
-        let row = |(flow, last): (&&Flow, Vec<crate::store::rows::RunBrief>)| {
+        let row = |(flow, last): (&&Flow, Vec<crate::store::records::RunBrief>)| {
             let stale = catalog.stale.get(&flow.name);
             let newest = last.first();
             FlowRow {

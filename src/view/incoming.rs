@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{Seen, Time, View};
 use crate::id::RunId;
 use crate::model::event::seen;
-use crate::store::rows::{IncomingFilter, RunFilter, RunRecord};
+use crate::store::records::{IncomingFilter, RunFilter, RunRecord};
 
 /// Turned-away requests that are remembered.
 const REMEMBERED: usize = 500;
@@ -188,7 +188,7 @@ impl View {
         };
         let records = self.store.incoming(filter).await?;
         let names = self.names(records.iter().map(|record| record.from.as_str())).await?;
-        let row = |record: crate::store::rows::IncomingRecord| {
+        let row = |record: crate::store::records::IncomingRecord| {
             let said = |field: &str| record.event[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
             let kind = said("kind");
             let outcome = OUTCOMES.into_iter().find(|name| *name == record.fate);

@@ -13,7 +13,7 @@ use crate::model::delivery::{Degraded, MessageState};
 use crate::model::message::Body;
 use crate::model::phone::person_of;
 use crate::outbox::why;
-use crate::store::rows::{MessageFilter, MessageRecord};
+use crate::store::records::{MessageFilter, MessageRecord};
 
 /// A message as lists show it.
 #[derive(Clone, Debug, Serialize, ToSchema)]

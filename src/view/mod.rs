@@ -29,7 +29,7 @@ use crate::flow::catalog::Catalog;
 use crate::model::phone::Country;
 use crate::outbox::Accounts;
 use crate::run::RunQueue;
-use crate::store::rows::Capped;
+use crate::store::records::Capped;
 use crate::store::{Store, StoreError};
 use crate::tally::Tally;
 

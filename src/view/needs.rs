@@ -12,7 +12,7 @@ use crate::id::RunId;
 use crate::model::delivery::MessageState;
 use crate::model::diagnostic::Severity;
 use crate::model::run::RunState;
-use crate::store::rows::MessageFilter;
+use crate::store::records::MessageFilter;
 
 /// Runs and messages that are looked through for causes.
 const LOOKED_AT: usize = 200;

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{ArrivalWish, MessageRow, MessageWish, RunRow, RunWish, Seen, Time, View};
 use crate::model::run::RunState;
 use crate::plain::shortened;
-use crate::store::rows::MessageFilter;
+use crate::store::records::MessageFilter;
 
 /// Rows that are looked through for people.
 const LOOKED_AT: usize = 400;

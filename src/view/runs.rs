@@ -15,7 +15,7 @@ use crate::model::journal::Pending;
 use crate::model::question::{Question, Wait};
 use crate::model::run::{RunState, ScriptError};
 use crate::store::StoreError;
-use crate::store::rows::{Called, MessageFilter, Origin, RunFilter, RunRecord};
+use crate::store::records::{Called, MessageFilter, Origin, RunFilter, RunRecord};
 
 /// Messages of one run that are shown.
 const MESSAGES: usize = 1_000;

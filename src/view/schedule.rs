@@ -9,7 +9,7 @@ use super::{Seen, Time, View, words};
 use crate::flow::{Timed, Trigger};
 use crate::id::RunId;
 use crate::model::occurrence::Fate;
-use crate::store::rows::{OccurrenceFilter, OccurrenceRecord};
+use crate::store::records::{OccurrenceFilter, OccurrenceRecord};
 use crate::units::format_duration;
 
 /// Times that are counted of one trigger.

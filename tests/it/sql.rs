@@ -47,7 +47,7 @@ fn texts(source: &str) -> Vec<(&str, String)> {
 
 /// All statements, each with its file. Those that are put together of pieces are looked at where that is done.
 fn statements() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/tables");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/rows");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut all = Vec::new();

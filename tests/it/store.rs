@@ -13,7 +13,7 @@ use postrider::model::message::{Body, Content, NewMessage, SendOptions};
 use postrider::model::question::{Change, Question, Wait};
 use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState, ScriptError};
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use postrider::store::{Signals, Store, StoreError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

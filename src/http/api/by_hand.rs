@@ -18,7 +18,7 @@ use crate::model::journal::Pending;
 use crate::model::recipient::Recipient;
 use crate::model::run::{NewRun, RunState};
 use crate::run::{Reply, answered, aside, simulate};
-use crate::store::rows::{Erased, Origin, RunDecided};
+use crate::store::records::{Erased, Origin, RunDecided};
 
 fn conflict(message: impl Into<String>) -> Refused {
     Refused::new(StatusCode::CONFLICT, "state", message)

@@ -15,7 +15,7 @@ use crate::model::delivery::MessageState;
 use crate::model::recipient::Recipient;
 use crate::run::by_hand;
 use crate::store::StoreError;
-use crate::store::rows::{Decided, Decision, MessageFilter};
+use crate::store::records::{Decided, Decision, MessageFilter};
 use crate::view::{MessageList, MessageRow, MessageWish};
 
 /// A state by its word.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Answer, Query, fine};
 use crate::http::House;
-use crate::store::rows::OccurrenceFilter;
+use crate::store::records::OccurrenceFilter;
 use crate::view::{DueRow, OccurrenceRow};
 
 /// Times that were due, and what became of them, newest first.

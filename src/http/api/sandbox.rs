@@ -20,7 +20,7 @@ use crate::model::message::{Body, Content, Media, SendOptions, Snapshot, Source}
 use crate::model::recipient::Recipient;
 use crate::outbox::{Account, SharedView, served_type};
 use crate::run::snapshot;
-use crate::store::rows::{HandsetChange, PhoneMessage};
+use crate::store::records::{HandsetChange, PhoneMessage};
 use crate::transport::sandbox;
 use crate::view::PhoneRow;
 

@@ -14,7 +14,7 @@ use crate::http::api::flows::{find, start};
 use crate::http::editor::file_of;
 use crate::http::error::Refused;
 use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::store::rows::OccurrenceFilter;
+use crate::store::records::OccurrenceFilter;
 use crate::view::{DueRow, FlowRow, FlowSource, OccurrenceRow, RunList, RunWish, hash_of, words};
 
 /// Something to begin with.

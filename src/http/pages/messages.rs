@@ -13,7 +13,7 @@ use crate::http::House;
 use crate::http::api::messages::state;
 use crate::model::delivery::MessageState;
 use crate::model::recipient::Recipient;
-use crate::store::rows::MessageFilter;
+use crate::store::records::MessageFilter;
 use crate::transport::sandbox;
 use crate::view::{MessageRow, MessageWish, words};
 

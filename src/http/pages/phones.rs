@@ -18,7 +18,7 @@ use crate::model::delivery::MessageState;
 use crate::model::message::{Content, Media, Source};
 use crate::model::recipient::Recipient;
 use crate::outbox::served_type;
-use crate::store::rows::HandsetChange;
+use crate::store::records::HandsetChange;
 use crate::transport::sandbox;
 use crate::view::{Chat, PhoneRow};
 

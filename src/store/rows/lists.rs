@@ -1,200 +1,353 @@
-//! Lists for people and programs to look at: what is asked for, and what comes back.
+//! Lists, newest first, a page at a time. What an index does not tell is looked for row by row, and for one page
+//! only so many rows are looked at: a page may come with few rows and go on all the same, but never late.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
+use super::shown::{MESSAGE, RUN, Where, message_or_damage, run_or_damage};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::MessageState;
+use crate::model::phone::other_address;
 use crate::model::run::RunState;
+use crate::store::records::{
+    Capped, IncomingFilter, IncomingRecord, Lately, MessageFilter, MessageRecord, Page, RunBrief, RunFilter, RunRecord,
+    StateCounts,
+};
+use crate::store::tx::{Columns, Read, Tx, Value, if_readable, values};
 
-/// One page of a list, newest first.
-#[derive(Clone, Debug)]
-pub struct Page<T, I> {
-    /// Its rows.
-    pub rows: Vec<T>,
-    /// Where to go on: older ones than this. There may be a page with few rows that goes on all the same: for one
-    /// page only so many rows are looked at.
-    pub next: Option<I>,
+/// Rows that are looked at for one page.
+const LOOKED_AT: usize = 10_000;
+/// Counting stops here.
+const MOST_COUNTED: i64 = 10_000;
+
+/// States of runs that have an index; that of the others would be about all of them.
+const RUNS_APART: [RunState; 4] = [RunState::Waiting, RunState::Failed, RunState::Cancelled, RunState::Skipped];
+/// The same of messages.
+const MESSAGES_APART: [MessageState; 6] = [
+    MessageState::Scheduled,
+    MessageState::Unknown,
+    MessageState::Rejected,
+    MessageState::Dead,
+    MessageState::Expired,
+    MessageState::Cancelled,
+];
+
+/// Rows that fit, each with its key, and the key to go on behind; none when there are no more.
+type Walked<T, K> = (Vec<(K, T)>, Option<K>);
+
+/// Walks over rows in the order of the query until there are enough, or too many were looked at.
+fn walk<T, K: Clone>(
+    tx: &dyn Tx,
+    sql: &str,
+    values: &[Value<'_>],
+    limit: usize,
+    mut take: impl FnMut(&dyn Columns) -> Read<(K, Step<T>)>,
+) -> Read<Walked<T, K>> {
+    let (mut kept, mut seen, mut full, mut next) = (Vec::new(), 0, None, None);
+    tx.visit(sql, values, &mut |row| {
+        if full.is_some() {
+            // There is one more behind those that were taken.
+            next = full.take();
+            return Ok(false);
+        }
+        seen += 1;
+        let (key, step) = take(row)?;
+        match step {
+            Step::End => return Ok(false),
+            Step::Fits(fits) => kept.push((key.clone(), fits)),
+            Step::Passed => {}
+        }
+        if kept.len() >= limit || seen >= LOOKED_AT {
+            full = Some(key);
+        }
+        Ok(true)
+    })?;
+    Ok((kept, next))
 }
 
-/// Which runs to list.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Of this flow.
-    pub flow: Option<String>,
-    /// In one of these states, by the store's knowledge (which has no `running`); none means any.
-    pub states: Vec<RunState>,
-    /// Only these.
-    pub only: Option<Vec<RunId>>,
-    /// Not these.
-    pub without: Vec<RunId>,
-    /// Started by one of these; none means by anything.
-    pub triggers: Vec<&'static str>,
-    /// Accepted at or after this.
-    pub since: Option<Timestamp>,
-    /// Accepted before this.
-    pub until: Option<Timestamp>,
-    /// Whose event, error or id holds these words.
-    pub words: Option<String>,
-    /// Older than this one.
-    pub after: Option<RunId>,
-    /// Newer than this one: the page next to it.
-    pub before: Option<RunId>,
-    /// With their events, which may be large.
-    pub events: bool,
-    /// At most so many.
-    pub limit: usize,
+/// What a row is for a list.
+enum Step<T> {
+    Fits(T),
+    Passed,
+    /// Neither this one nor any behind it.
+    End,
 }
 
-/// Which messages to list.
-#[derive(Clone, Debug, Default)]
-pub struct MessageFilter {
-    /// To one of these canonical recipients; none means anybody.
-    pub to: Vec<String>,
-    /// In one of these states; none means any.
-    pub states: Vec<MessageState>,
-    /// Of this flow.
-    pub flow: Option<String>,
-    /// By this account.
-    pub account: Option<String>,
-    /// Of this run.
-    pub run: Option<RunId>,
-    /// Written at or after this.
-    pub since: Option<Timestamp>,
-    /// Written before this.
-    pub until: Option<Timestamp>,
-    /// That hold these words, or go to an address that does.
-    pub words: Option<String>,
-    /// Older than this one.
-    pub after: Option<MessageId>,
-    /// Newer than this one: the page next to it.
-    pub before: Option<MessageId>,
-    /// At most so many.
-    pub limit: usize,
+/// Several walks, each in the same order, as one.
+fn merged<T, K: Ord + Clone>(walks: Vec<Walked<T, K>>, newest_first: bool, limit: usize) -> Page<T, K> {
+    let later = |one: &K, other: &K| if newest_first { one < other } else { one > other };
+    // What is behind a walk's end is not known: nothing behind the nearest of these ends is told.
+    let end = walks.iter().filter_map(|(_, end)| end.clone()).reduce(|a, b| if later(&a, &b) { b } else { a });
+    let mut all: Vec<(K, T)> = walks.into_iter().flat_map(|(rows, _)| rows).collect();
+    all.sort_by(|(one, _), (other, _)| if newest_first { other.cmp(one) } else { one.cmp(other) });
+    if let Some(end) = &end {
+        all.retain(|(key, _)| !later(key, end));
+    }
+    let cut = all.len() > limit;
+    all.truncate(limit);
+    let next = if cut { all.last().map(|(key, _)| key.clone()) } else { end };
+    Page { rows: all.into_iter().map(|(_, row)| row).collect(), next }
 }
 
-/// A count that stops at a most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capped {
-    /// How many were counted.
-    pub count: u64,
-    /// Whether there are more.
-    pub more: bool,
+fn holds(text: Option<&str>, words: &str) -> bool {
+    text.is_some_and(|text| text.to_lowercase().contains(words))
 }
 
-/// How many runs or messages there are, as far as that is told by an index.
-#[derive(Clone, Debug)]
-pub struct StateCounts<S> {
-    /// In all.
-    pub all: Capped,
-    /// By state.
-    pub by_state: Vec<(S, Capped)>,
+/// Runs, newest first.
+pub fn runs(tx: &dyn Tx, filter: &RunFilter) -> Read<Page<RunRecord, RunId>> {
+    let newest_first = filter.before.is_none();
+    let words = filter.words.as_ref().map(|words| words.to_lowercase());
+    let apart = !filter.states.is_empty() && filter.states.iter().all(|state| RUNS_APART.contains(state));
+    // Most lists show neither events nor results, which may be large; words are looked for in them.
+    let whole = words.is_some() || filter.events;
+    let columns = if whole { RUN.to_owned() } else { RUN.replace("event, result FROM", "'', NULL FROM") };
+    let walk_of = |state: Option<RunState>| {
+        let mut base = Where::default();
+        match (&filter.flow, state) {
+            (_, Some(state)) => base.all(&format!("state = {}", state as i64), []),
+            (Some(flow), None) => base.and("flow = ?", flow),
+            (None, None) => {}
+        }
+        match (filter.before, filter.after) {
+            (Some(before), _) => base.all("id > ?", [before.into()]),
+            (None, Some(after)) => base.all("id < ?", [after.into()]),
+            (None, None) => {}
+        }
+        if let Some(until) = filter.until {
+            base.all("id < ?", [RunId::least(until).into()]);
+        }
+        if let Some(ids) = &filter.only {
+            let marks = vec!["?"; ids.len()].join(", ");
+            base.all(&format!("id IN ({marks})"), ids.iter().map(|id| (*id).into()));
+        }
+        let order = if newest_first { "DESC" } else { "ASC" };
+        let sql = format!("{columns} {} ORDER BY id {order}", base.sql());
+        walk(tx, &sql, &base.values, filter.limit, |row| {
+            let id: RunId = row.get(0)?;
+            let mut run = run_or_damage(row)?;
+            if newest_first && filter.since.is_some_and(|since| run.created_at < since) {
+                return Ok((id, Step::End));
+            }
+            let fits = !filter.without.contains(&id)
+                && filter.since.is_none_or(|since| run.created_at >= since)
+                && (filter.triggers.is_empty() || filter.triggers.contains(&run.trigger.as_str()))
+                && filter.flow.as_ref().is_none_or(|flow| run.flow == *flow)
+                && (filter.states.is_empty() || filter.states.contains(&run.state))
+                && words.as_ref().is_none_or(|words| {
+                    let error = run.error.as_ref().map(|error| error.message.as_str());
+                    let texts = [Some(run.event.as_str()), error, Some(run.flow.as_str()), run.result.as_deref()];
+                    id.to_string().contains(words.as_str()) || texts.iter().any(|text| holds(*text, words))
+                });
+            if !filter.events {
+                run.event = String::new();
+            }
+            run.result = None;
+            Ok((id, if fits { Step::Fits(run) } else { Step::Passed }))
+        })
+    };
+    let walks = match apart {
+        true => filter.states.iter().map(|state| walk_of(Some(*state))).collect::<Read<Vec<_>>>()?,
+        false => vec![walk_of(None)?],
+    };
+    let mut page = merged(walks, newest_first, filter.limit);
+    if !newest_first {
+        page.rows.reverse();
+        // Older ones than these are there: this page was gone to from one of them.
+        page.next = page.rows.last().map(|run| run.id);
+    }
+    Ok(page)
 }
 
-/// What was begun since a time: the newest, as far back as one look goes.
-#[derive(Clone, Debug, Default)]
-pub struct Lately {
-    /// Runs: name of the flow, state, and when it was accepted.
-    pub runs: Vec<(String, RunState, Timestamp)>,
-    /// Messages: name of the flow, account, state, and when it was written.
-    pub messages: Vec<(String, String, MessageState, Timestamp)>,
-    /// There are more runs than these.
-    pub more_runs: bool,
-    /// There are more messages than these.
-    pub more_messages: bool,
+/// A message's place in lists: when it was written, and its id.
+type Written = (Timestamp, MessageId);
+
+/// Messages, newest first.
+pub fn messages(tx: &dyn Tx, filter: &MessageFilter) -> Read<Page<MessageRecord, MessageId>> {
+    let newest_first = filter.before.is_none();
+    let mark = match filter.before.or(filter.after) {
+        None => None,
+        Some(id) => {
+            let sql = "SELECT created_at FROM messages WHERE id = ?";
+            let at = tx.first(sql, values![id], |row| row.get(0));
+            // One that is gone leaves its id, which tells about when it was written.
+            Some((if_readable(at)?.flatten().unwrap_or(id.made_at()), id))
+        }
+    };
+    let mut to: Vec<String> = filter.to.iter().flat_map(|to| [Some(to.clone()), other_address(to)]).flatten().collect();
+    to.sort_unstable();
+    to.dedup();
+    let apart = !filter.states.is_empty() && filter.states.iter().all(|state| MESSAGES_APART.contains(state));
+    fn is<'a>(condition: &str, value: impl Into<Value<'a>>) -> Where<'a> {
+        let mut base = Where::default();
+        base.and(condition, value);
+        base
+    }
+    let state = |state: &MessageState| {
+        let mut base = Where::default();
+        base.all(&format!("state = {}", *state as i64), []);
+        base
+    };
+    let bases: Vec<Where<'_>> = match (filter.run, &filter.flow) {
+        (Some(run), _) => vec![is("run = ?", run)],
+        _ if !to.is_empty() => to.iter().map(|to| is("recipient = ?", to)).collect(),
+        _ if apart => filter.states.iter().map(state).collect(),
+        (None, Some(flow)) => vec![is("flow = ?", flow)],
+        (None, None) => vec![Where::default()],
+    };
+    let walks = bases.into_iter().map(|mut base| {
+        if let Some((at, id)) = &mark {
+            let side = if newest_first { "<" } else { ">" };
+            base.all(&format!("(created_at, id) {side} (?, ?)"), [(*at).into(), (*id).into()]);
+        }
+        if let Some(until) = filter.until {
+            base.and("created_at < ?", until);
+        }
+        let order = if newest_first { "DESC" } else { "ASC" };
+        let sql = format!("{MESSAGE} {} ORDER BY created_at {order}, id {order}", base.sql());
+        walk(tx, &sql, &base.values, filter.limit, |row| message_step(row, filter, &to, newest_first))
+    });
+    let page = merged(walks.collect::<Read<Vec<_>>>()?, newest_first, filter.limit);
+    let mut page = Page { rows: page.rows, next: page.next.map(|(_, id): Written| id) };
+    if !newest_first {
+        page.rows.reverse();
+        page.next = page.rows.last().map(|message| message.id);
+    }
+    Ok(page)
 }
 
-/// A run in a few words.
-#[derive(Clone, Debug)]
-pub struct RunBrief {
-    /// Which.
-    pub id: RunId,
-    /// Where it stands.
-    pub state: RunState,
-    /// When it was accepted.
-    pub created_at: Timestamp,
+fn message_step(
+    row: &dyn Columns,
+    filter: &MessageFilter,
+    to: &[String],
+    newest_first: bool,
+) -> Read<(Written, Step<MessageRecord>)> {
+    let message = message_or_damage(row)?;
+    let key = (message.created_at, message.id);
+    if newest_first && filter.since.is_some_and(|since| message.created_at < since) {
+        return Ok((key, Step::End));
+    }
+    let fits = filter.since.is_none_or(|since| message.created_at >= since)
+        && (to.is_empty() || to.contains(&message.to))
+        && (filter.states.is_empty() || filter.states.contains(&message.state))
+        && filter.flow.as_ref().is_none_or(|flow| message.flow == *flow)
+        && filter.account.as_ref().is_none_or(|account| message.account == *account)
+        && filter.words.as_ref().is_none_or(|words| {
+            let words = words.to_lowercase();
+            let body = serde_json::to_string(&message.body).unwrap_or_default();
+            holds(Some(&body), &words) || holds(Some(&message.to), &words) || message.id.to_string().contains(&words)
+        });
+    Ok((key, if fits { Step::Fits(message) } else { Step::Passed }))
 }
 
-/// Which of what people wrote to list.
-#[derive(Clone, Debug, Default)]
-pub struct IncomingFilter {
-    /// From one of these; none means anybody.
-    pub from: Vec<String>,
-    /// Of which this became: a name of [`Fate`](super::Fate).
-    pub fates: Vec<&'static str>,
-    /// That hold these words.
-    pub words: Option<String>,
-    /// Came at or after this.
-    pub since: Option<Timestamp>,
-    /// Came before this.
-    pub until: Option<Timestamp>,
-    /// At most so many.
-    pub limit: usize,
+/// How many there are, up to a most.
+fn count(tx: &dyn Tx, from: &str) -> Read<Capped> {
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {})", MOST_COUNTED + 1);
+    let count: i64 = tx.first(&sql, values![], |row| row.get(0))?.unwrap_or(0);
+    Ok(Capped { count: count.min(MOST_COUNTED).unsigned_abs(), more: count > MOST_COUNTED })
 }
 
-/// Something that a person wrote.
-#[derive(Clone, Debug)]
-pub struct IncomingRecord {
-    /// To this account.
-    pub account: String,
-    /// The event's own id within the account.
-    pub id: String,
-    /// When it came.
-    pub at: Timestamp,
-    /// Who wrote it.
-    pub from: String,
-    /// As scripts see it.
-    pub event: Value,
-    /// What became of it: a name of [`Fate`](super::Fate), empty for a reaction.
-    pub fate: String,
-    /// The run that it began or answered.
-    pub run: Option<RunId>,
-    /// That run's flow.
-    pub flow: Option<String>,
+/// How many runs there are.
+pub fn run_counts(tx: &dyn Tx) -> Read<StateCounts<RunState>> {
+    let all = count(tx, "runs INDEXED BY runs_of_flow")?;
+    let mut by_state = vec![(RunState::Queued, count(tx, "runs WHERE ready IS NOT NULL AND state = 0")?)];
+    for state in RUNS_APART {
+        by_state.push((state, count(tx, &format!("runs WHERE state = {}", state as i64))?));
+    }
+    Ok(StateCounts { all, by_state })
 }
 
-/// All that is known of whom an address leads to.
-#[derive(Clone, Debug, Default)]
-pub struct Person {
-    /// What the person was last called.
-    pub name: Option<String>,
-    /// Every address that leads there.
-    pub addresses: Vec<String>,
-    /// Accounts from which the person wants no more messages, and since when.
-    pub opted_out: Vec<(String, Timestamp)>,
+/// How many messages there are.
+pub fn message_counts(tx: &dyn Tx) -> Read<StateCounts<MessageState>> {
+    let all = count(tx, "messages INDEXED BY messages_created")?;
+    let queued = count(tx, "messages WHERE seq IS NOT NULL AND state = 1")?;
+    let mut by_state = vec![(MessageState::Queued, queued)];
+    for state in MESSAGES_APART {
+        by_state.push((state, count(tx, &format!("messages WHERE state = {}", state as i64))?));
+    }
+    Ok(StateCounts { all, by_state })
 }
 
-/// A phone of the sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handset {
-    /// Its number, or another address.
-    pub phone: String,
-    /// What somebody called it.
-    pub name: Option<String>,
-    /// It gets nothing until it is switched on.
-    pub off: bool,
-    /// When something last came, or when it was made.
-    pub at: Timestamp,
+/// What was begun since then, as far back as one look goes.
+pub fn lately(tx: &dyn Tx, since: Timestamp) -> Read<Lately> {
+    let mut lately = Lately::default();
+    let sql = "SELECT flow, state, created_at FROM runs ORDER BY id DESC";
+    let run = |row: &dyn Columns| {
+        let at: Timestamp = row.maybe(2)?.unwrap_or_default();
+        let state = row.maybe(1)?.unwrap_or(RunState::Failed);
+        let flow: String = row.maybe(0)?.unwrap_or_default();
+        Ok(((), if at < since { Step::End } else { Step::Fits((flow, state, at)) }))
+    };
+    let (runs, more) = walk(tx, sql, &[], LOOKED_AT, run)?;
+    (lately.runs, lately.more_runs) = (runs.into_iter().map(|(_, run)| run).collect(), more.is_some());
+    let sql = "SELECT flow, account, state, created_at FROM messages ORDER BY created_at DESC";
+    let message = |row: &dyn Columns| {
+        let at: Timestamp = row.maybe(3)?.unwrap_or_default();
+        let state = row.maybe(2)?.unwrap_or(MessageState::Dead);
+        let text = |column| row.maybe::<String>(column).map(Option::unwrap_or_default);
+        let message = (text(0)?, text(1)?, state, at);
+        Ok(((), if at < since { Step::End } else { Step::Fits(message) }))
+    };
+    let (messages, more) = walk(tx, sql, &[], LOOKED_AT, message)?;
+    (lately.messages, lately.more_messages) =
+        (messages.into_iter().map(|(_, message)| message).collect(), more.is_some());
+    Ok(lately)
 }
 
-/// What is to be changed of a phone of the sandbox.
-#[derive(Clone, Debug, Default)]
-pub struct HandsetChange {
-    /// What it is called from now on.
-    pub name: Option<String>,
-    /// Whether it is off from now on.
-    pub off: Option<bool>,
+/// The last runs of each of these flows.
+pub fn last_runs(tx: &dyn Tx, flows: &[String], most: usize) -> Read<Vec<Vec<RunBrief>>> {
+    let sql = "SELECT id, state, created_at FROM runs WHERE flow = ? ORDER BY id DESC LIMIT ?";
+    let row = |row: &dyn Columns| {
+        let id: RunId = row.get(0)?;
+        let created_at = row.maybe(2)?.unwrap_or(id.made_at());
+        Ok(RunBrief { id, state: row.maybe(1)?.unwrap_or(RunState::Failed), created_at })
+    };
+    flows.iter().map(|flow| tx.readable(sql, values![flow, most], "runs", row)).collect()
 }
 
-/// How an account stands today.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Spent {
-    /// Messages that it has sent, where days are counted.
-    pub sent: Option<u32>,
-    /// People who got something from it for the first time.
-    pub new: Option<u32>,
-    /// When the oldest message that waits was written.
-    pub oldest: Option<Timestamp>,
-    /// When something last came from its gateway.
-    pub heard: Option<Timestamp>,
+/// What people wrote.
+pub fn incoming(tx: &dyn Tx, filter: &IncomingFilter) -> Read<Vec<IncomingRecord>> {
+    let mut from: Vec<Option<&String>> = filter.from.iter().map(Some).collect();
+    if from.is_empty() {
+        from.push(None);
+    }
+    let words = filter.words.as_ref().map(|words| words.to_lowercase());
+    let walks = from.into_iter().map(|from| {
+        let mut base = Where::default();
+        if let Some(from) = from {
+            base.and("sender = ?", from);
+        }
+        if let Some(until) = filter.until {
+            base.and("at < ?", until);
+        }
+        let sql = format!(
+            "SELECT account, id, at, sender, event, fate, run, (SELECT flow FROM runs WHERE runs.id = run)
+            FROM incoming {} ORDER BY at DESC",
+            base.sql()
+        );
+        walk(tx, &sql, &base.values, filter.limit, |row| {
+            let record = IncomingRecord {
+                account: row.maybe(0)?.unwrap_or_default(),
+                id: row.maybe(1)?.unwrap_or_default(),
+                at: row.maybe(2)?.unwrap_or_default(),
+                from: row.maybe(3)?.unwrap_or_default(),
+                event: if_readable(row.json(4))?.unwrap_or_default(),
+                fate: row.maybe(5)?.unwrap_or_default(),
+                run: row.maybe::<Option<RunId>>(6)?.flatten(),
+                flow: row.maybe::<Option<String>>(7)?.flatten(),
+            };
+            let key = (record.at, record.id.clone());
+            if filter.since.is_some_and(|since| record.at < since) {
+                return Ok((key, Step::End));
+            }
+            let fits = (filter.fates.is_empty() || filter.fates.contains(&record.fate.as_str()))
+                && words.as_ref().is_none_or(|words| {
+                    holds(Some(&record.event.to_string()), words) || holds(Some(&record.from), words)
+                });
+            Ok((key, if fits { Step::Fits(record) } else { Step::Passed }))
+        })
+    });
+    Ok(merged(walks.collect::<Read<Vec<_>>>()?, true, filter.limit).rows)
 }
+
+#[cfg(test)]
+#[path = "lists_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use super::disk::Disk;
 use super::group::{Beginning, Rules};
-use super::rows::Traffic;
+use super::records::Traffic;
 use super::tx::{Read, Tx};
 use super::{Reply, StoreError};
 use crate::shutdown::Breakdown;

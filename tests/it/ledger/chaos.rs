@@ -18,7 +18,7 @@ use postrider::model::message::NewMessage;
 use postrider::model::question::{Asked, Question};
 use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState, ScriptError};
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use postrider::model::journal::{Digest, Emitted, TurnCommit};
 use postrider::model::question::Question;
-use postrider::store::rows::{Committed, RunDecided};
+use postrider::store::records::{Committed, RunDecided};
 use serde_json::{Value, json};
 
 use super::{Ledger, asks, at, ends, fails, is_yes, ms, run_id, sleeps, turn};

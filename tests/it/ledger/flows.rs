@@ -1,7 +1,7 @@
 //! The texts of flow versions: the last good one of each file, and those that runs still need.
 
 use postrider::model::question::Question;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 
 use super::{Ledger, at, ms, run, run_id};
 

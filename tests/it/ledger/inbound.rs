@@ -9,7 +9,7 @@ use postrider::model::recipient::Recipient;
 use postrider::model::run::NewRun;
 use postrider::model::walls::FlowNames;
 use postrider::store::StoreError;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 
 use super::{ADA, BOB, Ledger, ack, at, id, inbound, letter, message, ms, posted, reached, run, run_id};
 

@@ -4,7 +4,7 @@ use postrider::id::{MessageId, RunId};
 use postrider::model::delivery::MessageState;
 use postrider::model::message::NewMessage;
 use postrider::model::run::{NewRun, RunState};
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use serde_json::json;
 
 use super::{ADA, BOB, Ledger, at, ends, fails, id, letter, message, ms, posted, reached, run, run_id, sleeps, turn};

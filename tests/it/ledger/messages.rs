@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider::model::delivery::{ErrorClass, MessageState};
 use postrider::model::inbound::{Ack, Fate as AckFate, Told};
 use postrider::model::message::NewMessage;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 
 use super::{ADA, BOB, Ledger, ack, at, id, message, provider, reached};
 use MessageState::*;

@@ -34,7 +34,7 @@ use postrider::model::question::Question;
 use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState, ScriptError};
 use postrider::model::walls::FlowNames;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use postrider::store::sqlite::SqliteStore;
 use postrider::store::{Signals, Store};
 use serde_json::value::RawValue;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use MessageState::*;
 use postrider::model::delivery::MessageState;
 use postrider::model::run::RunState;
-use postrider::store::rows::Decision;
+use postrider::store::records::Decision;
 use serde_json::{Value, json};
 
 /// What a run got for an answer, as far as the design says it.

@@ -7,7 +7,7 @@ use postrider::model::capability::{Capabilities, Kind};
 use postrider::model::delivery::{MessageState, Part};
 use postrider::model::message::{NewMessage, SendOptions};
 use postrider::model::policy::OnUnsupported;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 
 use super::{ADA, BOB, EVE, Ledger, at, id, link, message, reached, text};
 

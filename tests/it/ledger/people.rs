@@ -6,7 +6,7 @@ use postrider::model::message::NewMessage;
 use postrider::model::question::Question;
 use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState};
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use serde_json::json;
 
 use super::{

@@ -1,6 +1,6 @@
 //! The sandbox's phones, and the browsers that may look at them.
 
-use postrider::store::rows::*;
+use postrider::store::records::*;
 
 use super::{ADA, BOB, Ledger, at, id, text};
 

@@ -6,7 +6,7 @@ use postrider::model::journal::TurnCommit;
 use postrider::model::message::Content;
 use postrider::model::question::{Asked, Question};
 use postrider::model::run::{RunState, ScriptError};
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use serde_json::{Number, Value, json};
 
 use super::{

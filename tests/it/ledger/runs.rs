@@ -8,7 +8,7 @@ use postrider::model::message::NewMessage;
 use postrider::model::question::Question;
 use postrider::model::run::{NewRun, RunState, ScriptError};
 use postrider::store::StoreError;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use serde_json::json;
 
 use super::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider::model::occurrence::{Fate, Occurrence};
 use postrider::model::run::NewRun;
 use postrider::store::StoreError;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 
 use super::{Ledger, at, run, run_id};
 

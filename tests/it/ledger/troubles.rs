@@ -6,7 +6,7 @@ use postrider::model::delivery::MessageState;
 use postrider::model::inbound::Fate as AckFate;
 use postrider::model::message::NewMessage;
 use postrider::model::run::NewRun;
-use postrider::store::rows::*;
+use postrider::store::records::*;
 
 use super::{ADA, Ledger, ack, at, id, letter, message, posted, run, run_id};
 use MessageState::*;

@@ -1,7 +1,7 @@
 //! Values of flows and of the workspace: whose they are, how long they live, and that turns write them whole.
 
 use postrider::model::journal::{KvWrite, TurnCommit};
-use postrider::store::rows::Committed;
+use postrider::store::records::Committed;
 use serde_json::{Value, json};
 
 use super::{Ledger, at, ends, ms, run, turn};

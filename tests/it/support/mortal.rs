@@ -12,7 +12,7 @@ use postrider::model::journal::{Entry, TurnCommit};
 use postrider::model::message::{NewMessage, Promised};
 use postrider::model::question::Answer;
 use postrider::model::run::{NewRun, RunState};
-use postrider::store::rows::*;
+use postrider::store::records::*;
 use postrider::store::{Reply, Store};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Commands as they are drawn by chance: which run and which message they mean is seen when they come.
 
-use postrider::store::rows::Decision;
+use postrider::store::records::Decision;
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::store::rows::{LedgerRow, TriggerKey};
+use crate::store::records::{LedgerRow, TriggerKey};
 use crate::store::tx::{Read, Tx, values};
 
 /// The files that a trigger has seen.

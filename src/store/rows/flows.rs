@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::store::rows::VersionRow;
+use crate::store::records::VersionRow;
 use crate::store::tx::{Read, Tx, values};
 
 /// Keeps the text of a version, and that it is the last good one of a file.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::store::StoreError;
-use crate::store::rows::{ArmedRow, OccurrenceFilter, OccurrenceRecord, TriggerKey};
+use crate::store::records::{ArmedRow, OccurrenceFilter, OccurrenceRecord, TriggerKey};
 use crate::store::tx::{Columns, Read, Tx, values};
 
-use super::records::Where;
+use super::shown::Where;
 
 fn key(row: &dyn Columns) -> Read<TriggerKey> {
     Ok(TriggerKey { flow: row.get(0)?, trigger: row.get(1)? })

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::id::MessageId;
 use crate::model::phone::other_address;
-use crate::store::rows::Person;
+use crate::store::records::Person;
 use crate::store::tx::{Read, Tx, if_readable, values};
 
 /// All addresses of whom this one leads to, itself among them, each in both of its spellings.

@@ -15,7 +15,7 @@ pub mod messages;
 pub mod people;
 pub mod person;
 pub mod phones;
-pub mod records;
+pub mod shown;
 pub mod runs;
 pub mod schedules;
 pub mod troubles;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::store::rows::{Handset, HandsetChange, PhoneMessage};
+use crate::store::records::{Handset, HandsetChange, PhoneMessage};
 use crate::store::tx::{Columns, Read, Tx, text, values};
 
 /// Puts a message onto a phone, once for each id.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::phone::other_address;
-use crate::store::rows::{LastHeard, Spent};
+use crate::store::records::{LastHeard, Spent};
 use crate::store::tx::{Read, Tx, if_readable, values};
 
 /// An account counts its days no more.

@@ -6,7 +6,7 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::message::{Body, Content, NewMessage, Promised};
 use crate::model::phone::other_address;
-use crate::store::rows::MessageRef;
+use crate::store::records::MessageRef;
 use crate::store::tx::{Columns, Read, Tx, Value, if_readable, text, values};
 
 /// How a new message comes into the outbox.

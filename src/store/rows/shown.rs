@@ -6,7 +6,7 @@ use crate::model::journal::Entry;
 use crate::model::message::{Body, Content, SendOptions};
 use crate::model::run::{RunState, ScriptError};
 use crate::store::StoreError;
-use crate::store::rows::{Called, MessageRecord, RunRecord};
+use crate::store::records::{Called, MessageRecord, RunRecord};
 use crate::store::tx::{Columns, Read, Tx, Value, if_readable, values};
 
 /// Conditions of a query, with their values.

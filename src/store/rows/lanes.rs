@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::message::Body;
-use crate::store::rows::{DueMessage, ResendPolicy};
+use crate::store::records::{DueMessage, ResendPolicy};
 use crate::store::tx::{Columns, Read, Tx, Value, if_readable, text, values};
 
 /// Most messages that one command moves by the clock: the rest follows at once in the next.

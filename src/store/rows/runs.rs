@@ -9,7 +9,7 @@ use crate::model::journal::Pending;
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState, ScriptError};
 use crate::store::StoreError;
-use crate::store::rows::{Origin, ReadyRun, WaitingFor};
+use crate::store::records::{Origin, ReadyRun, WaitingFor};
 use crate::store::tx::{Columns, Read, Tx, Value, if_readable, text, values};
 
 /// Where a run stands. A state that cannot be read is none.
