@@ -30,11 +30,11 @@ use crate::store::records::{
     Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, Settlement, Spent,
     StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
-use crate::store::sqlite::Sqlite;
 use crate::store::rows::{
-    accounts, conversations, files, flows, journal, lanes, lists, messages, people, person, phones, runs,
-    schedules, shown, troubles, values,
+    accounts, conversations, files, flows, journal, lanes, lists, messages, people, person, phones, runs, schedules,
+    shown, troubles, values,
 };
+use crate::store::sqlite::Sqlite;
 use crate::store::tx::{Read, Tx};
 use crate::store::{Reply, Signals, Store, StoreError};
 

@@ -9,6 +9,7 @@ use crate::clock::{from_millis, millis};
 use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step};
 use crate::model::recipient::Recipient;
+use crate::store::StoreError;
 use crate::store::records::{Moved, ResendPolicy, Settlement, Verdict};
 use crate::store::rows::{lanes, messages as rows};
 use crate::store::tx::Read;
@@ -86,6 +87,12 @@ pub fn meant(verdict: &Verdict) -> (Step, Change, Option<&String>, Option<&Recip
 pub fn settle(work: &mut Work<'_>, settlement: &Settlement) -> Read<()> {
     let (id, at) = (settlement.id, settlement.at);
     let (step, change, provider_id, chat) = meant(&settlement.verdict);
+    // A message that is further than its attempt (something else showed that it went out) is not tried again, nor
+    // refused, by an attempt's end.
+    let is_late = || Ok::<_, StoreError>(rows::state(work.tx, id)? != Some(MessageState::Sending));
+    if !matches!(step, Step::Reached(_)) && is_late()? {
+        return Ok(());
+    }
     let posted: Vec<&String> =
         settlement.parts.iter().filter_map(|part| part.provider_id.as_ref()).chain(provider_id).collect();
     let parts = acked(work, id, settlement.parts.clone())?;

@@ -11,6 +11,7 @@ use crate::blobs::Blobs;
 use crate::clock::{Clock, HandClock};
 use crate::feed::Feed;
 use crate::fetch::Fetch;
+use crate::ledger::Ledger;
 use crate::links::LinkKey;
 use crate::model::delivery::MessageState;
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
@@ -19,8 +20,9 @@ use crate::model::recipient::Recipient;
 use crate::secret::Secret;
 use crate::shutdown::{Phase, channel};
 use crate::store::Signals;
-use crate::store::sqlite::SqliteStore;
-use crate::transport::sandbox::{Phones, Sandbox};
+use crate::transport::gateway::Adapter as _;
+use crate::transport::sandbox::{Sandbox, SandboxOptions};
+use crate::transport::site::{Phones, Site};
 use crate::transport::{Download, Outgoing};
 
 /// A clock that panics once, the next time it is asked.
@@ -63,10 +65,12 @@ impl Phones for BreakingPhones {
 }
 
 fn account(phones: BreakingPhones) -> Account {
+    let phones: Arc<dyn Phones> = Arc::new(phones);
+    let site = Site { account: "main", public_url: None, inbound_token: None, phones: &phones };
     Account {
         name: "main".into(),
         kind: "sandbox",
-        transport: Arc::new(Sandbox::new("main".into(), Sandbox::CAPABILITIES, Arc::new(phones))),
+        transport: Arc::new(Sandbox::new(&SandboxOptions::default(), &site).unwrap()),
         // One at a time: a permit that is not given back would be the last one.
         pace: Pace { jitter: Some(Duration::from_millis(1)), ..Pace::UNLIMITED },
         retry: Retry { attempts: 3, first: Duration::from_secs(1), max: Duration::from_secs(1) },
@@ -99,7 +103,7 @@ fn message(number: u8) -> NewMessage {
 async fn a_panic_in_an_attempt_keeps_neither_its_permit_nor_its_recipient() {
     let folder = tempfile::tempdir().unwrap();
     let signals = Signals::default();
-    let store = SqliteStore::open(&folder.path().join("state.db"), 100, signals.clone()).unwrap();
+    let store = Ledger::open(&folder.path().join("state.db"), 100, signals.clone()).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let clock = Arc::new(OddClock {
         hands: HandClock::new("2026-11-20T07:00:00Z".parse().unwrap()),

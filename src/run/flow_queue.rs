@@ -30,7 +30,7 @@ pub struct FlowQueue {
     /// It stands in the order.
     pub in_order: bool,
     /// How many times the last pages were halved because they were heavier than what there is room for.
-    pub halved: u32,
+    halved: u32,
     /// Its runs that were read and are not through yet.
     pub taken: usize,
     /// Its runs whose turn is under way, ...
@@ -73,6 +73,18 @@ impl FlowQueue {
     /// How many runs are read at once: fewer where there was no room for all of them.
     pub fn page(&self) -> usize {
         (AHEAD >> self.halved).max(1)
+    }
+
+    /// A page was read; whether there may be more behind it.
+    pub fn was_read(&mut self, more: bool) {
+        self.unread = more;
+        self.halved = self.halved.saturating_sub(1);
+    }
+
+    /// There was no room for all of a page that was read: the rest is read again, and the next page is smaller.
+    pub fn cut_short(&mut self) {
+        self.unread = true;
+        self.halved = (self.halved + 2).min(AHEAD.ilog2());
     }
 }
 

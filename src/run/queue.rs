@@ -179,8 +179,7 @@ impl RunQueue {
             // Rewound meanwhile: this reading is out of date.
             return;
         }
-        line.unread = runs.len() >= page.most;
-        line.halved = line.halved.saturating_sub(1);
+        line.was_read(runs.len() >= page.most);
         for run in runs {
             match taken.get(&run.id) {
                 None if through.get(&run.id).is_some_and(|ready| *ready >= run.ready) => {}
@@ -188,7 +187,7 @@ impl RunQueue {
                     // One run of each flow is held in any case: none waits for what others hold.
                     if *held >= HELD && !line.ready.is_empty() {
                         // It and those behind it are read again; the cursor stays before them.
-                        (line.unread, line.halved) = (true, (line.halved + 2).min(AHEAD.ilog2()));
+                        line.cut_short();
                         break;
                     }
                     let flow = page.flow.clone();

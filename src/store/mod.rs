@@ -6,8 +6,8 @@
 pub mod disk;
 pub mod group;
 pub mod records;
-pub mod sqlite;
 pub mod rows;
+pub mod sqlite;
 pub mod tx;
 
 use std::collections::BTreeMap;

@@ -97,7 +97,8 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn imports_point_downward_only() {
     let mut wrong = Vec::new();
-    for (path, text) in sources("src") {
+    // A unit test may make what it needs.
+    for (path, text) in sources("src").into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
         let own = module(&path);
         for name in names(&text).filter(|name| *name != own) {
             if row(name) >= row(own) {

@@ -8,7 +8,13 @@ use serde_json::{Value, json};
 use super::{Ledger, asks, at, ends, fails, is_yes, ms, run_id, sleeps, turn};
 
 fn waits(name: &str, key: Option<&str>, got: &[i64], until: Option<i64>) -> Question {
-    Question::Event { name: name.into(), key: key.map(str::to_owned), after: 0, got: got.to_vec(), until }
+    Question::Wait(postrider::model::question::Wait::Event {
+        name: name.into(),
+        key: key.map(str::to_owned),
+        after: 0,
+        got: got.to_vec(),
+        until,
+    })
 }
 
 fn emitted(position: u32, name: &str, key: Option<&str>, data: &str) -> Emitted {
@@ -77,7 +83,13 @@ async fn an_event_that_comes_before_the_line_is_not_lost_and_comes_in_order() {
     ledger.commit(turn(1, asks(waits("paid", None, &[number], None)))).await;
     let (word, second) = told(&ledger, 1).await.unwrap();
     assert!(word == "second" && second > number);
-    let behind = Question::Event { name: "paid".into(), key: None, after: second, got: Vec::new(), until: None };
+    let behind = Question::Wait(postrider::model::question::Wait::Event {
+        name: "paid".into(),
+        key: None,
+        after: second,
+        got: Vec::new(),
+        until: None,
+    });
     ledger.commit(turn(1, asks(behind))).await;
     assert_eq!(told(&ledger, 1).await, None, "each comes once");
     ledger.begin(10).await;

@@ -37,7 +37,7 @@ async fn a_version_is_kept_for_as_long_as_it_is_live_or_a_run_needs_it() {
     let ledger = Ledger::new();
     ledger.keep_flows(kept(vec![good("flows/a.yaml", "v1"), good("flows/b.yaml", "v2")], &[])).await.unwrap();
     // A run that is pinned to what is not live any more.
-    ledger.waits(1, Question::Sleep { until: ms(1_000) }).await;
+    ledger.waits(1, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(1_000) })).await;
     ledger.keep_flows(kept(vec![good("flows/a.yaml", "v3")], &["flows/b.yaml"])).await.unwrap();
     assert_eq!(ledger.unused_versions().await.unwrap(), ["v2"]);
     assert_eq!(ledger.prune_versions(vec!["v2".into(), "v3".into()]).await.unwrap(), 1);

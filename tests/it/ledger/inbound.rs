@@ -19,7 +19,12 @@ fn listener(number: u8) -> NewRun {
 
 fn waits_for(from: Option<&str>) -> Question {
     let from = from.map(str::to_owned);
-    Question::Message { account: Some("main".into()), from, text: None, until: ms(100_000) }
+    Question::Wait(postrider::model::question::Wait::Message {
+        account: Some("main".into()),
+        from,
+        text: None,
+        until: ms(100_000),
+    })
 }
 
 fn ask(number: u8, to: &str) -> Question {
@@ -34,7 +39,7 @@ fn ask(number: u8, to: &str) -> Question {
         timeout: 86_400_000,
         remind: None,
     };
-    Question::Ask(Box::new(asked))
+    Question::Wait(postrider::model::question::Wait::Ask(Box::new(asked)))
 }
 
 fn echo(number: u8, text: &str, by_hand: bool) -> Received {

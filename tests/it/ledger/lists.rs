@@ -192,12 +192,12 @@ async fn the_last_runs_of_each_flow_come_in_the_order_of_the_flows() {
 #[tokio::test]
 async fn what_people_wrote_is_listed_with_what_became_of_it() {
     let ledger = Ledger::new();
-    let question = postrider::model::question::Question::Message {
+    let question = postrider::model::question::Question::Wait(postrider::model::question::Wait::Message {
         account: Some("main".into()),
         from: Some(ADA.into()),
         text: None,
         until: ms(1_000),
-    };
+    });
     ledger.waits(1, question).await;
     let mut begins = letter("E2", BOB, "two", at(20));
     begins.others = vec![NewRun { flow: "heard".into(), ..run(2) }];

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postrider::id::{MessageId, RunId};
+use postrider::ledger::Ledger as Durable;
 use postrider::model::delivery::MessageState;
 use postrider::model::inbound::{Ack, Fate as AckFate, OwnId, Told, Written};
 use postrider::model::journal::{Digest, Entry, Kind, Outcome, Pending, Promises, TurnCommit};
@@ -35,7 +36,6 @@ use postrider::model::recipient::Recipient;
 use postrider::model::run::{NewRun, RunState, ScriptError};
 use postrider::model::walls::FlowNames;
 use postrider::store::records::*;
-use postrider::store::sqlite::SqliteStore;
 use postrider::store::{Signals, Store};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ impl Deref for Ledger {
 }
 
 fn opened(folder: &TempDir, backlog: u64) -> Arc<dyn Store> {
-    Arc::new(SqliteStore::open(&folder.path().join("state.db"), backlog, Signals::default()).unwrap())
+    Arc::new(Durable::open(&folder.path().join("state.db"), backlog, Signals::default()).unwrap())
 }
 
 impl Ledger {
@@ -277,13 +277,13 @@ pub fn promises(number: u8, messages: Vec<NewMessage>, outcome: Outcome) -> Turn
 pub fn pending(position: u32, question: Question) -> Pending {
     let request = RawValue::from_string("{}".into()).unwrap();
     let kind = match &question {
-        Question::Delivery { .. } => Kind::Wait,
-        Question::Cancel { .. } => Kind::Cancel,
-        Question::Http { .. } => Kind::Http,
-        Question::Increment { .. } => Kind::KvIncrement,
-        Question::Ask(_) => Kind::Ask,
-        Question::Message { .. } => Kind::WaitMessage,
-        Question::Event { .. } => Kind::WaitEvent,
+        Question::Wait(postrider::model::question::Wait::Delivery { .. }) => Kind::Wait,
+        Question::Change(postrider::model::question::Change::Cancel { .. }) => Kind::Cancel,
+        Question::Errand(postrider::model::question::Errand::Http { .. }) => Kind::Http,
+        Question::Change(postrider::model::question::Change::Increment { .. }) => Kind::KvIncrement,
+        Question::Wait(postrider::model::question::Wait::Ask(_)) => Kind::Ask,
+        Question::Wait(postrider::model::question::Wait::Message { .. }) => Kind::WaitMessage,
+        Question::Wait(postrider::model::question::Wait::Event { .. }) => Kind::WaitEvent,
         _ => Kind::Sleep,
     };
     Pending { position, kind, digest: Digest::of("{}"), line: 1, request, asked_at: None, question }
@@ -291,7 +291,8 @@ pub fn pending(position: u32, question: Question) -> Pending {
 
 pub fn entry(position: u32, result: Value) -> Entry {
     let kind = Kind::Now;
-    Pending { kind, ..pending(position, Question::Sleep { until: 0 }) }.answered(at(1), Ok(result))
+    Pending { kind, ..pending(position, Question::Wait(postrider::model::question::Wait::Sleep { until: 0 })) }
+        .answered(at(1), Ok(result))
 }
 
 /// The run waits for the answer.
@@ -300,7 +301,7 @@ pub fn asks(question: Question) -> Outcome {
 }
 
 pub fn sleeps(second: i64) -> Outcome {
-    asks(Question::Sleep { until: ms(second) })
+    asks(Question::Wait(postrider::model::question::Wait::Sleep { until: ms(second) }))
 }
 
 pub fn ends() -> Outcome {

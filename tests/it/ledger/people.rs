@@ -48,7 +48,12 @@ async fn addresses_that_lead_to_one_chat_are_one_person() {
 #[tokio::test]
 async fn whoever_is_waited_for_by_one_address_answers_by_another() {
     let ledger = Ledger::new();
-    let question = Question::Message { account: None, from: Some(ADA.into()), text: None, until: ms(1_000) };
+    let question = Question::Wait(postrider::model::question::Wait::Message {
+        account: None,
+        from: Some(ADA.into()),
+        text: None,
+        until: ms(1_000),
+    });
     ledger.waits(1, question).await;
     assert_eq!(ledger.hears(posted(letter("E1", LID, "x", at(2))), at(2)).await, [Fate::Unwanted]);
     let told = [vec![same(LID, ADA)], posted(letter("E2", LID, "x", at(3)))].concat();
@@ -116,7 +121,7 @@ async fn a_person_who_is_forgotten_leaves_no_word_behind() {
     ledger.commit(promises(2, vec![own(2, 2, ADA), own(3, 2, BOB)], sleeps(1_000))).await;
     let knows = NewRun { event: json!({ "phone": "+1 541-754-3010" }).to_string(), ..run(3) };
     ledger.intake(knows).await.unwrap();
-    ledger.waits(4, Question::Sleep { until: ms(1_000) }).await;
+    ledger.waits(4, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(1_000) })).await;
     ledger.put(message(4, BOB)).await;
     let gone = ledger.forget(ADA, "mark-1", at(5)).await.unwrap();
     let mut ended = gone.ended.clone();

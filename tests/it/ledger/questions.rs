@@ -30,11 +30,11 @@ fn asked(number: u8, to: &str) -> Asked {
 }
 
 fn ask(asked: Asked) -> Question {
-    Question::Ask(Box::new(asked))
+    Question::Wait(postrider::model::question::Wait::Ask(Box::new(asked)))
 }
 
 fn delivery(number: u8, goal: &str, until: Option<i64>) -> Question {
-    Question::Delivery { message: id(number), goal: goal.into(), until }
+    Question::Wait(postrider::model::question::Wait::Delivery { message: id(number), goal: goal.into(), until })
 }
 
 /// The answer that a run got; none as long as it waits.
@@ -45,7 +45,10 @@ async fn answer(ledger: &Ledger, number: u8) -> Option<Result<Value, ScriptError
 #[tokio::test]
 async fn a_sleep_ends_when_its_time_has_come_and_not_before() {
     let ledger = Ledger::new();
-    assert_eq!(ledger.waits(1, Question::Sleep { until: ms(60) }).await, Committed::Yes { part: None, ready: None });
+    assert_eq!(
+        ledger.waits(1, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(60) })).await,
+        Committed::Yes { part: None, ready: None }
+    );
     let waits = ledger.run(run_id(1)).await.unwrap().unwrap().waiting_for.unwrap();
     assert_eq!((waits.kind.as_str(), waits.until), ("time", Some(ms(60))));
     let ledger = ledger.again();
@@ -122,7 +125,9 @@ async fn taking_back_is_in_time_as_long_as_nothing_went_out() {
     let ledger = Ledger::new();
     for (number, state) in (1..).zip(MessageState::ALL) {
         ledger.bring(message(number, ADA), state).await;
-        let committed = ledger.waits(number, Question::Cancel { message: id(number) }).await;
+        let committed = ledger
+            .waits(number, Question::Change(postrider::model::question::Change::Cancel { message: id(number) }))
+            .await;
         assert!(matches!(committed, Committed::Yes { ready: Some(_), .. }), "{committed:?}");
         let is_open = [Scheduled, Queued].contains(&state);
         // What was taken back before is no less taken back.
@@ -136,7 +141,13 @@ async fn taking_back_is_in_time_as_long_as_nothing_went_out() {
 #[tokio::test]
 async fn an_increment_is_one_step_with_its_answer() {
     let ledger = Ledger::new();
-    let add = |shared, by: i64| Question::Increment { shared, key: "n".into(), by: Number::from(by) };
+    let add = |shared, by: i64| {
+        Question::Change(postrider::model::question::Change::Increment {
+            shared,
+            key: "n".into(),
+            by: Number::from(by),
+        })
+    };
     for (number, shared, by, sum) in [(1, false, 1, 1), (2, false, 4, 5), (3, true, 2, 2), (4, false, -6, -1)] {
         let committed = ledger.waits(number, add(shared, by)).await;
         assert!(matches!(committed, Committed::Yes { ready: Some(_), .. }), "{committed:?}");
@@ -154,7 +165,9 @@ async fn an_increment_is_one_step_with_its_answer() {
 #[tokio::test]
 async fn an_errand_is_on_record_until_its_answer_is() {
     let ledger = Ledger::new();
-    let question = || Question::Http { calls: Vec::new(), all: false, again: Vec::new() };
+    let question = || {
+        Question::Errand(postrider::model::question::Errand::Http { calls: Vec::new(), all: false, again: Vec::new() })
+    };
     let Committed::Yes { ready: Some(ready), .. } = ledger.waits(1, question()).await else { panic!("not ready") };
     let ledger = ledger.again();
     let found = ledger.ready(1).await.unwrap();
@@ -169,7 +182,8 @@ async fn an_errand_is_on_record_until_its_answer_is() {
 #[tokio::test]
 async fn nobody_wants_the_errand_of_a_run_that_was_cancelled() {
     let ledger = Ledger::new();
-    let question = Question::Move { from: "a".into(), to: "b".into(), seen: None };
+    let question =
+        Question::Errand(postrider::model::question::Errand::Move { from: "a".into(), to: "b".into(), seen: None });
     let Committed::Yes { ready: Some(ready), .. } = ledger.waits(1, question).await else { panic!("not ready") };
     assert_eq!(ledger.cancel_run(run_id(1), at(2)).await.unwrap(), RunDecided::Done);
     assert!(!ledger.answer_errand(run_id(1), ready, Ok(json!(1))).await.unwrap());
@@ -309,11 +323,13 @@ async fn a_question_in_doubt_is_settled_by_its_answer() {
 #[tokio::test]
 async fn a_wait_for_a_message_takes_what_fits_and_ends_by_its_time() {
     let ledger = Ledger::new();
-    let waits = |from: Option<&str>, text: Option<&str>| Question::Message {
-        account: Some("main".into()),
-        from: from.map(str::to_owned),
-        text: text.map(str::to_owned),
-        until: ms(100),
+    let waits = |from: Option<&str>, text: Option<&str>| {
+        Question::Wait(postrider::model::question::Wait::Message {
+            account: Some("main".into()),
+            from: from.map(str::to_owned),
+            text: text.map(str::to_owned),
+            until: ms(100),
+        })
     };
     assert!(!ledger.is_listening().await.unwrap());
     ledger.waits(1, waits(Some(ADA), Some("(?i)^yes"))).await;

@@ -144,7 +144,7 @@ async fn what_is_no_run_is_missing() {
 #[tokio::test]
 async fn a_turn_made_from_an_older_reading_does_not_count() {
     let ledger = Ledger::new();
-    ledger.waits(1, Question::Sleep { until: ms(10) }).await;
+    ledger.waits(1, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(10) })).await;
     ledger.wake_runs(at(10)).await.unwrap();
     let old = ledger.ready(1).await.unwrap().ready;
     assert!(is_yes(&ledger.commit(turn(1, sleeps(20))).await));
@@ -182,7 +182,10 @@ async fn a_run_is_shown_as_it_was_accepted_and_as_it_ended() {
 async fn a_journal_grows_by_turns_and_what_was_thrown_away_is_only_shown() {
     let ledger = Ledger::new();
     ledger.begin(1).await;
-    let mut first = turn(1, Outcome::Waiting(pending(2, Question::Sleep { until: ms(10) })));
+    let mut first = turn(
+        1,
+        Outcome::Waiting(pending(2, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(10) }))),
+    );
     first.entries = vec![entry(0, json!("a")), entry(1, json!("b"))];
     let Committed::Yes { part: Some(part), ready: None } = ledger.commit(first).await else { panic!("no part") };
     ledger.wake_runs(at(10)).await.unwrap();
@@ -203,7 +206,7 @@ async fn a_journal_grows_by_turns_and_what_was_thrown_away_is_only_shown() {
 async fn a_run_that_threw_is_tried_again_when_its_time_has_come() {
     let ledger = Ledger::new();
     ledger.begin(1).await;
-    let sleep = pending(0, Question::Sleep { until: ms(5) });
+    let sleep = pending(0, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(5) }));
     let error = ScriptError::new("thrown", "no");
     let retrying =
         |pending, answer| Outcome::Retrying(Box::new(Retrying { error: error.clone(), at: at(30), pending, answer }));
@@ -222,7 +225,11 @@ async fn a_run_that_threw_is_tried_again_when_its_time_has_come() {
 async fn a_failed_run_goes_on_from_its_last_answer_and_what_it_promised_stays() {
     let ledger = Ledger::new();
     ledger.begin(1).await;
-    let mut first = promises(1, vec![message(1, ADA)], Outcome::Waiting(pending(1, Question::Sleep { until: ms(10) })));
+    let mut first = promises(
+        1,
+        vec![message(1, ADA)],
+        Outcome::Waiting(pending(1, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(10) }))),
+    );
     first.entries = vec![entry(0, json!("a"))];
     ledger.commit(first).await;
     ledger.wake_runs(at(10)).await.unwrap();
@@ -342,5 +349,9 @@ async fn a_repeated_run_knows_what_the_others_promised_and_may_have_sent() {
     assert_eq!((known[0].to.as_str(), known[0].account.as_str()), (ADA, "main"));
     let own = ledger.promised(run_id(1), run_id(2)).await.unwrap();
     assert_eq!(own.len(), 2, "its own are not among them");
-    assert!(is_yes(&ledger.commit(turn(3, asks(Question::Cancel { message: id(1) }))).await));
+    assert!(is_yes(
+        &ledger
+            .commit(turn(3, asks(Question::Change(postrider::model::question::Change::Cancel { message: id(1) }))))
+            .await
+    ));
 }

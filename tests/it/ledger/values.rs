@@ -81,7 +81,16 @@ async fn a_sum_of_what_has_expired_begins_anew() {
     use postrider::model::question::Question;
     let ledger = Ledger::new();
     writes(&ledger, 1, "flow", vec![write(false, "n", Some(json!(40)), Some(0))]).await;
-    ledger.waits(2, Question::Increment { shared: false, key: "n".into(), by: 2.into() }).await;
+    ledger
+        .waits(
+            2,
+            Question::Change(postrider::model::question::Change::Increment {
+                shared: false,
+                key: "n".into(),
+                by: 2.into(),
+            }),
+        )
+        .await;
     // The turn was at second 1.
     assert_eq!(ledger.kv_get("flow", "n", at(1)).await.unwrap(), Some(json!(2)));
 }

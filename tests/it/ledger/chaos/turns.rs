@@ -23,7 +23,9 @@ impl World {
         let promises = self.promised(sketches);
         let mut commit = TurnCommit { attempt: ready.attempt, ready: ready.ready, ..turn(1, super::super::ends()) };
         (commit.run, commit.at) = (rid(number), self.time());
-        if let Some(Question::Delivery { message, .. }) = ready.pending.as_ref().map(|pending| &pending.question) {
+        if let Some(Question::Wait(postrider::model::question::Wait::Delivery { message, .. })) =
+            ready.pending.as_ref().map(|pending| &pending.question)
+        {
             commit.waited_for = Some(*message);
         }
         commit.promises.messages = promises.iter().map(|promise| self.message(number, promise)).collect();
@@ -105,7 +107,9 @@ impl World {
     fn planned(&mut self, number: u32, ready: &ReadyRun, end: &End, promises: &[Promise]) -> Plan {
         let known = self.model.messages.keys().copied().chain(promises.iter().map(|promise| promise.number));
         let known: Vec<u32> = known.collect();
-        let was_asked = ready.pending.as_ref().is_some_and(|pending| pending.question.is_put());
+        let was_asked = ready.pending.as_ref().is_some_and(|pending| {
+            matches!(pending.question, Question::Wait(postrider::model::question::Wait::Ask(_)))
+        });
         match end {
             End::Succeed => Plan::Succeed,
             End::Retry(seconds) if !was_asked => Plan::Retry(self.until(*seconds)),
@@ -164,39 +168,53 @@ impl World {
                 let (pending, answer) = (ready.pending.clone(), ready.answer.clone());
                 return Outcome::Retrying(Box::new(Retrying { error, at: from_millis(*at), pending, answer }));
             }
-            Plan::Cancel(number) => Question::Cancel { message: mid(*number) },
-            Plan::Increment { shared, by } => {
-                Question::Increment { shared: *shared, key: sketch::SUM.to_string(), by: (*by).into() }
+            Plan::Cancel(number) => {
+                Question::Change(postrider::model::question::Change::Cancel { message: mid(*number) })
             }
-            Plan::Ask { message, to, timeout } => Question::Ask(Box::new(Asked {
-                message: mid(*message),
-                reminder: mid(*message + 1),
-                repetition: mid(*message + 2),
-                account: "main".into(),
-                to: PEOPLE[*to].into(),
-                text: "Ok?".into(),
-                choices: Vec::new(),
-                timeout: *timeout,
-                remind: None,
-            })),
+            Plan::Increment { shared, by } => Question::Change(postrider::model::question::Change::Increment {
+                shared: *shared,
+                key: sketch::SUM.to_string(),
+                by: (*by).into(),
+            }),
+            Plan::Ask { message, to, timeout } => {
+                Question::Wait(postrider::model::question::Wait::Ask(Box::new(Asked {
+                    message: mid(*message),
+                    reminder: mid(*message + 1),
+                    repetition: mid(*message + 2),
+                    account: "main".into(),
+                    to: PEOPLE[*to].into(),
+                    text: "Ok?".into(),
+                    choices: Vec::new(),
+                    timeout: *timeout,
+                    remind: None,
+                })))
+            }
             Plan::Wait(wait, until) => match wait {
-                Wait::Delivery { message, goal } => {
-                    Question::Delivery { message: mid(*message), goal: goal.name().into(), until: Some(*until) }
-                }
+                Wait::Delivery { message, goal } => Question::Wait(postrider::model::question::Wait::Delivery {
+                    message: mid(*message),
+                    goal: goal.name().into(),
+                    until: Some(*until),
+                }),
                 Wait::Event { name, key } => {
                     let run = &self.model.runs[&number(ready.id.as_bytes())];
                     let mut got: Vec<i64> = run.got.iter().map(|(_, number)| *number).collect();
                     got.extend(told(ready).map(|(_, number)| number));
                     let (name, key) = (name.to_string(), key.map(|key| key.to_string()));
-                    Question::Event { name, key, after: 0, got, until: Some(*until) }
+                    Question::Wait(postrider::model::question::Wait::Event {
+                        name,
+                        key,
+                        after: 0,
+                        got,
+                        until: Some(*until),
+                    })
                 }
-                Wait::Words { from } => Question::Message {
+                Wait::Words { from } => Question::Wait(postrider::model::question::Wait::Message {
                     account: Some("main".into()),
                     from: Some(PEOPLE[*from].into()),
                     text: None,
                     until: *until,
-                },
-                _ => Question::Sleep { until: *until },
+                }),
+                _ => Question::Wait(postrider::model::question::Wait::Sleep { until: *until }),
             },
         };
         Outcome::Waiting(pending(position, question))
@@ -278,7 +296,8 @@ pub(super) enum Plan {
 
 /// The event that a run was told, and its number.
 fn told(ready: &ReadyRun) -> Option<(Value, i64)> {
-    let is_event = matches!(ready.pending.as_ref()?.question, Question::Event { .. });
+    let is_event =
+        matches!(ready.pending.as_ref()?.question, Question::Wait(postrider::model::question::Wait::Event { .. }));
     let answer = ready.answer.as_ref().filter(|_| is_event)?.as_ref().ok()?;
     Some((answer["data"].clone(), answer["number"].as_i64()?))
 }
