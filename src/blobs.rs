@@ -77,6 +77,13 @@ impl Blobs {
         hashes.iter().filter(|hash| fs::remove_file(self.path(hash)).is_ok()).count() as u64
     }
 
+    /// The first bytes of a copy, at most so many; none of one that cannot be read.
+    pub fn beginning(&self, hash: &str, most: usize) -> Vec<u8> {
+        let mut beginning = Vec::new();
+        let read = fs::File::open(self.path(hash)).and_then(|file| file.take(most as u64).read_to_end(&mut beginning));
+        read.map_or_else(|_| Vec::new(), |_| beginning)
+    }
+
     /// Where the copy with this hash is.
     pub fn path(&self, hash: &str) -> PathBuf {
         self.folder.join(hash)

@@ -78,11 +78,14 @@
 //! | failover, diversion | failover | another account sends instead |
 //! | message timers, run timers | timers, schedulers | services that do what is due by the clock |
 //! | bell | signal, condition variable | shortens a wait; the table stays the truth |
-//! | evidence | reconciliation | acks and echoes that show what became of a message |
+//! | evidence, reconciliation | reconciliation | acks and echoes that show what became of a message |
 //! | letter | routed inbound message | what a person wrote, with the runs that it would begin |
 //! | told, heard | gateway event | what a gateway sends to us |
 //! | occurrence | scheduled tick | an instant at which a trigger was due, and its fate |
-//! | ledger | processed-files table | which files a watch has seen |
+//! | ledger | domain logic, state machines | the legal steps of what is durable, each in one transaction |
+//! | work, happened | unit of work, domain event | what a step works with; what it means for others, worked off before the commit |
+//! | set | batch | hot commands of a group that are run together |
+//! | seen file | processed-files table | which files a watch has seen |
 //! | catalog | registry, snapshot | the flows that are live, swapped whole |
 //! | ground | environment | what all flows are built on: accounts, secrets, zone |
 //! | stale | last known good | a flow whose file has a mistake; its last good version is live |

@@ -54,8 +54,8 @@ pub async fn media(State(house): State<Arc<House>>, Path(token): Path<String>) -
     let Some(blob) = house.link_key.read_media(&token, house.view.clock.now()) else { return gone() };
     let path = house.blobs.path(&blob);
     let kind = {
-        let (path, token) = (path.clone(), token.clone());
-        tokio::task::spawn_blocking(move || served_type(&path, &token)).await
+        let (blobs, token) = (house.blobs.clone(), token.clone());
+        tokio::task::spawn_blocking(move || served_type(&blobs, &blob, &token)).await
     };
     let (Ok(kind), Ok(file)) = (kind, tokio::fs::File::open(&path).await) else { return gone() };
     let Ok(size) = file.metadata().await.map(|data| data.len()) else { return gone() };

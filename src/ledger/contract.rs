@@ -25,10 +25,10 @@ use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use crate::store::records::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
-    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, LedgerRow,
-    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
-    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, Settlement, Spent,
-    StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, MessageFilter,
+    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page, Person,
+    PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement,
+    Spent, StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use crate::store::rows::{
     accounts, conversations, files, flows, journal, lanes, lists, messages, people, person, phones, runs, schedules,
@@ -130,7 +130,7 @@ impl Store for Ledger {
         self.aside(move |tx| schedules::occurrences(tx, &filter))
     }
 
-    fn ledger(&self, key: &TriggerKey) -> Reply<Vec<LedgerRow>> {
+    fn seen_files(&self, key: &TriggerKey) -> Reply<Vec<SeenFile>> {
         let key = key.clone();
         self.aside(move |tx| files::seen(tx, &key))
     }

@@ -46,9 +46,9 @@ impl<S: Step> Job<S> {
         (Self { step, outcome: None, answer, _waiting: waiting }, reply)
     }
 
-    /// It has been taken in a set, and gives this.
-    pub fn taken(&mut self, given: S::Gives) {
-        self.outcome = Some(Ok(given));
+    /// It has been taken in a set, with this outcome.
+    pub fn taken(&mut self, outcome: Result<S::Gives, Refusal>) {
+        self.outcome = Some(outcome);
     }
 }
 

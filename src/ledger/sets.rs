@@ -56,10 +56,12 @@ pub fn take(work: &mut Work<'_>, group: &mut [Command]) -> Read<()> {
 fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<()> {
     let mut admitted = Vec::with_capacity(jobs.len());
     for job in jobs {
-        // Whoever finds no room is refused in the general way.
-        if has_room_for(work, &job.step.run.flow, 1).is_ok() {
-            work.memory.backlog.add(&job.step.run.flow);
-            admitted.push((job, work.memory.next_seq()));
+        match has_room_for(work, &job.step.run.flow, 1) {
+            Err(refusal) => job.taken(Err(refusal)),
+            Ok(()) => {
+                work.memory.backlog.add(&job.step.run.flow);
+                admitted.push((job, work.memory.next_seq()));
+            }
         }
     }
     let rows: Vec<_> = admitted.iter().map(|(job, ready)| (&job.step.run, *ready)).collect();
@@ -73,7 +75,7 @@ fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<(
             }
             false => work.memory.backlog.remove(&run.flow),
         }
-        job.taken(());
+        job.taken(Ok(()));
     }
     Ok(())
 }
@@ -127,7 +129,7 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
         work.memory.backlog.remove(&turn.flow);
         left(work, turn, leaving, *errand);
         let part = (!turn.entries.is_empty()).then_some(journal::FIRST);
-        job.taken(Committed::Yes { part, ready: leaving.ready });
+        job.taken(Ok(Committed::Yes { part, ready: leaving.ready }));
     }
     Ok(())
 }
@@ -158,7 +160,7 @@ fn take_claims(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Claim>>>) -> Read<()>
             is_now(work, *id, account, MessageState::Sending)?;
             claims.claimed.push(Claimed { id: *id, to, body, tries, parts: Vec::new(), preparing });
         }
-        job.taken(claims);
+        job.taken(Ok(claims));
     }
     Ok(())
 }
@@ -203,7 +205,7 @@ fn take_settlements(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Settle>>>) -> Re
     for (account, provider_id, message, at) in posted {
         reconciliation::posted(work, account, provider_id, message, at)?;
     }
-    done.into_iter().for_each(|(job, ..)| job.taken(()));
+    done.into_iter().for_each(|(job, ..)| job.taken(Ok(())));
     Ok(())
 }
 
@@ -254,7 +256,7 @@ fn take_acks(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Receive>>>) -> Read<()>
     }
     for (job, _) in jobs.into_iter().zip(plain).filter(|(_, plain)| *plain) {
         sweep(work, job.step.inbound.now)?;
-        job.taken(Vec::new());
+        job.taken(Ok(Vec::new()));
     }
     Ok(())
 }

@@ -85,8 +85,8 @@ impl Attachments {
         let path = self.blobs.path(blob);
         let telling = called(media, name).to_owned();
         let mime = may_block({
-            let path = path.clone();
-            move || Ok(types::of_copy(&path, &telling))
+            let (blobs, blob) = (self.blobs.clone(), blob.to_owned());
+            move || Ok(types::of_copy(&blobs, &blob, &telling))
         });
         let mime = mime.await.map_err(|error| rejected(format!("the file cannot be read: {error}")))?;
         Ok(Attached { place: FilePlace::Local { path, size }, mime: mime.map(str::to_owned), name: name.into() })

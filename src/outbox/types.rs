@@ -1,10 +1,9 @@
 //! What type a file is of: from its content where that tells, from its name where the content is
 //! only a wrapping.
 
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
+use crate::blobs::Blobs;
 use crate::fetch::{Bounds, Fetched};
 use crate::model::mime::{COMPOUND, ZIPPED, by_name, common, is_readable};
 
@@ -16,16 +15,14 @@ pub(super) const PEEK: Bounds = Bounds { time: Duration::from_secs(5), bytes: BE
 const VAGUE: [&str; 4] = ["application/octet-stream", "binary/octet-stream", "application/x-download", "text/plain"];
 
 /// The type of a copy, from its beginning or the name that it is asked for by; bytes that nobody
-/// knows are just that.
-pub fn served_type(path: &Path, name: &str) -> &'static str {
-    of_copy(path, name).unwrap_or("application/octet-stream")
+/// knows are just that. Reads a file: to be called where that holds nobody up.
+pub fn served_type(blobs: &Blobs, blob: &str, name: &str) -> &'static str {
+    of_copy(blobs, blob, name).unwrap_or("application/octet-stream")
 }
 
 /// The type of a copy, if anything tells.
-pub(super) fn of_copy(path: &Path, name: &str) -> Option<&'static str> {
-    let mut beginning = [0; BEGINNING];
-    let count = std::fs::File::open(path).and_then(|mut file| file.read(&mut beginning)).unwrap_or(0);
-    let beginning = &beginning[..count];
+pub(super) fn of_copy(blobs: &Blobs, blob: &str, name: &str) -> Option<&'static str> {
+    let beginning = &blobs.beginning(blob, BEGINNING)[..];
     by_content(beginning, name).or_else(|| by_name(name)).or_else(|| is_text(beginning).then_some("text/plain"))
 }
 

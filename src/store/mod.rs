@@ -30,10 +30,10 @@ use crate::tally::Tally;
 use crate::wake::{Bell, Bells};
 use records::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
-    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, LedgerRow,
-    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
-    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, Settlement, Spent,
-    StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, MessageFilter,
+    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page, Person,
+    PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement,
+    Spent, StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// Whoever could not reach the store tries again then.
@@ -134,7 +134,7 @@ pub trait Store: Send + Sync + 'static {
     /// Occurrences, newest first.
     fn occurrences(&self, filter: OccurrenceFilter) -> Reply<Vec<OccurrenceRecord>>;
     /// The files that a trigger has seen.
-    fn ledger(&self, key: &TriggerKey) -> Reply<Vec<LedgerRow>>;
+    fn seen_files(&self, key: &TriggerKey) -> Reply<Vec<SeenFile>>;
     /// Records what a trigger saw, with the runs that begin because of it, all or none; forgets
     /// files that have been gone since before `forget`.
     fn see_files(&self, key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> Reply<()>;

@@ -18,7 +18,7 @@ use crate::flow::pattern::Pattern;
 use crate::flow::prepare;
 use crate::flow::{Flow, Watch};
 use crate::model::run::NewRun;
-use crate::store::records::{LedgerRow, Seen, TriggerKey};
+use crate::store::records::{Seen, SeenFile, TriggerKey};
 use crate::store::{STORE_REST, Store, StoreError};
 use crate::wake::Bell;
 
@@ -65,7 +65,7 @@ pub struct Folder {
     rule: watch::Receiver<(Arc<Flow>, Watch)>,
     bell: Bell,
     ears: Vec<Ear>,
-    ledger: HashMap<String, LedgerRow>,
+    ledger: HashMap<String, SeenFile>,
     /// Files that are being written, as they looked and since when.
     unsettled: BTreeMap<String, (Look, Timestamp)>,
     /// Files that are gone, since when.
@@ -75,17 +75,17 @@ pub struct Folder {
     /// The devices that the watched folders were on at first: another one is another drive.
     devices: BTreeMap<String, u64>,
     /// Files that were there at first and are to be read, so that a touch of them will not count.
-    unread: Vec<LedgerRow>,
+    unread: Vec<SeenFile>,
     /// Reads some of them.
-    reading: JoinSet<Vec<LedgerRow>>,
+    reading: JoinSet<Vec<SeenFile>>,
     /// Reads finished files that are large.
     beside: Beside,
 }
 
 /// The files that are there already, as a ledger. They are not read yet: nobody waits for that.
-pub fn present(files: &Files, watch: &Watch) -> Vec<LedgerRow> {
+pub fn present(files: &Files, watch: &Watch) -> Vec<SeenFile> {
     let found = scan(files, &watch.patterns);
-    let row = |(path, look): (String, Look)| LedgerRow {
+    let row = |(path, look): (String, Look)| SeenFile {
         path,
         size: look.size,
         modified: look.modified,
@@ -96,17 +96,17 @@ pub fn present(files: &Files, watch: &Watch) -> Vec<LedgerRow> {
 }
 
 /// How a ledger differs from what is there now.
-pub fn differences(ledger: &[LedgerRow], now_there: &[LedgerRow], now: Timestamp) -> Vec<LedgerRow> {
-    let known: HashMap<&str, &LedgerRow> = ledger.iter().map(|row| (row.path.as_str(), row)).collect();
+pub fn differences(ledger: &[SeenFile], now_there: &[SeenFile], now: Timestamp) -> Vec<SeenFile> {
+    let known: HashMap<&str, &SeenFile> = ledger.iter().map(|row| (row.path.as_str(), row)).collect();
     let there: BTreeSet<&str> = now_there.iter().map(|row| row.path.as_str()).collect();
-    let as_known = |row: &&LedgerRow| {
+    let as_known = |row: &&SeenFile| {
         known
             .get(row.path.as_str())
             .is_some_and(|known| known.gone_at.is_none() && (known.size, known.modified) == (row.size, row.modified))
     };
     let changed = now_there.iter().filter(|row| !as_known(row)).cloned();
     let gone = ledger.iter().filter(|row| row.gone_at.is_none() && !there.contains(row.path.as_str()));
-    changed.chain(gone.map(|row| LedgerRow { gone_at: Some(now), ..row.clone() })).collect()
+    changed.chain(gone.map(|row| SeenFile { gone_at: Some(now), ..row.clone() })).collect()
 }
 
 impl Folder {
@@ -115,9 +115,9 @@ impl Folder {
         key: TriggerKey,
         around: Surroundings,
         rule: watch::Receiver<(Arc<Flow>, Watch)>,
-        ledger: Vec<LedgerRow>,
+        ledger: Vec<SeenFile>,
     ) -> Self {
-        let mut unread: Vec<LedgerRow> =
+        let mut unread: Vec<SeenFile> =
             ledger.iter().filter(|row| row.hash.is_none() && row.gone_at.is_none()).cloned().collect();
         // They are taken from the end: small ones do not wait for large ones.
         unread.sort_by_key(|row| std::cmp::Reverse(row.size));
@@ -215,7 +215,7 @@ impl Folder {
             if chunk.is_empty() {
                 break;
             }
-            let rows: Vec<LedgerRow> = chunk.iter().map(|seen| seen.row.clone()).collect();
+            let rows: Vec<SeenFile> = chunk.iter().map(|seen| seen.row.clone()).collect();
             self.around.store.see_files(&self.key, chunk, forget).await?;
             for row in rows {
                 self.unsettled.remove(&row.path);
@@ -247,7 +247,7 @@ impl Folder {
                 if let Ok(Some((look, hash))) = content(&files, &room, &row.path).await
                     && (look.size, look.modified) == (row.size, row.modified)
                 {
-                    read.push(LedgerRow { hash: Some(hash), ..row });
+                    read.push(SeenFile { hash: Some(hash), ..row });
                 }
             }
             read
@@ -255,13 +255,13 @@ impl Folder {
     }
 
     /// Records what was read.
-    async fn take_read(&mut self, rows: Vec<LedgerRow>) -> Result<(), StoreError> {
-        let unchanged = |row: &LedgerRow| {
+    async fn take_read(&mut self, rows: Vec<SeenFile>) -> Result<(), StoreError> {
+        let unchanged = |row: &SeenFile| {
             self.ledger.get(&row.path).is_some_and(|known| {
                 known.hash.is_none() && (known.size, known.modified, known.gone_at) == (row.size, row.modified, None)
             })
         };
-        let rows: Vec<LedgerRow> = rows.into_iter().filter(unchanged).collect();
+        let rows: Vec<SeenFile> = rows.into_iter().filter(unchanged).collect();
         let seen = rows.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
         self.around.store.see_files(&self.key, seen, Timestamp::MIN).await?;
         self.ledger.extend(rows.into_iter().map(|row| (row.path.clone(), row)));
@@ -288,7 +288,7 @@ impl Folder {
         self.beside.keep(|path| self.unsettled.contains_key(path));
         // What cannot be seen now is not known to be gone either.
         self.missing.retain(|path, _| found.would_show(path));
-        let lost = |row: &&LedgerRow| row.gone_at.is_none() && !found.files.contains_key(&row.path);
+        let lost = |row: &&SeenFile| row.gone_at.is_none() && !found.files.contains_key(&row.path);
         for row in self.ledger.values().filter(lost).filter(|row| found.would_show(&row.path)) {
             self.missing.entry(row.path.clone()).or_insert(now);
         }
@@ -342,13 +342,13 @@ impl Folder {
             Some(row) if row.gone_at.is_none() => ("modified", watch.modified),
             _ => ("created", watch.created),
         };
-        let row = LedgerRow { path, size: look.size, modified: look.modified, hash: Some(hash), gone_at: None };
+        let row = SeenFile { path, size: look.size, modified: look.modified, hash: Some(hash), gone_at: None };
         let run = (wanted && !same).then(|| event(flow, kind, &row, now));
         Some(Seen { row, run })
     }
 
     fn gone(&mut self, path: &str, flow: &Arc<Flow>, watch: &Watch, now: Timestamp) -> Option<Seen> {
-        let row = LedgerRow { gone_at: Some(now), ..self.ledger.get(path)?.clone() };
+        let row = SeenFile { gone_at: Some(now), ..self.ledger.get(path)?.clone() };
         let run = watch.deleted.then(|| event(flow, "deleted", &row, now));
         Some(Seen { row, run })
     }
@@ -363,7 +363,7 @@ impl Folder {
     }
 }
 
-fn event(flow: &Flow, kind: &str, row: &LedgerRow, now: Timestamp) -> NewRun {
+fn event(flow: &Flow, kind: &str, row: &SeenFile, now: Timestamp) -> NewRun {
     let event = json!({
         "path": row.path,
         "name": row.path.rsplit('/').next().unwrap_or(&row.path),

@@ -21,7 +21,7 @@ use crate::flow::catalog::Catalog;
 use crate::flow::{Backlog, Flow, Trigger, Watch};
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::service::Service;
-use crate::store::records::{ArmedRow, LedgerRow, NewTrigger, Seen, TriggerKey};
+use crate::store::records::{ArmedRow, NewTrigger, Seen, SeenFile, TriggerKey};
 use crate::store::{Store, StoreError};
 use clockwork::Clockwork;
 use folder::{Folder, Surroundings, differences, present};
@@ -134,7 +134,7 @@ impl Supervisor {
     }
 
     /// Begins to watch.
-    fn begin(&mut self, key: TriggerKey, flow: &Arc<Flow>, watch: &Watch, ledger: Vec<LedgerRow>) {
+    fn begin(&mut self, key: TriggerKey, flow: &Arc<Flow>, watch: &Watch, ledger: Vec<SeenFile>) {
         let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
         let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger);
         let task = tokio::spawn(folder.run()).abort_handle();
@@ -160,21 +160,21 @@ impl Supervisor {
         NewTrigger { row: ArmedRow { key: key.clone(), position: now }, past, files }
     }
 
-    async fn present(&self, watch: &Watch) -> Vec<LedgerRow> {
+    async fn present(&self, watch: &Watch) -> Vec<SeenFile> {
         let (watch, below) = (watch.clone(), self.around.files.clone());
         tokio::task::spawn_blocking(move || present(&below, &watch)).await.unwrap_or_default()
     }
 
     /// What a trigger saw when it last looked; with `backlog: none`, also what came since.
-    async fn known_files(&self, key: &TriggerKey, watch: &Watch, now: Timestamp) -> Result<Vec<LedgerRow>, StoreError> {
-        let ledger = self.around.store.ledger(key).await?;
+    async fn known_files(&self, key: &TriggerKey, watch: &Watch, now: Timestamp) -> Result<Vec<SeenFile>, StoreError> {
+        let ledger = self.around.store.seen_files(key).await?;
         if watch.backlog != Backlog::None {
             return Ok(ledger);
         }
         let changed = differences(&ledger, &self.present(watch).await, now);
         let seen = changed.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
         self.around.store.see_files(key, seen, Timestamp::MIN).await?;
-        let mut rows: BTreeMap<String, LedgerRow> = ledger.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let mut rows: BTreeMap<String, SeenFile> = ledger.into_iter().map(|row| (row.path.clone(), row)).collect();
         rows.extend(changed.into_iter().map(|row| (row.path.clone(), row)));
         Ok(rows.into_values().collect())
     }

@@ -85,7 +85,7 @@ async fn touched_is_not_changed_and_changed_is() {
     let trigger = &store.armed().await.unwrap()[0].key;
     until("its absence to be on record", async || {
         house.pass(SETTLE);
-        let ledger = store.ledger(trigger).await.unwrap();
+        let ledger = store.seen_files(trigger).await.unwrap();
         ledger.iter().any(|row| row.path == "inbox/a.csv" && row.gone_at.is_some()).then_some(())
     })
     .await;

@@ -160,7 +160,7 @@ pub async fn reply(State(house): State<Arc<House>>, Json(body): Json) -> Answer 
             let (context, blobs) = (house.context.clone(), house.blobs.clone());
             let copied = tokio::task::spawn_blocking(move || {
                 let copy = snapshot(&context, &path)?;
-                let mime = served_type(&blobs.path(&copy.blob), &copy.file_name);
+                let mime = served_type(&blobs, &copy.blob, &copy.file_name);
                 Ok((copy, mime))
             });
             let copied = copied.await.map_err(|error| Refused::busy(error.to_string()))?;
@@ -186,7 +186,7 @@ pub async fn keep(house: &House, name: &str, bytes: Vec<u8>) -> Result<(Snapshot
     let (blobs, file_name) = (house.blobs.clone(), name.to_owned());
     let kept = tokio::task::spawn_blocking(move || {
         let (blob, size) = blobs.keep(&mut Cursor::new(bytes))?;
-        let mime = served_type(&blobs.path(&blob), &file_name);
+        let mime = served_type(&blobs, &blob, &file_name);
         Ok::<_, std::io::Error>((Snapshot { blob, size, file_name }, mime))
     });
     match kept.await {

@@ -194,7 +194,7 @@ pub async fn picture(State(house): State<Arc<House>>, Path(blob): Path<String>) 
     }
     let blobs = house.blobs.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let kind = served_type(&blobs.path(&blob), "");
+        let kind = served_type(&blobs, &blob, "");
         blobs.read(&blob).map(|bytes| (kind, bytes))
     });
     let (kind, bytes) = read.await.ok().and_then(Result::ok).ok_or_else(missing)?;

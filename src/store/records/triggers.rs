@@ -35,7 +35,7 @@ pub struct NewTrigger {
     /// An instant that was past already.
     pub past: Option<Occurrence>,
     /// Files that were there already.
-    pub files: Vec<LedgerRow>,
+    pub files: Vec<SeenFile>,
 }
 
 /// Instants of one trigger that have their fate now.
@@ -49,7 +49,7 @@ pub struct Firing {
 
 /// A file as a trigger last saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LedgerRow {
+pub struct SeenFile {
     /// Relative to the workspace.
     pub path: String,
     /// Bytes.
@@ -66,7 +66,7 @@ pub struct LedgerRow {
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The file as it is now.
-    pub row: LedgerRow,
+    pub row: SeenFile,
     /// The run that begins because of it.
     pub run: Option<NewRun>,
 }

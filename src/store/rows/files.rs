@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 
-use crate::store::records::{LedgerRow, TriggerKey};
+use crate::store::records::{SeenFile, TriggerKey};
 use crate::store::tx::{Read, Tx, values};
 
 /// The files that a trigger has seen.
-pub fn seen(tx: &dyn Tx, key: &TriggerKey) -> Read<Vec<LedgerRow>> {
+pub fn seen(tx: &dyn Tx, key: &TriggerKey) -> Read<Vec<SeenFile>> {
     let sql = "SELECT path, size, modified, hash, gone_at FROM ledger WHERE flow = ? AND trigger = ?";
     tx.readable(sql, values![&key.flow, &key.trigger], "seen files", |row| {
-        Ok(LedgerRow {
+        Ok(SeenFile {
             path: row.get(0)?,
             size: row.get::<i64>(1)?.unsigned_abs(),
             modified: row.get(2)?,
@@ -20,7 +20,7 @@ pub fn seen(tx: &dyn Tx, key: &TriggerKey) -> Read<Vec<LedgerRow>> {
 }
 
 /// A trigger saw a file so.
-pub fn see(tx: &dyn Tx, key: &TriggerKey, row: &LedgerRow) -> Read<()> {
+pub fn see(tx: &dyn Tx, key: &TriggerKey, row: &SeenFile) -> Read<()> {
     let sql = "INSERT INTO ledger (flow, trigger, path, size, modified, hash, gone_at)
         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (flow, trigger, path) DO UPDATE SET size = excluded.size,
         modified = excluded.modified, hash = excluded.hash, gone_at = excluded.gone_at";

@@ -121,28 +121,7 @@ pub fn runs(tx: &dyn Tx, filter: &RunFilter) -> Read<Page<RunRecord, RunId>> {
         }
         let order = if newest_first { "DESC" } else { "ASC" };
         let sql = format!("{columns} {} ORDER BY id {order}", base.sql());
-        walk(tx, &sql, &base.values, filter.limit, |row| {
-            let id: RunId = row.get(0)?;
-            let mut run = run_or_damage(row)?;
-            if newest_first && filter.since.is_some_and(|since| run.created_at < since) {
-                return Ok((id, Step::End));
-            }
-            let fits = !filter.without.contains(&id)
-                && filter.since.is_none_or(|since| run.created_at >= since)
-                && (filter.triggers.is_empty() || filter.triggers.contains(&run.trigger.as_str()))
-                && filter.flow.as_ref().is_none_or(|flow| run.flow == *flow)
-                && (filter.states.is_empty() || filter.states.contains(&run.state))
-                && words.as_ref().is_none_or(|words| {
-                    let error = run.error.as_ref().map(|error| error.message.as_str());
-                    let texts = [Some(run.event.as_str()), error, Some(run.flow.as_str()), run.result.as_deref()];
-                    id.to_string().contains(words.as_str()) || texts.iter().any(|text| holds(*text, words))
-                });
-            if !filter.events {
-                run.event = String::new();
-            }
-            run.result = None;
-            Ok((id, if fits { Step::Fits(run) } else { Step::Passed }))
-        })
+        walk(tx, &sql, &base.values, filter.limit, |row| run_step(row, filter, words.as_deref(), newest_first))
     };
     let walks = match apart {
         true => filter.states.iter().map(|state| walk_of(Some(*state))).collect::<Read<Vec<_>>>()?,
@@ -155,6 +134,34 @@ pub fn runs(tx: &dyn Tx, filter: &RunFilter) -> Read<Page<RunRecord, RunId>> {
         page.next = page.rows.last().map(|run| run.id);
     }
     Ok(page)
+}
+
+fn run_step(
+    row: &dyn Columns,
+    filter: &RunFilter,
+    words: Option<&str>,
+    newest_first: bool,
+) -> Read<(RunId, Step<RunRecord>)> {
+    let id: RunId = row.get(0)?;
+    let mut run = run_or_damage(row)?;
+    if newest_first && filter.since.is_some_and(|since| run.created_at < since) {
+        return Ok((id, Step::End));
+    }
+    let fits = !filter.without.contains(&id)
+        && filter.since.is_none_or(|since| run.created_at >= since)
+        && (filter.triggers.is_empty() || filter.triggers.contains(&run.trigger.as_str()))
+        && filter.flow.as_ref().is_none_or(|flow| run.flow == *flow)
+        && (filter.states.is_empty() || filter.states.contains(&run.state))
+        && words.is_none_or(|words| {
+            let error = run.error.as_ref().map(|error| error.message.as_str());
+            let texts = [Some(run.event.as_str()), error, Some(run.flow.as_str()), run.result.as_deref()];
+            id.to_string().contains(words) || texts.iter().any(|text| holds(*text, words))
+        });
+    if !filter.events {
+        run.event = String::new();
+    }
+    run.result = None;
+    Ok((id, if fits { Step::Fits(run) } else { Step::Passed }))
 }
 
 /// A message's place in lists: when it was written, and its id.

@@ -287,8 +287,11 @@ pub fn end(tx: &dyn Tx, id: MessageId) -> Read<Option<(Option<String>, Vec<Attem
     tx.first(sql, values![id], |row| Ok((row.get(0)?, row.json_or_default(1)?)))
 }
 
+/// A message's state, its tries and its parts.
+pub type Progress = (MessageState, Vec<Attempt>, Vec<Part>);
+
 /// How far a message is: its state, and its tries and parts as far as they can be read.
-pub fn progress(tx: &dyn Tx, id: MessageId) -> Read<Option<(MessageState, Vec<Attempt>, Vec<Part>)>> {
+pub fn progress(tx: &dyn Tx, id: MessageId) -> Read<Option<Progress>> {
     let sql = "SELECT state, attempts, parts FROM messages WHERE id = ?";
     tx.first(sql, values![id], |row| Ok((row.get(0)?, row.json_or_default(1)?, row.json_or_default(2)?)))
 }

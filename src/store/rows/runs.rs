@@ -295,8 +295,11 @@ pub fn tell_waiting_for(tx: &dyn Tx, run: RunId, told: Option<&WaitingFor>) -> R
     tx.run("UPDATE runs SET waiting = ? WHERE id = ?", values![told.as_ref(), run]).map(drop)
 }
 
+/// A run's question, its answer, and its flow.
+pub type LastAsked = (Option<Pending>, Option<Answer>, String);
+
 /// A run's question and answer, as far as both can be read, and its flow.
-pub fn asked(tx: &dyn Tx, run: RunId) -> Read<Option<(Option<Pending>, Option<Answer>, String)>> {
+pub fn asked(tx: &dyn Tx, run: RunId) -> Read<Option<LastAsked>> {
     let sql = "SELECT pending, answer, flow FROM runs WHERE id = ?";
     tx.first(sql, values![run], |row| {
         let asked = row.json_or_none(0).and_then(|pending| Ok((pending, row.json_or_none(1)?)));

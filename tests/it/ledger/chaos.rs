@@ -179,7 +179,7 @@ impl World {
         let sending: Vec<u32> =
             self.model.messages.iter().filter(|(_, m)| m.state == Sending).map(|(n, _)| *n).collect();
         // Now and then one that has no attempt open.
-        let chosen = if choice % 5 == 0 { self.some_message(choice) } else { Self::pick(sending, choice) };
+        let chosen = if choice.is_multiple_of(5) { self.some_message(choice) } else { Self::pick(sending, choice) };
         let Some(number) = chosen else { return };
         let is_open = self.model.messages[&number].state == Sending;
         // A late yes is evidence: what it does, the table does not say.

@@ -318,10 +318,10 @@ impl Model {
         let waiting: Vec<u32> = self.runs.keys().copied().collect();
         for run in waiting {
             match &mut self.run(run).place {
-                Place::Waiting(Wait::Delivery { message, goal }, _) if *message == number => {
-                    if is_lost || (is_out && state >= *goal) {
-                        self.ready(run, Said::Anything);
-                    }
+                Place::Waiting(Wait::Delivery { message, goal }, _)
+                    if *message == number && (is_lost || (is_out && state >= *goal)) =>
+                {
+                    self.ready(run, Said::Anything);
                 }
                 Place::Waiting(Wait::Ask { message, timeout, .. }, until) if *message == number => {
                     if is_out && until.is_none() {

@@ -21,8 +21,8 @@ fn new(trigger: &str, second: i64) -> NewTrigger {
     NewTrigger { row: armed(trigger, second), past: None, files: Vec::new() }
 }
 
-fn file(path: &str) -> LedgerRow {
-    LedgerRow { path: path.into(), size: 3, modified: 7, hash: Some([1; 16]), gone_at: None }
+fn file(path: &str) -> SeenFile {
+    SeenFile { path: path.into(), size: 3, modified: 7, hash: Some([1; 16]), gone_at: None }
 }
 
 /// An instant at which a run is begun.
@@ -141,8 +141,8 @@ async fn files_are_kept_as_they_were_seen_and_begin_runs_with_it() {
     let ledger = Ledger::new();
     let there = NewTrigger { files: vec![file("in/a"), file("in/b")], ..new("a", 0) };
     ledger.arm(Vec::new(), vec![there, new("b", 0)]).await.unwrap();
-    let changed = LedgerRow { size: 9, hash: None, ..file("in/a") };
-    let gone = LedgerRow { gone_at: Some(at(50)), ..file("in/b") };
+    let changed = SeenFile { size: 9, hash: None, ..file("in/a") };
+    let gone = SeenFile { gone_at: Some(at(50)), ..file("in/b") };
     let seen = vec![
         Seen { row: changed.clone(), run: Some(run(1)) },
         Seen { row: gone.clone(), run: None },
@@ -151,7 +151,7 @@ async fn files_are_kept_as_they_were_seen_and_begin_runs_with_it() {
     ledger.see_files(&key("a"), seen, at(40)).await.unwrap();
     let ledger = ledger.again();
     let files = async |trigger: &str| {
-        let mut files = ledger.ledger(&key(trigger)).await.unwrap();
+        let mut files = ledger.seen_files(&key(trigger)).await.unwrap();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         files
     };
@@ -173,9 +173,9 @@ async fn a_file_for_whose_run_there_is_no_room_is_not_seen_yet() {
     let seen = || vec![Seen { row: file("in/a"), run: Some(run(2)) }, Seen { row: file("in/b"), run: None }];
     let full = ledger.see_files(&key("a"), seen(), at(0)).await.unwrap_err();
     assert!(matches!(full, StoreError::Backlog(_)), "{full}");
-    assert!(ledger.ledger(&key("a")).await.unwrap().is_empty(), "all or none");
+    assert!(ledger.seen_files(&key("a")).await.unwrap().is_empty(), "all or none");
     ledger.limit_backlog(9).await.unwrap();
     ledger.see_files(&key("a"), seen(), at(0)).await.unwrap();
-    assert_eq!(ledger.ledger(&key("a")).await.unwrap().len(), 2);
+    assert_eq!(ledger.seen_files(&key("a")).await.unwrap().len(), 2);
     assert!(ledger.ready(2).await.is_some());
 }

@@ -168,7 +168,7 @@ mortal! {
         armed() -> Vec<ArmedRow>;
         arm(gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> ();
         occurrences(filter: OccurrenceFilter) -> Vec<OccurrenceRecord>;
-        ledger(key: &TriggerKey) -> Vec<LedgerRow>;
+        seen_files(key: &TriggerKey) -> Vec<SeenFile>;
         limit_backlog(most: u64) -> ();
         version(id: &str) -> Option<VersionRow>;
         ready_flows() -> Vec<String>;
