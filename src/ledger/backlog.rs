@@ -43,6 +43,11 @@ impl Backlog {
         has_room(self.total + more.saturating_sub(1), own, self.most)
     }
 
+    /// Whether there is room for so many runs more, whatever their flows.
+    pub fn is_ample(&self, more: u64) -> bool {
+        self.total + more <= self.most - self.most / RESERVED
+    }
+
     /// A run of this flow waits.
     pub fn add(&mut self, flow: &str) {
         let flow = match self.by_flow.get_key_value(flow) {

@@ -35,11 +35,16 @@ pub fn disk_has_room(work: &mut Work<'_>) -> Result<(), Refusal> {
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
     let ready = work.memory.next_seq();
     if runs::insert(work.tx, run, ready)? {
-        work.memory.backlog.add(&run.flow);
-        work.after.run(&run.flow);
-        work.after.run_is(run.id, &run.flow, RunState::Queued);
+        inserted(work, run);
     }
     Ok(())
+}
+
+/// A new run waits for its first turn.
+pub fn inserted(work: &mut Work<'_>, run: &NewRun) {
+    work.memory.backlog.add(&run.flow);
+    work.after.run(&run.flow);
+    work.after.run_is(run.id, &run.flow, RunState::Queued);
 }
 
 /// A run does not wait for its first turn any more.

@@ -14,16 +14,15 @@ use super::inbound::sweep;
 use super::job::Job;
 use super::messages::{Change, Move, entered, entering, is_now};
 use super::reconciliation;
-use super::runs::has_room_for;
+use super::runs::{disk_has_room, inserted, intake};
 use super::steps::{Claim, CommitTurn, Intake, Receive, Settle};
 use super::turns::{leaving, left};
-use super::work::Work;
+use super::work::{Refusal, Work};
 use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, MessageState, Step};
 use crate::model::inbound::{Ack, Fate, Told, bare_id};
 use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::question::{Question, Wait};
-use crate::model::run::RunState;
 use crate::store::records::{Claimed, Claims, Committed, Inbound, Received, Settlement, Verdict};
 use crate::store::rows::messages::Standing;
 use crate::store::rows::{evidence, journal, lanes, messages, runs};
@@ -54,26 +53,21 @@ pub fn take(work: &mut Work<'_>, group: &mut [Command]) -> Read<()> {
 }
 
 fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<()> {
-    let mut admitted = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        match has_room_for(work, &job.step.run.flow, 1) {
-            Err(refusal) => job.taken(Err(refusal)),
-            Ok(()) => {
-                work.memory.backlog.add(&job.step.run.flow);
-                admitted.push((job, work.memory.next_seq()));
+    // Where room is scarce, each is asked for by itself: whether one is new decides about the next.
+    if !work.memory.backlog.is_ample(jobs.len() as u64) || disk_has_room(work).is_err() {
+        for job in jobs {
+            match intake(work, &job.step.run) {
+                Err(Refusal::Failed(error)) => return Err(error),
+                outcome => job.taken(outcome),
             }
         }
+        return Ok(());
     }
-    let rows: Vec<_> = admitted.iter().map(|(job, ready)| (&job.step.run, *ready)).collect();
+    let rows: Vec<_> = jobs.iter().map(|job| (&job.step.run, work.memory.next_seq())).collect();
     let new = runs::insert_all(work.tx, &rows)?;
-    for ((job, _), is_new) in admitted.into_iter().zip(new) {
-        let run = &job.step.run;
-        match is_new {
-            true => {
-                work.after.run(&run.flow);
-                work.after.run_is(run.id, &run.flow, RunState::Queued);
-            }
-            false => work.memory.backlog.remove(&run.flow),
+    for (job, is_new) in jobs.into_iter().zip(new) {
+        if is_new {
+            inserted(work, &job.step.run);
         }
         job.taken(Ok(()));
     }

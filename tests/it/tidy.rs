@@ -253,7 +253,7 @@ fn functions(text: &str) -> Vec<(&str, usize)> {
         };
         let more = match line.ends_with(['}', ';']) {
             true => 0,
-            false => 1 + lines[place + 1..].iter().position(|other| ends(other)).expect("its closing brace"),
+            false => 1 + lines[place + 1..].iter().position(ends).expect("its closing brace"),
         };
         found.push((name, 1 + more));
     }
