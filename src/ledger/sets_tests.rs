@@ -32,7 +32,7 @@ use crate::store::group::{Beginning, Rules};
 use crate::store::records::{ClaimRules, Decision, ResendPolicy};
 use crate::store::sqlite::schema::migrate;
 
-const RUNS: u8 = 6;
+const RUNS: u8 = 4;
 
 /// One command of a history. Which run or message it means is a number.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl Store {
         migrate(&mut connection).unwrap();
         let beginning = Beginning { last_number: 0, disk: Disk::of(PathBuf::from("/nowhere/at/all")) };
         let told = (Signals::default(), Arc::new(Door::default()));
-        let rules = Runner::begin(&connection, beginning, 5, told).unwrap();
+        let rules = Runner::begin(&connection, beginning, 3, told).unwrap();
         Self { connection, rules, general }
     }
 
@@ -130,7 +130,7 @@ impl Store {
                 }
                 _ => {
                     let resend =
-                        vec![ResendPolicy { account: "main".into(), after: Duration::from_secs(3), attempts: 3 }];
+                        vec![ResendPolicy { account: "main".into(), after: Duration::from_secs(12), attempts: 3 }];
                     hand(|job| Command::Other(job), MoveMessages { now, resend })
                 }
             },
@@ -372,14 +372,14 @@ fn ordered(group: Vec<Act>, sets: &Store) -> Vec<Act> {
 
 fn acts() -> impl Strategy<Value = Vec<Vec<Act>>> {
     let act = (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(what, which, how)| Act { what, which, how });
-    prop::collection::vec(prop::collection::vec(act, 1..10), 1..30)
+    prop::collection::vec(prop::collection::vec(act, 1..10), 10..40)
 }
 
 /// The same histories each time; `PROPTEST_RNG_SEED` takes others.
 fn config() -> ProptestConfig {
     let usual = ProptestConfig::default();
     let rng_seed = match usual.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(14),
+        RngSeed::Random => RngSeed::Fixed(2),
         given => given,
     };
     ProptestConfig { cases: 150, failure_persistence: None, rng_seed, ..usual }
