@@ -10,6 +10,7 @@
 //!   → run::worker      takes a run from the queue, on a thread of its own kind
 //!   → script::turn     pure: script + event + journal → ending, entries, promises
 //!   → ledger::turns    entries, messages and the run's new state in one transaction
+//!   → ledger::journal  what the turn recorded, and what is kept of one that threw
 //!   → outbox::lane     claims (the attempt is on record), sends, settles
 //!   → transport        one gateway's dialect over HTTP
 //! ```
@@ -48,7 +49,7 @@
 //! | 7 | [`config`] | `postrider.yaml`, `.env`, flags |
 //! | 6 | [`http`], [`trigger`], [`alarm`] | public side (webhooks), private side (pages, API); clock and files |
 //! | 5 | [`view`] | read models: API, commands and pages say the same |
-//! | 4 | [`run`], [`inbound`] | intake, run queue, threads, effects, waiting callers; what people write |
+//! | 4 | [`run`], [`inbound`] | intake, run queue, threads, effects, waiting callers; requests of gateways become what the ledger takes in |
 //! | 3 | [`flow`], [`outbox`], [`ledger`] | flow files and versions; lanes, order, pace, retries; every legal step of what is durable |
 //! | 2 | [`store`], [`transport`], [`script`] | rows and the database; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
@@ -64,7 +65,7 @@
 //! | journal, entry | event history | the calls of a run with their answers, from which a turn is replayed |
 //! | promise | command, outbox record | something that a turn wants done, on disk with the turn |
 //! | question | await, blocking call | something that a script cannot go on without |
-//! | errand | activity, side effect | an answer that is fetched outside, between two turns; until it has come its run is in flight |
+//! | errand, effect | activity, side effect | an answer that is fetched outside, between two turns; until it has come its run is in flight |
 //! | run queue, lease | work queue | ready runs in memory, fair between flows; a lease is a run on a thread |
 //! | subscriber | waiting client | a caller who waits for what a run has to say |
 //! | service, turn of it | background worker | what is done again and again until the end; one loop runs them all |
@@ -85,6 +86,7 @@
 //! | ledger | domain logic, state machines | the legal steps of what is durable, each in one transaction |
 //! | work, happened | unit of work, domain event | what a step works with; what it means for others, worked off before the commit |
 //! | set | batch | hot commands of a group that are run together |
+//! | opt-out | unsubscribe | a person wants to hear no more of an account |
 //! | seen file | processed-files table | which files a watch has seen |
 //! | catalog | registry, snapshot | the flows that are live, swapped whole |
 //! | ground | environment | what all flows are built on: accounts, secrets, zone |

@@ -260,7 +260,7 @@ impl Alarm {
                 }
                 _ => continue,
             };
-            let backlog = self.store.backlog(&account.name).await?;
+            let backlog = self.store.lane_length(&account.name).await?;
             telling.runs.push((prepare(hears, "failure", &event::account(&state, backlog), now), None));
         }
         let gone = |cause: &str| {

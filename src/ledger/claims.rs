@@ -1,4 +1,5 @@
-//! Attempts, opened within the day's budget; and when people last wrote.
+//! Attempts, opened within the day's budget; and when people last wrote. Where no budget is counted, first attempts
+//! are opened by [`commands::sets`](super::commands) in the same way.
 
 use jiff::Timestamp;
 
@@ -11,8 +12,8 @@ use crate::model::delivery::{Attempt, AttemptOutcome, MessageState, OPTED_OUT, S
 use crate::model::message::Content;
 use crate::model::recipient::Recipient;
 use crate::store::records::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, Verdict};
-use crate::store::rows::lanes::{self, Claimable};
-use crate::store::rows::{accounts, people};
+use crate::store::rows;
+use crate::store::rows::outbox::Claimable;
 use crate::store::tx::Read;
 
 /// What the budget has left.
@@ -55,13 +56,13 @@ fn claim_one(
     left: Option<&mut Left>,
     now: Timestamp,
 ) -> Read<Option<Result<Claimed, Held>>> {
-    let Some(found) = lanes::claimable(work.tx, account, id)? else { return Ok(None) };
+    let Some(found) = rows::outbox::claimable(work.tx, account, id)? else { return Ok(None) };
     if !is_there_for_it(&found, now) {
         return Ok(None);
     }
     // Whoever wants to hear no more is told so once, and nothing else.
     let refused = work.anybody_opted_out()?
-        && people::opted_out(work.tx, account, &found.to)?.is_some_and(|reply| reply != Some(id));
+        && rows::people::opted_out(work.tx, account, &found.to)?.is_some_and(|reply| reply != Some(id));
     // A message counts when it is tried first by this account.
     let first = found.attempts.iter().all(|attempt| attempt.account.is_some());
     if let Some(left) = left.filter(|_| first && !refused)
@@ -70,7 +71,7 @@ fn claim_one(
         return Ok(Some(Err(held)));
     }
     let (attempts, claimed) = opened(id, found, rules, now);
-    lanes::claim(work.tx, id, &attempts, now)?;
+    rows::outbox::claim(work.tx, id, &attempts, now)?;
     is_now(work, id, account, MessageState::Sending)?;
     if refused {
         let sentence = format!("{} wants to get no more messages from this account", claimed.to);
@@ -129,13 +130,13 @@ pub fn is_prepared(content: &Content, cards: bool) -> bool {
 /// The day's counts so far. When counting begins, everybody who got a message before is known. A count that cannot
 /// be read begins anew.
 fn open_day(work: &mut Work<'_>, account: &str, budget: Budget) -> Read<Left> {
-    if let Some((sent, new)) = accounts::day(work.tx, account, &budget.day)? {
+    if let Some((sent, new)) = rows::accounts::day(work.tx, account, &budget.day)? {
         return Ok(Left { budget, sent, new });
     }
-    if !accounts::counts_days(work.tx, account)? {
-        accounts::know_all(work.tx, account)?;
+    if !rows::accounts::counts_days(work.tx, account)? {
+        rows::accounts::know_all(work.tx, account)?;
     }
-    accounts::begin_day(work.tx, account, &budget.day)?;
+    rows::accounts::begin_day(work.tx, account, &budget.day)?;
     Ok(Left { budget, sent: 0, new: 0 })
 }
 
@@ -144,30 +145,30 @@ fn count(work: &mut Work<'_>, account: &str, to: &str, left: &mut Left) -> Read<
     if left.budget.daily.is_some_and(|most| left.sent >= most) {
         return Ok(Some(Held::Daily));
     }
-    let known = accounts::knows(work.tx, account, to)?;
+    let known = rows::accounts::knows(work.tx, account, to)?;
     if !known && left.budget.new_recipients.is_some_and(|most| left.new >= most) {
         return Ok(Some(Held::NewRecipients));
     }
     left.sent = left.sent.saturating_add(1);
     if !known {
         left.new = left.new.saturating_add(1);
-        accounts::know(work.tx, account, to)?;
+        rows::accounts::know(work.tx, account, to)?;
     }
-    accounts::set_day(work.tx, account, &left.budget.day, (left.sent, left.new))?;
+    rows::accounts::set_day(work.tx, account, &left.budget.day, (left.sent, left.new))?;
     Ok(None)
 }
 
 /// Notes who wrote to an account, and that it gets events at all.
 pub fn hear(work: &mut Work<'_>, account: &str, from: &[(Recipient, Timestamp)], now: Timestamp) -> Read<()> {
-    accounts::hears(work.tx, account, now)?;
+    rows::accounts::hears(work.tx, account, now)?;
     for (recipient, at) in from {
         // A clock that is ahead of ours opens no window for longer than a day.
-        accounts::heard_at(work.tx, account, &recipient.to_string(), (*at).min(now))?;
+        rows::accounts::heard_at(work.tx, account, &recipient.to_string(), (*at).min(now))?;
     }
     // A person's phone and other id come together, unless the phone is hidden.
     let phones = from.iter().any(|(who, _)| matches!(who, Recipient::Phone(_)));
     match phones || from.is_empty() {
         true => Ok(()),
-        false => accounts::heard_hidden(work.tx, account, now),
+        false => rows::accounts::heard_hidden(work.tx, account, now),
     }
 }

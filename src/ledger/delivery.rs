@@ -11,17 +11,17 @@ use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step}
 use crate::model::recipient::Recipient;
 use crate::store::StoreError;
 use crate::store::records::{Moved, ResendPolicy, Settlement, Verdict};
-use crate::store::rows::{lanes, messages as rows};
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// An attempt has all that it needs and touches the wire now.
 pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
     // What cannot be read any more is not what holds a message up.
-    let Some(mut attempts) = rows::attempts(work.tx, id)? else { return Ok(()) };
+    let Some(mut attempts) = rows::messages::attempts(work.tx, id)? else { return Ok(()) };
     match attempts.last_mut().filter(|last| last.outcome == AttemptOutcome::Preparing) {
         Some(last) => {
             last.outcome = AttemptOutcome::Open;
-            rows::set_attempts(work.tx, id, &attempts)
+            rows::messages::set_attempts(work.tx, id, &attempts)
         }
         None => Ok(()),
     }
@@ -31,16 +31,16 @@ pub fn touch(work: &mut Work<'_>, id: MessageId) -> Read<()> {
 pub fn note_parts(work: &mut Work<'_>, id: MessageId, parts: &[Part], cut: &[Degraded], now: Timestamp) -> Read<()> {
     // An ack of an earlier part may have come meanwhile.
     let parts = acked(work, id, parts.to_vec())?;
-    let account = rows::set_parts(work.tx, id, &parts)?;
+    let account = rows::messages::set_parts(work.tx, id, &parts)?;
     for provider_id in parts.iter().filter_map(|part| part.provider_id.as_deref()) {
         reconciliation::post(work, account.as_deref().unwrap_or_default(), provider_id, id, now)?;
     }
     if cut.is_empty() {
         return Ok(());
     }
-    let mut all = rows::degraded(work.tx, id)?;
+    let mut all = rows::messages::degraded(work.tx, id)?;
     all.extend_from_slice(cut);
-    rows::set_degraded(work.tx, id, &all)
+    rows::messages::set_degraded(work.tx, id, &all)
 }
 
 /// What a verdict does to a message: the step, what it changes, by what id the gateway knows it, and how the gateway
@@ -89,7 +89,7 @@ pub fn settle(work: &mut Work<'_>, settlement: &Settlement) -> Read<()> {
     let (step, change, provider_id, chat) = meant(&settlement.verdict);
     // A message that is further than its attempt (something else showed that it went out) is not tried again, nor
     // refused, by an attempt's end.
-    let is_late = || Ok::<_, StoreError>(rows::state(work.tx, id)? != Some(MessageState::Sending));
+    let is_late = || Ok::<_, StoreError>(rows::messages::state(work.tx, id)? != Some(MessageState::Sending));
     if !matches!(step, Step::Reached(_)) && is_late()? {
         return Ok(());
     }
@@ -116,7 +116,7 @@ fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<Part>
     if parts.is_empty() {
         return Ok(parts);
     }
-    for known in rows::parts(work.tx, id)? {
+    for known in rows::messages::parts(work.tx, id)? {
         let same = parts.iter_mut().find(|part| part.provider_id.is_some() && part.provider_id == known.provider_id);
         let step = if known.state == MessageState::Rejected { Step::Refuse } else { Step::Reached(known.state) };
         if let Some(part) = same.filter(|part| part.state.after(step) == Some(known.state)) {
@@ -128,7 +128,7 @@ fn acked(work: &Work<'_>, id: MessageId, mut parts: Vec<Part>) -> Read<Vec<Part>
 
 /// What the gateway's answer tells besides: its ids, and how it writes the recipient.
 fn learn(work: &mut Work<'_>, id: MessageId, posted: &[&String], chat: Option<&Recipient>, now: Timestamp) -> Read<()> {
-    let Some((account, to)) = rows::route(work.tx, id)? else { return Ok(()) };
+    let Some((account, to)) = rows::messages::route(work.tx, id)? else { return Ok(()) };
     if let Some(chat) = chat {
         reconciliation::learn(work, &account, &to, chat)?;
     }
@@ -141,7 +141,7 @@ fn learn(work: &mut Work<'_>, id: MessageId, posted: &[&String], chat: Option<&R
 /// Attempts that were open when the engine died: nobody knows how they ended. Gives of how many that is so.
 pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
     let mut doubtful = 0;
-    for id in lanes::on_the_wire(work.tx)? {
+    for id in rows::outbox::on_the_wire(work.tx)? {
         let is_doubtful = work.each(|work| recover_one(work, id, now), |work, why| set_aside(work, id, why, now))?;
         doubtful += u64::from(is_doubtful.unwrap_or(true));
     }
@@ -150,7 +150,7 @@ pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
 
 /// Says whether nobody knows if it went out.
 fn recover_one(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool> {
-    let Some((attempts, parts)) = rows::open_attempt(work.tx, id)? else { return Ok(false) };
+    let Some((attempts, parts)) = rows::messages::open_attempt(work.tx, id)? else { return Ok(false) };
     // Of several parts each says for itself whether it had touched the wire.
     let untouched = match parts.is_empty() {
         false => !parts.iter().any(Part::is_in_doubt),
@@ -177,17 +177,17 @@ pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> 
             moved.map(drop)
         })
     };
-    let due = lanes::scheduled_until(work.tx, now)?;
+    let due = rows::outbox::scheduled_until(work.tx, now)?;
     all(work, due, Step::Due)?;
-    let expired = lanes::expired_at(work.tx, now)?;
+    let expired = rows::outbox::expired_at(work.tx, now)?;
     all(work, expired, Step::Expire)?;
-    next.extend(lanes::next_scheduled(work.tx)?);
-    next.extend(lanes::next_expiring(work.tx)?);
+    next.extend(rows::outbox::next_scheduled(work.tx)?);
+    next.extend(rows::outbox::next_expiring(work.tx)?);
     for policy in resend {
         let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
-        let unknown = lanes::unknown_since(work.tx, policy, millis(now) - wait, now)?;
+        let unknown = rows::outbox::unknown_since(work.tx, policy, millis(now) - wait, now)?;
         all(work, unknown, Step::Resend)?;
-        next.extend(lanes::oldest_unknown(work.tx, policy, now)?.map(|oldest| oldest.saturating_add(wait)));
+        next.extend(rows::outbox::oldest_unknown(work.tx, policy, now)?.map(|oldest| oldest.saturating_add(wait)));
     }
     Ok(Moved { count, next: next.into_iter().min().map(from_millis) })
 }

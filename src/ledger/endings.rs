@@ -7,15 +7,15 @@ use super::{messages, questions, runs};
 use crate::id::RunId;
 use crate::model::question::{Question, Wait};
 use crate::model::run::{RunState, RunStep, ScriptError};
-use crate::store::rows::{conversations, emitted, messages as outbox, runs as rows, waits};
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// A run waits for nothing any more: not for what a person writes, an event, nor a message.
 pub fn let_go(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<()> {
     questions::close(work, run, false, now)?;
-    emitted::await_none(work.tx, run)?;
+    rows::events::await_none(work.tx, run)?;
     match questions::question(work, run)? {
-        Some(Question::Wait(Wait::Delivery { message, .. })) => waits::delete(work.tx, message, run),
+        Some(Question::Wait(Wait::Delivery { message, .. })) => rows::delivery_waits::delete(work.tx, message, run),
         // What it asked goes with the conversation.
         _ => Ok(()),
     }
@@ -24,7 +24,7 @@ pub fn let_go(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<()> {
 /// Takes back what a run promised and has not sent, but for what is to be kept; what may be sent already
 /// is not sent again.
 pub fn recall_unsent(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<()> {
-    for (id, keeps) in outbox::unsent_of(work.tx, run)? {
+    for (id, keeps) in rows::messages::unsent_of(work.tx, run)? {
         if !keeps {
             messages::recall(work, id, now)?;
         }
@@ -40,7 +40,7 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, before: RunState, now: Timestamp)
     if before == RunState::Queued {
         runs::leave_backlog(work, run)?;
     }
-    rows::cancel(work.tx, run, now)?;
+    rows::runs::cancel(work.tx, run, now)?;
     recall_unsent(work, run, now)?;
     runs::is_now(work, run, cancelled)?;
     Ok(true)
@@ -51,10 +51,10 @@ pub fn set_aside(work: &mut Work<'_>, run: RunId, why: &str, now: Timestamp) -> 
     tracing::error!(%run, "the run fails, for a row of the state file that it needs cannot be read: {why}");
     // Where that cannot be read either, it is taken away unread.
     work.each(|work| let_go(work, run, now), |_, _| Ok(()))?;
-    conversations::erase(work.tx, run)?;
-    emitted::await_none(work.tx, run)?;
-    waits::erase(work.tx, run)?;
+    rows::questions::erase(work.tx, run)?;
+    rows::events::await_none(work.tx, run)?;
+    rows::delivery_waits::erase(work.tx, run)?;
     let message = format!("a row of the state file that this run needs cannot be read: {why}");
-    rows::fail(work.tx, run, &ScriptError::new("damaged", message), now)?;
+    rows::runs::fail(work.tx, run, &ScriptError::new("damaged", message), now)?;
     runs::is_now(work, run, RunState::Failed)
 }

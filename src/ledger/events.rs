@@ -9,7 +9,7 @@ use super::work::Work;
 use crate::clock::millis;
 use crate::id::RunId;
 use crate::model::journal::TurnCommit;
-use crate::store::rows::emitted;
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// How long an event is kept for runs that have not come to wait for it yet.
@@ -18,15 +18,15 @@ const KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Lets others know.
 pub fn emit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<()> {
     for event in &turn.promises.events {
-        let Some(number) = emitted::insert(work.tx, turn.run, event, turn.at)? else { continue };
-        for run in emitted::awaited_by(work.tx, &event.name, event.key.as_ref())? {
-            emitted::await_none(work.tx, run)?;
+        let Some(number) = rows::events::insert(work.tx, turn.run, event, turn.at)? else { continue };
+        for run in rows::events::awaited_by(work.tx, &event.name, event.key.as_ref())? {
+            rows::events::await_none(work.tx, run)?;
             runs::answer(work, run, &Ok(answer(number, event.data.clone())))?;
         }
     }
     if !turn.promises.events.is_empty() {
         let old = millis(turn.at) - i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
-        emitted::delete_before(work.tx, old)?;
+        rows::events::delete_before(work.tx, old)?;
     }
     Ok(())
 }
@@ -44,8 +44,8 @@ pub fn wait(
     (name, key): (&str, Option<&str>),
     (after, got): (i64, &[i64]),
 ) -> Read<Option<Value>> {
-    match emitted::first_for(work.tx, run, (name, key), (after, got))? {
+    match rows::events::first_for(work.tx, run, (name, key), (after, got))? {
         Some((number, data)) => Ok(Some(answer(number, serde_json::from_str(&data).unwrap_or_default()))),
-        None => emitted::await_one(work.tx, run, name, key).map(|()| None),
+        None => rows::events::await_one(work.tx, run, name, key).map(|()| None),
     }
 }

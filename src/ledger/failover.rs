@@ -11,8 +11,8 @@ use crate::model::delivery::{Degraded, MessageState};
 use crate::model::message::{Body, Content};
 use crate::model::recipient::Recipient;
 use crate::store::records::Diversion;
-use crate::store::rows::lanes::{self, MovableRest};
-use crate::store::rows::people;
+use crate::store::rows;
+use crate::store::rows::outbox::MovableRest;
 use crate::store::tx::{Read, Tx, if_readable};
 
 /// Which messages may leave: a group for each recipient, in their order. A recipient's
@@ -20,15 +20,15 @@ use crate::store::tx::{Read, Tx, if_readable};
 pub fn plan(tx: &dyn Tx, diversion: &Diversion) -> Read<Vec<Vec<MessageId>>> {
     let mut of: HashMap<String, (usize, bool)> = HashMap::new();
     let mut groups: Vec<Vec<MessageId>> = Vec::new();
-    lanes::each_not_left(tx, &diversion.from, &mut |message| {
+    rows::outbox::each_not_left(tx, &diversion.from, &mut |message| {
         // One that cannot be read stays where it is.
         let stays = match message.rest {
             Some(rest) => if_readable(stays(tx, rest, &message.to, diversion))?.unwrap_or(true),
             None => true,
         };
         let stays = stays
-            || people::opted_out(tx, &diversion.from, &message.to)?.is_some()
-            || people::opted_out(tx, &diversion.to, &message.to)?.is_some();
+            || rows::people::opted_out(tx, &diversion.from, &message.to)?.is_some()
+            || rows::people::opted_out(tx, &diversion.to, &message.to)?.is_some();
         let (place, kept) = of.entry(message.to).or_insert_with(|| {
             groups.push(Vec::new());
             (groups.len() - 1, false)
@@ -74,7 +74,7 @@ pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now
     let mut moved = 0;
     let mut kept: HashSet<String> = HashSet::new();
     for id in ids {
-        let Some(mut moving) = lanes::scheduled_or_queued(work.tx, *id, &diversion.from)? else { continue };
+        let Some(mut moving) = rows::outbox::scheduled_or_queued(work.tx, *id, &diversion.from)? else { continue };
         // A question may have been put there since the plan was made. What comes behind it stays too.
         if kept.contains(&moving.to) || comes_between(work.tx, &moving.body, moving.run, &moving.to, diversion)? {
             kept.insert(moving.to);
@@ -91,7 +91,7 @@ pub fn divert(work: &mut Work<'_>, ids: &[MessageId], diversion: &Diversion, now
             moving.degraded.push(note("reply_to", action));
         }
         let seq = (moving.state == MessageState::Queued).then(|| work.memory.next_seq());
-        lanes::move_to(work.tx, *id, (&diversion.to, seq), &moving, now)?;
+        rows::outbox::move_to(work.tx, *id, (&diversion.to, seq), &moving, now)?;
         // Whoever waits for an answer waits for it there now.
         went_elsewhere(work, *id, &diversion.from, &diversion.to)?;
         moved += 1;

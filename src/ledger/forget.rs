@@ -14,15 +14,15 @@ use crate::model::inbound::bare_id;
 use crate::model::message::{Body, Source};
 use crate::model::run::{RunState, RunStep, ScriptError};
 use crate::store::records::Forgotten;
-use crate::store::rows::person::{self, Erasable, Known};
-use crate::store::rows::{emitted, evidence, journal, people, runs as rows};
+use crate::store::rows;
+use crate::store::rows::forget::{Erasable, Known};
 use crate::store::tx::{Read, text};
 
 /// Erases everything that is kept of a person, whatever address it stands under, and the runs that
 /// know of them. Those that are under way end: their journals cannot be replayed without the words.
 /// That the person wants to hear no more, if so, stays: it is what keeps others from writing again.
 pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Timestamp) -> Read<Forgotten> {
-    let names = people::all_names(work.tx, who)?;
+    let names = rows::people::all_names(work.tx, who)?;
     let mut blobs = BTreeSet::new();
     let mut forgotten = Forgotten::default();
     for run in &known.runs {
@@ -35,24 +35,24 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
     let erased = &mut forgotten.erased;
     erased.runs = known.runs.len() as u64;
     for id in &known.messages {
-        erased.messages += erase(work, &person::erase_message(work.tx, *id)?, &mut blobs)?;
-        erased.messages += blobs_of(&person::erase_on_phones(work.tx, *id)?, &mut blobs);
+        erased.messages += erase(work, &rows::forget::erase_message(work.tx, *id)?, &mut blobs)?;
+        erased.messages += blobs_of(&rows::forget::erase_on_phones(work.tx, *id)?, &mut blobs);
     }
     for name in &names {
-        erased.messages += erase(work, &person::erase_messages_to(work.tx, name)?, &mut blobs)?;
-        erased.messages += blobs_of(&person::erase_phone(work.tx, name)?, &mut blobs);
-        erased.events += person::erase_name(work.tx, name)?;
+        erased.messages += erase(work, &rows::forget::erase_messages_to(work.tx, name)?, &mut blobs)?;
+        erased.messages += blobs_of(&rows::forget::erase_phone(work.tx, name)?, &mut blobs);
+        erased.events += rows::forget::erase_name(work.tx, name)?;
     }
     for (account, id) in &known.events {
-        erased.events += person::erase_event(work.tx, account, id)?;
+        erased.events += rows::forget::erase_event(work.tx, account, id)?;
     }
     for name in &names {
-        person::erase_alias(work.tx, name)?;
+        rows::forget::erase_alias(work.tx, name)?;
     }
     work.ask_anew();
-    person::note_forgotten(work.tx, mark, &text(&forgotten.erased)?, now)?;
+    rows::forget::note_forgotten(work.tx, mark, &text(&forgotten.erased)?, now)?;
     for blob in blobs {
-        if !person::needs_blob(work.tx, &blob)? {
+        if !rows::forget::needs_blob(work.tx, &blob)? {
             forgotten.blobs.push(blob);
         }
     }
@@ -77,7 +77,7 @@ fn blobs_of(bodies: &[Option<Body>], blobs: &mut BTreeSet<String>) -> u64 {
 fn erase(work: &Work<'_>, messages: &[Erasable], blobs: &mut BTreeSet<String>) -> Read<u64> {
     for Erasable { account, provider_id, body, parts } in messages {
         for provider_id in parts.iter().filter_map(|part| part.provider_id.as_ref()).chain(provider_id) {
-            evidence::unpost(work.tx, account.as_ref(), bare_id(provider_id), provider_id)?;
+            rows::reconciliation::unpost(work.tx, account.as_ref(), bare_id(provider_id), provider_id)?;
         }
         blobs.extend(body.iter().chain(parts.iter().map(|part| &part.body)).filter_map(blob));
     }
@@ -88,7 +88,7 @@ fn erase(work: &Work<'_>, messages: &[Erasable], blobs: &mut BTreeSet<String>) -
 fn erase_run(work: &mut Work<'_>, run: RunId, mark: &str, now: Timestamp) -> Read<bool> {
     endings::let_go(work, run, now)?;
     // A run of which nothing is known any more is not under way.
-    let before = rows::state(work.tx, run)?.flatten();
+    let before = rows::runs::state(work.tx, run)?.flatten();
     let cancelled = before.and_then(|state| state.after(RunStep::Cancel));
     if cancelled.is_some() {
         // As with every run that is taken back.
@@ -97,14 +97,14 @@ fn erase_run(work: &mut Work<'_>, run: RunId, mark: &str, now: Timestamp) -> Rea
     if before == Some(RunState::Queued) {
         runs::leave_backlog(work, run)?;
     }
-    journal::erase(work.tx, run)?;
-    emitted::erase(work.tx, run)?;
+    rows::journal::erase(work.tx, run)?;
+    rows::events::erase(work.tx, run)?;
     let event = text(&json!({ "forgotten": mark, "at": rfc3339(now) }))?;
     let kind = |error: Option<ScriptError>| error.map_or_else(|| "damaged".to_owned(), |error| error.kind);
-    let error = rows::error(work.tx, run)?.map(|error| ScriptError::new(&kind(error), "forgotten"));
+    let error = rows::runs::error(work.tx, run)?.map(|error| ScriptError::new(&kind(error), "forgotten"));
     // A state that cannot be read is that of a run that failed.
     let state = cancelled.or(before.is_none().then_some(RunState::Failed));
-    rows::erase(work.tx, run, state, (&event, error.as_ref()), now)?;
+    rows::runs::erase(work.tx, run, state, (&event, error.as_ref()), now)?;
     if let Some(state) = cancelled {
         runs::is_now(work, run, state)?;
     }

@@ -13,13 +13,13 @@ use super::{claims, messages, questions, reconciliation, runs};
 use crate::clock::millis;
 use crate::feed::Change;
 use crate::id::MessageId;
-use crate::model::conversation::says;
 use crate::model::inbound::{AHEAD, OLDEST, Reaction, Told};
 use crate::model::message::{Body, Content, NewMessage, SendOptions};
+use crate::model::opt_out::says;
 use crate::model::recipient::Recipient;
 use crate::model::run::NewRun;
 use crate::store::records::{Fate, Inbound, Letter, Received};
-use crate::store::rows::{incoming, people};
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// How long an event is remembered: for as long as its message is believed, also by a clock that is ahead.
@@ -52,7 +52,7 @@ pub fn receive(work: &mut Work<'_>, inbound: &Inbound) -> Result<Vec<Fate>, Refu
     if inbound.window {
         let mut all = Vec::new();
         for (from, at) in wrote {
-            let names = people::names(work.tx, &inbound.account, &from.to_string())?;
+            let names = rows::people::names(work.tx, &inbound.account, &from.to_string())?;
             all.extend(names.iter().filter_map(|name| Recipient::from_canonical(name).ok()).map(|name| (name, at)));
         }
         claims::hear(work, &inbound.account, &all, inbound.now)?;
@@ -80,7 +80,7 @@ pub fn sweep(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
     }
     work.memory.swept = millis(now);
     reconciliation::forget_old(work, now)?;
-    incoming::delete_before(work.tx, millis(now) - span(KEPT))
+    rows::inbound::delete_before(work.tx, millis(now) - span(KEPT))
 }
 
 fn note_reaction(work: &Work<'_>, inbound: &Inbound, reaction: &Reaction) -> Read<()> {
@@ -92,14 +92,14 @@ fn note_reaction(work: &Work<'_>, inbound: &Inbound, reaction: &Reaction) -> Rea
         "message_id": reaction.message_id,
     });
     let sender = reaction.from.to_string();
-    incoming::insert(work.tx, (&inbound.account, &reaction.event_id), &sender, &event, inbound.now).map(drop)
+    rows::inbound::insert(work.tx, (&inbound.account, &reaction.event_id), &sender, &event, inbound.now).map(drop)
 }
 
 fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate, Refusal> {
     let (account, written) = (&inbound.account, &letter.written);
     runs::disk_has_room(work)?;
     let from = written.from.to_string();
-    if !incoming::insert(work.tx, (account, &written.event_id), &from, &letter.event, inbound.now)? {
+    if !rows::inbound::insert(work.tx, (account, &written.event_id), &from, &letter.event, inbound.now)? {
         return Ok(Fate::Known);
     }
     let fate = route(work, inbound, letter)?;
@@ -107,9 +107,9 @@ fn take(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Result<Fate,
     if written.kind != "choice" {
         work.memory.clocks.note(account, written.at, inbound.now);
     }
-    incoming::set_fate(work.tx, account, &written.event_id, fate.name(), fate.run())?;
+    rows::inbound::set_fate(work.tx, account, &written.event_id, fate.name(), fate.run())?;
     if let Some(name) = &written.name {
-        people::is_called(work.tx, &from, name, inbound.now)?;
+        rows::people::is_called(work.tx, &from, name, inbound.now)?;
     }
     let outcome = fate.name();
     work.after.note(|| Change::Incoming { what: "message", from, outcome });
@@ -179,7 +179,7 @@ fn wants_no_more(
     let (account, now) = (&inbound.account, inbound.now);
     let reply = reply.map(|text| (MessageId::new(now), text));
     let is_new = opt_out(work, account, who, reply.map(|(id, _)| id), now)?;
-    let names = people::names(work.tx, account, who)?;
+    let names = rows::people::names(work.tx, account, who)?;
     questions::refuse_all(work, account, &names, now)?;
     let Some((id, text)) = reply.filter(|_| is_new) else { return Ok(()) };
     let body = Body { content: Content::Text { text: text.to_owned() }, options: SendOptions::default() };

@@ -8,14 +8,14 @@ use crate::clock::{after, millis, rfc3339};
 use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step};
 use crate::model::message::NewMessage;
-use crate::store::rows::messages::{self, Entering, Standing, Stepped};
-use crate::store::rows::troubles;
+use crate::store::rows;
+use crate::store::rows::messages::{Entering, Standing, Stepped};
 use crate::store::tx::Read;
 
 /// Puts a message into the outbox. The same id twice is one message.
 pub fn insert(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> Read<()> {
     let entering = entering(work, message, now);
-    let is_new = messages::insert(work.tx, message, entering)?;
+    let is_new = rows::messages::insert(work.tx, message, entering)?;
     entered(work, message, entering, is_new);
     Ok(())
 }
@@ -84,10 +84,10 @@ pub fn step(work: &mut Work<'_>, id: MessageId, step: Step, now: Timestamp) -> R
 
 /// Applies one step.
 pub fn apply(work: &mut Work<'_>, id: MessageId, step: Step, now: Timestamp, change: Change) -> Read<Applied> {
-    let Some(standing) = messages::standing(work.tx, id)? else { return Ok(Applied::Missing) };
+    let Some(standing) = rows::messages::standing(work.tx, id)? else { return Ok(Applied::Missing) };
     let before = standing.state;
     let Some(moved) = Move::of(work, standing, step, now, change) else { return Ok(Applied::NotIn(before)) };
-    messages::step(work.tx, id, moved.stepped, now)?;
+    rows::messages::step(work.tx, id, moved.stepped, now)?;
     moved.consequences.follow(work, id)?;
     Ok(Applied::Now(moved.consequences.next))
 }
@@ -195,10 +195,10 @@ fn is_trouble(state: MessageState) -> bool {
 /// What somebody is to be told of a message's step.
 fn note_trouble(work: &mut Work<'_>, id: MessageId, before: MessageState, now: MessageState) -> Read<()> {
     if is_trouble(before) {
-        troubles::delete_of(work.tx, id)?;
+        rows::troubles::delete_of(work.tx, id)?;
     }
     if is_trouble(now) {
-        troubles::insert(work.tx, id)?;
+        rows::troubles::insert(work.tx, id)?;
         work.after.troubles();
     }
     Ok(())
@@ -206,7 +206,7 @@ fn note_trouble(work: &mut Work<'_>, id: MessageId, before: MessageState, now: M
 
 /// A message has come to a state.
 pub fn is_now(work: &mut Work<'_>, id: MessageId, account: &str, state: MessageState) -> Read<()> {
-    let about = if work.after.watched { messages::about(work.tx, id)? } else { None };
+    let about = if work.after.watched { rows::messages::about(work.tx, id)? } else { None };
     work.after.message_is(id, account, state, || about.unwrap_or_default());
     Ok(())
 }
@@ -214,7 +214,7 @@ pub fn is_now(work: &mut Work<'_>, id: MessageId, account: &str, state: MessageS
 /// What is not sent is taken back; what is on the wire, or may have been, is not tried again.
 pub fn recall(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     step(work, id, Step::Cancel, now)?;
-    messages::recall_if_out(work.tx, id)
+    rows::messages::recall_if_out(work.tx, id)
 }
 
 /// Takes a message back; says whether it was in time.
@@ -224,7 +224,7 @@ pub fn cancel(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool> 
 
 /// A message of which nobody knew whether it went out did: something shows it.
 pub fn infer(work: &mut Work<'_>, id: MessageId, from: &str, now: Timestamp) -> Read<()> {
-    if messages::is_unknown(work.tx, id)? {
+    if rows::messages::is_unknown(work.tx, id)? {
         let action = format!("inferred at {}: {from}", rfc3339(now));
         let degraded = vec![Degraded { field: "delivery".into(), action }];
         apply(work, id, Step::Reached(MessageState::Sent), now, Change { degraded, ..Change::default() })?;
@@ -251,13 +251,13 @@ pub fn each<T: Default>(
 pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) -> Read<()> {
     let error = format!("damaged: the message's row in the state file cannot be read: {why}");
     tracing::error!(%id, "{error}");
-    let Some((before, account)) = messages::damaged(work.tx, id)? else { return Ok(()) };
+    let Some((before, account)) = rows::messages::damaged(work.tx, id)? else { return Ok(()) };
     let left = match before {
         Some(MessageState::Scheduled | MessageState::Queued) => MessageState::Dead,
         Some(MessageState::Sending) | None => MessageState::Unknown,
         Some(state) => state,
     };
-    messages::set_aside(work.tx, id, left, &error, now)?;
+    rows::messages::set_aside(work.tx, id, left, &error, now)?;
     note_trouble(work, id, left, left)?;
     is_now(work, id, &account, left)?;
     work.happened.push_back(Happened::Moved(id, left));

@@ -3,20 +3,16 @@
 //!
 //! [`Store`]: crate::store::Store
 
-mod after_commit;
-mod backlog;
 mod claims;
 mod commands;
-mod contract;
 mod delivery;
+mod delivery_waits;
 mod endings;
 mod events;
 mod failover;
 mod forget;
-mod groups;
 mod inbound;
-mod job;
-mod memory;
+mod journal;
 mod messages;
 mod operator;
 mod people;
@@ -24,15 +20,13 @@ mod questions;
 mod react;
 mod reconciliation;
 mod replies;
+mod run_timers;
 mod runs;
-mod sets;
-mod steps;
-mod timers;
+mod store;
 mod triggers;
 mod troubles;
 mod turns;
 mod values;
-mod waits;
 mod work;
 
-pub use contract::Ledger;
+pub use store::Ledger;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::messages::{Applied, Change, apply};
 use super::work::Work;
-use super::{endings, runs, timers};
+use super::{endings, run_timers, runs};
 use crate::clock::millis;
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{MessageState, Part, Step};
@@ -12,12 +12,12 @@ use crate::model::journal::Kind;
 use crate::model::message::Promised;
 use crate::model::run::{RunState, RunStep};
 use crate::store::records::{Decided, Decision, RunDecided};
-use crate::store::rows::{conversations, journal, messages, runs as rows};
+use crate::store::rows;
 use crate::store::tx::{Read, Tx};
 
 /// A run whose state cannot be read is not over: it can be taken back.
 fn state(work: &Work<'_>, run: RunId) -> Read<Option<RunState>> {
-    Ok(rows::state(work.tx, run)?.map(|state| state.unwrap_or(RunState::Running)))
+    Ok(rows::runs::state(work.tx, run)?.map(|state| state.unwrap_or(RunState::Running)))
 }
 
 /// Takes a run back.
@@ -32,12 +32,12 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<RunDecide
 /// Lets the wait of a run end now, as if its time were up. What is under way outside cannot be cut short.
 pub fn end_wait(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<RunDecided> {
     let Some(before) = state(work, run)? else { return Ok(RunDecided::Missing) };
-    if !rows::is_waiting(work.tx, run)? {
+    if !rows::runs::is_waiting(work.tx, run)? {
         return Ok(RunDecided::NotIn(before));
     }
     // A reminder is not what ends the wait.
-    conversations::cut_short(work.tx, run, millis(now))?;
-    timers::wake_one(work, run, now)?;
+    rows::questions::cut_short(work.tx, run, millis(now))?;
+    run_timers::wake_one(work, run, now)?;
     runs::is_now(work, run, RunState::Waiting)?;
     Ok(RunDecided::Done)
 }
@@ -46,7 +46,9 @@ pub fn end_wait(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<RunDeci
 pub fn retry(work: &mut Work<'_>, run: RunId) -> Read<RunDecided> {
     let Some(before) = state(work, run)? else { return Ok(RunDecided::Missing) };
     let Some(next) = before.after(RunStep::Retry) else { return Ok(RunDecided::NotIn(before)) };
-    let Some((mut pending, mut answer, flow)) = rows::asked(work.tx, run)? else { return Ok(RunDecided::Missing) };
+    let Some((mut pending, mut answer, flow)) = rows::runs::asked(work.tx, run)? else {
+        return Ok(RunDecided::Missing);
+    };
     cut_fail(work, run)?;
     if let (Some(pending), Some(useless)) = (&mut pending, &answer)
         && let Some(again) = pending.question.asked_again(useless)
@@ -55,7 +57,7 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Read<RunDecided> {
         answer = None;
     }
     let ready = work.memory.next_seq();
-    rows::go_on(work.tx, run, ready, pending.as_ref(), answer.as_ref())?;
+    rows::runs::go_on(work.tx, run, ready, pending.as_ref(), answer.as_ref())?;
     work.after.run(&flow);
     work.after.run_is(run, &flow, next);
     Ok(RunDecided::Done)
@@ -63,9 +65,9 @@ pub fn retry(work: &mut Work<'_>, run: RunId) -> Read<RunDecided> {
 
 /// The turn of a `fail` is on record, with its end; one that threw left nothing.
 fn cut_fail(work: &Work<'_>, run: RunId) -> Read<()> {
-    match journal::last(work.tx, run)? {
+    match rows::journal::last(work.tx, run)? {
         Some((part, entries)) if entries.last().is_some_and(|entry| entry.kind == Kind::Fail) => {
-            journal::throw_away(work.tx, run, part)
+            rows::journal::throw_away(work.tx, run, part)
         }
         _ => Ok(()),
     }
@@ -75,7 +77,7 @@ fn cut_fail(work: &Work<'_>, run: RunId) -> Read<()> {
 /// certainly not gone out, and will not, may be sent.
 pub fn promised(tx: &dyn Tx, root: RunId, but: RunId) -> Read<Vec<Promised>> {
     use MessageState::{Cancelled, Dead, Expired, Rejected};
-    let all = messages::promised_by_family(tx, root, but)?.into_iter();
+    let all = rows::messages::promised_by_family(tx, root, but)?.into_iter();
     let may_be_out = all.filter(|(_, state)| !matches!(state, Rejected | Dead | Expired | Cancelled));
     Ok(may_be_out.map(|(promised, _)| promised).collect())
 }
@@ -89,11 +91,11 @@ pub fn decide(work: &mut Work<'_>, id: MessageId, decision: Decision, now: Times
         Decision::ReleaseAndResend => (Step::Resend, true),
     };
     if anew {
-        messages::no_more_recalled(work.tx, id)?;
+        rows::messages::no_more_recalled(work.tx, id)?;
     }
     let mut change = Change { anew, ..Change::default() };
     if step == Step::Vouch {
-        change.parts = messages::parts(work.tx, id)?.into_iter().map(Part::vouched).collect();
+        change.parts = rows::messages::parts(work.tx, id)?.into_iter().map(Part::vouched).collect();
         // What never touched the wire is still to be sent.
         if change.parts.iter().any(|part| !part.is_out()) {
             step = Step::Resend;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::work::Work;
 use crate::id::MessageId;
-use crate::store::rows::people;
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// Two addresses lead to one person.
@@ -12,25 +12,25 @@ pub fn same(work: &Work<'_>, account: &str, one: &str, other: &str) -> Read<()> 
     if one == other {
         return Ok(());
     }
-    let known = (people::person_of(work.tx, account, one)?, people::person_of(work.tx, account, other)?);
+    let known = (rows::people::person_of(work.tx, account, one)?, rows::people::person_of(work.tx, account, other)?);
     match known {
-        (Some(person), Some(second)) if person != second => people::merge(work.tx, account, &person, &second),
+        (Some(person), Some(second)) if person != second => rows::people::merge(work.tx, account, &person, &second),
         (Some(_), Some(_)) => Ok(()),
-        (Some(person), None) => people::add_alias(work.tx, account, other, &person),
-        (None, Some(person)) => people::add_alias(work.tx, account, one, &person),
+        (Some(person), None) => rows::people::add_alias(work.tx, account, other, &person),
+        (None, Some(person)) => rows::people::add_alias(work.tx, account, one, &person),
         (None, None) => {
-            people::add_alias(work.tx, account, one, one)?;
-            people::add_alias(work.tx, account, other, one)
+            rows::people::add_alias(work.tx, account, one, one)?;
+            rows::people::add_alias(work.tx, account, other, one)
         }
     }
 }
 
 /// A person wants to hear no more; says whether that is new.
 pub fn opt_out(work: &mut Work<'_>, account: &str, who: &str, reply: Option<MessageId>, now: Timestamp) -> Read<bool> {
-    if people::opted_out(work.tx, account, who)?.is_some() {
+    if rows::people::opted_out(work.tx, account, who)?.is_some() {
         return Ok(false);
     }
-    people::opt_out(work.tx, account, who, reply, now)?;
+    rows::people::opt_out(work.tx, account, who, reply, now)?;
     work.ask_anew();
     Ok(true)
 }
@@ -38,5 +38,5 @@ pub fn opt_out(work: &mut Work<'_>, account: &str, who: &str, reply: Option<Mess
 /// A person wants to hear again; says whether that is new.
 pub fn opt_in(work: &mut Work<'_>, account: &str, who: &str) -> Read<bool> {
     work.ask_anew();
-    people::opt_in(work.tx, account, who)
+    rows::people::opt_in(work.tx, account, who)
 }

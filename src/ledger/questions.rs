@@ -15,8 +15,8 @@ use crate::model::question::{Asked, Question, Wait};
 use crate::model::recipient::Recipient;
 use crate::model::run::ScriptError;
 use crate::store::records::WaitingFor;
-use crate::store::rows::conversations::{self, Closed, Listener};
-use crate::store::rows::{messages as outbox, people, runs, waits};
+use crate::store::rows;
+use crate::store::rows::questions::{Closed, Listener};
 use crate::store::tx::{Read, Tx};
 
 /// The goal under which a question's message is waited for.
@@ -25,7 +25,7 @@ pub const ASKED: &str = "asked";
 /// A run begins to wait for a message.
 pub fn listen(work: &mut Work<'_>, run: RunId, account: &str, chat: &str, pattern: Option<&str>) -> Read<()> {
     let place = work.memory.next_seq();
-    conversations::listen(work.tx, run, Listener { account, chat, asks: false, open: true, pattern }, place)
+    rows::questions::listen(work.tx, run, Listener { account, chat, asks: false, open: true, pattern }, place)
 }
 
 /// A run asks: at once, or when the question before it in its chat is closed. Gives the question as
@@ -33,13 +33,13 @@ pub fn listen(work: &mut Work<'_>, run: RunId, account: &str, chat: &str, patter
 pub fn ask(work: &mut Work<'_>, turn: &TurnCommit, asked: &Asked) -> Read<(Asked, bool)> {
     let mut asked = asked.clone();
     // A message that is there already would never move again.
-    while outbox::is_there(work.tx, asked.message)? {
+    while rows::messages::is_there(work.tx, asked.message)? {
         asked = asked.again();
     }
     let open = !has_open(work.tx, &asked.account, &asked.to, None)?;
     let listener = Listener { account: &asked.account, chat: &asked.to, asks: true, open, pattern: None };
     let place = work.memory.next_seq();
-    conversations::listen(work.tx, turn.run, listener, place)?;
+    rows::questions::listen(work.tx, turn.run, listener, place)?;
     if open {
         send(work, turn.run, &turn.flow, &asked, turn.at)?;
     }
@@ -57,8 +57,8 @@ pub fn detail(asked: &Asked, open: bool) -> String {
 /// Whether a question is open in a chat, but for the one of the run `but`. One that went out by another
 /// account keeps its place also in the chat in which it was asked.
 pub fn has_open(tx: &dyn Tx, account: &str, chat: &str, but: Option<RunId>) -> Read<bool> {
-    for name in people::names(tx, account, chat)? {
-        for (by, pending) in conversations::open_in(tx, &name, but)? {
+    for name in rows::people::names(tx, account, chat)? {
+        for (by, pending) in rows::questions::open_in(tx, &name, but)? {
             let asked = pending.map(|pending| pending.question);
             if by.as_deref() == Some(account)
                 || matches!(asked, Some(Question::Wait(Wait::Ask(asked))) if asked.account == account)
@@ -72,7 +72,7 @@ pub fn has_open(tx: &dyn Tx, account: &str, chat: &str, but: Option<RunId>) -> R
 
 fn send(work: &mut Work<'_>, run: RunId, flow: &str, asked: &Asked, now: Timestamp) -> Read<()> {
     say(work, (run, flow), asked, asked.message, None, now)?;
-    waits::insert(work.tx, asked.message, run, ASKED)
+    rows::delivery_waits::insert(work.tx, asked.message, run, ASKED)
 }
 
 /// Puts the words of a question into the outbox.
@@ -121,13 +121,13 @@ pub struct Waiting {
 
 /// What a run waits for, if it can be read. One that cannot waits no longer: its next turn says why.
 pub fn waiting(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<Option<Waiting>> {
-    let Some(found) = conversations::waiting(work.tx, run)? else { return Ok(None) };
+    let Some(found) = rows::questions::waiting(work.tx, run)? else { return Ok(None) };
     let Some(found) = found else {
         close(work, run, false, now)?;
         make_ready(work, run)?;
         return Ok(None);
     };
-    let conversations::Waiting { flow, pending, account, deadline, doubtful, reminded, repeated, open } = found;
+    let rows::questions::Waiting { flow, pending, account, deadline, doubtful, reminded, repeated, open } = found;
     let asked = match pending.question {
         Question::Wait(Wait::Ask(asked)) => Some(Asked { account, ..*asked }),
         _ => None,
@@ -151,7 +151,7 @@ pub fn moved(work: &mut Work<'_>, run: RunId, message: MessageId, state: Message
         // In doubt it is taken for delivered, for it may be answered; when there is none, time runs anew.
         Accepted | Sent | Delivered | Read | Unknown => run_time(work, run, Some((asked, now)), state == Unknown),
         Rejected | Dead | Expired | Cancelled => {
-            let (why, attempts) = outbox::end(work.tx, asked.message)?.unwrap_or_default();
+            let (why, attempts) = rows::messages::end(work.tx, asked.message)?.unwrap_or_default();
             let why = why.unwrap_or_else(|| format!("its message is {}", state.name()));
             let kind = match attempts.last() {
                 Some(last) if last.outcome == AttemptOutcome::OptedOut => OPTED_OUT,
@@ -167,14 +167,14 @@ pub fn moved(work: &mut Work<'_>, run: RunId, message: MessageId, state: Message
 /// Time runs from now on, or stands still.
 fn run_time(work: &mut Work<'_>, run: RunId, from: Option<(&Asked, Timestamp)>, doubtful: bool) -> Read<()> {
     let deadline = from.map(|(asked, now)| millis(now).saturating_add(asked.timeout));
-    conversations::set_deadline(work.tx, run, deadline, doubtful)?;
+    rows::questions::set_deadline(work.tx, run, deadline, doubtful)?;
     let remind = from.and_then(|(asked, now)| asked.remind.map(|after| millis(now).saturating_add(after)));
     wake_at(work, run, remind.filter(|at| Some(*at) < deadline).or(deadline))
 }
 
 fn wake_at(work: &mut Work<'_>, run: RunId, at: Option<i64>) -> Read<()> {
-    let told = runs::waiting_for(work.tx, run)?.map(|told| WaitingFor { until: at, ..told });
-    runs::wake_waiting_at(work.tx, run, at, told.as_ref())?;
+    let told = rows::runs::waiting_for(work.tx, run)?.map(|told| WaitingFor { until: at, ..told });
+    rows::runs::wake_waiting_at(work.tx, run, at, told.as_ref())?;
     work.after.run_timer();
     Ok(())
 }
@@ -192,13 +192,13 @@ pub enum Time {
 
 /// The clock has come to a waiting run.
 pub fn time_came(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<Time> {
-    let Some((asks, deadline)) = conversations::deadline(work.tx, run)? else { return Ok(Time::Else) };
+    let Some((asks, deadline)) = rows::questions::deadline(work.tx, run)? else { return Ok(Time::Else) };
     if let Some(deadline) = deadline.filter(|deadline| asks && *deadline > millis(now)) {
         let Some(found) = waiting(work, run, now)? else { return Ok(Time::Else) };
         if let Some(asked) = found.asked.as_ref().filter(|_| !found.reminded) {
             say(work, (run, &found.flow), asked, asked.reminder, None, now)?;
         }
-        conversations::set_reminded(work.tx, run)?;
+        rows::questions::set_reminded(work.tx, run)?;
         wake_at(work, run, Some(deadline))?;
         return Ok(Time::Reminds);
     }
@@ -209,10 +209,10 @@ pub fn time_came(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<Time> 
 /// A run waits for no message any more; the next question in its chat goes out. A question that was
 /// answered has arrived, whatever was known of it.
 pub fn close(work: &mut Work<'_>, run: RunId, answered: bool, now: Timestamp) -> Read<()> {
-    let Some(Closed { account, chat, was_open }) = conversations::close(work.tx, run)? else { return Ok(()) };
+    let Some(Closed { account, chat, was_open }) = rows::questions::close(work.tx, run)? else { return Ok(()) };
     let mut accounts = vec![account];
     if let Some(Question::Wait(Wait::Ask(asked))) = question(work, run)? {
-        waits::delete(work.tx, asked.message, run)?;
+        rows::delivery_waits::delete(work.tx, asked.message, run)?;
         if !accounts.contains(&asked.account) {
             accounts.push(asked.account.clone());
         }
@@ -232,7 +232,7 @@ pub fn close(work: &mut Work<'_>, run: RunId, answered: bool, now: Timestamp) ->
 
 /// What a run waits for, if it can be read.
 pub fn question(work: &Work<'_>, run: RunId) -> Read<Option<Question>> {
-    Ok(runs::pending(work.tx, run)?.map(|pending| pending.question))
+    Ok(rows::runs::pending(work.tx, run)?.map(|pending| pending.question))
 }
 
 /// Lets the next question of a chat out, unless one is open in it.
@@ -241,34 +241,34 @@ pub fn let_next_out(work: &mut Work<'_>, account: &str, chat: &str, now: Timesta
         return Ok(());
     }
     let mut next: Option<(RunId, i64)> = None;
-    for name in people::names(work.tx, account, chat)? {
-        next = match (next, conversations::next_question(work.tx, account, &name)?) {
+    for name in rows::people::names(work.tx, account, chat)? {
+        next = match (next, rows::questions::next_question(work.tx, account, &name)?) {
             (Some(one), Some(other)) if one.1 < other.1 => Some(one),
             (one, other) => other.or(one),
         };
     }
     let Some((run, _)) = next else { return Ok(()) };
-    conversations::set_open(work.tx, run, true)?;
+    rows::questions::set_open(work.tx, run, true)?;
     let Some(found) = waiting(work, run, now)? else { return Ok(()) };
     let Some(asked) = &found.asked else { return Ok(()) };
-    let told = runs::waiting_for(work.tx, run)?.map(|told| WaitingFor { detail: detail(asked, true), ..told });
-    runs::tell_waiting_for(work.tx, run, told.as_ref())?;
+    let told = rows::runs::waiting_for(work.tx, run)?.map(|told| WaitingFor { detail: detail(asked, true), ..told });
+    rows::runs::tell_waiting_for(work.tx, run, told.as_ref())?;
     send(work, run, &found.flow, asked, now)
 }
 
 /// A message went to another account. If it is a question, a reminder or a repetition, its answer is
 /// waited for there too; and the questions that wait for that go the same way.
 pub fn went_elsewhere(work: &Work<'_>, message: MessageId, from: &str, to: &str) -> Read<()> {
-    let Some((run, chat)) = conversations::asking_with(work.tx, message, from)? else { return Ok(()) };
+    let Some((run, chat)) = rows::questions::asking_with(work.tx, message, from)? else { return Ok(()) };
     let Some(Question::Wait(Wait::Ask(asked))) = question(work, run)? else { return Ok(()) };
     if ![asked.message, asked.reminder, asked.repetition].contains(&message) {
         return Ok(());
     }
     // Where it was asked before it may be answered still.
     let before = (asked.message != message).then_some(from);
-    conversations::move_to(work.tx, run, to, before)?;
-    for name in people::names(work.tx, from, &chat)? {
-        conversations::move_closed(work.tx, &name, from, to)?;
+    rows::questions::move_to(work.tx, run, to, before)?;
+    for name in rows::people::names(work.tx, from, &chat)? {
+        rows::questions::move_closed(work.tx, &name, from, to)?;
     }
     Ok(())
 }
@@ -277,12 +277,12 @@ pub fn went_elsewhere(work: &Work<'_>, message: MessageId, from: &str, to: &str)
 pub fn refuse_all(work: &mut Work<'_>, account: &str, names: &[String], now: Timestamp) -> Read<()> {
     let mut elsewhere: Vec<(String, String)> = Vec::new();
     for name in names {
-        for run in conversations::asking_in(work.tx, name, account)? {
+        for run in rows::questions::asking_in(work.tx, name, account)? {
             if let Some(Question::Wait(Wait::Ask(asked))) = question(work, run)? {
                 elsewhere.push((asked.account, asked.to));
             }
             let sentence = "ask: the person wants to get no more messages from this account";
-            conversations::set_open(work.tx, run, false)?;
+            rows::questions::set_open(work.tx, run, false)?;
             close(work, run, false, now)?;
             answer(work, run, &Err(ScriptError::new(OPTED_OUT, sentence)))?;
         }

@@ -4,10 +4,10 @@
 use jiff::Timestamp;
 
 use super::work::{Happened, Work};
-use super::{endings, questions, waits};
+use super::{delivery_waits, endings, questions};
 use crate::id::MessageId;
 use crate::model::delivery::MessageState;
-use crate::store::rows::waits as rows;
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// Works off what has happened, and what happens by that.
@@ -23,10 +23,10 @@ pub fn react(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
 /// A message that somebody waits for has come to a state. What stands in the rows of those who wait decides nothing
 /// about the message.
 fn moved(work: &mut Work<'_>, message: MessageId, state: MessageState, now: Timestamp) -> Read<()> {
-    for (run, goal) in rows::of(work.tx, message)? {
+    for (run, goal) in rows::delivery_waits::of(work.tx, message)? {
         let told = |work: &mut Work<'_>| match goal.as_str() {
             questions::ASKED => questions::moved(work, run, message, state, now),
-            goal => waits::moved(work, message, (run, goal), state),
+            goal => delivery_waits::moved(work, message, (run, goal), state),
         };
         work.each(told, |work, why| endings::set_aside(work, run, why, now))?;
     }

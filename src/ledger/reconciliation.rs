@@ -17,8 +17,8 @@ use crate::model::message::Content;
 use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
 use crate::store::records::Inbound;
+use crate::store::rows;
 use crate::store::rows::messages::{Acked, Unknown};
-use crate::store::rows::{evidence, messages, people};
 use crate::store::tx::Read;
 
 /// How long what came too early is kept.
@@ -92,7 +92,7 @@ struct Kept {
 /// The gateway's id of a message, or of a part of it, is known now: what was told of it before is
 /// applied. Should the id have been inferred to be another one's, this one is certain.
 pub fn post(work: &mut Work<'_>, account: &str, provider_id: &str, id: MessageId, now: Timestamp) -> Read<()> {
-    evidence::post(work.tx, account, bare_id(provider_id), id)?;
+    rows::reconciliation::post(work.tx, account, bare_id(provider_id), id)?;
     posted(work, account, provider_id, id, now)
 }
 
@@ -101,7 +101,7 @@ pub fn posted(work: &mut Work<'_>, account: &str, provider_id: &str, id: Message
     if !work.any_early()? {
         return Ok(());
     }
-    match evidence::take_early(work.tx, account, bare_id(provider_id))? {
+    match rows::reconciliation::take_early(work.tx, account, bare_id(provider_id))? {
         Some((Some(early), at)) if at >= since(now) => reach(work, id, provider_id, early, now),
         _ => Ok(()),
     }
@@ -109,7 +109,7 @@ pub fn posted(work: &mut Work<'_>, account: &str, provider_id: &str, id: Message
 
 /// The message of ours that an id means, in whatever form the gateway gives it.
 pub fn message_of(work: &Work<'_>, account: &str, provider_id: &str) -> Read<Option<MessageId>> {
-    evidence::message_of(work.tx, account, bare_id(provider_id), provider_id)
+    rows::reconciliation::message_of(work.tx, account, bare_id(provider_id), provider_id)
 }
 
 /// How far a message of ours is.
@@ -121,7 +121,7 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
     }
     // Of a message in doubt that is named by our own id, the gateway's is learnt by that.
     if let Some(ours) = ack.ours
-        && let Some(unknown) = messages::unknown(work.tx, ours.message)?
+        && let Some(unknown) = rows::messages::unknown(work.tx, ours.message)?
         && unknown.account == account
         && let Some(which) = which(&unknown, |place, _| place == ours.part as usize)
     {
@@ -130,11 +130,11 @@ pub fn ack(work: &mut Work<'_>, inbound: &Inbound, ack: &Ack) -> Read<()> {
         return reach(work, ours.message, &ack.message_id, fate, now);
     }
     let bare = bare_id(&ack.message_id);
-    let fate = match evidence::early_fate::<Early>(work.tx, account, bare)? {
+    let fate = match rows::reconciliation::early_fate::<Early>(work.tx, account, bare)? {
         Some(before) => before.then(fate),
         None => fate,
     };
-    evidence::keep_fate(work.tx, (account, bare), &fate, fate.ours.map(|ours| ours.message), now)?;
+    rows::reconciliation::keep_fate(work.tx, (account, bare), &fate, fate.ours.map(|ours| ours.message), now)?;
     work.ask_anew();
     Ok(())
 }
@@ -168,7 +168,7 @@ fn went_out(
             part.provider_id = Some(provider_id.to_owned());
             change.provider_id = part.main.then(|| provider_id.to_owned());
             if parts.iter().any(Part::is_in_doubt) {
-                messages::set_parts_and_id(work.tx, id, &parts, change.provider_id.as_ref())?;
+                rows::messages::set_parts_and_id(work.tx, id, &parts, change.provider_id.as_ref())?;
                 return post(work, &account, provider_id, id, now);
             }
             // The message is as far as the last of its parts.
@@ -185,7 +185,7 @@ fn went_out(
 
 /// What a fate that was told means for a message.
 fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now: Timestamp) -> Read<()> {
-    let Some(Acked { mut parts, account, to, tries }) = messages::acked(work.tx, id)? else { return Ok(()) };
+    let Some(Acked { mut parts, account, to, tries }) = rows::messages::acked(work.tx, id)? else { return Ok(()) };
     let again = fate.again.filter(|(_, attempts)| tries.is_some_and(|tries| tries < *attempts));
     if let Some(chat) = &fate.chat {
         learn(work, &account, &to, chat)?;
@@ -203,7 +203,7 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
             part.state = next;
             part.error.clone_from(&fate.error);
         }
-        messages::set_parts(work.tx, id, &parts)?;
+        rows::messages::set_parts(work.tx, id, &parts)?;
         // The message is as far as the last of its parts.
         whole = match parts.iter().all(Part::is_out) {
             true => parts.iter().map(|part| part.state).min(),
@@ -211,7 +211,7 @@ fn reach(work: &mut Work<'_>, id: MessageId, provider_id: &str, fate: Early, now
         };
     }
     // While its other parts are under way, the attempt's end will tell.
-    if fate.error.is_some() && !parts.is_empty() && messages::is_open(work.tx, id)? {
+    if fate.error.is_some() && !parts.is_empty() && rows::messages::is_open(work.tx, id)? {
         return Ok(());
     }
     let Some((step, change)) = meant(fate.error, whole, again, now) else { return Ok(()) };
@@ -253,12 +253,12 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         return Ok(());
     }
     if let Some(id) = message_of(work, account, &echo.message_id)? {
-        if let Some((_, to)) = messages::route(work.tx, id)? {
+        if let Some((_, to)) = rows::messages::route(work.tx, id)? {
             learn(work, account, &to, &echo.chat)?;
         }
         // Of one in doubt it shows that it went out. How far the others are it does not tell: gateways give
         // back what they have only taken.
-        if messages::unknown(work.tx, id)?.is_none() {
+        if rows::messages::unknown(work.tx, id)?.is_none() {
             return Ok(());
         }
         return reach(work, id, &echo.message_id, Early::reached(MessageState::Sent), inbound.now);
@@ -269,17 +269,17 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         text: echo.text.clone(),
         id: Some(echo.message_id.clone()),
     };
-    let names = people::names(work.tx, account, &kept.chat)?;
+    let names = rows::people::names(work.tx, account, &kept.chat)?;
     let mut shown = |unknown: &Unknown| which(unknown, |_, content| shows(content, &kept));
     let (mut found, mut on_the_wire) = (None, false);
     for name in &names {
-        found = messages::first_unknown(work.tx, (account, name), &mut shown)?;
+        found = rows::messages::first_unknown(work.tx, (account, name), &mut shown)?;
         if found.is_some() {
             break;
         }
     }
     for name in names.iter().filter(|_| found.is_some()) {
-        on_the_wire |= messages::first_on_the_wire(work.tx, (account, name), &mut shown)?.is_some();
+        on_the_wire |= rows::messages::first_on_the_wire(work.tx, (account, name), &mut shown)?.is_some();
     }
     match found {
         Some((unknown, which)) if !on_the_wire => {
@@ -289,7 +289,7 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
         // While one that looks like that is on the wire, its answer will tell whose it is, or the doubt about it.
         _ => {
             let chat = &kept.chat;
-            evidence::keep_echo(work.tx, (account, bare_id(&echo.message_id)), &kept, chat, inbound.now)?;
+            rows::reconciliation::keep_echo(work.tx, (account, bare_id(&echo.message_id)), &kept, chat, inbound.now)?;
             work.ask_anew();
             Ok(())
         }
@@ -301,20 +301,20 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     if !work.any_early()? {
         return Ok(());
     }
-    let Some(found) = messages::unknown(work.tx, id)? else { return Ok(()) };
-    for (provider_id, fate) in evidence::early_of::<Early>(work.tx, &found.account, id, since(now))? {
+    let Some(found) = rows::messages::unknown(work.tx, id)? else { return Ok(()) };
+    for (provider_id, fate) in rows::reconciliation::early_of::<Early>(work.tx, &found.account, id, since(now))? {
         let part = fate.ours.map_or(0, |ours| ours.part as usize);
-        if let Some(still) = messages::unknown(work.tx, id)?
+        if let Some(still) = rows::messages::unknown(work.tx, id)?
             && let Some(which) = which(&still, |place, _| place == part)
         {
             let reached = fate.reached.unwrap_or(MessageState::Sent);
             went_out(work, still, (which, reached), &provider_id, None, now)?;
         }
     }
-    let Some(found) = messages::unknown(work.tx, id)? else { return Ok(()) };
+    let Some(found) = rows::messages::unknown(work.tx, id)? else { return Ok(()) };
     let since = found.attempts.last().map_or(0, |attempt| attempt.at).max(since(now));
-    let names = people::names(work.tx, &found.account, &found.to)?;
-    for (provider_id, kept) in evidence::early_echoes::<Kept>(work.tx, &found.account, since)? {
+    let names = rows::people::names(work.tx, &found.account, &found.to)?;
+    for (provider_id, kept) in rows::reconciliation::early_echoes::<Kept>(work.tx, &found.account, since)? {
         if names.contains(&kept.chat)
             && let Some(which) = which(&found, |_, content| shows(content, &kept))
         {
@@ -358,7 +358,7 @@ fn shows(content: &Content, echo: &Kept) -> bool {
 
 /// Forgets what came too early and was never asked for.
 pub fn forget_old(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
-    evidence::delete_before(work.tx, since(now))?;
+    rows::reconciliation::delete_before(work.tx, since(now))?;
     work.ask_anew();
     Ok(())
 }

@@ -14,8 +14,8 @@ use crate::model::conversation::chosen;
 use crate::model::delivery::{Attempt, MessageState};
 use crate::model::question::Asked;
 use crate::store::records::{Inbound, Letter};
+use crate::store::rows;
 use crate::store::rows::messages::Quotable;
-use crate::store::rows::{conversations, messages as outbox, people, runs};
 use crate::store::tx::Read;
 
 /// What a waiting run makes of a message.
@@ -66,15 +66,15 @@ pub fn hear(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Opt
 /// is answered where it was asked.
 fn candidates(work: &mut Work<'_>, inbound: &Inbound, letter: &Letter) -> Read<Vec<(RunId, i64)>> {
     let account = inbound.account.as_str();
-    let chats = people::names(work.tx, account, &letter.written.chat.to_string())?;
-    let senders = people::names(work.tx, account, &letter.written.from.to_string())?;
+    let chats = rows::people::names(work.tx, account, &letter.written.chat.to_string())?;
+    let senders = rows::people::names(work.tx, account, &letter.written.from.to_string())?;
     let beside = senders.iter().filter(|name| !chats.contains(name)).map(String::as_str);
     let said = letter.written.text.as_deref().unwrap_or_default();
     let here = chats.iter().map(|chat| (chat.as_str(), true)).chain([("", false)]);
     let mut found: Vec<(RunId, i64)> = Vec::new();
     for (chat, asks) in here.chain(beside.map(|name| (name, false))) {
         for account in [account, ""] {
-            for candidate in conversations::candidates(work.tx, chat, account, asks)? {
+            for candidate in rows::questions::candidates(work.tx, chat, account, asks)? {
                 // A question was let through when it was asked; who only listens may be walled off since then.
                 if !candidate.asks && !may_hear(work, inbound, candidate.run)? {
                     continue;
@@ -97,13 +97,13 @@ fn may_hear(work: &Work<'_>, inbound: &Inbound, run: RunId) -> Read<bool> {
     if inbound.flows.is_all() {
         return Ok(true);
     }
-    Ok(runs::flow(work.tx, run)?.is_some_and(|flow| inbound.flows.means_name(&flow)))
+    Ok(rows::runs::flow(work.tx, run)?.is_some_and(|flow| inbound.flows.means_name(&flow)))
 }
 
 fn quoted(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Option<Quoted>> {
     let Some(id) = letter.written.reply_to.as_deref() else { return Ok(None) };
     let Some(message) = reconciliation::message_of(work, account, id)? else { return Ok(None) };
-    Ok(outbox::quoted(work.tx, message)?.map(|of| Quoted { message, of }))
+    Ok(rows::messages::quoted(work.tx, message)?.map(|of| Quoted { message, of }))
 }
 
 fn take(
@@ -127,7 +127,7 @@ fn take(
         if found.repeated {
             return Ok(None);
         }
-        conversations::set_repeated(work.tx, run)?;
+        rows::questions::set_repeated(work.tx, run)?;
         let quoted = Some(letter.written.message_id.clone());
         say(work, (run, &found.flow), asked, asked.repetition, quoted, now)?;
         return Ok(Some(Heard::Repeated(run)));
@@ -163,7 +163,7 @@ fn is_meant(work: &Work<'_>, account: &str, asked: &Asked, (letter, quoted): (&L
     // A button or a vote belongs to what it stands under. That may be this question as long as the gateway has
     // not told its id.
     let chosen_elsewhere = letter.written.kind == "choice" && letter.written.reply_to.is_some() && quoted.is_none();
-    if chosen_elsewhere && outbox::has_provider_id(work.tx, asked.message)? {
+    if chosen_elsewhere && rows::messages::has_provider_id(work.tx, asked.message)? {
         return Ok(false);
     }
     // What cannot be read at all (a message of a kind that the gateway does not know) is no answer.
@@ -177,14 +177,14 @@ fn writer(work: &Work<'_>, account: &str, letter: &Letter) -> Read<Value> {
     if known.as_str().is_some_and(|known| known.starts_with('+')) {
         return Ok(known);
     }
-    let mut names = people::names(work.tx, account, &letter.written.from.to_string())?.into_iter();
+    let mut names = rows::people::names(work.tx, account, &letter.written.from.to_string())?.into_iter();
     Ok(names.find(|name| name.starts_with('+')).map_or(known, Value::String))
 }
 
 /// Whether a message can be the answer to a question: nobody answers what has not left yet (one that
 /// waits to go out once more may have), nor what was asked long after they wrote.
 fn can_mean(work: &Work<'_>, account: &str, question: MessageId, letter: &Letter) -> Read<bool> {
-    let Some((state, attempts, parts)) = outbox::progress(work.tx, question)? else { return Ok(false) };
+    let Some((state, attempts, parts)) = rows::messages::progress(work.tx, question)? else { return Ok(false) };
     let doubtful = |attempt: &Attempt| attempt.outcome.is_doubtful();
     let has_left = !matches!(state, MessageState::Scheduled | MessageState::Queued)
         || attempts.iter().any(doubtful)

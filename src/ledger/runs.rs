@@ -5,7 +5,7 @@ use crate::id::RunId;
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use crate::store::StoreError;
-use crate::store::rows::runs;
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// Accepts a run.
@@ -34,7 +34,7 @@ pub fn disk_has_room(work: &mut Work<'_>) -> Result<(), Refusal> {
 /// Puts a run in without asking. The same promise of a run is one run.
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
     let ready = work.memory.next_seq();
-    if runs::insert(work.tx, run, ready)? {
+    if rows::runs::insert(work.tx, run, ready)? {
         inserted(work, run);
     }
     Ok(())
@@ -49,7 +49,7 @@ pub fn inserted(work: &mut Work<'_>, run: &NewRun) {
 
 /// A run does not wait for its first turn any more.
 pub fn leave_backlog(work: &mut Work<'_>, run: RunId) -> Read<()> {
-    if let Some(flow) = runs::flow(work.tx, run)? {
+    if let Some(flow) = rows::runs::flow(work.tx, run)? {
         work.memory.backlog.remove(&flow);
     }
     Ok(())
@@ -57,7 +57,7 @@ pub fn leave_backlog(work: &mut Work<'_>, run: RunId) -> Read<()> {
 
 /// A run has come to a state otherwise than by a turn.
 pub fn is_now(work: &mut Work<'_>, run: RunId, state: RunState) -> Read<()> {
-    let flow = if work.after.watched { runs::flow(work.tx, run)? } else { None };
+    let flow = if work.after.watched { rows::runs::flow(work.tx, run)? } else { None };
     work.after.run_is(run, &flow.unwrap_or_default(), state);
     Ok(())
 }
@@ -65,7 +65,7 @@ pub fn is_now(work: &mut Work<'_>, run: RunId, state: RunState) -> Read<()> {
 /// A waiting run can go on.
 pub fn make_ready(work: &mut Work<'_>, run: RunId) -> Read<()> {
     let ready = work.memory.next_seq();
-    if let Some(flow) = runs::make_waiting_ready(work.tx, run, ready)? {
+    if let Some(flow) = rows::runs::make_waiting_ready(work.tx, run, ready)? {
         work.after.run(&flow);
     }
     Ok(())
@@ -74,7 +74,7 @@ pub fn make_ready(work: &mut Work<'_>, run: RunId) -> Read<()> {
 /// A waiting run gets the answer to its question.
 pub fn answer(work: &mut Work<'_>, run: RunId, answer: &Answer) -> Read<()> {
     let ready = work.memory.next_seq();
-    if let Some(flow) = runs::answer_waiting(work.tx, run, ready, answer)? {
+    if let Some(flow) = rows::runs::answer_waiting(work.tx, run, ready, answer)? {
         work.after.run(&flow);
     }
     Ok(())
@@ -83,7 +83,7 @@ pub fn answer(work: &mut Work<'_>, run: RunId, answer: &Answer) -> Read<()> {
 /// An errand was run: its answer makes the run ready anew. Says whether anybody still wants it.
 pub fn answer_errand(work: &mut Work<'_>, run: RunId, was: i64, answer: &Answer) -> Read<bool> {
     let ready = work.memory.next_seq();
-    let flow = runs::answer_errand(work.tx, run, was, ready, answer)?;
+    let flow = rows::runs::answer_errand(work.tx, run, was, ready, answer)?;
     if let Some(flow) = &flow {
         work.after.run(flow);
     }

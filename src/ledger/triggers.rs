@@ -7,22 +7,22 @@ use super::work::{Refusal, Work};
 use crate::feed::Change;
 use crate::model::occurrence::Occurrence;
 use crate::store::records::{Firing, NewTrigger, Seen, TriggerKey};
-use crate::store::rows::{files, schedules};
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// Forgets triggers, and gets to know others.
 pub fn arm(work: &mut Work<'_>, gone: &[TriggerKey], come: &[NewTrigger]) -> Read<()> {
     for key in gone {
-        schedules::disarm(work.tx, key)?;
-        files::forget_all(work.tx, key)?;
+        rows::triggers::disarm(work.tx, key)?;
+        rows::seen_files::forget_all(work.tx, key)?;
     }
     for NewTrigger { row, past, files } in come {
-        schedules::arm(work.tx, row)?;
+        rows::triggers::arm(work.tx, row)?;
         if let Some(past) = past {
             record(work, &row.key, past)?;
         }
         for file in files {
-            files::see(work.tx, &row.key, file)?;
+            rows::seen_files::see(work.tx, &row.key, file)?;
         }
     }
     Ok(())
@@ -45,14 +45,14 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
                 begun += 1;
             }
         }
-        schedules::advance(work.tx, row)?;
+        rows::triggers::advance(work.tx, row)?;
     }
     Ok(begun)
 }
 
 /// Writes down an instant's fate, unless it has one; says whether it did.
 fn record(work: &mut Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
-    let is_new = schedules::insert(work.tx, key, occurrence)?;
+    let is_new = rows::triggers::insert(work.tx, key, occurrence)?;
     if is_new {
         if let Some(late) = occurrence.late_by {
             work.after.late(late);
@@ -68,10 +68,10 @@ pub fn see(work: &mut Work<'_>, key: &TriggerKey, seen: &[Seen], forget: Timesta
         runs::has_room_for(work, &key.flow, 1)?;
     }
     for Seen { row, run } in seen {
-        files::see(work.tx, key, row)?;
+        rows::seen_files::see(work.tx, key, row)?;
         if let Some(run) = run {
             runs::insert(work, run)?;
         }
     }
-    Ok(files::forget_gone(work.tx, key, forget)?)
+    Ok(rows::seen_files::forget_gone(work.tx, key, forget)?)
 }

@@ -3,14 +3,14 @@
 use super::runs;
 use super::work::Work;
 use crate::store::records::Telling;
-use crate::store::rows::troubles;
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// Tells of troubles: begins the runs that hear of them, and remembers what was told.
 pub fn tell(work: &mut Work<'_>, telling: &Telling) -> Read<()> {
     for (run, about) in &telling.runs {
         let is_over = match about {
-            Some(number) => !troubles::is_there(work.tx, *number)?,
+            Some(number) => !rows::troubles::is_there(work.tx, *number)?,
             None => false,
         };
         // That something is wrong is heard also where everything is full.
@@ -19,10 +19,10 @@ pub fn tell(work: &mut Work<'_>, telling: &Telling) -> Read<()> {
         }
     }
     for number in &telling.done {
-        troubles::delete(work.tx, *number)?;
+        rows::troubles::delete(work.tx, *number)?;
     }
     for (cause, at) in &telling.causes {
-        troubles::set_told(work.tx, cause, *at)?;
+        rows::troubles::set_told(work.tx, cause, *at)?;
     }
-    telling.over.iter().try_for_each(|cause| troubles::delete_told(work.tx, cause))
+    telling.over.iter().try_for_each(|cause| rows::troubles::delete_told(work.tx, cause))
 }

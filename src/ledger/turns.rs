@@ -3,20 +3,20 @@
 use serde_json::Value;
 
 use super::work::Work;
-use super::{events, messages, questions, runs, values, waits};
+use super::{delivery_waits, events, journal, messages, questions, runs, values};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::model::call::Call;
-use crate::model::journal::{Entry, Kind, Outcome, Pending, Retrying, TurnCommit};
+use crate::model::journal::{Outcome, Pending, Retrying, TurnCommit};
 use crate::model::question::{Answer, Change, Errand, Question, Wait};
 use crate::model::run::{RunState, RunStep};
 use crate::store::records::{Committed, WaitingFor};
+use crate::store::rows;
 use crate::store::rows::runs::Leaving;
-use crate::store::rows::{journal, messages as outbox, runs as rows, waits as waiters};
 use crate::store::tx::{Read, text};
 
 /// Commits a turn whole, or nothing of it.
 pub fn commit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<Committed> {
-    let standing = rows::standing(work.tx, turn.run)?;
+    let standing = rows::runs::standing(work.tx, turn.run)?;
     let open = |state: &RunState| state.after(RunStep::Wait).is_some();
     let Some((standing, before)) = standing.and_then(|found| Some((found, found.state.filter(open)?))) else {
         return Ok(Committed::Over);
@@ -40,11 +40,11 @@ pub fn commit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<Committed> {
     }
     events::emit(work, turn)?;
     if let Some(message) = turn.waited_for {
-        waiters::delete(work.tx, message, turn.run)?;
+        rows::delivery_waits::delete(work.tx, message, turn.run)?;
     }
-    let part = record(work, turn)?;
+    let part = journal::record(work, turn)?;
     let (leaving, errand) = leaving(work, turn)?;
-    rows::leave(work.tx, turn.run, &leaving)?;
+    rows::runs::leave(work.tx, turn.run, &leaving)?;
     left(work, turn, &leaving, errand);
     if let Some(next) = &turn.follow_up {
         runs::insert(work, next)?;
@@ -56,7 +56,7 @@ pub fn commit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<Committed> {
 fn refused(work: &Work<'_>, turn: &TurnCommit) -> Read<Option<Committed>> {
     for message in &turn.promises.messages {
         if let Some(key) = &message.key
-            && outbox::keyed(work.tx, &message.flow, key, &message.to.to_string())?.is_some()
+            && rows::messages::keyed(work.tx, &message.flow, key, &message.to.to_string())?.is_some()
         {
             return Ok(Some(Committed::KeyTaken));
         }
@@ -67,35 +67,6 @@ fn refused(work: &Work<'_>, turn: &TurnCommit) -> Read<Option<Committed>> {
         work.memory.backlog.has_room(&run.flow, more)
     });
     Ok((!has_room).then_some(Committed::NoRoom))
-}
-
-/// Puts the turn into the journal. Gives the part that it became; none when it recorded nothing that counts.
-fn record(work: &Work<'_>, turn: &TurnCommit) -> Read<Option<i64>> {
-    let mut part = None;
-    if !turn.entries.is_empty() {
-        part = Some(journal::append(work.tx, turn.run, true, turn.attempt, &turn.entries)?);
-    }
-    if !turn.lost.is_empty() {
-        let lost = as_much_as_fits(work, turn)?;
-        if !lost.is_empty() {
-            journal::append(work.tx, turn.run, false, turn.attempt, &lost)?;
-        }
-    }
-    Ok(part)
-}
-
-/// Most bytes of what is kept of all attempts of a run that threw.
-const LOST: i64 = 1 << 20;
-
-/// What is kept of a turn that threw: while there is room, what it logged; in any case the answers that it had.
-fn as_much_as_fits(work: &Work<'_>, turn: &TurnCommit) -> Read<Vec<Entry>> {
-    let mut room = u64::try_from(LOST - journal::bytes_lost(work.tx, turn.run)?).unwrap_or(0);
-    let fits = |entry: &&Entry| {
-        let left = room.checked_sub(entry.weight());
-        room = left.unwrap_or(0);
-        left.is_some() || entry.kind != Kind::Log
-    };
-    Ok(turn.lost.iter().filter(fits).cloned().collect())
 }
 
 /// How a turn leaves its run, and whether that waits for an errand.
@@ -228,7 +199,7 @@ fn wait_for(
         Wait::Sleep { until } => Put::later("time", format!("sleeps until {}", rfc3339(from_millis(*until)))),
         Wait::Delivery { message, goal, .. } => {
             let put = Put::later("delivery", format!("message {message} to be {goal}"));
-            match waits::wait_for(work, turn.run, *message, goal)? {
+            match delivery_waits::wait_for(work, turn.run, *message, goal)? {
                 true => Put { goes_on: GoesOn::AtOnce, ..put },
                 false => put,
             }

@@ -10,7 +10,7 @@ use crate::clock::millis;
 use crate::model::journal::TurnCommit;
 use crate::model::question::Answer;
 use crate::model::run::ScriptError;
-use crate::store::rows::values;
+use crate::store::rows;
 use crate::store::tx::Read;
 
 /// For how long a value that has expired is kept, so that a clock that is put right does no harm.
@@ -21,8 +21,8 @@ pub fn write(work: &Work<'_>, turn: &TurnCommit) -> Read<()> {
     for write in &turn.promises.kv {
         let flow = scope(turn, write.shared);
         match &write.value {
-            Some(value) => values::set(work.tx, flow, &write.key, value, write.expires_at)?,
-            None => values::delete(work.tx, flow, &write.key)?,
+            Some(value) => rows::values::set(work.tx, flow, &write.key, value, write.expires_at)?,
+            None => rows::values::delete(work.tx, flow, &write.key)?,
         }
     }
     let expiring = turn.promises.kv.iter().filter(|write| write.expires_at.is_some()).count();
@@ -39,13 +39,13 @@ fn scope(turn: &TurnCommit, shared: bool) -> &str {
 /// Nobody can see them any more. A turn that sets values that expire removes more of them than it sets.
 fn drop_expired(work: &Work<'_>, now: Timestamp, most: usize) -> Read<()> {
     let before = millis(now).saturating_sub(i64::try_from(EXPIRED_FOR.as_millis()).unwrap_or(i64::MAX));
-    values::delete_expired(work.tx, before, most)
+    rows::values::delete_expired(work.tx, before, most)
 }
 
 /// Adds to a number; one that is not there is 0. A life time stays what it was.
 pub fn increment(work: &Work<'_>, turn: &TurnCommit, shared: bool, key: &str, by: &Number) -> Read<Answer> {
     let flow = scope(turn, shared);
-    let found = values::get_with_end(work.tx, flow, key, turn.at)?;
+    let found = rows::values::get_with_end(work.tx, flow, key, turn.at)?;
     let (before, expires_at) = found.unwrap_or((0.into(), None));
     let Some(sum) = sum(&before, by) else {
         let message = match before.is_number() {
@@ -55,7 +55,7 @@ pub fn increment(work: &Work<'_>, turn: &TurnCommit, shared: bool, key: &str, by
         return Ok(Err(ScriptError::new("type", message)));
     };
     let sum = Value::Number(sum);
-    values::set(work.tx, flow, key, &sum, expires_at)?;
+    rows::values::set(work.tx, flow, key, &sum, expires_at)?;
     Ok(Ok(sum))
 }
 

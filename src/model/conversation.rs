@@ -23,14 +23,8 @@ pub fn chosen<'a>(choices: &'a [String], said: &str) -> Option<&'a String> {
     })
 }
 
-/// Whether a message says nothing but one of these words.
-pub fn says(words: &[String], said: &str) -> bool {
-    let said = folded(said);
-    !said.is_empty() && words.iter().any(|word| folded(word) == said)
-}
-
 /// A text without case, accents, and the signs around it.
-fn folded(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     let plain = DecomposingNormalizerBorrowed::new_nfkd().normalize(text);
     // Accents are marks of their own now; so are what turns a digit into an emoji.
     let letters = plain.chars().filter(|c| !is_mark(*c));

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod message;
 pub mod mime;
 pub mod occurrence;
+pub mod opt_out;
 pub mod phone;
 pub mod policy;
 pub mod question;

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::addresses::{handed_out, our_address, refused};
-use super::types;
+use super::file_types;
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after};
 use crate::fetch::{Bounds, Fetch, FetchError};
@@ -86,7 +86,7 @@ impl Attachments {
         let telling = called(media, name).to_owned();
         let mime = may_block({
             let (blobs, blob) = (self.blobs.clone(), blob.to_owned());
-            move || Ok(types::of_copy(&blobs, &blob, &telling))
+            move || Ok(file_types::of_copy(&blobs, &blob, &telling))
         });
         let mime = mime.await.map_err(|error| rejected(format!("the file cannot be read: {error}")))?;
         Ok(Attached { place: FilePlace::Local { path, size }, mime: mime.map(str::to_owned), name: name.into() })
@@ -140,9 +140,9 @@ impl Attachments {
             return Ok(Some(file));
         }
         // What we cannot reach the gateway may: only what was seen is held against it.
-        match self.fetch.get(url, AGENT, "*/*", types::PEEK).await {
+        match self.fetch.get(url, AGENT, "*/*", file_types::PEEK).await {
             Ok(seen) if seen.status == 200 => {
-                let known = types::of_fetched(&seen, telling).or(file.mime.take());
+                let known = file_types::of_fetched(&seen, telling).or(file.mime.take());
                 file.mime = fits(kind, intake, seen.size(), known)?;
                 // The gateway would believe its server, if that says something else. Then it gets the bytes, with
                 // the right type, where it can.
@@ -150,7 +150,7 @@ impl Attachments {
                 let gets_bytes = believes && (intake.bytes > 0 || public.is_some());
                 Ok((!gets_bytes).then_some(file))
             }
-            Ok(seen) if types::is_gone(seen.status) => Err(missing(seen.status)),
+            Ok(seen) if file_types::is_gone(seen.status) => Err(missing(seen.status)),
             // It sends whoever comes on to where nobody may be sent.
             Err(FetchError::Refused(why)) => refused(url, public, &why).map(|()| Some(file)),
             _ => Ok(Some(file)),
@@ -171,7 +171,7 @@ impl Attachments {
             let message = format!("the file has more than {most} bytes, which the gateway does not take");
             return Err(SendError::new(ErrorClass::TooLarge, message));
         }
-        let mime = types::of_fetched(&got, called(media, name));
+        let mime = file_types::of_fetched(&got, called(media, name));
         let mut file = self.kept(got.body, name, media).await?;
         file.mime = mime.or(file.mime);
         Ok(file)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::types;
+use super::file_types;
 use crate::clock::{SharedClock, after};
 use crate::fetch::{Fetch, FetchError};
 use crate::model::capability::Capabilities;
@@ -129,13 +129,13 @@ impl Cards {
 /// # Errors
 /// It was not seen.
 async fn unfit(fetch: &Fetch, url: &str) -> Result<Option<String>, FetchError> {
-    let seen = fetch.get(url, AGENT, "image/*", types::PEEK).await?;
+    let seen = fetch.get(url, AGENT, "image/*", file_types::PEEK).await?;
     match seen.status {
         200 => {}
-        status if types::is_gone(status) => return Ok(Some(format!("its address answers {status}"))),
+        status if file_types::is_gone(status) => return Ok(Some(format!("its address answers {status}"))),
         _ => return Ok(None),
     }
-    let mime = types::of_fetched(&seen, "");
+    let mime = file_types::of_fetched(&seen, "");
     let mime = mime.filter(|mime| !STILLS.contains(&mime.as_str()));
     Ok(mime.map(|mime| format!("it is of type {mime}")))
 }

@@ -10,7 +10,7 @@ use super::attempt::{Attempt, breakdown};
 use super::breaker::Breaker;
 use super::caught::{caught, tried};
 use super::claiming::{Asked, Claim, opened, sorted};
-use super::failover::{Failover, moved};
+use super::failover_timing::{Failover, moved};
 use super::outcome::{LaneAction, Outcome};
 use super::pace::{Pacer, distance, next_day, quiet_until};
 use super::permits::Permits;

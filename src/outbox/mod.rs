@@ -2,25 +2,25 @@
 //! order, at its pace, and records every attempt before and after the wire.
 
 mod addresses;
-mod aside;
 mod attachments;
 mod attempt;
 mod breaker;
 mod cards;
 mod caught;
 mod claiming;
-mod failover;
+mod failover_timing;
+mod file_types;
 mod lane;
+mod link_tracking;
 mod outcome;
 mod pace;
 mod permits;
 mod preparer;
 mod queues;
+mod reply_window;
+mod set_aside;
 mod timers;
-mod tracking;
-mod types;
 mod why;
-mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,15 +32,16 @@ use jiff::tz::TimeZone;
 use crate::clock::after;
 use crate::feed::{Change, Feed};
 use crate::model::capability::Capabilities;
-use crate::model::policy::{OnUnknown, OnUnsupported, OptOut, Pace, Retry};
+use crate::model::opt_out::OptOut;
+use crate::model::policy::{OnUnknown, OnUnsupported, Pace, Retry};
 use crate::secret::Secret;
 use crate::transport::SharedTransport;
 use crate::wake::Bell;
 
+pub use file_types::served_type;
 pub use lane::Lane;
 pub use preparer::Preparer;
 pub use timers::MessageTimers;
-pub use types::served_type;
 pub use why::{Why, why};
 
 /// Recipients that are shown as waiting for another day.

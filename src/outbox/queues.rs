@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::aside::{SetAside, Standing};
+use super::set_aside::{SetAside, Standing};
 use crate::clock::after;
 use crate::id::MessageId;
 use crate::model::phone::person_of;

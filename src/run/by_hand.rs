@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::answer::snapshot;
 use super::context::Context;
+use super::local_answers::snapshot;
 use crate::id::{MessageId, RunId, random_bytes};
 use crate::model::journal::snapshot_answer;
 use crate::model::message::NewMessage;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::context::Context;
-use super::endings::{damaged, no_room};
 use super::in_flight::InFlight;
 use super::journals::Known;
 use super::queue::RunQueue;
 use super::subscribers::Reply;
+use super::without_script::{damaged, no_room};
 use super::worker::Worked;
 use crate::clock::after;
 use crate::model::journal::{Outcome, TurnCommit};

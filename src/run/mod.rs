@@ -1,34 +1,34 @@
 //! Runs: accepted at the door, worked on by turns, answered to whoever waits.
 
-mod answer;
 mod by_hand;
 mod committer;
 mod context;
+mod crash_marks;
 mod dispatch;
 mod effects;
-mod endings;
-mod failure;
 mod flow_queue;
+mod follow_up;
 mod in_flight;
 mod input;
 mod intake;
 mod journals;
-mod marks;
+mod local_answers;
 mod queue;
 mod simulate;
 mod subscribers;
 mod threads;
 mod timers;
+mod without_script;
 mod worker;
 
-pub use answer::snapshot;
 pub use by_hand::by_hand;
 pub use context::Context;
+pub use crash_marks::Marks;
 pub use dispatch::Dispatcher;
 pub use effects::{Effects, Gateways};
 pub use intake::Intake;
 pub use journals::Journals;
-pub use marks::Marks;
+pub use local_answers::snapshot;
 pub use queue::RunQueue;
 pub use simulate::{answered, simulate};
 pub use subscribers::{Reply, Subscribers};

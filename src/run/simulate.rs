@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::answer::{over, read};
 use super::context::Context;
 use super::input::input;
+use super::local_answers::{over, read};
 use crate::clock::millis;
 use crate::flow::Flow;
 use crate::id::RunId;

@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 
 use super::committer::Committer;
 use super::context::Context;
-use super::endings::{damaged, failed};
-use super::marks::{Marks, Place};
+use super::crash_marks::{Marks, Place};
 use super::queue::{Losses, Overdue, RunQueue, UnderWay};
+use super::without_script::{damaged, failed};
 use super::worker::{Worked, Worker};
 use crate::memory::{self, Mark};
 use crate::model::run::ScriptError;

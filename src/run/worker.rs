@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::answer::{over, read};
 use super::context::Context;
-use super::endings::{failed, nothing, thrown};
-use super::failure::follow_up;
+use super::follow_up::follow_up;
 use super::input::input;
 use super::journals::Known;
+use super::local_answers::{over, read};
 use super::queue::RunQueue;
+use super::without_script::{failed, nothing, thrown};
 use crate::flow::Flow;
 use crate::flow::versions::Missing;
 use crate::id::MessageId;

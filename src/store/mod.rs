@@ -228,8 +228,8 @@ pub trait Store: Send + Sync + 'static {
     fn messages(&self, filter: MessageFilter) -> Reply<Page<MessageRecord, MessageId>>;
     /// One message.
     fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>>;
-    /// Queued messages of an account.
-    fn backlog(&self, account: &str) -> Reply<u64>;
+    /// How many messages of an account wait or are on the wire.
+    fn lane_length(&self, account: &str) -> Reply<u64>;
     /// How many messages are rejected, dead or unknown, by account and flow.
     fn bad_messages(&self) -> Reply<Vec<(String, String, u64)>>;
     /// The same of runs.

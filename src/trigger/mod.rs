@@ -3,7 +3,7 @@
 
 mod clockwork;
 mod due;
-mod folder;
+mod file_watch;
 mod reading;
 mod scan;
 
@@ -24,7 +24,7 @@ use crate::service::Service;
 use crate::store::records::{ArmedRow, NewTrigger, Seen, SeenFile, TriggerKey};
 use crate::store::{Store, StoreError};
 use clockwork::Clockwork;
-use folder::{Folder, Surroundings, differences, present};
+use file_watch::{FileWatch, Surroundings, differences, present};
 
 /// The supervisor.
 pub struct Supervisor {
@@ -118,11 +118,11 @@ impl Supervisor {
                     }
                 }
                 (Trigger::Watch(watch), _) => {
-                    let ledger = match files.remove(&key) {
+                    let seen = match files.remove(&key) {
                         Some(files) => files,
                         None => self.known_files(&key, watch, now).await?,
                     };
-                    self.begin(key, flow, watch, ledger);
+                    self.begin(key, flow, watch, seen);
                 }
                 (Trigger::Webhook(_) | Trigger::Message(_), _) => {}
             }
@@ -134,9 +134,9 @@ impl Supervisor {
     }
 
     /// Begins to watch.
-    fn begin(&mut self, key: TriggerKey, flow: &Arc<Flow>, watch: &Watch, ledger: Vec<SeenFile>) {
+    fn begin(&mut self, key: TriggerKey, flow: &Arc<Flow>, watch: &Watch, seen: Vec<SeenFile>) {
         let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
-        let folder = Folder::new(key.clone(), self.around.clone(), follow, ledger);
+        let folder = FileWatch::new(key.clone(), self.around.clone(), follow, seen);
         let task = tokio::spawn(folder.run()).abort_handle();
         self.folders.insert(key, Watched { rule, task });
     }
@@ -167,14 +167,14 @@ impl Supervisor {
 
     /// What a trigger saw when it last looked; with `backlog: none`, also what came since.
     async fn known_files(&self, key: &TriggerKey, watch: &Watch, now: Timestamp) -> Result<Vec<SeenFile>, StoreError> {
-        let ledger = self.around.store.seen_files(key).await?;
+        let seen = self.around.store.seen_files(key).await?;
         if watch.backlog != Backlog::None {
-            return Ok(ledger);
+            return Ok(seen);
         }
-        let changed = differences(&ledger, &self.present(watch).await, now);
-        let seen = changed.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
-        self.around.store.see_files(key, seen, Timestamp::MIN).await?;
-        let mut rows: BTreeMap<String, SeenFile> = ledger.into_iter().map(|row| (row.path.clone(), row)).collect();
+        let changed = differences(&seen, &self.present(watch).await, now);
+        let since = changed.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
+        self.around.store.see_files(key, since, Timestamp::MIN).await?;
+        let mut rows: BTreeMap<String, SeenFile> = seen.into_iter().map(|row| (row.path.clone(), row)).collect();
         rows.extend(changed.into_iter().map(|row| (row.path.clone(), row)));
         Ok(rows.into_values().collect())
     }

@@ -196,7 +196,7 @@ impl View {
             probe_at: view.paused.as_ref().map(|(_, at)| Time(*at)),
             pace: PaceRow::of(pace),
             since: view.paused_since.map(Time),
-            backlog: self.store.backlog(&account.name).await?,
+            backlog: self.store.lane_length(&account.name).await?,
             oldest: spent.oldest.map(Time),
             bad_messages,
             today: gauge(spent.sent, pace.daily),

@@ -22,9 +22,13 @@ const ROWS: [&[&str]; 11] = [
 ];
 
 /// What only some places may know: a word and where it may stand.
-const ONLY: [(&str, &[&str]); 8] = [
+const ONLY: [(&str, &[&str]); 12] = [
     ("axum::", &["src/http/"]),
     ("rusqlite::", &["src/store/sqlite/"]),
+    ("\"SELECT ", &["src/store/"]),
+    ("\"INSERT INTO ", &["src/store/"]),
+    ("\"UPDATE ", &["src/store/"]),
+    ("\"DELETE FROM ", &["src/store/"]),
     ("rhai::", &["src/script/"]),
     ("serde_yaml::", &["src/flow/file/", "src/config/"]),
     ("notify::", &["src/changes.rs"]),

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::id::RunId;
 use crate::model::inbound::{Told, Written};
-use crate::model::policy::{OptOut, Retry};
+use crate::model::opt_out::OptOut;
+use crate::model::policy::Retry;
 use crate::model::run::{NewRun, RunState};
 use crate::model::walls::FlowNames;
 

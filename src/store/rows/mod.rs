@@ -2,22 +2,21 @@
 //! function's name is what has to hold for it to change anything; what a change means is no business of a row's.
 
 pub mod accounts;
-pub mod conversations;
-pub mod emitted;
-pub mod evidence;
-pub mod files;
+pub mod delivery_waits;
+pub mod events;
 pub mod flows;
-pub mod incoming;
+pub mod forget;
+pub mod inbound;
 pub mod journal;
-pub mod lanes;
 pub mod lists;
 pub mod messages;
+pub mod outbox;
 pub mod people;
-pub mod person;
 pub mod phones;
+pub mod questions;
+pub mod reconciliation;
 pub mod runs;
-pub mod schedules;
-pub mod shown;
+pub mod seen_files;
+pub mod triggers;
 pub mod troubles;
 pub mod values;
-pub mod waits;

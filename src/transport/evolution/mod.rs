@@ -1,9 +1,9 @@
 //! Evolution API (EvolutionAPI/evolution-api 2.3.6): a self-hosted bridge, one instance a phone.
 
+mod adapter;
 mod answers;
 mod events;
 mod options;
-mod send;
 
+pub use adapter::Evolution;
 pub use options::EvolutionOptions;
-pub use send::Evolution;

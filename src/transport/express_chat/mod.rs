@@ -1,8 +1,8 @@
 //! Express-Chat, also sold as m1bot and EkoChat: brands of one reseller of Meta's API.
 
+mod adapter;
 mod events;
 mod options;
-mod send;
 
+pub use adapter::ExpressChat;
 pub use options::ExpressChatOptions;
-pub use send::ExpressChat;

@@ -1,11 +1,11 @@
 //! The built-in stand-in for a gateway: delivers at once to phones that can be looked at.
 
+mod adapter;
 mod events;
 mod options;
-mod send;
 
+pub use adapter::Sandbox;
 pub use options::SandboxOptions;
-pub use send::Sandbox;
 
 use super::gateway::{Configured, Options as _};
 use crate::model::capability::Capabilities;

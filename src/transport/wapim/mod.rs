@@ -1,8 +1,8 @@
 //! Wapim: a hosted bridge to a phone that must be online.
 
+mod adapter;
 mod events;
 mod options;
-mod send;
 
+pub use adapter::Wapim;
 pub use options::WapimOptions;
-pub use send::Wapim;

@@ -1,8 +1,8 @@
 //! Wawp: a hosted service whose objects are WAHA's.
 
+mod adapter;
 mod events;
 mod options;
-mod send;
 
+pub use adapter::Wawp;
 pub use options::WawpOptions;
-pub use send::Wawp;

@@ -3,7 +3,7 @@
 use postrider::model::delivery::MessageState;
 use postrider::model::inbound::{Connection, Echo, Fate as AckFate, Reaction, Told};
 use postrider::model::message::NewMessage;
-use postrider::model::policy::OptOut;
+use postrider::model::opt_out::OptOut;
 use postrider::model::question::{Asked, Question};
 use postrider::model::recipient::Recipient;
 use postrider::model::run::NewRun;

@@ -229,8 +229,8 @@ async fn a_message_enters_the_order_when_it_is_due() {
     assert_eq!(ledger.move_messages(at(39), Vec::new()).await.unwrap().next, Some(at(40)));
     assert_eq!(ledger.move_messages(at(50), Vec::new()).await.unwrap().count, 2);
     assert_eq!(ledger.lane().await, [3, 2, 1]);
-    assert_eq!(ledger.backlog("main").await.unwrap(), 3);
-    assert_eq!(ledger.backlog("second").await.unwrap(), 0);
+    assert_eq!(ledger.lane_length("main").await.unwrap(), 3);
+    assert_eq!(ledger.lane_length("second").await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -184,7 +184,7 @@ mortal! {
         journal(id: RunId) -> Vec<Called>;
         messages(filter: MessageFilter) -> Page<MessageRecord, MessageId>;
         message(id: MessageId) -> Option<MessageRecord>;
-        backlog(account: &str) -> u64;
+        lane_length(account: &str) -> u64;
         bad_messages() -> Vec<(String, String, u64)>;
         bad_messages_of(runs: Vec<RunId>) -> Vec<(RunId, u64)>;
         troubles(after: i64, limit: usize) -> Vec<Trouble>;

@@ -63,7 +63,7 @@ impl World {
         self.model.ordered(&shown);
         // Whether what is on the wire is a part of it is not said.
         let sending = self.model.messages.values().filter(|message| message.state == Sending).count();
-        let backlog = usize::try_from(self.store().backlog("main").await.unwrap()).unwrap();
+        let backlog = usize::try_from(self.store().lane_length("main").await.unwrap()).unwrap();
         assert!((shown.len()..=shown.len() + sending).contains(&backlog), "{backlog} in the backlog");
     }
 

@@ -4,21 +4,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::after_commit::AfterCommit;
-use super::backlog::{Backlog, Door};
-use super::commands::Command;
-use super::memory::{Clocks, Memory, Patterns};
+use super::Command;
 use super::sets;
-use super::work::{Group, Work};
+use crate::ledger::work::after_commit::AfterCommit;
+use crate::ledger::work::backlog::{Backlog, Door};
+use crate::ledger::work::memory::{Clocks, Memory, Patterns};
+use crate::ledger::work::{Group, Work};
 use crate::store::group::{Afterwards, Beginning, Rules, Undone};
-use crate::store::rows::runs;
+use crate::store::rows;
 use crate::store::tx::{Read, Tx};
 use crate::store::{Signals, StoreError};
 
 /// The rules, with what the writer knows.
 pub struct Runner {
     memory: Memory,
-    before: Option<super::memory::Mark>,
+    before: Option<crate::ledger::work::memory::Mark>,
     after: AfterCommit,
     signals: Signals,
     door: Arc<Door>,
@@ -36,7 +36,7 @@ impl Runner {
         (signals, door): (Signals, Arc<Door>),
     ) -> Read<Self> {
         // Only runs whose first turn is to come count, and all of those are ready.
-        let backlog = Backlog::new(most_backlog, runs::waiting_for_first_turn(tx)?.into_iter());
+        let backlog = Backlog::new(most_backlog, rows::runs::waiting_for_first_turn(tx)?.into_iter());
         backlog.publish(&door);
         let memory = Memory {
             seq: beginning.last_number,

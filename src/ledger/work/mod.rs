@@ -1,15 +1,19 @@
 //! What a step works with: the transaction, the writer's memory, what follows from it for others inside, and what is
 //! told outside once it is on disk.
 
+pub mod after_commit;
+pub mod backlog;
+pub mod memory;
+
 use std::collections::VecDeque;
 
-use super::after_commit::AfterCommit;
-use super::memory::Memory;
 use crate::id::MessageId;
 use crate::model::delivery::MessageState;
 use crate::store::StoreError;
-use crate::store::rows::{evidence, people};
+use crate::store::rows;
 use crate::store::tx::{Read, Tx};
+use after_commit::AfterCommit;
+use memory::Memory;
 
 /// Why a step was not done.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Work<'_> {
     pub fn anybody_opted_out(&mut self) -> Read<bool> {
         match self.group.opted_out {
             Some(known) => Ok(known),
-            None => Ok(*self.group.opted_out.insert(people::anybody_opted_out(self.tx)?)),
+            None => Ok(*self.group.opted_out.insert(rows::people::anybody_opted_out(self.tx)?)),
         }
     }
 
@@ -72,7 +76,7 @@ impl Work<'_> {
     pub fn any_early(&mut self) -> Read<bool> {
         match self.group.early {
             Some(known) => Ok(known),
-            None => Ok(*self.group.early.insert(evidence::any_early(self.tx)?)),
+            None => Ok(*self.group.early.insert(rows::reconciliation::any_early(self.tx)?)),
         }
     }
 

@@ -204,7 +204,7 @@ fn prepare(message: Outgoing) -> Result<Call, SendError> {
             call.fields = fields([("key", key), ("reaction", emoji.into())]);
         }
         Content::Template { name, language, mut components, variables } => {
-            components.extend(crate::transport::meta::send::body_of(&variables)?);
+            components.extend(crate::transport::meta::adapter::body_of(&variables)?);
             call.action = "sendTemplate";
             let Some(language) = language else {
                 let message = "evolution sends a template only with its `language`, such as `en`";

@@ -36,7 +36,7 @@ const CHUNK: usize = 256;
 /// What watch triggers work with.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Where the ledgers are.
+    /// Where seen files are kept.
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: SharedClock,
@@ -59,13 +59,13 @@ impl Surroundings {
 }
 
 /// One watch trigger.
-pub struct Folder {
+pub struct FileWatch {
     key: TriggerKey,
     around: Surroundings,
     rule: watch::Receiver<(Arc<Flow>, Watch)>,
     bell: Bell,
     ears: Vec<Ear>,
-    ledger: HashMap<String, SeenFile>,
+    seen: HashMap<String, SeenFile>,
     /// Files that are being written, as they looked and since when.
     unsettled: BTreeMap<String, (Look, Timestamp)>,
     /// Files that are gone, since when.
@@ -82,7 +82,7 @@ pub struct Folder {
     beside: Beside,
 }
 
-/// The files that are there already, as a ledger. They are not read yet: nobody waits for that.
+/// The files that are there already, as if they had been seen. They are not read yet: nobody waits for that.
 pub fn present(files: &Files, watch: &Watch) -> Vec<SeenFile> {
     let found = scan(files, &watch.patterns);
     let row = |(path, look): (String, Look)| SeenFile {
@@ -95,9 +95,9 @@ pub fn present(files: &Files, watch: &Watch) -> Vec<SeenFile> {
     found.files.into_iter().map(row).collect()
 }
 
-/// How a ledger differs from what is there now.
-pub fn differences(ledger: &[SeenFile], now_there: &[SeenFile], now: Timestamp) -> Vec<SeenFile> {
-    let known: HashMap<&str, &SeenFile> = ledger.iter().map(|row| (row.path.as_str(), row)).collect();
+/// How what was seen differs from what is there now.
+pub fn differences(seen: &[SeenFile], now_there: &[SeenFile], now: Timestamp) -> Vec<SeenFile> {
+    let known: HashMap<&str, &SeenFile> = seen.iter().map(|row| (row.path.as_str(), row)).collect();
     let there: BTreeSet<&str> = now_there.iter().map(|row| row.path.as_str()).collect();
     let as_known = |row: &&SeenFile| {
         known
@@ -105,20 +105,20 @@ pub fn differences(ledger: &[SeenFile], now_there: &[SeenFile], now: Timestamp) 
             .is_some_and(|known| known.gone_at.is_none() && (known.size, known.modified) == (row.size, row.modified))
     };
     let changed = now_there.iter().filter(|row| !as_known(row)).cloned();
-    let gone = ledger.iter().filter(|row| row.gone_at.is_none() && !there.contains(row.path.as_str()));
+    let gone = seen.iter().filter(|row| row.gone_at.is_none() && !there.contains(row.path.as_str()));
     changed.chain(gone.map(|row| SeenFile { gone_at: Some(now), ..row.clone() })).collect()
 }
 
-impl Folder {
+impl FileWatch {
     /// A trigger that has seen these files.
     pub fn new(
         key: TriggerKey,
         around: Surroundings,
         rule: watch::Receiver<(Arc<Flow>, Watch)>,
-        ledger: Vec<SeenFile>,
+        seen: Vec<SeenFile>,
     ) -> Self {
         let mut unread: Vec<SeenFile> =
-            ledger.iter().filter(|row| row.hash.is_none() && row.gone_at.is_none()).cloned().collect();
+            seen.iter().filter(|row| row.hash.is_none() && row.gone_at.is_none()).cloned().collect();
         // They are taken from the end: small ones do not wait for large ones.
         unread.sort_by_key(|row| std::cmp::Reverse(row.size));
         Self {
@@ -126,7 +126,7 @@ impl Folder {
             rule,
             bell: Bell::default(),
             ears: Vec::new(),
-            ledger: ledger.into_iter().map(|row| (row.path.clone(), row)).collect(),
+            seen: seen.into_iter().map(|row| (row.path.clone(), row)).collect(),
             unsettled: BTreeMap::new(),
             missing: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -220,10 +220,10 @@ impl Folder {
             for row in rows {
                 self.unsettled.remove(&row.path);
                 self.missing.remove(&row.path);
-                self.ledger.insert(row.path.clone(), row);
+                self.seen.insert(row.path.clone(), row);
             }
         }
-        self.ledger.retain(|_, row| row.gone_at.is_none_or(|at| at >= forget));
+        self.seen.retain(|_, row| row.gone_at.is_none_or(|at| at >= forget));
         self.read_some();
         // Large ones that are finished tell when they have been read.
         let reading = |look: &Look, since: &Timestamp| look.size > TURN && over(since);
@@ -257,14 +257,14 @@ impl Folder {
     /// Records what was read.
     async fn take_read(&mut self, rows: Vec<SeenFile>) -> Result<(), StoreError> {
         let unchanged = |row: &SeenFile| {
-            self.ledger.get(&row.path).is_some_and(|known| {
+            self.seen.get(&row.path).is_some_and(|known| {
                 known.hash.is_none() && (known.size, known.modified, known.gone_at) == (row.size, row.modified, None)
             })
         };
         let rows: Vec<SeenFile> = rows.into_iter().filter(unchanged).collect();
         let seen = rows.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
         self.around.store.see_files(&self.key, seen, Timestamp::MIN).await?;
-        self.ledger.extend(rows.into_iter().map(|row| (row.path.clone(), row)));
+        self.seen.extend(rows.into_iter().map(|row| (row.path.clone(), row)));
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Folder {
         let sinces = self.unsettled.values_mut().map(|(_, since)| since).chain(self.missing.values_mut());
         sinces.for_each(|since| *since = (*since).min(now));
         for (path, look) in &found.files {
-            let known = self.ledger.get(path);
+            let known = self.seen.get(path);
             let same = known
                 .is_some_and(|row| row.gone_at.is_none() && Look { size: row.size, modified: row.modified } == *look);
             self.missing.remove(path);
@@ -289,7 +289,7 @@ impl Folder {
         // What cannot be seen now is not known to be gone either.
         self.missing.retain(|path, _| found.would_show(path));
         let lost = |row: &&SeenFile| row.gone_at.is_none() && !found.files.contains_key(&row.path);
-        for row in self.ledger.values().filter(lost).filter(|row| found.would_show(&row.path)) {
+        for row in self.seen.values().filter(lost).filter(|row| found.would_show(&row.path)) {
             self.missing.entry(row.path.clone()).or_insert(now);
         }
     }
@@ -334,7 +334,7 @@ impl Folder {
             self.unsettled.insert(path, (look, now));
             return None;
         }
-        let known = self.ledger.get(&path);
+        let known = self.seen.get(&path);
         // The same content is the same file, also when it comes back with the time that it had.
         let same =
             known.is_some_and(|row| row.hash == Some(hash) && (row.gone_at.is_none() || row.modified == look.modified));
@@ -348,7 +348,7 @@ impl Folder {
     }
 
     fn gone(&mut self, path: &str, flow: &Arc<Flow>, watch: &Watch, now: Timestamp) -> Option<Seen> {
-        let row = SeenFile { gone_at: Some(now), ..self.ledger.get(path)?.clone() };
+        let row = SeenFile { gone_at: Some(now), ..self.seen.get(path)?.clone() };
         let run = watch.deleted.then(|| event(flow, "deleted", &row, now));
         Some(Seen { row, run })
     }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::context::Context;
-use super::endings::failed;
+use super::without_script::failed;
 use crate::id::RunId;
 use crate::model::run::ScriptError;
 use crate::store::StoreError;

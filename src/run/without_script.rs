@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::context::Context;
-use super::failure::follow_up;
+use super::follow_up::follow_up;
 use crate::clock::after;
 use crate::flow::Flow;
 use crate::model::journal::{Outcome, Promises, Retrying, TurnCommit};

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::records::{ArmedRow, OccurrenceFilter, OccurrenceRecord, TriggerKey};
 use crate::store::tx::{Columns, Read, Tx, values};
 
-use super::shown::Where;
+use super::lists::Where;
 
 fn key(row: &dyn Columns) -> Read<TriggerKey> {
     Ok(TriggerKey { flow: row.get(0)?, trigger: row.get(1)? })

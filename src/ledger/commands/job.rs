@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::backlog::Waiting;
-use super::react::react;
-use super::work::{Refusal, Work};
+use crate::ledger::react::react;
+use crate::ledger::work::backlog::Waiting;
+use crate::ledger::work::{Refusal, Work};
 use crate::store::{Reply, StoreError};
 
 /// A legal step with all that it needs to know.

@@ -7,25 +7,25 @@
 
 use std::collections::HashSet;
 
-use super::claims::{claim_unbudgeted, is_prepared, opened_first};
-use super::commands::Command;
-use super::delivery::meant;
-use super::inbound::sweep;
+use super::Command;
 use super::job::Job;
-use super::messages::{Change, Move, entered, entering, is_now};
-use super::reconciliation;
-use super::runs::{disk_has_room, inserted, intake};
 use super::steps::{Claim, CommitTurn, Intake, Receive, Settle};
-use super::turns::{leaving, left};
-use super::work::{Refusal, Work};
 use crate::id::MessageId;
+use crate::ledger::claims::{claim_unbudgeted, is_prepared, opened_first};
+use crate::ledger::delivery::meant;
+use crate::ledger::inbound::sweep;
+use crate::ledger::messages::{Change, Move, entered, entering, is_now};
+use crate::ledger::reconciliation;
+use crate::ledger::runs::{disk_has_room, inserted, intake};
+use crate::ledger::turns::{leaving, left};
+use crate::ledger::work::{Refusal, Work};
 use crate::model::delivery::{AttemptOutcome, MessageState, Step};
 use crate::model::inbound::{Ack, Fate, Told, bare_id};
 use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::question::{Question, Wait};
 use crate::store::records::{Claimed, Claims, Committed, Inbound, Received, Settlement, Verdict};
+use crate::store::rows;
 use crate::store::rows::messages::Standing;
-use crate::store::rows::{evidence, journal, lanes, messages, runs};
 use crate::store::tx::Read;
 
 /// Takes what is plain among the commands of a group.
@@ -64,7 +64,7 @@ fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<(
         return Ok(());
     }
     let rows: Vec<_> = jobs.iter().map(|job| (&job.step.run, work.memory.next_seq())).collect();
-    let new = runs::insert_all(work.tx, &rows)?;
+    let new = rows::runs::insert_all(work.tx, &rows)?;
     for (job, is_new) in jobs.into_iter().zip(new) {
         if is_new {
             inserted(work, &job.step.run);
@@ -100,7 +100,7 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
         let (leaving, errand) = leaving(work, &job.step.turn)?;
         leavings.push((job.step.turn.run, job.step.turn.ready, leaving, errand));
     }
-    let first = runs::leave_all_if_first(work.tx, &leavings)?;
+    let first = rows::runs::leave_all_if_first(work.tx, &leavings)?;
     let mut done: Vec<_> =
         jobs.into_iter().zip(leavings).zip(first).filter(|(_, first)| *first).map(|(turn, _)| turn).collect();
     let mut promised = Vec::new();
@@ -109,12 +109,12 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
             promised.push((message, entering(work, message, job.step.turn.at)));
         }
     }
-    let new = messages::insert_all(work.tx, &promised)?;
+    let new = rows::messages::insert_all(work.tx, &promised)?;
     for ((message, entering), is_new) in promised.iter().zip(new) {
         entered(work, message, *entering, is_new);
     }
     let recorded = done.iter().map(|(job, _)| &job.step.turn).filter(|turn| !turn.entries.is_empty());
-    journal::append_first(
+    rows::journal::append_first(
         work.tx,
         &recorded.map(|turn| (turn.run, turn.attempt, &turn.entries[..])).collect::<Vec<_>>(),
     )?;
@@ -122,7 +122,7 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
         let turn = &job.step.turn;
         work.memory.backlog.remove(&turn.flow);
         left(work, turn, leaving, *errand);
-        let part = (!turn.entries.is_empty()).then_some(journal::FIRST);
+        let part = (!turn.entries.is_empty()).then_some(rows::journal::FIRST);
         job.taken(Ok(Committed::Yes { part, ready: leaving.ready }));
     }
     Ok(())
@@ -139,7 +139,8 @@ fn take_claims(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Claim>>>) -> Read<()>
         if !ids.iter().all(|id| seen.insert(*id)) {
             continue;
         }
-        let found = lanes::claim_all_if_first(work.tx, account, ids, &opened_first(*now, AttemptOutcome::Open), *now)?;
+        let found =
+            rows::outbox::claim_all_if_first(work.tx, account, ids, &opened_first(*now, AttemptOutcome::Open), *now)?;
         let mut claims = Claims { claimed: Vec::with_capacity(ids.len()), held: Vec::new() };
         for (id, found) in ids.iter().zip(found) {
             let Some((to, body, tries)) = found else {
@@ -149,7 +150,7 @@ fn take_claims(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Claim>>>) -> Read<()>
             };
             let preparing = is_prepared(&body.content, rules.cards);
             if preparing {
-                messages::set_attempts(work.tx, *id, &opened_first(*now, AttemptOutcome::Preparing))?;
+                rows::messages::set_attempts(work.tx, *id, &opened_first(*now, AttemptOutcome::Preparing))?;
             }
             is_now(work, *id, account, MessageState::Sending)?;
             claims.claimed.push(Claimed { id: *id, to, body, tries, parts: Vec::new(), preparing });
@@ -173,7 +174,7 @@ fn take_settlements(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Settle>>>) -> Re
     let mut seen = HashSet::new();
     let jobs: Vec<_> = jobs.into_iter().filter(|job| seen.insert(job.step.settlement.id)).collect();
     let ids: Vec<MessageId> = jobs.iter().map(|job| job.step.settlement.id).collect();
-    let standings = messages::standings(work.tx, &ids)?;
+    let standings = rows::messages::standings(work.tx, &ids)?;
     let (mut done, mut stepped) = (Vec::new(), Vec::new());
     for (job, standing) in jobs.into_iter().zip(standings) {
         let Some(standing) = standing.filter(|found| found.state == MessageState::Sending && is_alone(found)) else {
@@ -186,7 +187,7 @@ fn take_settlements(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Settle>>>) -> Re
         stepped.push((*id, moved.stepped, *at));
         done.push((job, account, moved.consequences));
     }
-    messages::step_all(work.tx, &stepped)?;
+    rows::messages::step_all(work.tx, &stepped)?;
     let mut posted = Vec::new();
     for (job, account, consequences) in &done {
         consequences.follow(work, job.step.settlement.id)?;
@@ -195,7 +196,7 @@ fn take_settlements(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Settle>>>) -> Re
         }
     }
     let rows: Vec<_> = posted.iter().map(|(account, id, message, _)| (*account, bare_id(id), *message)).collect();
-    evidence::post_all(work.tx, &rows)?;
+    rows::reconciliation::post_all(work.tx, &rows)?;
     for (account, provider_id, message, at) in posted {
         reconciliation::posted(work, account, provider_id, message, at)?;
     }
@@ -222,9 +223,9 @@ fn take_acks(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Receive>>>) -> Read<()>
         told.extend(acks.into_iter().map(|(ack, state)| (place, job.step.inbound.account.as_str(), ack, state)));
     }
     let ids = told.iter().map(|(_, account, ack, _)| (*account, bare_id(&ack.message_id), ack.message_id.as_str()));
-    let found = evidence::messages_of(work.tx, &ids.collect::<Vec<_>>())?;
+    let found = rows::reconciliation::messages_of(work.tx, &ids.collect::<Vec<_>>())?;
     let ids: Vec<MessageId> = found.iter().map(|id| id.unwrap_or(MessageId::from_bytes([0; 16]))).collect();
-    let standings = messages::standings(work.tx, &ids)?;
+    let standings = rows::messages::standings(work.tx, &ids)?;
     // A request is plain as a whole, or not at all.
     let mut plain = vec![true; jobs.len()];
     let mut seen = HashSet::new();
@@ -244,7 +245,7 @@ fn take_acks(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Receive>>>) -> Read<()>
         }
     }
     drop(told);
-    messages::step_all(work.tx, &stepped)?;
+    rows::messages::step_all(work.tx, &stepped)?;
     for (id, consequences) in &done {
         consequences.follow(work, *id)?;
     }

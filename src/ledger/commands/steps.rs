@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::work::{Refusal, Work};
-use super::{
-    claims, delivery, failover, forget, inbound, messages, operator, people, runs, timers, triggers, troubles, turns,
-    waits,
-};
 use crate::feed::Change;
 use crate::id::{MessageId, RunId};
+use crate::ledger::work::{Refusal, Work};
+use crate::ledger::{
+    claims, delivery, delivery_waits, failover, forget, inbound, messages, operator, people, run_timers, runs,
+    triggers, troubles, turns,
+};
 use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::TurnCommit;
 use crate::model::message::NewMessage;
@@ -18,10 +18,10 @@ use crate::store::records::{
     ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange, Inbound,
     KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, TriggerKey, Woken,
 };
-use crate::store::rows::person::Known;
-use crate::store::rows::{accounts, flows, phones};
 
 use super::job::Step;
+use crate::store::rows;
+use crate::store::rows::forget::Known;
 
 /// A step: its fields, what it gives, and how it is taken. `at` says when, where something follows from it; `ours`
 /// that its data are our own.
@@ -56,10 +56,10 @@ step!(
     KeepFlows { kept: KeptFlows } -> (),
     |this, work| {
         for (file, version) in &this.kept.good {
-            flows::keep(work.tx, file, version)?;
+            rows::flows::keep(work.tx, file, version)?;
         }
         for file in &this.kept.gone {
-            flows::drop_file(work.tx, file)?;
+            rows::flows::drop_file(work.tx, file)?;
         }
     }
 );
@@ -69,7 +69,7 @@ step!(
     |this, work| {
         let mut gone = 0;
         for version in &this.unused {
-            gone += u64::from(flows::delete_unless_good(work.tx, version)?);
+            gone += u64::from(rows::flows::delete_unless_good(work.tx, version)?);
         }
         gone
     }
@@ -112,7 +112,7 @@ step!(
 step!(
     /// Makes runs ready whose time has come.
     WakeRuns { now: Timestamp } -> Woken, at |step| step.now, ours true,
-    |this, work| timers::wake(work, this.now)?
+    |this, work| run_timers::wake(work, this.now)?
 );
 step!(
     /// Takes a run back.
@@ -152,7 +152,7 @@ step!(
 step!(
     /// An account counts its days no more.
     StopCounting { account: String } -> (), ours true,
-    |this, work| accounts::forget_days(work.tx, &this.account)?
+    |this, work| rows::accounts::forget_days(work.tx, &this.account)?
 );
 step!(
     /// Records how far a message of several parts has come.
@@ -180,7 +180,7 @@ step!(
 step!(
     /// Somebody followed a message's link.
     Click { id: MessageId, now: Timestamp } -> (), at |step| step.now, ours true,
-    |this, work| messages::each(work, this.id, Some(this.now), |work| waits::click(work, this.id, this.now))?
+    |this, work| messages::each(work, this.id, Some(this.now), |work| delivery_waits::click(work, this.id, this.now))?
 );
 step!(
     /// Records how an attempt ended.
@@ -219,16 +219,16 @@ step!(
     /// Puts a message onto a phone of the sandbox.
     ReceiveOnPhone { message: PhoneMessage } -> bool,
     |this, work| {
-        phones::insert(work.tx, &this.message)?;
+        rows::phones::insert(work.tx, &this.message)?;
         work.after.note(|| Change::Phone { phone: this.message.to.clone() });
-        !phones::is_off(work.tx, &this.message.to)?
+        !rows::phones::is_off(work.tx, &this.message.to)?
     }
 );
 step!(
     /// Makes a phone of the sandbox, or changes it.
     ChangeHandset { phone: String, change: HandsetChange, now: Timestamp } -> (),
     |this, work| {
-        phones::change(work.tx, &this.phone, &this.change, this.now)?;
+        rows::phones::change(work.tx, &this.phone, &this.change, this.now)?;
         work.after.note(|| Change::Phone { phone: this.phone.clone() });
     }
 );
@@ -236,17 +236,17 @@ step!(
     /// Takes everything off the phones of the sandbox.
     EmptyPhones {} -> (),
     |_this, work| {
-        phones::delete_all(work.tx)?;
+        rows::phones::delete_all(work.tx)?;
         work.after.note(|| Change::Phone { phone: String::new() });
     }
 );
 step!(
     /// Lets a browser in.
     OpenSession { digest: [u8; 32], now: Timestamp } -> (),
-    |this, work| phones::open_session(work.tx, &this.digest, this.now)?
+    |this, work| rows::phones::open_session(work.tx, &this.digest, this.now)?
 );
 step!(
     /// Lets browsers in no more.
     CloseSessions { digest: Option<[u8; 32]> } -> u64,
-    |this, work| phones::close_sessions(work.tx, this.digest.as_ref())?
+    |this, work| rows::phones::close_sessions(work.tx, this.digest.as_ref())?
 );

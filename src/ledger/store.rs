@@ -7,15 +7,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::backlog::Door;
 use super::commands::Command;
-use super::groups::Runner;
-use super::job::{Job, Step};
-use super::steps::{
+use super::commands::groups::Runner;
+use super::commands::job::{Job, Step};
+use super::commands::steps::{
     AnswerErrand, Arm, CancelRun, ChangeHandset, Claim, Click, CloseSessions, CommitTurn, Decide, Divert, EmptyPhones,
     EndWait, Fire, Forget, Intake, KeepFlows, LimitBacklog, MoveMessages, NoteParts, OpenSession, OptIn, Promise,
     PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles, Settle, StopCounting, Tell, Touch, WakeRuns,
 };
+use super::work::backlog::Door;
 use super::{failover, operator};
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Degraded, MessageState, Part};
@@ -30,10 +30,7 @@ use crate::store::records::{
     PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement,
     Spent, StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
-use crate::store::rows::{
-    accounts, conversations, files, flows, journal, lanes, lists, messages, people, person, phones, runs, schedules,
-    shown, troubles, values,
-};
+use crate::store::rows;
 use crate::store::sqlite::Sqlite;
 use crate::store::tx::{Read, Tx};
 use crate::store::{Reply, Signals, Store, StoreError};
@@ -107,15 +104,15 @@ impl Store for Ledger {
     }
 
     fn good_versions(&self) -> Reply<BTreeMap<String, String>> {
-        self.at_once(flows::good)
+        self.at_once(rows::flows::good)
     }
 
     fn version(&self, id: &str) -> Reply<Option<VersionRow>> {
-        self.at_once(|tx| flows::version(tx, id))
+        self.at_once(|tx| rows::flows::version(tx, id))
     }
 
     fn armed(&self) -> Reply<Vec<ArmedRow>> {
-        self.at_once(schedules::armed)
+        self.at_once(rows::triggers::armed)
     }
 
     fn arm(&self, gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> Reply<()> {
@@ -127,12 +124,12 @@ impl Store for Ledger {
     }
 
     fn occurrences(&self, filter: OccurrenceFilter) -> Reply<Vec<OccurrenceRecord>> {
-        self.aside(move |tx| schedules::occurrences(tx, &filter))
+        self.aside(move |tx| rows::triggers::occurrences(tx, &filter))
     }
 
     fn seen_files(&self, key: &TriggerKey) -> Reply<Vec<SeenFile>> {
         let key = key.clone();
-        self.aside(move |tx| files::seen(tx, &key))
+        self.aside(move |tx| rows::seen_files::seen(tx, &key))
     }
 
     fn see_files(&self, key: &TriggerKey, seen: Vec<Seen>, forget: Timestamp) -> Reply<()> {
@@ -152,15 +149,15 @@ impl Store for Ledger {
     }
 
     fn ready_flows(&self) -> Reply<Vec<String>> {
-        self.at_once(runs::flows_with_ready)
+        self.at_once(rows::runs::flows_with_ready)
     }
 
     fn ready_runs(&self, flow: &str, after: i64, limit: usize) -> Reply<Vec<ReadyRun>> {
-        self.at_once(|tx| runs::ready(tx, flow, after, limit))
+        self.at_once(|tx| rows::runs::ready(tx, flow, after, limit))
     }
 
     fn journal_after(&self, id: RunId, part: i64) -> Reply<(Vec<Entry>, i64)> {
-        self.at_once(|tx| journal::after(tx, id, part))
+        self.at_once(|tx| rows::journal::after(tx, id, part))
     }
 
     fn promised(&self, root: RunId, but: RunId) -> Reply<Vec<Promised>> {
@@ -180,7 +177,7 @@ impl Store for Ledger {
     }
 
     fn unused_versions(&self) -> Reply<Vec<String>> {
-        self.aside(flows::unused)
+        self.aside(rows::flows::unused)
     }
 
     fn prune_versions(&self, unused: Vec<String>) -> Reply<u64> {
@@ -188,7 +185,7 @@ impl Store for Ledger {
     }
 
     fn origin(&self, id: RunId) -> Reply<Option<Origin>> {
-        self.at_once(|tx| runs::origin(tx, id))
+        self.at_once(|tx| rows::runs::origin(tx, id))
     }
 
     fn commit_turn(&self, turn: TurnCommit) -> Reply<Committed> {
@@ -200,11 +197,11 @@ impl Store for Ledger {
     }
 
     fn kv_get(&self, flow: &str, key: &str, now: Timestamp) -> Reply<Option<Value>> {
-        self.at_once(|tx| values::get(tx, flow, key, now))
+        self.at_once(|tx| rows::values::get(tx, flow, key, now))
     }
 
     fn kv_keys(&self, flow: &str, prefix: &str, now: Timestamp) -> Reply<Vec<String>> {
-        self.at_once(|tx| values::keys(tx, flow, prefix, now))
+        self.at_once(|tx| rows::values::keys(tx, flow, prefix, now))
     }
 
     fn promise(&self, messages: Vec<NewMessage>, now: Timestamp) -> Reply<()> {
@@ -212,11 +209,11 @@ impl Store for Ledger {
     }
 
     fn keyed(&self, flow: &str, key: &str, to: &str) -> Reply<Option<MessageRef>> {
-        self.at_once(|tx| messages::keyed(tx, flow, key, to))
+        self.at_once(|tx| rows::messages::keyed(tx, flow, key, to))
     }
 
     fn due_messages(&self, account: &str, after: i64, limit: usize) -> Reply<Vec<DueMessage>> {
-        self.at_once(|tx| lanes::due(tx, account, after, limit))
+        self.at_once(|tx| rows::outbox::due(tx, account, after, limit))
     }
 
     fn claim(&self, account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Reply<Claims> {
@@ -249,11 +246,11 @@ impl Store for Ledger {
     }
 
     fn is_listening(&self) -> Reply<bool> {
-        self.at_once(conversations::is_anybody)
+        self.at_once(rows::questions::is_anybody)
     }
 
     fn names(&self, account: &str, who: &str) -> Reply<Vec<String>> {
-        self.at_once(|tx| people::names(tx, account, who))
+        self.at_once(|tx| rows::people::names(tx, account, who))
     }
 
     fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten> {
@@ -262,7 +259,7 @@ impl Store for Ledger {
             let mut all = Forgotten::default();
             for round in 0..LOOKS {
                 let name = who.clone();
-                let known = this.aside(move |tx| person::known_by(tx, &name)).await?;
+                let known = this.aside(move |tx| rows::forget::known_by(tx, &name)).await?;
                 if round > 0 && known.is_empty() {
                     break;
                 }
@@ -273,7 +270,7 @@ impl Store for Ledger {
     }
 
     fn heard(&self, account: &str, recipient: &str) -> Reply<LastHeard> {
-        self.at_once(|tx| accounts::heard(tx, account, recipient))
+        self.at_once(|tx| rows::accounts::heard(tx, account, recipient))
     }
 
     fn click(&self, id: MessageId, now: Timestamp) -> Reply<()> {
@@ -297,65 +294,65 @@ impl Store for Ledger {
     }
 
     fn runs(&self, filter: RunFilter) -> Reply<Page<RunRecord, RunId>> {
-        self.aside(move |tx| lists::runs(tx, &filter))
+        self.aside(move |tx| rows::lists::runs(tx, &filter))
     }
 
     fn run(&self, id: RunId) -> Reply<Option<RunRecord>> {
-        self.at_once(|tx| shown::run(tx, id))
+        self.at_once(|tx| rows::lists::run(tx, id))
     }
 
     fn journal(&self, id: RunId) -> Reply<Vec<Called>> {
-        self.aside(move |tx| shown::journal(tx, id))
+        self.aside(move |tx| rows::lists::journal(tx, id))
     }
 
     fn messages(&self, filter: MessageFilter) -> Reply<Page<MessageRecord, MessageId>> {
-        self.aside(move |tx| lists::messages(tx, &filter))
+        self.aside(move |tx| rows::lists::messages(tx, &filter))
     }
 
     fn message(&self, id: MessageId) -> Reply<Option<MessageRecord>> {
-        self.at_once(|tx| shown::message(tx, id))
+        self.at_once(|tx| rows::lists::message(tx, id))
     }
 
-    fn backlog(&self, account: &str) -> Reply<u64> {
+    fn lane_length(&self, account: &str) -> Reply<u64> {
         let account = account.to_owned();
-        self.aside(move |tx| lanes::count_in_lane(tx, &account))
+        self.aside(move |tx| rows::outbox::count_in_lane(tx, &account))
     }
 
     fn bad_messages(&self) -> Reply<Vec<(String, String, u64)>> {
-        self.aside(troubles::bad)
+        self.aside(rows::troubles::bad)
     }
 
     fn bad_messages_of(&self, runs: Vec<RunId>) -> Reply<Vec<(RunId, u64)>> {
-        self.aside(move |tx| troubles::bad_of(tx, &runs))
+        self.aside(move |tx| rows::troubles::bad_of(tx, &runs))
     }
 
     fn run_counts(&self) -> Reply<StateCounts<RunState>> {
-        self.aside(lists::run_counts)
+        self.aside(rows::lists::run_counts)
     }
 
     fn message_counts(&self) -> Reply<StateCounts<MessageState>> {
-        self.aside(lists::message_counts)
+        self.aside(rows::lists::message_counts)
     }
 
     fn lately(&self, since: Timestamp) -> Reply<Lately> {
-        self.aside(move |tx| lists::lately(tx, since))
+        self.aside(move |tx| rows::lists::lately(tx, since))
     }
 
     fn last_runs(&self, flows: Vec<String>, most: usize) -> Reply<Vec<Vec<RunBrief>>> {
-        self.aside(move |tx| lists::last_runs(tx, &flows, most))
+        self.aside(move |tx| rows::lists::last_runs(tx, &flows, most))
     }
 
     fn incoming(&self, filter: IncomingFilter) -> Reply<Vec<IncomingRecord>> {
-        self.aside(move |tx| lists::incoming(tx, &filter))
+        self.aside(move |tx| rows::lists::incoming(tx, &filter))
     }
 
     fn called(&self, addresses: Vec<String>) -> Reply<BTreeMap<String, String>> {
-        self.aside(move |tx| people::called(tx, &addresses))
+        self.aside(move |tx| rows::people::called(tx, &addresses))
     }
 
     fn person(&self, who: &str) -> Reply<Person> {
         let who = who.to_owned();
-        self.aside(move |tx| people::person(tx, &who))
+        self.aside(move |tx| rows::people::person(tx, &who))
     }
 
     fn opt_in(&self, account: &str, who: &str) -> Reply<bool> {
@@ -364,7 +361,7 @@ impl Store for Ledger {
 
     fn spent(&self, account: &str, day: &str) -> Reply<Spent> {
         let (account, day) = (account.to_owned(), day.to_owned());
-        self.aside(move |tx| accounts::spent(tx, &account, &day))
+        self.aside(move |tx| rows::accounts::spent(tx, &account, &day))
     }
 
     fn end_wait(&self, id: RunId, now: Timestamp) -> Reply<RunDecided> {
@@ -372,11 +369,11 @@ impl Store for Ledger {
     }
 
     fn troubles(&self, after: i64, limit: usize) -> Reply<Vec<Trouble>> {
-        self.aside(move |tx| troubles::behind(tx, after, limit))
+        self.aside(move |tx| rows::troubles::behind(tx, after, limit))
     }
 
     fn told(&self) -> Reply<Vec<(String, Timestamp)>> {
-        self.aside(troubles::told)
+        self.aside(rows::troubles::told)
     }
 
     fn tell(&self, telling: Telling) -> Reply<()> {
@@ -388,11 +385,11 @@ impl Store for Ledger {
     }
 
     fn phone_messages(&self, phone: Option<String>, limit: usize) -> Reply<Vec<PhoneMessage>> {
-        self.aside(move |tx| phones::messages(tx, phone.as_deref(), limit))
+        self.aside(move |tx| rows::phones::messages(tx, phone.as_deref(), limit))
     }
 
     fn handsets(&self) -> Reply<Vec<Handset>> {
-        self.aside(phones::all)
+        self.aside(rows::phones::all)
     }
 
     fn change_handset(&self, phone: &str, change: HandsetChange, now: Timestamp) -> Reply<()> {
@@ -408,7 +405,7 @@ impl Store for Ledger {
     }
 
     fn session(&self, digest: [u8; 32], oldest: Timestamp) -> Reply<bool> {
-        self.at_once(move |tx| phones::has_session(tx, &digest, oldest))
+        self.at_once(move |tx| rows::phones::has_session(tx, &digest, oldest))
     }
 
     fn close_sessions(&self, digest: Option<[u8; 32]>) -> Reply<u64> {

@@ -19,9 +19,9 @@ use crate::transport::extra::Raw;
 use crate::transport::gateway::{Adapter, Options as _};
 use crate::transport::reach::Desk;
 use crate::transport::site::Site;
+use crate::transport::waha::adapter::{ELSEWHERE, FILES, described};
 use crate::transport::waha::engine::FILE;
 use crate::transport::waha::ids::{chat, chat_in, marked, provider_id};
-use crate::transport::waha::send::{ELSEWHERE, FILES, described};
 use crate::transport::wire::{Fields, Wire, attached, fields, maybe};
 use crate::transport::{Attached, Download, Heard, Incoming, NotHeard, Outgoing, Sending, Transport, client};
 

@@ -1,9 +1,14 @@
-//! Commands: what a group consists of.
+//! Commands: legal steps as data, and the groups in which they are run: in the general way, and the hot ones as sets.
 
-use super::job::{Job, Task};
-use super::steps::{Claim, CommitTurn, Intake, Receive, Settle};
-use super::work::Work;
+pub mod groups;
+pub mod job;
+mod sets;
+pub mod steps;
+
+use crate::ledger::work::Work;
 use crate::store::StoreError;
+use job::{Job, Task};
+use steps::{Claim, CommitTurn, Intake, Receive, Settle};
 
 /// A command. The hot ones are known by their kind, so that a group can run them as sets.
 pub enum Command {
