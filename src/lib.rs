@@ -55,6 +55,57 @@
 //! | 1 | [`model`] | nouns and pure decisions |
 //! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`files`], [`id`], [`links`], [`memory`], [`panics`], [`plain`], [`preview`], [`secret`], [`service`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
 //!
+//! # Where things are decided
+//!
+//! | what | file |
+//! |---|---|
+//! | in which states a step is legal: of a run; of a message | `model/run.rs`; `model/delivery.rs` |
+//! | the words of a state or of an attempt's end | the same |
+//! | whether a run is accepted: room for it, shares of flows | `ledger/runs.rs`; `ledger/work/backlog.rs` |
+//! | what a turn changes; what people are told that its run waits for | `ledger/turns.rs` |
+//! | what a turn leaves in the journal, also one that threw | `ledger/journal.rs` |
+//! | values (`kv`), `emit`, waiting for a message's fate | `ledger/values.rs`, `ledger/events.rs`, `ledger/delivery_waits.rs` |
+//! | `ask`: one at a time in a chat, its time, reminder, end | `ledger/questions.rs` |
+//! | which run a reply is for, and whether it is an answer | `ledger/replies.rs` |
+//! | how an answer is understood: choices, numbers, patterns | `model/conversation.rs` |
+//! | who wants no more messages, by which words | `model/opt_out.rs` |
+//! | opening an attempt: budgets, people who opted out | `ledger/claims.rs` |
+//! | the end of an attempt | `ledger/attempts.rs` |
+//! | what a step changes in a message: tries, times, place | `ledger/messages.rs` |
+//! | what a gateway's answer means for the next try, and when | `outbox/outcome.rs`; waits: `model/policy.rs` |
+//! | acks, echoes, messages of which nobody knows | `ledger/reconciliation.rs` |
+//! | after a crash | `ledger/recovery.rs` |
+//! | what the clock does: to messages; to runs | `ledger/message_timers.rs`; `ledger/run_timers.rs` |
+//! | cancel, retry, release, end a wait by hand | `ledger/operator.rs`, `ledger/endings.rs` |
+//! | what moves to another account; when | `ledger/failover.rs`; `outbox/failover_timing.rs` |
+//! | order of what one person gets | `outbox/queues.rs` |
+//! | how fast: rate, distance to one person, quiet hours | `outbox/pace.rs` |
+//! | how many at once; pause and probe of a failing account | `outbox/permits.rs`; `outbox/breaker.rs` |
+//! | why a message waits or how it ended, in words | `outbox/why.rs` |
+//! | how many runs are read ahead, fairness between flows | `run/flow_queue.rs`, `run/queue.rs` |
+//! | answers that a turn gets at once; errands | `run/local_answers.rs`; `run/effects.rs` |
+//! | another attempt of a run, its failure flow | `run/without_script.rs`, `run/follow_up.rs` |
+//! | CPU and memory of a turn | `script/limits.rs` |
+//! | what a script function takes and does | `script/host/`; fields of messages: `script/message.rs` |
+//! | which account is meant, and the sentence when there is none | `model/accounts.rs` |
+//! | what a gateway can do; how a message is made to fit | `model/capability.rs`, `model/fit.rs` |
+//! | one gateway: its keys; its requests; its events | `transport/NAME/options.rs`, `transport/NAME/adapter.rs`, `transport/NAME/events.rs` |
+//! | numbers of acks; what gateways' answers and events share | `transport/acks.rs`; `transport/answer.rs`, `transport/events/mod.rs` |
+//! | instants of a schedule; what became of them | `flow/schedule.rs`, `trigger/due.rs`; `trigger/clockwork.rs` |
+//! | which file begins a run | `trigger/file_watch.rs` |
+//! | keys of a flow file; of the settings | `flow/file/`; `config/` |
+//! | what is checked of a webhook; its answer | `http/verify.rs`; `http/webhook.rs` |
+//! | usual limits (bodies, CPU, memory, backlog), tries, waits | `model/policy.rs` |
+//! | room that all connections share: bodies, slow callers | `http/side/` |
+//! | the folder `.postrider`: its lock, token and keys | `app/state_folder.rs` |
+//! | what pages, API and commands are given of accounts, flows, messages, runs, ... | `view/` |
+//! | words that pages and commands share; routes and markup of one page | `view/words.rs`; `http/pages/`, `http/pages/templates/` |
+//! | what a lane shows of itself | `outbox/mod.rs` |
+//! | what a list shows and how it is searched | `store/rows/lists.rs` |
+//! | SQL of a noun | `store/rows/` |
+//! | the file itself: tables, opening, log, readers | `store/sqlite/schema.rs`, `store/sqlite/connect.rs`, `store/sqlite/checkpoint.rs`, `store/sqlite/readers.rs` |
+//! | forgetting a person | `ledger/forget.rs` |
+//!
 //! # Glossary
 //!
 //! | our word | elsewhere | what it is |

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::lanes::Lanes;
 use super::phones::StoredPhones;
 use super::reload::{OpenError, Reloader};
-use super::state::{Address, StateFolder};
+use super::state_folder::{Address, StateFolder};
 use super::sweep::Sweeper;
 use super::workspace::Workspace;
 use crate::alarm::{self, Alarm};

@@ -5,11 +5,11 @@ mod git;
 mod lanes;
 mod phones;
 mod reload;
-mod state;
+mod state_folder;
 pub mod stopped;
 mod sweep;
 mod workspace;
 
 pub use engine::{Engine, OpenStore, Outside, StartError, bind, looks_like_workspace, open_store};
-pub use state::{Address, read_address, read_token};
+pub use state_folder::{Address, read_address, read_token};
 pub use workspace::Workspace;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::open_store;
-use super::state::StateFolder;
+use super::state_folder::StateFolder;
 use super::workspace::Workspace;
 use crate::clock::{Clock, SystemClock};
 use crate::id::RunId;

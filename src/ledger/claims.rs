@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::delivery::settle;
+use super::attempts::settle;
 use super::messages::{is_now, set_aside};
 use super::work::Work;
 use crate::clock::millis;

@@ -3,9 +3,9 @@
 //!
 //! [`Store`]: crate::store::Store
 
+mod attempts;
 mod claims;
 mod commands;
-mod delivery;
 mod delivery_waits;
 mod endings;
 mod events;
@@ -13,12 +13,14 @@ mod failover;
 mod forget;
 mod inbound;
 mod journal;
+mod message_timers;
 mod messages;
 mod operator;
 mod people;
 mod questions;
 mod react;
 mod reconciliation;
+mod recovery;
 mod replies;
 mod run_timers;
 mod runs;

@@ -6,7 +6,7 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::Value;
 
 use crate::fetch::causes;
-use crate::model::delivery::{ErrorClass, MessageState, Scope, SendError};
+use crate::model::delivery::{ErrorClass, Scope, SendError};
 use crate::plain::steers;
 
 /// Most bytes of an answer that are read; what follows is of no use to us.
@@ -116,17 +116,6 @@ pub async fn exchange_up_to(most: usize, request: reqwest::RequestBuilder) -> Re
 /// Nobody knows what the gateway did.
 pub fn doubt(message: impl Into<String>) -> SendError {
     SendError::new(ErrorClass::Ambiguous, message)
-}
-
-/// How far a message is, by the number that WhatsApp's own page gives it (gateways that are made
-/// of it pass it on). Without one it is taken by the engine, whose link to WhatsApp may be dead.
-pub fn reached(ack: &Value) -> MessageState {
-    match ack.as_i64() {
-        Some(1) => MessageState::Sent,
-        Some(2) => MessageState::Delivered,
-        Some(3 | 4) => MessageState::Read,
-        _ => MessageState::Accepted,
-    }
 }
 
 fn unsent(error: &reqwest::Error) -> SendError {

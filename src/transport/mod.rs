@@ -1,6 +1,7 @@
 //! Gateways: one contract, one folder for each dialect, one line for each in [`GATEWAYS`]. No gateway's oddity leaves
 //! its folder.
 
+mod acks;
 pub mod answer;
 mod events;
 pub mod evolution;

@@ -224,6 +224,20 @@ fn files_are_short_and_say_what_they_are() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A file or a folder that the map names is there.
+#[test]
+fn the_map_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = std::fs::read_to_string(root.join("lib.rs")).unwrap();
+    let table = map.split("# Where things are decided").nth(1).unwrap().split("# Glossary").next().unwrap();
+    let named: Vec<&str> = table.split('`').filter(|word| word.contains('/') && !word.contains(' ')).collect();
+    assert!(named.len() > 50, "{named:?}");
+    for path in named {
+        let path = path.replace("NAME", "waha");
+        assert!(root.join(&path).exists(), "lib.rs names `{path}`, which is not there");
+    }
+}
+
 #[test]
 fn every_module_has_a_row_on_the_map() {
     let map = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();

@@ -6,8 +6,8 @@ use crate::feed::Change;
 use crate::id::{MessageId, RunId};
 use crate::ledger::work::{Refusal, Work};
 use crate::ledger::{
-    claims, delivery, delivery_waits, failover, forget, inbound, messages, operator, people, run_timers, runs,
-    triggers, troubles, turns,
+    attempts, claims, delivery_waits, failover, forget, inbound, message_timers, messages, operator, people, recovery,
+    run_timers, runs, triggers, troubles, turns,
 };
 use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::TurnCommit;
@@ -147,7 +147,7 @@ step!(
 step!(
     /// An attempt touches the wire.
     Touch { id: MessageId } -> (), ours true,
-    |this, work| messages::each(work, this.id, None, |work| delivery::touch(work, this.id))?
+    |this, work| messages::each(work, this.id, None, |work| attempts::touch(work, this.id))?
 );
 step!(
     /// An account counts its days no more.
@@ -158,7 +158,7 @@ step!(
     /// Records how far a message of several parts has come.
     NoteParts { id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp } -> (), at |step| step.now, ours true,
     |this, work| {
-        let note = |work: &mut Work<'_>| delivery::note_parts(work, this.id, &this.parts, &this.cut, this.now);
+        let note = |work: &mut Work<'_>| attempts::note_parts(work, this.id, &this.parts, &this.cut, this.now);
         messages::each(work, this.id, Some(this.now), note)?
     }
 );
@@ -187,18 +187,18 @@ step!(
     Settle { settlement: Settlement } -> (), at |step| step.settlement.at, ours true,
     |this, work| {
         let settlement = &this.settlement;
-        messages::each(work, settlement.id, Some(settlement.at), |work| delivery::settle(work, settlement))?
+        messages::each(work, settlement.id, Some(settlement.at), |work| attempts::settle(work, settlement))?
     }
 );
 step!(
     /// Moves what the clock moves.
     MoveMessages { now: Timestamp, resend: Vec<ResendPolicy> } -> Moved, at |step| step.now, ours true,
-    |this, work| delivery::advance(work, this.now, &this.resend)?
+    |this, work| message_timers::advance(work, this.now, &this.resend)?
 );
 step!(
     /// What a dead engine left open becomes unknown.
     Recover { now: Timestamp } -> u64, at |step| step.now, ours true,
-    |this, work| delivery::recover(work, this.now)?
+    |this, work| recovery::recover(work, this.now)?
 );
 step!(
     /// A person's decision about a message.

@@ -11,8 +11,7 @@ use url::Url;
 
 use super::LARGEST_FILE;
 use super::wire::Wire;
-use crate::model::delivery::{ErrorClass, MessageState};
-use crate::model::inbound::{Fate, Told};
+use crate::model::inbound::Told;
 use crate::model::recipient::Recipient;
 use crate::plain::is_blank;
 
@@ -95,21 +94,6 @@ pub fn one_person(told: &mut Vec<Told>, addresses: impl IntoIterator<Item = Opti
     let first = known.next()?;
     told.extend(known.map(|other| Told::Same(first.clone(), other)));
     Some(first)
-}
-
-/// How far a message is, by the number that WhatsApp's own page gives it. That it waits there says
-/// nothing.
-pub fn ack(number: i64) -> Option<Fate> {
-    match number {
-        -1 => {
-            let error = "WhatsApp reported an error for this message".to_owned();
-            Some(Fate::Failed { class: ErrorClass::Invalid, error })
-        }
-        1 => Some(Fate::Reached(MessageState::Sent)),
-        2 => Some(Fate::Reached(MessageState::Delivered)),
-        3 | 4 => Some(Fate::Reached(MessageState::Read)),
-        _ => None,
-    }
 }
 
 /// The path (and query) of a file below a gateway's base address. Of a whole address the host is

@@ -13,7 +13,8 @@ use crate::model::delivery::MessageState;
 use crate::model::inbound::{Ack, Connection, Echo, Fate, InboundMedia, Reaction, Told, Written};
 use crate::model::recipient::Recipient;
 use crate::secret::{Hash, Secret};
-use crate::transport::events::{ack, fields, first_text, moment, one_person, person_in, text, whole};
+use crate::transport::acks::ack;
+use crate::transport::events::{fields, first_text, moment, one_person, person_in, text, whole};
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Seconds that a token lives.

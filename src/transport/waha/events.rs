@@ -11,7 +11,8 @@ use super::kinds::{kind, medium, question};
 use crate::model::inbound::{Ack, Connection, Echo, Reaction, Told, Written, bare_id};
 use crate::model::recipient::Recipient;
 use crate::secret::{Hash, Secret};
-use crate::transport::events::{ack, fields, first_text, moment, one_person, person, person_in, text, whole};
+use crate::transport::acks::ack;
+use crate::transport::events::{fields, first_text, moment, one_person, person, person_in, text, whole};
 use crate::transport::{Heard, Incoming, NotHeard};
 
 /// Reads an event of a session. `bare` says how our own messages are known, see [`own`].

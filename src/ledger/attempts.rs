@@ -1,16 +1,16 @@
-//! How messages go out: attempts that touch the wire and end, what the clock moves, and what a dead engine left.
+//! Attempts: they touch the wire, and end. What that means for the message, and what the answer tells besides.
 
 use jiff::Timestamp;
 
-use super::messages::{self, Applied, Change, apply, set_aside};
+use super::messages::{Applied, Change, apply};
 use super::reconciliation;
 use super::work::Work;
-use crate::clock::{from_millis, millis};
+use crate::clock::millis;
 use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step};
 use crate::model::recipient::Recipient;
 use crate::store::StoreError;
-use crate::store::records::{Moved, ResendPolicy, Settlement, Verdict};
+use crate::store::records::{Settlement, Verdict};
 use crate::store::rows;
 use crate::store::tx::Read;
 
@@ -136,58 +136,4 @@ fn learn(work: &mut Work<'_>, id: MessageId, posted: &[&String], chat: Option<&R
         reconciliation::post(work, &account, provider_id, id, now)?;
     }
     Ok(())
-}
-
-/// Attempts that were open when the engine died: nobody knows how they ended. Gives of how many that is so.
-pub fn recover(work: &mut Work<'_>, now: Timestamp) -> Read<u64> {
-    let mut doubtful = 0;
-    for id in rows::outbox::on_the_wire(work.tx)? {
-        let is_doubtful = work.each(|work| recover_one(work, id, now), |work, why| set_aside(work, id, why, now))?;
-        doubtful += u64::from(is_doubtful.unwrap_or(true));
-    }
-    Ok(doubtful)
-}
-
-/// Says whether nobody knows if it went out.
-fn recover_one(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<bool> {
-    let Some((attempts, parts)) = rows::messages::open_attempt(work.tx, id)? else { return Ok(false) };
-    // Of several parts each says for itself whether it had touched the wire.
-    let untouched = match parts.is_empty() {
-        false => !parts.iter().any(Part::is_in_doubt),
-        true => attempts.last().is_some_and(|last| last.outcome == AttemptOutcome::Preparing),
-    };
-    let error = Some("the engine stopped while the attempt was open".to_owned());
-    let outcome = Some(AttemptOutcome::Interrupted);
-    let step = if untouched { Step::TryAgain } else { Step::Doubt };
-    let due_at = untouched.then(|| millis(now));
-    apply(work, id, step, now, Change { outcome, error, due_at, counts: !untouched, ..Change::default() })?;
-    reconciliation::seek(work, id, now)?;
-    Ok(!untouched)
-}
-
-/// Moves what the clock moves: due, expired, sent again.
-pub fn advance(work: &mut Work<'_>, now: Timestamp, resend: &[ResendPolicy]) -> Read<Moved> {
-    let mut count = 0;
-    let mut next = Vec::new();
-    let mut all = |work: &mut Work<'_>, ids: Vec<MessageId>, step: Step| {
-        count += ids.len() as u64;
-        ids.into_iter().try_for_each(|id| {
-            let moved =
-                work.each(|work| messages::step(work, id, step, now), |work, why| set_aside(work, id, why, now));
-            moved.map(drop)
-        })
-    };
-    let due = rows::outbox::scheduled_until(work.tx, now)?;
-    all(work, due, Step::Due)?;
-    let expired = rows::outbox::expired_at(work.tx, now)?;
-    all(work, expired, Step::Expire)?;
-    next.extend(rows::outbox::next_scheduled(work.tx)?);
-    next.extend(rows::outbox::next_expiring(work.tx)?);
-    for policy in resend {
-        let wait = i64::try_from(policy.after.as_millis()).unwrap_or(i64::MAX / 2);
-        let unknown = rows::outbox::unknown_since(work.tx, policy, millis(now) - wait, now)?;
-        all(work, unknown, Step::Resend)?;
-        next.extend(rows::outbox::oldest_unknown(work.tx, policy, now)?.map(|oldest| oldest.saturating_add(wait)));
-    }
-    Ok(Moved { count, next: next.into_iter().min().map(from_millis) })
 }
