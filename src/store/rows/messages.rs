@@ -385,9 +385,8 @@ pub fn first_unknown<T>(
     (account, to): (&str, &str),
     looks: &mut dyn FnMut(&Unknown) -> Option<T>,
 ) -> Read<Option<(Unknown, T)>> {
-    // The sign keeps SQLite from walking over all of the account's in the order of their changes.
     let sql = "SELECT id, account, recipient, body, parts, attempts FROM messages
-        WHERE account = ? AND recipient = ? AND state = 7 ORDER BY +changed_at, id";
+        WHERE account = ? AND recipient = ? AND state = 7 ORDER BY changed_at, id";
     first_that(tx, sql, (account, to), looks)
 }
 
