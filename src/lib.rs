@@ -76,17 +76,18 @@
 //! | acks, echoes, messages of which nobody knows | `ledger/reconciliation.rs` |
 //! | after a crash | `ledger/recovery.rs` |
 //! | what the clock does: to messages; to runs | `ledger/message_timers.rs`; `ledger/run_timers.rs` |
-//! | cancel, retry, release, end a wait by hand | `ledger/operator.rs`, `ledger/endings.rs` |
+//! | retry, release, end a wait by hand; cancel, and ends of runs without a turn | `ledger/operator.rs`; `ledger/endings.rs` |
 //! | what moves to another account; when | `ledger/failover.rs`; `outbox/failover_timing.rs` |
 //! | order of what one person gets | `outbox/queues.rs` |
 //! | how fast: rate, distance to one person, quiet hours | `outbox/pace.rs` |
 //! | how many at once; pause and probe of a failing account | `outbox/permits.rs`; `outbox/breaker.rs` |
 //! | why a message waits or how it ended, in words | `outbox/why.rs` |
-//! | how many runs are read ahead, fairness between flows | `run/flow_queue.rs`, `run/queue.rs` |
+//! | how many runs are read ahead; fairness between flows | `run/flow_queue.rs`; `run/queue.rs` |
 //! | answers that a turn gets at once; errands | `run/local_answers.rs`; `run/effects.rs` |
 //! | another attempt of a run, its failure flow | `run/without_script.rs`, `run/follow_up.rs` |
 //! | CPU and memory of a turn | `script/limits.rs` |
 //! | what a script function takes and does | `script/host/`; fields of messages: `script/message.rs` |
+//! | a link's card: what is read of its page; when it is filled in | `preview/mod.rs`; `outbox/cards.rs` |
 //! | which account is meant, and the sentence when there is none | `model/accounts.rs` |
 //! | what a gateway can do; how a message is made to fit | `model/capability.rs`, `model/fit.rs` |
 //! | one gateway: its keys; its requests; its events | `transport/NAME/options.rs`, `transport/NAME/adapter.rs`, `transport/NAME/events.rs` |
@@ -103,7 +104,7 @@
 //! | what a lane shows of itself | `outbox/mod.rs` |
 //! | what a list shows and how it is searched | `store/rows/lists.rs` |
 //! | SQL of a noun | `store/rows/` |
-//! | the file itself: tables, opening, log, readers | `store/sqlite/schema.rs`, `store/sqlite/connect.rs`, `store/sqlite/checkpoint.rs`, `store/sqlite/readers.rs` |
+//! | the file itself: tables; opening; log; readers; rows that nobody can work on | `store/sqlite/schema.rs`; `store/sqlite/connect.rs`; `store/sqlite/checkpoint.rs`; `store/sqlite/readers.rs`; `store/sqlite/repair.rs` |
 //! | forgetting a person | `ledger/forget.rs` |
 //!
 //! # Glossary
