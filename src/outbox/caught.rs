@@ -1,11 +1,12 @@
 //! Panics caught where they happen, so that whoever broke down still gives back what it held.
 
-use std::any::Any;
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+
+use crate::panics::words;
 
 /// Makes a call at once, and waits for what it gives; a panic on the way is an error in words.
 ///
@@ -13,11 +14,11 @@ use std::task::Poll;
 pub fn caught<F: Future>(call: impl FnOnce() -> F) -> impl Future<Output = Result<F::Output, String>> {
     let made = catch_unwind(AssertUnwindSafe(call));
     async move {
-        let mut future = pin!(made.map_err(|panic| words(&*panic))?);
+        let mut future = pin!(made.map_err(|panic| words(&*panic).to_owned())?);
         poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(panic) => Poll::Ready(Err(words(&*panic))),
+            Err(panic) => Poll::Ready(Err(words(&*panic).to_owned())),
         })
         .await
     }
@@ -26,11 +27,6 @@ pub fn caught<F: Future>(call: impl FnOnce() -> F) -> impl Future<Output = Resul
 /// The same for a call that has errors of its own; handed in when it is first waited for.
 pub async fn tried<T, E: Display, F: Future<Output = Result<T, E>>>(call: impl FnOnce() -> F) -> Result<T, String> {
     caught(call).await.and_then(|result| result.map_err(|error| error.to_string()))
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no reason given").to_owned()
 }
 
 #[cfg(test)]

@@ -11,9 +11,6 @@ use crate::model::run::RunState;
 use crate::store::Signals;
 use crate::wake::Bell;
 
-/// Messages of an account that came to each state.
-type OfAccount = (String, [u64; MessageState::ALL.len()]);
-
 /// To be told once the group is on disk.
 #[derive(Default)]
 pub struct AfterCommit {
@@ -23,15 +20,47 @@ pub struct AfterCommit {
     message_timer: bool,
     troubles: bool,
     compact: bool,
-    run_counts: [u64; RunState::ALL.len()],
-    message_counts: Vec<OfAccount>,
+    run_states: Vec<RunState>,
+    /// Messages that came to a state, by the place of their account.
+    message_states: Vec<(usize, MessageState)>,
+    accounts: Vec<String>,
     late: Vec<Duration>,
     /// Somebody watches: what changes is noted.
     pub watched: bool,
     changes: Vec<Change>,
 }
 
+/// What is taken back with what was undone. Bells are hints and may ring for nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    run_states: usize,
+    message_states: usize,
+    late: usize,
+    changes: usize,
+    compact: bool,
+}
+
 impl AfterCommit {
+    /// Where to go back to, should what follows be undone.
+    pub fn mark(&self) -> Told {
+        Told {
+            run_states: self.run_states.len(),
+            message_states: self.message_states.len(),
+            late: self.late.len(),
+            changes: self.changes.len(),
+            compact: self.compact,
+        }
+    }
+
+    /// What was undone is not told.
+    pub fn back_to(&mut self, mark: Told) {
+        self.run_states.truncate(mark.run_states);
+        self.message_states.truncate(mark.message_states);
+        self.late.truncate(mark.late);
+        self.changes.truncate(mark.changes);
+        self.compact = mark.compact;
+    }
+
     /// Nothing to tell yet; `watched` says whether somebody wants to know what changes.
     pub fn new(watched: bool) -> Self {
         Self { watched, ..Self::default() }
@@ -83,7 +112,7 @@ impl AfterCommit {
 
     /// A run has come to a state.
     pub fn run_is(&mut self, id: RunId, flow: &str, state: RunState) {
-        self.run_counts[RunState::ALL.iter().position(|known| *known == state).unwrap_or(0)] += 1;
+        self.run_states.push(state);
         self.note(|| Change::Run { id, flow: flow.to_owned(), state: state.name() });
     }
 
@@ -95,14 +124,11 @@ impl AfterCommit {
         state: MessageState,
         about: impl FnOnce() -> (Option<RunId>, String),
     ) {
-        let place = match self.message_counts.iter().position(|(known, _)| known == account) {
-            Some(place) => place,
-            None => {
-                self.message_counts.push((account.to_owned(), Default::default()));
-                self.message_counts.len() - 1
-            }
-        };
-        self.message_counts[place].1[MessageState::ALL.iter().position(|known| *known == state).unwrap_or(0)] += 1;
+        let place = self.accounts.iter().position(|known| known == account).unwrap_or_else(|| {
+            self.accounts.push(account.to_owned());
+            self.accounts.len() - 1
+        });
+        self.message_states.push((place, state));
         self.note(|| {
             let (run, to) = about();
             Change::Message { id, run, to, account: account.to_owned(), state: state.name() }
@@ -131,13 +157,16 @@ impl AfterCommit {
             }
         }
         self.late.drain(..).for_each(|late| signals.tally.lateness().add(late));
-        let runs = RunState::ALL.iter().zip(self.run_counts).filter(|(_, count)| *count > 0);
-        signals.tally.runs(runs.map(|(state, count)| (state.name(), count)));
-        let messages = self.message_counts.drain(..).flat_map(|(account, counts)| {
+        let mut runs = [0; RunState::ALL.len()];
+        self.run_states.drain(..).for_each(|state| runs[state as usize] += 1);
+        let named = RunState::ALL.iter().zip(runs).filter(|(_, count)| *count > 0);
+        signals.tally.runs(named.map(|(state, count)| (state.name(), count)));
+        let mut messages = vec![[0; MessageState::ALL.len()]; self.accounts.len()];
+        self.message_states.drain(..).for_each(|(account, state)| messages[account][state as usize] += 1);
+        signals.tally.messages(self.accounts.drain(..).zip(messages).flat_map(|(account, counts)| {
             let counts = MessageState::ALL.iter().zip(counts).filter(|(_, count)| *count > 0);
             counts.map(move |(state, count)| ((account.clone(), state.name()), count)).collect::<Vec<_>>()
-        });
-        signals.tally.messages(messages);
+        }));
         if !self.changes.is_empty() {
             signals.feed.tell(self.changes.drain(..));
         }

@@ -103,7 +103,7 @@ impl Work<'_> {
 
     /// Does something so that its failure leaves nothing behind, in the database and in memory.
     pub fn whole<T, E: From<StoreError>>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
-        let (mark, happened) = (self.memory.mark(), self.happened.len());
+        let (mark, told, happened) = (self.memory.mark(), self.after.mark(), self.happened.len());
         self.tx.begin_part()?;
         let outcome = act(self);
         // What the database has given up by itself is undone already, and the outcome says why.
@@ -115,6 +115,7 @@ impl Work<'_> {
         }
         if outcome.is_err() {
             self.memory.back_to(&mark);
+            self.after.back_to(told);
             self.happened.truncate(happened);
             self.ask_anew();
         }

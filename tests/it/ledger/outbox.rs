@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use postrider::ledger::Ledger as Durable;
 use postrider::model::capability::{Capabilities, Kind};
 use postrider::model::delivery::{MessageState, Part};
 use postrider::model::message::{NewMessage, SendOptions};
 use postrider::model::policy::OnUnsupported;
 use postrider::store::records::*;
+use postrider::store::{Signals, Store as _};
 
 use super::{ADA, BOB, EVE, Ledger, at, id, link, message, reached, text};
 
@@ -57,6 +59,23 @@ async fn the_same_promise_is_one_message() {
     ledger.sends(1, sent(1)).await;
     let _ = ledger.promise(vec![message(1, ADA)], at(6)).await;
     assert_eq!((ledger.state(1).await, ledger.lane().await.len()), (MessageState::Sent, 0));
+}
+
+#[tokio::test]
+async fn what_is_undone_is_counted_and_told_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let signals = Signals::default();
+    let store = Durable::open(&folder.path().join("state.db"), 10, signals.clone()).unwrap();
+    let keyed = |number| NewMessage { key: Some("k".into()), ..message(number, ADA) };
+    let before = signals.feed.look();
+    // The second one takes the first one's key: neither is promised.
+    store.promise(vec![keyed(1), keyed(2)], at(0)).await.unwrap_err();
+    assert!(store.message(id(1)).await.unwrap().is_none());
+    assert_eq!(signals.tally.all_messages().len(), 0);
+    assert_eq!(signals.feed.since(before).unwrap().1.len(), 0);
+    store.promise(vec![keyed(1)], at(0)).await.unwrap();
+    assert_eq!(signals.tally.all_messages().into_values().sum::<u64>(), 1);
+    assert_eq!(signals.feed.since(before).unwrap().1.len(), 1);
 }
 
 #[tokio::test]
