@@ -132,9 +132,10 @@ impl Lane {
     /// Reads what the queues have room for, a few pages at a time.
     async fn fill(&mut self) {
         let now = self.clock.now();
-        if self.reads_again.take_if(|at| *at <= now).is_none() && self.reads_again.is_some() {
+        if self.reads_again.is_some_and(|at| at > now) {
             return;
         }
+        self.reads_again = None;
         for _ in 0..PAGES_AT_ONCE {
             let Some(wanted) = self.queues.wants(self.clock.now()) else { return };
             match tried(|| self.store.due_messages(&self.account.name, wanted.after, wanted.limit)).await {

@@ -14,6 +14,9 @@ use crate::wake::Bell;
 /// Even without a bell the table is looked at this often.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// Pages that are read before others get the thread.
+const PAGES_AT_ONCE: usize = 16;
+
 /// The service.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
@@ -55,10 +58,12 @@ impl Service for Dispatcher {
         for flow in self.bell.take() {
             self.queue.announce(flow);
         }
-        for page in self.queue.wanting() {
+        for (place, page) in self.queue.wanting().into_iter().enumerate() {
             // The store answers where it is asked, without waiting: with thousands of flows others would wait
-            // long for this thread.
-            tokio::task::yield_now().await;
+            // long for this thread. With a few nobody is to wait for a turn more of the scheduler.
+            if place > 0 && place.is_multiple_of(PAGES_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
             self.queue.reads();
             let runs = self.store.ready_runs(&page.flow, page.cursor, page.most).await?;
             self.queue.fill(&page, runs);

@@ -85,7 +85,7 @@ struct Working {
 
 /// A turn that is under way, for whoever looks after it.
 pub struct UnderWay {
-    /// InFlight it is.
+    /// Whose it is.
     pub run: Arc<ReadyRun>,
     /// That of its thread.
     pub alarm: Arc<Alarm>,

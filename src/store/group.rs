@@ -45,13 +45,6 @@ impl Undone {
             error => Self::Command(error),
         }
     }
-
-    /// Why.
-    pub fn error(self) -> StoreError {
-        match self {
-            Self::Database(error) | Self::Command(error) => error,
-        }
-    }
 }
 
 /// What a backend does after a group.

@@ -98,9 +98,10 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
     let mut leavings = Vec::with_capacity(jobs.len());
     for job in &jobs {
         let (leaving, errand) = leaving(work, &job.step.turn)?;
-        leavings.push((job.step.turn.run, job.step.turn.ready, leaving, errand));
+        leavings.push((leaving, errand));
     }
-    let first = rows::runs::leave_all_if_first(work.tx, &leavings)?;
+    let turns = jobs.iter().zip(&leavings).map(|(job, (leaving, _))| (job.step.turn.run, job.step.turn.ready, leaving));
+    let first = rows::runs::leave_all_if_first(work.tx, &turns.collect::<Vec<_>>())?;
     let mut done: Vec<_> =
         jobs.into_iter().zip(leavings).zip(first).filter(|(_, first)| *first).map(|(turn, _)| turn).collect();
     let mut promised = Vec::new();
@@ -118,7 +119,7 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
         work.tx,
         &recorded.map(|turn| (turn.run, turn.attempt, &turn.entries[..])).collect::<Vec<_>>(),
     )?;
-    for (job, (_, _, leaving, errand)) in &mut done {
+    for (job, (leaving, errand)) in &mut done {
         let turn = &job.step.turn;
         work.memory.backlog.remove(&turn.flow);
         left(work, turn, leaving, *errand);

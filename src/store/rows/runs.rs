@@ -202,11 +202,11 @@ pub fn leave(tx: &dyn Tx, run: RunId, leaving: &Leaving) -> Read<()> {
 }
 
 /// How first turns leave runs that were never begun, each ready with its number. Says of each whether it was so.
-pub fn leave_all_if_first(tx: &dyn Tx, turns: &[(RunId, i64, Leaving, bool)]) -> Read<Vec<bool>> {
+pub fn leave_all_if_first(tx: &dyn Tx, turns: &[(RunId, i64, &Leaving)]) -> Read<Vec<bool>> {
     let sql = "UPDATE runs SET state = ?, ready = ?, wake_at = ?, attempt = ?, cpu = ?, base_at = ?, started_at = ?,
             finished_at = ?, pending = ?, answer = ?, waiting = ?, error = ?, result = ?
         WHERE id = ? AND ready = ? AND state = 0 AND pending IS NULL AND answer IS NULL AND base_at IS NULL";
-    let rows = turns.iter().map(|(run, ready, leaving, _)| {
+    let rows = turns.iter().map(|(run, ready, leaving)| {
         let state = leaving.state.unwrap_or(RunState::Waiting);
         vec![
             state.into(),

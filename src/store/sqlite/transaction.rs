@@ -4,7 +4,6 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Row, ToSql, params_from_iter};
 
 use super::schema::error_of;
-use crate::store::StoreError;
 use crate::store::tx::{Columns, Read, Tx, Value};
 
 impl ToSql for Value<'_> {
@@ -95,12 +94,5 @@ impl Tx for Connection {
 
     fn stands(&self) -> bool {
         !self.is_autocommit()
-    }
-}
-
-/// What SQLite says, in our words.
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        error_of(&error)
     }
 }
