@@ -1,7 +1,7 @@
 //! Hints that shorten a wait. Losing one only makes something later, never wrong: the store's
 //! tables are the truth and every service reads them again by itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -46,28 +46,5 @@ impl Bell {
     /// The names rung for since the last look.
     pub fn take(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut *self.inner.names.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// One bell for each name, made when first asked for: the lanes of the outbox each listen to
-/// their own account.
-#[derive(Clone, Default)]
-pub struct Bells {
-    by_name: Arc<Mutex<HashMap<Arc<str>, Bell>>>,
-}
-
-impl Bells {
-    /// The bell of `name`.
-    pub fn of(&self, name: &str) -> Bell {
-        let mut bells = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bell) = bells.get(name) {
-            return bell.clone();
-        }
-        bells.entry(Arc::from(name)).or_default().clone()
-    }
-
-    /// Rings the bell of `name`.
-    pub fn ring(&self, name: &str) {
-        self.of(name).nudge();
     }
 }

@@ -125,7 +125,7 @@ impl Lanes {
 
     fn start(&mut self, settings: AccountSettings, account: Account, old: Option<Running>) -> Running {
         let view = SharedView::new(&settings.name, self.signals.troubles.clone(), self.signals.feed.clone());
-        let bell = self.signals.lanes.of(&account.name);
+        let inbox = self.signals.lanes.of(&account.name);
         let (stopper, shutdown) = channel();
         let stopper = Arc::new(stopper);
         // Nobody waits for it: it is only shown.
@@ -135,7 +135,7 @@ impl Lanes {
             Arc::new(account.clone()),
             self.store.clone(),
             self.preparer.clone(),
-            bell,
+            inbox,
             view.clone(),
             !self.seen.insert(account.name.clone()),
         );

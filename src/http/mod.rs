@@ -31,8 +31,8 @@ use crate::links::LinkKey;
 use crate::run::{Context, Intake, Subscribers};
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
+use crate::store::arrivals::Arrivals;
 use crate::view::View;
-use crate::wake::Bells;
 pub use editor::Editor;
 pub use pages::{Assets, Notes};
 pub use session::Doors;
@@ -51,7 +51,7 @@ pub struct House {
     /// The door for what gateways tell.
     pub inbox: Inbox,
     /// Wakes the lanes.
-    pub lanes: Bells,
+    pub lanes: Arrivals,
     /// Copies of files.
     pub blobs: Blobs,
     /// Who waits for an answer.

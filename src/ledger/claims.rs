@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use super::attempts::settle;
 use super::messages::{is_now, set_aside};
 use super::work::Work;
-use crate::clock::millis;
 use crate::id::MessageId;
 use crate::model::delivery::{Attempt, AttemptOutcome, MessageState, OPTED_OUT, Step};
 use crate::model::message::Content;
 use crate::model::recipient::Recipient;
-use crate::store::records::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, Verdict};
+use crate::store::records::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, ToClaim, Verdict};
 use crate::store::rows;
 use crate::store::rows::outbox::Claimable;
 use crate::store::tx::Read;
@@ -27,13 +26,13 @@ struct Left {
 pub fn claim(
     work: &mut Work<'_>,
     account: &str,
-    ids: &[MessageId],
+    messages: &[ToClaim],
     rules: &ClaimRules,
     now: Timestamp,
 ) -> Read<Claims> {
     let mut left = rules.budget.clone().map(|budget| open_day(work, account, budget)).transpose()?;
-    let mut claims = Claims { claimed: Vec::with_capacity(ids.len()), held: Vec::new() };
-    for id in ids {
+    let mut claims = Claims { claimed: Vec::with_capacity(messages.len()), ..Claims::default() };
+    for ToClaim { id, .. } in messages {
         let outcome = work.each(
             |work| claim_one(work, account, *id, rules, left.as_mut(), now),
             |work, why| set_aside(work, *id, why, now),
@@ -72,11 +71,12 @@ fn claim_one(
     }
     let (attempts, claimed) = opened(id, found, rules, now);
     rows::outbox::claim(work.tx, id, &attempts, now)?;
+    work.memory.on_the_wire.add(id, account, &claimed.to);
     is_now(work, id, account, MessageState::Sending)?;
     if refused {
         let sentence = format!("{} wants to get no more messages from this account", claimed.to);
         let verdict = Verdict::Refuse { error: (OPTED_OUT.into(), sentence) };
-        settle(work, &Settlement { id, at: now, verdict, parts: Vec::new() })?;
+        settle(work, &Settlement { id, at: now, verdict, parts: Vec::new(), opened: None })?;
         return Ok(None);
     }
     Ok(Some(Ok(claimed)))
@@ -105,17 +105,13 @@ fn opened(id: MessageId, found: Claimable, rules: &ClaimRules, now: Timestamp) -
     let preparing = is_prepared(&body.content, rules.cards);
     // What is only being prepared when the engine dies has certainly not gone out.
     let outcome = if preparing { AttemptOutcome::Preparing } else { AttemptOutcome::Open };
-    attempts.push(open_attempt(attempts.len() as u32 + 1, outcome, now));
-    (attempts, Claimed { id, to, body, tries, parts, preparing })
-}
-
-fn open_attempt(number: u32, outcome: AttemptOutcome, now: Timestamp) -> Attempt {
-    Attempt { number, at: millis(now), outcome, error: None, account: None, reached: Vec::new() }
+    attempts.push(Attempt { outcome, ..Attempt::open(attempts.len() as u32 + 1, now) });
+    (attempts, Claimed { id, to, body, tries, parts, preparing, opened: None })
 }
 
 /// The tries of a message whose first one is open.
 pub fn opened_first(now: Timestamp, outcome: AttemptOutcome) -> [Attempt; 1] {
-    [open_attempt(1, outcome, now)]
+    [Attempt { outcome, ..Attempt::open(1, now) }]
 }
 
 /// Whether something is fetched for a message, or the names in its addresses are asked for, before it touches

@@ -3,11 +3,14 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
 use super::work::{Happened, Work};
 use crate::clock::{after, millis, rfc3339};
 use crate::id::MessageId;
 use crate::model::delivery::{AttemptOutcome, Degraded, MessageState, Part, Step};
 use crate::model::message::NewMessage;
+use crate::store::records::DueMessage;
 use crate::store::rows;
 use crate::store::rows::messages::{Entering, Standing, Stepped};
 use crate::store::tx::Read;
@@ -16,7 +19,7 @@ use crate::store::tx::Read;
 pub fn insert(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> Read<()> {
     let entering = entering(work, message, now);
     let is_new = rows::messages::insert(work.tx, message, entering)?;
-    entered(work, message, entering, is_new);
+    entered(work, message, entering, is_new, None);
     Ok(())
 }
 
@@ -31,14 +34,25 @@ pub fn entering(work: &mut Work<'_>, message: &NewMessage, now: Timestamp) -> En
     Entering { state, seq, due_at: scheduled.map(millis), expires_at, now }
 }
 
-/// A message is in the outbox.
-pub fn entered(work: &mut Work<'_>, message: &NewMessage, entering: Entering, is_new: bool) {
+/// A message is in the outbox. One that is `known` goes to its lane with the commit; else that has to read it.
+pub fn entered(
+    work: &mut Work<'_>,
+    message: &NewMessage,
+    entering: Entering,
+    is_new: bool,
+    known: Option<&Arc<NewMessage>>,
+) {
     if is_new {
         let about = || (message.run, message.to.to_string());
         work.after.message_is(message.id, &message.account, entering.state, about);
     }
-    if entering.seq.is_some() {
-        work.after.lane(&message.account);
+    match (entering.seq, known) {
+        (Some(seq), Some(known)) if is_new => {
+            let (id, to, known) = (message.id, message.to.to_string(), Some(known.clone()));
+            work.after.arrives(&message.account, DueMessage { id, seq, to, due_at: None, known });
+        }
+        (Some(_), _) => work.after.lane(&message.account),
+        (None, _) => {}
     }
     if entering.seq.is_none() || entering.expires_at.is_some() {
         work.after.message_timer();
@@ -87,7 +101,7 @@ pub fn apply(work: &mut Work<'_>, id: MessageId, step: Step, now: Timestamp, cha
     let Some(standing) = rows::messages::standing(work.tx, id)? else { return Ok(Applied::Missing) };
     let before = standing.state;
     let Some(moved) = Move::of(work, standing, step, now, change) else { return Ok(Applied::NotIn(before)) };
-    rows::messages::step(work.tx, id, moved.stepped, now)?;
+    rows::messages::step(work.tx, id, &moved.stepped, now)?;
     moved.consequences.follow(work, id)?;
     Ok(Applied::Now(moved.consequences.next))
 }
@@ -163,6 +177,9 @@ impl Move {
 impl Consequences {
     /// What a step means for others.
     pub fn follow(&self, work: &mut Work<'_>, id: MessageId) -> Read<()> {
+        if self.before == MessageState::Sending {
+            work.memory.on_the_wire.remove(id);
+        }
         if self.comes_anew {
             work.after.lane(&self.account);
         }
@@ -258,6 +275,7 @@ pub fn set_aside(work: &mut Work<'_>, id: MessageId, why: &str, now: Timestamp) 
         Some(state) => state,
     };
     rows::messages::set_aside(work.tx, id, left, &error, now)?;
+    work.memory.on_the_wire.remove(id);
     note_trouble(work, id, left, left)?;
     is_now(work, id, &account, left)?;
     work.happened.push_back(Happened::Moved(id, left));

@@ -271,18 +271,19 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
     };
     let names = rows::people::names(work.tx, account, &kept.chat)?;
     let mut shown = |unknown: &Unknown| which(unknown, |_, content| shows(content, &kept));
-    let (mut found, mut on_the_wire) = (None, false);
+    let mut found = None;
     for name in &names {
         found = rows::messages::first_unknown(work.tx, (account, name), &mut shown)?;
         if found.is_some() {
             break;
         }
     }
-    for name in names.iter().filter(|_| found.is_some()) {
-        on_the_wire |= rows::messages::first_on_the_wire(work.tx, (account, name), &mut shown)?.is_some();
-    }
+    let is_on_the_wire = match &found {
+        Some(_) => is_any_on_the_wire(work, account, &names, &mut shown)?,
+        None => false,
+    };
     match found {
-        Some((unknown, which)) if !on_the_wire => {
+        Some((unknown, which)) if !is_on_the_wire => {
             let (which, inferred) = ((which, MessageState::Sent), Some(inferred(inbound.now)));
             went_out(work, unknown, which, &echo.message_id, inferred, inbound.now)
         }
@@ -294,6 +295,24 @@ pub fn echo(work: &mut Work<'_>, inbound: &Inbound, echo: &Echo) -> Read<()> {
             Ok(())
         }
     }
+}
+
+/// Whether one that looks like that is on the wire to somebody of these names.
+fn is_any_on_the_wire<T>(
+    work: &Work<'_>,
+    account: &str,
+    names: &[String],
+    shown: &mut dyn FnMut(&Unknown) -> Option<T>,
+) -> Read<bool> {
+    for name in names {
+        for id in work.memory.on_the_wire.to(account, name) {
+            let found = rows::messages::on_the_wire(work.tx, id, (account, name))?;
+            if found.as_ref().and_then(&mut *shown).is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Nobody knows whether a message went out: perhaps that was told before.
@@ -314,10 +333,13 @@ pub fn seek(work: &mut Work<'_>, id: MessageId, now: Timestamp) -> Read<()> {
     let Some(found) = rows::messages::unknown(work.tx, id)? else { return Ok(()) };
     let since = found.attempts.last().map_or(0, |attempt| attempt.at).max(since(now));
     let names = rows::people::names(work.tx, &found.account, &found.to)?;
-    for (provider_id, kept) in rows::reconciliation::early_echoes::<Kept>(work.tx, &found.account, since)? {
-        if names.contains(&kept.chat)
-            && let Some(which) = which(&found, |_, content| shows(content, &kept))
-        {
+    let mut echoes = Vec::new();
+    for name in &names {
+        echoes.extend(rows::reconciliation::early_echoes::<Kept>(work.tx, &found.account, name, since)?);
+    }
+    echoes.sort_by_key(|(_, at, _)| *at);
+    for (provider_id, _, kept) in echoes {
+        if let Some(which) = which(&found, |_, content| shows(content, &kept)) {
             let id = kept.id.as_deref().unwrap_or(&provider_id);
             return went_out(work, found, (which, MessageState::Sent), id, Some(inferred(now)), now);
         }

@@ -35,6 +35,7 @@ pub fn disk_has_room(work: &mut Work<'_>) -> Result<(), Refusal> {
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
     let ready = work.memory.next_seq();
     if rows::runs::insert(work.tx, run, ready)? {
+        rows::flows::count_runs(work.tx, &run.version, 1)?;
         inserted(work, run);
     }
     Ok(())

@@ -28,7 +28,7 @@ use crate::store::records::{
     Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, MessageFilter,
     MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page, Person,
     PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement,
-    Spent, StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use crate::store::rows;
 use crate::store::sqlite::Sqlite;
@@ -216,7 +216,7 @@ impl Store for Ledger {
         self.at_once(|tx| rows::outbox::due(tx, account, after, limit))
     }
 
-    fn claim(&self, account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Reply<Claims> {
+    fn claim(&self, account: &str, messages: Vec<ToClaim>, rules: ClaimRules, now: Timestamp) -> Reply<Claims> {
         self.take_hot(Command::Claim, Claim { account: account.to_owned(), messages, rules, now })
     }
 

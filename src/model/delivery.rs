@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::message::Body;
 use super::recipient::Recipient;
+use crate::clock::millis;
 
 /// Where a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -470,6 +472,14 @@ pub struct Attempt {
     /// States that it has reached since, each with its time in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<(MessageState, i64)>,
+}
+
+impl Attempt {
+    /// One that touches the wire from now on, with its number.
+    pub fn open(number: u32, now: Timestamp) -> Self {
+        let (at, outcome) = (millis(now), AttemptOutcome::Open);
+        Self { number, at, outcome, error: None, account: None, reached: Vec::new() }
+    }
 }
 
 #[cfg(test)]

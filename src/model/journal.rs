@@ -1,5 +1,6 @@
 //! What a run has done so far: its host calls in order, each with its result.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -227,7 +228,7 @@ pub struct Emitted {
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
     /// For the outbox.
-    pub messages: Vec<NewMessage>,
+    pub messages: Vec<Arc<NewMessage>>,
     /// For the flow's values, in order.
     pub kv: Vec<KvWrite>,
     /// For runs that wait for it.

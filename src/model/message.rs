@@ -417,6 +417,16 @@ pub struct NewMessage {
     pub key: Option<String>,
 }
 
+impl NewMessage {
+    /// About how many bytes it takes; as many as can be where that would have to be counted.
+    pub fn weight(&self) -> usize {
+        match &self.body.content {
+            Content::Text { text } if self.body.options.extra.is_empty() => size_of::<Self>() + text.len(),
+            _ => usize::MAX,
+        }
+    }
+}
+
 /// A message that a run promised, and that may have gone out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Promised {

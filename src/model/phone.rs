@@ -1,6 +1,7 @@
 //! Phones as people write them: what they mean by the numbering plan, and which spellings are one line.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use phonenumber::Metadata;
 use phonenumber::country::Id;
@@ -209,12 +210,29 @@ fn national(digits: &str, country: Country) -> Option<String> {
 /// Whether international digits are, in one of their spellings, a valid number by the numbering plan. Plans change: one that is not may
 /// be a number all the same.
 pub fn is_known(digits: &str) -> bool {
+    // Patterns are slow, and most people get more than one message.
+    let is_number = |number: &u64| *number < 1 << 62 && !digits.starts_with('0');
+    let Some(number) = digits.parse().ok().filter(is_number) else { return is_planned(digits) };
+    let place = &ASKED[number.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> (usize::BITS - ASKED.len().ilog2())];
+    let known = place.load(Ordering::Relaxed);
+    if known >> 1 == number {
+        return known & 1 == 1;
+    }
+    let is_known = is_planned(digits);
+    place.store(number << 1 | u64::from(is_known), Ordering::Relaxed);
+    is_known
+}
+
+/// What was asked of the numbering plan last, each number in a place of its own: its digits, and one bit with the
+/// answer.
+static ASKED: [AtomicU64; 4096] = [const { AtomicU64::new(0) }; 4096];
+
+fn is_planned(digits: &str) -> bool {
     let valid = |digits: &str| {
         let Some((plans, rest)) = plans(digits) else { return false };
         let whole = |kind: &Descriptor| {
-            let found = kind.national_number().find(rest);
-            let fits = kind.possible_length().is_empty() || has_length(kind, rest);
-            fits && found.is_some_and(|found| (found.start(), found.end()) == (0, rest.len()))
+            (kind.possible_length().is_empty() || has_length(kind, rest))
+                && kind.national_number().find(rest).is_some_and(|found| found.as_str() == rest)
         };
         plans.iter().any(|plan| kinds(plan).any(whole))
     };

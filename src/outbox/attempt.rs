@@ -78,7 +78,7 @@ impl Attempt {
 
     /// Sends, decides, and records.
     pub async fn make(mut self, message: Claimed) -> Outcome {
-        let (id, tries) = (message.id, message.tries);
+        let (id, tries, opened) = (message.id, message.tries, message.opened.clone());
         let mut parts = message.parts.clone();
         let result = caught(|| self.send(message, &mut parts)).await;
         let result = result.unwrap_or_else(|panic| Err(broken(&panic, &parts)));
@@ -93,7 +93,8 @@ impl Attempt {
         }
         let (verdict, action) = classify(result, tries, blamed, &account.retry, now, id.chance() ^ u64::from(tries));
         loop {
-            let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts: parts.clone() };
+            let (parts, opened) = (parts.clone(), opened.clone());
+            let settlement = Settlement { id, at: now, verdict: verdict.clone(), parts, opened };
             match tried(|| store.settle(settlement)).await {
                 Ok(()) => {
                     let reached = matches!(verdict, Verdict::Reached { .. });

@@ -195,7 +195,12 @@ mod tests {
     }
 
     fn message(number: u8) -> Next {
-        Next { id: MessageId::from_bytes([number; 16]), seq: number.into(), to: format!("person {number}").into() }
+        Next {
+            id: MessageId::from_bytes([number; 16]),
+            seq: number.into(),
+            to: format!("person {number}").into(),
+            known: None,
+        }
     }
 
     fn breaker() -> Breaker {

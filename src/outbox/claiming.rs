@@ -11,8 +11,9 @@ use super::caught::{caught, tried};
 use super::permits::Permit;
 use super::queues::Next;
 use crate::model::delivery::ErrorClass;
+use crate::model::message::NewMessage;
 use crate::store::Store;
-use crate::store::records::{Budget, ClaimRules, Claimed, Claims, Held, Settlement, Verdict};
+use crate::store::records::{Budget, ClaimRules, Claimed, Claims, Held, KnownClaimed, Settlement, ToClaim, Verdict};
 
 /// A message for which an attempt is to be opened.
 pub struct Asked {
@@ -40,12 +41,14 @@ pub fn opened(
     asked: &[Asked],
     now: Timestamp,
 ) -> impl Future<Output = Option<Claims>> + Send + use<> {
-    let ids: Vec<_> = asked.iter().map(|asked| asked.message.id).collect();
+    let to_claim = |asked: &Asked| ToClaim { id: asked.message.id, known: asked.message.known.clone() };
+    let messages: Vec<_> = asked.iter().map(to_claim).collect();
+    let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
     let (store, account) = (store.clone(), account.clone());
     let rules = rules(&account, now);
     let claim = {
-        let (store, account, ids) = (store.clone(), account.clone(), ids.clone());
-        caught(move || store.claim(&account.name, ids, rules, now))
+        let (store, account) = (store.clone(), account.clone());
+        caught(move || store.claim(&account.name, messages, rules, now))
     };
     async move {
         let error = match claim.await {
@@ -56,7 +59,7 @@ pub fn opened(
                 for id in ids {
                     let error = (ErrorClass::Upstream { retry_after: None }.name().to_owned(), panic.clone());
                     let verdict = Verdict::TryAgain { error, due_at: now, counts: false };
-                    let settlement = Settlement { id, at: now, verdict, parts: Vec::new() };
+                    let settlement = Settlement { id, at: now, verdict, parts: Vec::new(), opened: None };
                     if let Err(error) = tried(|| store.settle(settlement)).await {
                         tracing::error!(%id, error, "an attempt stays open until the next start");
                     }
@@ -82,10 +85,21 @@ fn rules(account: &Account, now: Timestamp) -> ClaimRules {
 pub fn sorted(asked: Vec<Asked>, claims: Claims) -> Vec<(Asked, Claim)> {
     let claimed = claims.claimed.into_iter().map(|message| (message.id, Claim::Open(Box::new(message))));
     let held = claims.held.into_iter().map(|(id, held)| (id, Claim::Held(held)));
-    let mut known: HashMap<_, _> = claimed.chain(held).collect();
-    let claim = |asked: Asked| {
-        let claim = known.remove(&asked.message.id).unwrap_or(Claim::Gone);
+    let mut others: HashMap<_, _> = claimed.chain(held).collect();
+    let mut known: HashMap<_, _> = claims.known.into_iter().map(|claimed| (claimed.id, claimed)).collect();
+    let claim = |mut asked: Asked| {
+        let message = asked.message.known.take();
+        let claim = match known.remove(&asked.message.id).zip(message) {
+            Some((claimed, message)) => Claim::Open(Box::new(of_known(claimed, Arc::unwrap_or_clone(message)))),
+            None => others.remove(&asked.message.id).unwrap_or(Claim::Gone),
+        };
         (asked, claim)
     };
     asked.into_iter().map(claim).collect()
+}
+
+fn of_known(claimed: KnownClaimed, message: NewMessage) -> Claimed {
+    let KnownClaimed { id, preparing, opened } = claimed;
+    let to = message.to.to_string();
+    Claimed { id, to, body: message.body, tries: opened.tries, parts: Vec::new(), preparing, opened: Some(opened) }
 }

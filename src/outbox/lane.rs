@@ -20,9 +20,9 @@ use super::{Account, SharedView};
 use crate::clock::{SharedClock, after};
 use crate::id::MessageId;
 use crate::shutdown::Shutdown;
+use crate::store::arrivals::Inbox;
 use crate::store::records::{Claims, Held, Settlement, Verdict};
 use crate::store::{STORE_REST, Store};
-use crate::wake::Bell;
 
 /// Pages that are read before others get their turn: reading may block the thread.
 const PAGES_AT_ONCE: usize = 4;
@@ -33,7 +33,7 @@ pub struct Lane {
     store: Arc<dyn Store>,
     preparer: Preparer,
     clock: SharedClock,
-    bell: Bell,
+    inbox: Inbox,
     view: SharedView,
     queues: RecipientQueues,
     /// The store could not be read; it is asked again then.
@@ -65,7 +65,7 @@ impl Lane {
         account: Arc<Account>,
         store: Arc<dyn Store>,
         preparer: Preparer,
-        bell: Bell,
+        inbox: Inbox,
         view: SharedView,
         again: bool,
     ) -> Self {
@@ -74,7 +74,7 @@ impl Lane {
             queues: RecipientQueues::new(),
             reads_again: None,
             pacer: Pacer::new(&account.pace, again, clock.now()),
-            permits: Permits::new(&account.pace, bell.clone()),
+            permits: Permits::new(&account.pace, inbox.bell().clone()),
             breaker: Breaker::new(&account.name, view.clone()),
             failover: Failover::new(account.fallback.clone()),
             tasks: JoinSet::new(),
@@ -82,7 +82,7 @@ impl Lane {
             account,
             store,
             clock,
-            bell,
+            inbox,
             view,
         }
     }
@@ -121,7 +121,7 @@ impl Lane {
                         self.take(done);
                     }
                 }
-                () = self.bell.rung() => self.queues.expect_more(),
+                () = self.inbox.bell().rung() => self.queues.arrive(self.inbox.take(), self.clock.now()),
                 () = shutdown.draining(), if shutdown.is_running() => {}
                 () = tokio::task::yield_now(), if reads_on => {}
                 () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {}
@@ -375,7 +375,7 @@ async fn attempted(
 /// An attempt of which nobody knows how far it came is put on record as such, if none is yet.
 async fn doubted(store: &dyn Store, id: MessageId, error: String, at: Timestamp) {
     let verdict = Verdict::Doubt { error, provider_id: None };
-    if let Err(error) = tried(|| store.settle(Settlement { id, at, verdict, parts: Vec::new() })).await {
+    if let Err(error) = tried(|| store.settle(Settlement { id, at, verdict, parts: Vec::new(), opened: None })).await {
         tracing::error!(%id, error, "an attempt stays open until the next start");
     }
 }

@@ -24,6 +24,7 @@ use crate::transport::gateway::Adapter as _;
 use crate::transport::sandbox::{Sandbox, SandboxOptions};
 use crate::transport::site::{Phones, Site};
 use crate::transport::{Download, Outgoing};
+use crate::wake::Bell;
 
 /// A clock that panics once, the next time it is asked.
 struct OddClock {

@@ -16,7 +16,9 @@ use jiff::Timestamp;
 use super::set_aside::{SetAside, Standing};
 use crate::clock::after;
 use crate::id::MessageId;
+use crate::model::message::NewMessage;
 use crate::model::phone::person_of;
+use crate::store::arrivals::Arrived;
 use crate::store::records::DueMessage;
 
 /// How much is read and held.
@@ -34,6 +36,9 @@ struct Limits {
     aside: usize,
 }
 
+/// With more messages than that, what new ones say is not held.
+const KNOWN: usize = 1_024;
+
 const LIMITS: Limits = Limits { page: 256, of_one: 64, soon: 8_192, parked: 32_768, aside: 500_000 };
 
 /// A message that may be sent now.
@@ -45,6 +50,8 @@ pub struct Next {
     pub seq: i64,
     /// The person it goes to, in one spelling for all.
     pub to: Arc<str>,
+    /// What it says, if it comes from where it was promised and has never been tried.
+    pub known: Option<Arc<NewMessage>>,
 }
 
 /// What is to be read from the store.
@@ -74,6 +81,8 @@ struct Waiting {
     id: MessageId,
     /// It backs off, or the day has no room for it.
     not_before: Option<Timestamp>,
+    /// What it says, as in [`Next`].
+    known: Option<Arc<NewMessage>>,
 }
 
 /// The queue of one recipient.
@@ -154,8 +163,24 @@ impl RecipientQueues {
     }
 
     /// There may be new messages in the store.
-    pub fn expect_more(&mut self) {
+    fn expect_more(&mut self) {
         self.unread = true;
+    }
+
+    /// What has come for the lane. Where it does not follow on what is known, it is read.
+    pub fn arrive(&mut self, arrived: Arrived, now: Timestamp) {
+        let has_room = self.held.len() + arrived.messages.len() < self.limits.soon + self.parked
+            && self.aside.count() < self.limits.aside;
+        if arrived.more || !has_room {
+            self.expect_more();
+        }
+        // What was read meanwhile comes a second time.
+        let new = arrived.messages.into_iter().filter(|message| message.seq > self.cursor);
+        let new: Vec<_> = new.filter(|_| !self.unread).collect();
+        if !new.is_empty() {
+            let wanted = Wanted { after: self.cursor, limit: new.len() + 1, reading: Reading::New };
+            self.load(wanted, new, now);
+        }
     }
 
     /// What to read from the store next, if there is room and a reason to.
@@ -230,7 +255,8 @@ impl RecipientQueues {
             return false;
         }
         let not_before = message.due_at.filter(|due| *due > now);
-        queue.waiting.push_back(Waiting { seq: message.seq, id: message.id, not_before });
+        let known = message.known.clone().filter(|_| self.held.len() < KNOWN);
+        queue.waiting.push_back(Waiting { seq: message.seq, id: message.id, not_before, known });
         self.held.insert(message.id, message.seq);
         self.arrange(to, now);
         true
@@ -285,10 +311,10 @@ impl RecipientQueues {
         self.wake(now);
         let (_, to) = self.ready.iter().find(|(_, to)| !avoided.contains(to)).cloned()?;
         let queue = self.recipients.get_mut(&to)?;
-        let Waiting { seq, id, .. } = queue.waiting.pop_front()?;
+        let Waiting { seq, id, known, .. } = queue.waiting.pop_front()?;
         queue.busy = true;
         self.arrange(&to, now);
-        Some(Next { id, seq, to })
+        Some(Next { id, seq, to, known })
     }
 
     /// A message has left its queue; the recipient's next one may go, `distance` after `sent_at`.
@@ -321,7 +347,7 @@ impl RecipientQueues {
         let Some(queue) = self.recipients.get_mut(&message.to) else { return };
         queue.busy = false;
         let not_before = not_before.filter(|at| *at > now);
-        queue.waiting.push_front(Waiting { seq: message.seq, id: message.id, not_before });
+        queue.waiting.push_front(Waiting { seq: message.seq, id: message.id, not_before, known: None });
         self.arrange(&message.to, now);
         self.bound(now);
     }

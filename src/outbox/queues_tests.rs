@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::store::arrivals::Inbox;
 
 fn due(seq: i64, to: &str) -> DueMessage {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&seq.to_be_bytes());
-    DueMessage { id: MessageId::from_bytes(bytes), seq, to: to.into(), due_at: None }
+    DueMessage { id: MessageId::from_bytes(bytes), seq, to: to.into(), due_at: None, known: None }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -212,7 +213,7 @@ fn a_slow_group_is_read_once_more_when_all_others_are_done() {
         let seq = rows.queued.values().find(|row| row.to == *to).unwrap().seq;
         let id = due(seq, "").id;
         rows.queued.remove(&seq);
-        queues.leave(&Next { id, seq, to }, at(0), None, at(0));
+        queues.leave(&Next { id, seq, to, known: None }, at(0), None, at(0));
     }
     rows.send_all(&mut queues, at(0));
     assert_eq!(rows.queued.len(), MANY as usize / 2);
@@ -242,13 +243,15 @@ struct World {
     under_way: Vec<Next>,
     /// When a recipient may get the next one.
     rests: HashMap<Arc<str>, i64>,
+    inbox: Inbox,
 }
 
 impl World {
     fn new(limits: Limits, seed: u64) -> Self {
         let queues = RecipientQueues::with(limits);
         let (rows, chance) = (Rows::default(), Chance(seed));
-        Self { queues, rows, limits, chance, seq: 0, now: 0, under_way: Vec::new(), rests: HashMap::new() }
+        let (under_way, rests, inbox) = (Vec::new(), HashMap::new(), Inbox::default());
+        Self { queues, rows, limits, chance, seq: 0, now: 0, under_way, rests, inbox }
     }
 
     fn arrives(&mut self) {
@@ -256,8 +259,20 @@ impl World {
         let to = self.chance.below(12).min(self.chance.below(12));
         let waits = self.chance.below(4) == 0;
         let due_at = waits.then(|| at(self.now + self.chance.below(50) as i64));
-        self.rows.queued.insert(self.seq, DueMessage { due_at, ..due(self.seq, &format!("person {to}")) });
-        self.queues.expect_more();
+        let message = DueMessage { due_at, ..due(self.seq, &format!("person {to}")) };
+        self.rows.queued.insert(self.seq, message.clone());
+        match self.chance.below(8) {
+            0 => self.inbox.ring(),
+            _ => self.inbox.post([message]),
+        }
+    }
+
+    /// Something may have come, and the lane may read.
+    fn looks(&mut self) {
+        if self.chance.below(3) > 0 {
+            self.queues.arrive(self.inbox.take(), at(self.now));
+        }
+        self.rows.fill(&mut self.queues, at(self.now));
     }
 
     /// The next one goes: it is its recipient's first, nothing else is under way to that one, and it is time.
@@ -293,9 +308,9 @@ impl World {
                 let row = self.rows.queued.remove(&next.seq).unwrap();
                 self.seq += 1;
                 self.rows.queued.insert(self.seq, DueMessage { seq: self.seq, due_at: None, ..row });
-                self.queues.expect_more();
+                self.inbox.ring();
                 if self.chance.below(2) == 0 {
-                    self.rows.fill(&mut self.queues, at(self.now));
+                    self.looks();
                 }
                 self.queues.leave(&next, at(self.now), None, at(self.now));
             }
@@ -329,7 +344,7 @@ fn whatever_happens_everybody_goes_out_in_order_and_nobody_is_lost() {
                     world.arrives();
                 }
             }
-            world.rows.fill(&mut world.queues, at(world.now));
+            world.looks();
             world.is_bounded();
             let goes = world.under_way.len() < 4 && world.goes();
             if !goes && world.under_way.is_empty() {

@@ -46,7 +46,7 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
         });
         match output.ending {
             Ending::Done(_) => {
-                let own = |message| NewMessage { run: None, id: MessageId::new(now), ..message };
+                let own = |message| NewMessage { run: None, id: MessageId::new(now), ..Arc::unwrap_or_clone(message) };
                 return Ok(output.promises.messages.into_iter().map(own).collect());
             }
             Ending::Thrown(error) | Ending::Failed(error) => return Err(error),

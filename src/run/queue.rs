@@ -139,6 +139,15 @@ impl RunQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes a thread, if one waits and has something to do. To wake nobody costs as much as to wake somebody.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let idle = state.idle > 0 && state.has_ready(self.threads);
+        drop(state);
+        if idle {
+            self.changed.notify_one();
+        }
+    }
+
     /// Runs whose turn has begun and is not on disk yet.
     pub fn running(&self) -> HashSet<RunId> {
         self.lock().taken.iter().filter(|(_, place)| place.begun).map(|(id, _)| *id).collect()
@@ -210,8 +219,7 @@ impl RunQueue {
         }
         state.may_begin(&page.flow, self.threads);
         state.forget_idle(&page.flow);
-        drop(state);
-        self.changed.notify_all();
+        self.wake(state);
     }
 
     /// A thread more takes turns.
@@ -246,7 +254,8 @@ impl RunQueue {
                     self.busy.notify_one();
                 }
                 let hungry = state.flows.get(&run.flow[..]).is_some_and(|line| line.wants_more(state.held));
-                drop(state);
+                // Whoever is woken wakes the next, as long as there is work.
+                self.wake(state);
                 if hungry {
                     self.hungry.nudge();
                 }
@@ -322,8 +331,7 @@ impl RunQueue {
         }
         state.uncommitted -= 1;
         state.in_flight += 1;
-        drop(state);
-        self.changed.notify_one();
+        self.wake(state);
     }
 
     /// The run's errand is done, and its answer is on disk or not wanted any more.
@@ -377,8 +385,7 @@ impl RunQueue {
             }
             state.forget_idle(&flow);
         }
-        drop(state);
-        self.changed.notify_one();
+        self.wake(state);
         self.settled.nudge();
         if hungry {
             self.hungry.nudge();
@@ -505,8 +512,8 @@ impl Lease {
                 line.on_threads -= 1;
             }
             state.may_begin(&name, self.queue.threads);
+            // This thread comes back at once.
         }
-        self.queue.changed.notify_one();
         Some(self.run)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use rhai::{AST, ASTNode, Array, Dynamic, Expr, FnCallExpr, Map, Position, Stmt};
 use serde_json::Value;
 
+use super::constants::line_column;
 use super::message::{self, Fields};
 use crate::model::accounts::{AccountFacts, Accounts, NoAccount};
 use crate::model::diagnostic::Diagnostic;
@@ -146,7 +147,7 @@ fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
         (None, Some(Written::Text(kind))) => kind,
         (None, _) => return None,
     };
-    let (line, column) = (at.line().unwrap_or(0) as u32, at.position().unwrap_or(0) as u32);
+    let (line, column) = line_column(at);
     Some(Call { file: file.into(), line, column, kind, fields: all, whole, to })
 }
 

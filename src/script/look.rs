@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
+use super::constants::{is_stand_in, line_column};
 use super::{engine, usage};
 use crate::model::diagnostic::Diagnostic;
 use crate::units::nearest;
@@ -34,7 +35,7 @@ pub struct Seen {
 
 /// Walks a script for what can be said before it runs. `caught` gets the names that errors are caught by.
 pub fn look(ast: &AST, file: &str, caught: &mut HashSet<String>) -> Seen {
-    let functions = || ast.iter_functions();
+    let functions = || ast.iter_functions().filter(|function| !is_stand_in(function));
     let mut names = Names {
         own: functions().map(|function| function.name.to_string()).collect(),
         variables: functions().flat_map(|function| function.params).map(|name| (*name).to_owned()).collect(),
@@ -185,8 +186,3 @@ impl Looking<'_> {
 /// Called like functions, but part of the language.
 const RHAI_WORDS: [&str; 10] =
     ["call", "curry", "Fn", "is_def_fn", "is_def_var", "is_shared", "type_of", "print", "debug", "this"];
-
-/// From 1; 0 where there is no place.
-pub fn line_column(at: Position) -> (u32, u32) {
-    (at.line().unwrap_or(0) as u32, at.position().unwrap_or(0) as u32)
-}

@@ -5,6 +5,7 @@
 //! answer). Nothing outside this folder knows Rhai.
 
 mod calls;
+mod constants;
 mod engine;
 mod error;
 mod host;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use rhai::{AST, Engine, ParseError, Position, Scope, Shared};
 
 use super::calls::{self, Call};
+use super::constants::{compile, line_column};
 use super::engine;
 use super::limits::Watch;
-use super::look::{beyond_definitions, line_column, look};
+use super::look::{beyond_definitions, look};
 use super::report::report;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
@@ -163,7 +164,7 @@ impl Build<'_> {
         caught: &mut HashSet<String>,
     ) -> Option<AST> {
         let engine = engine::bare();
-        let mut ast = match engine.compile_with_scope(&Scope::new(), text) {
+        let mut ast = match compile(&engine, text) {
             Ok(ast) => ast,
             Err(error) => {
                 self.findings.push(syntax(file, &error));

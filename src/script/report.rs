@@ -2,6 +2,7 @@
 
 use rhai::{Dynamic, EvalAltResult, Map, Position};
 
+use super::constants::line_column;
 use super::error::{LONGEST, lower_first};
 use super::printed::beginning;
 use super::usage;
@@ -73,8 +74,8 @@ pub fn report(error: &EvalAltResult, main: &str, known: &[String]) -> ScriptErro
         }
     };
     report.script = Some(source.unwrap_or(main).to_owned());
-    report.line = place.line().map(|line| line as u32);
-    report.column = place.position().map(|column| column as u32);
+    let (line, column) = line_column(place);
+    (report.line, report.column) = (place.line().map(|_| line), place.position().map(|_| column));
     report
 }
 

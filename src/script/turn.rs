@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rhai::{Dynamic, EvalAltResult, Map, Scope};
 use serde_json::Value;
 
+use super::constants::Constant;
 use super::engine;
 use super::error;
 use super::limits::{Watch, excess_error};
@@ -174,7 +175,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
             };
         }
     };
-    let params = to_dynamic(input.params);
+    let (event, params) = (Constant::new(event), Constant::new(to_dynamic(input.params)));
     let handle: Handle = Arc::new(Mutex::new(new_state(input, watch.clone())));
     let engine = engine_of(program, event, params, handle.clone(), watch.clone());
 
@@ -198,7 +199,7 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
 
 /// The engine of one turn. `event` and `params` are looked up by name instead of standing in the
 /// scope, so that functions and modules see them too and nothing can assign to them.
-fn engine_of(program: &Program, event: Dynamic, params: Dynamic, handle: Handle, watch: Watch) -> rhai::Engine {
+fn engine_of(program: &Program, event: Constant, params: Constant, handle: Handle, watch: Watch) -> rhai::Engine {
     let mut engine = engine::bare();
     engine.set_module_resolver(program.resolver());
     engine.set_default_tag(Dynamic::from(handle.clone()));
@@ -207,8 +208,8 @@ fn engine_of(program: &Program, event: Dynamic, params: Dynamic, handle: Handle,
     #[allow(deprecated, reason = "Rhai marks the interface as one that may change, not as one that goes")]
     engine.on_var(move |name, _, mut context| {
         Ok(match name {
-            "event" => Some(event.clone()),
-            "params" => Some(params.clone()),
+            "event" => Some(event.mentioned(context.call_level())),
+            "params" => Some(params.mentioned(context.call_level())),
             _ => {
                 if caught.contains(name)
                     && let Some(value) = context.scope_mut().get_mut(name)

@@ -3,6 +3,7 @@
 //! Each method is one transaction and one legal step; no transaction crosses the border. Once a
 //! reply resolves with `Ok`, the change is on disk.
 
+pub mod arrivals;
 pub mod disk;
 pub mod group;
 pub mod records;
@@ -27,13 +28,14 @@ use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use crate::shutdown::Breakdown;
 use crate::tally::Tally;
-use crate::wake::{Bell, Bells};
+use crate::wake::Bell;
+use arrivals::Arrivals;
 use records::{
     ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
     Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, MessageFilter,
     MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page, Person,
     PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement,
-    Spent, StateCounts, Telling, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// Whoever could not reach the store tries again then.
@@ -99,7 +101,7 @@ pub struct Signals {
     /// A flow has runs that are ready.
     pub runs: Bell,
     /// An account has messages that are due.
-    pub lanes: Bells,
+    pub lanes: Arrivals,
     /// A run waits for an earlier time than any before.
     pub run_timer: Bell,
     /// A message waits for an earlier time than any before.
@@ -184,7 +186,7 @@ pub trait Store: Send + Sync + 'static {
     fn due_messages(&self, account: &str, after: i64, limit: usize) -> Reply<Vec<DueMessage>>;
     /// Opens an attempt for each of the messages that is still queued in `account`, as far as the
     /// day's budget goes.
-    fn claim(&self, account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Reply<Claims>;
+    fn claim(&self, account: &str, messages: Vec<ToClaim>, rules: ClaimRules, now: Timestamp) -> Reply<Claims>;
     /// The attempt of a message has all that it needs and touches the wire now.
     fn touch(&self, id: MessageId) -> Reply<()>;
     /// An account counts its days no more: when it does again, it looks anew at whom it knows.

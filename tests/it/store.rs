@@ -139,8 +139,8 @@ async fn damage_declares_nothing_dead_that_may_have_gone_out() {
     for (number, verdict) in [(1, sent), (2, doubt)] {
         store.promise(vec![message(number, PHONE)], at(0)).await.unwrap();
         let id = message(number, PHONE).id;
-        store.claim("main", vec![id], ClaimRules::default(), at(1)).await.unwrap();
-        store.settle(Settlement { id, verdict, at: at(2), parts: Vec::new() }).await.unwrap();
+        store.claim("main", vec![id.into()], ClaimRules::default(), at(1)).await.unwrap();
+        store.settle(Settlement { id, verdict, at: at(2), parts: Vec::new(), opened: None }).await.unwrap();
     }
     let spoil = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
     spoil
@@ -201,7 +201,7 @@ async fn a_turn_is_committed_whole() {
     let entry = pending(Question::Wait(Wait::Sleep { until: 0 })).answered(at(1), Ok(json!("said")));
     let mut whole = turn(1, Outcome::Waiting(pending(Question::Wait(Wait::Sleep { until: at(60).as_millisecond() }))));
     whole.entries = vec![entry];
-    whole.promises.messages = vec![message(1, PHONE)];
+    whole.promises.messages = vec![message(1, PHONE).into()];
     whole.promises.kv = vec![KvWrite {
         shared: false,
         key: "k".into(),
@@ -242,7 +242,7 @@ async fn a_key_belongs_to_whoever_comes_first() {
     for number in [1, 2] {
         store.intake(run(number)).await.unwrap();
         let mut whole = turn(number, Outcome::Succeeded(Value::Null));
-        whole.promises.messages = vec![NewMessage { key: Some("k".into()), ..message(number, PHONE) }];
+        whole.promises.messages = vec![NewMessage { key: Some("k".into()), ..message(number, PHONE) }.into()];
         whole.promises.kv =
             vec![KvWrite { shared: false, key: format!("k{number}"), value: Some(json!(1)), expires_at: None }];
         let committed = commit(&store, whole).await;
@@ -261,10 +261,28 @@ async fn attempts_are_opened_once_and_settled_once() {
         store.promise(vec![message(number, PHONE)], at(0)).await.unwrap();
     }
     let ids: Vec<MessageId> = (1..=3).map(|number| message(number, PHONE).id).collect();
-    assert_eq!(store.claim("main", ids.clone(), ClaimRules::default(), at(1)).await.unwrap().claimed.len(), 3);
-    assert!(store.claim("main", ids.clone(), ClaimRules::default(), at(1)).await.unwrap().claimed.is_empty());
+    assert_eq!(
+        store
+            .claim("main", ids.iter().map(|id| (*id).into()).collect(), ClaimRules::default(), at(1))
+            .await
+            .unwrap()
+            .claimed
+            .len(),
+        3
+    );
+    assert!(
+        store
+            .claim("main", ids.iter().map(|id| (*id).into()).collect(), ClaimRules::default(), at(1))
+            .await
+            .unwrap()
+            .claimed
+            .is_empty()
+    );
     let settle = async |number: usize, verdict: Verdict| {
-        store.settle(Settlement { id: ids[number - 1], at: at(2), verdict, parts: Vec::new() }).await.unwrap();
+        store
+            .settle(Settlement { id: ids[number - 1], at: at(2), verdict, parts: Vec::new(), opened: None })
+            .await
+            .unwrap();
         store.message(ids[number - 1]).await.unwrap().unwrap()
     };
     let sent =
@@ -304,7 +322,7 @@ async fn messages_wait_for_their_time_and_expire() {
     store.move_messages(at(60), Vec::new()).await.unwrap();
     assert!(
         store
-            .claim("main", vec![message(1, PHONE).id], ClaimRules::default(), at(70))
+            .claim("main", vec![message(1, PHONE).id.into()], ClaimRules::default(), at(70))
             .await
             .unwrap()
             .claimed
@@ -312,7 +330,12 @@ async fn messages_wait_for_their_time_and_expire() {
         "too late to begin"
     );
     assert_eq!(
-        store.claim("main", vec![message(1, PHONE).id], ClaimRules::default(), at(69)).await.unwrap().claimed.len(),
+        store
+            .claim("main", vec![message(1, PHONE).id.into()], ClaimRules::default(), at(69))
+            .await
+            .unwrap()
+            .claimed
+            .len(),
         1
     );
 }

@@ -9,6 +9,7 @@ use super::sets;
 use crate::ledger::work::after_commit::AfterCommit;
 use crate::ledger::work::backlog::{Backlog, Door};
 use crate::ledger::work::memory::{Clocks, Memory, Patterns};
+use crate::ledger::work::on_the_wire::OnTheWire;
 use crate::ledger::work::{Group, Work};
 use crate::store::group::{Afterwards, Beginning, Rules, Undone};
 use crate::store::rows;
@@ -41,6 +42,7 @@ impl Runner {
         let memory = Memory {
             seq: beginning.last_number,
             backlog,
+            on_the_wire: OnTheWire::default(),
             patterns: Patterns::default(),
             clocks: Clocks::default(),
             swept: 0,
@@ -78,7 +80,7 @@ impl Rules for Runner {
     fn kept(&mut self, took: Duration) -> Afterwards {
         self.before = None;
         self.signals.tally.commits().add(took);
-        self.memory.backlog.keep();
+        self.memory.keep();
         self.memory.backlog.publish(&self.door);
         self.after.ring(&self.signals);
         if self.after.wants_compact() { Afterwards::Compact } else { Afterwards::Nothing }

@@ -5,7 +5,7 @@
 //! What is plain is said by one function for each kind of command, and gives the same as the general way: a test runs
 //! both on the same random histories and compares all tables.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::Command;
 use super::job::Job;
@@ -22,8 +22,11 @@ use crate::ledger::work::{Refusal, Work};
 use crate::model::delivery::{AttemptOutcome, MessageState, Step};
 use crate::model::inbound::{Ack, Fate, Told, bare_id};
 use crate::model::journal::{Outcome, TurnCommit};
+use crate::model::message::Content;
 use crate::model::question::{Question, Wait};
-use crate::store::records::{Claimed, Claims, Committed, Inbound, Received, Settlement, Verdict};
+use crate::store::records::{
+    Claimed, Claims, Committed, Inbound, KnownClaimed, Opened, Received, Settlement, ToClaim, Verdict,
+};
 use crate::store::rows;
 use crate::store::rows::messages::Standing;
 use crate::store::tx::Read;
@@ -65,12 +68,15 @@ fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<(
     }
     let rows: Vec<_> = jobs.iter().map(|job| (&job.step.run, work.memory.next_seq())).collect();
     let new = rows::runs::insert_all(work.tx, &rows)?;
-    for (job, is_new) in jobs.into_iter().zip(new) {
-        if is_new {
-            inserted(work, &job.step.run);
-        }
-        job.taken(Ok(()));
+    let mut uses = BTreeMap::<&str, i64>::new();
+    for ((run, _), is_new) in rows.iter().zip(&new).filter(|(_, is_new)| **is_new) {
+        *uses.entry(&run.version).or_default() += i64::from(*is_new);
+        inserted(work, run);
     }
+    for (version, runs) in uses {
+        rows::flows::count_runs(work.tx, version, runs)?;
+    }
+    jobs.into_iter().for_each(|job| job.taken(Ok(())));
     Ok(())
 }
 
@@ -112,7 +118,7 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
     }
     let new = rows::messages::insert_all(work.tx, &promised)?;
     for ((message, entering), is_new) in promised.iter().zip(new) {
-        entered(work, message, *entering, is_new);
+        entered(work, message, *entering, is_new, Some(message));
     }
     let recorded = done.iter().map(|(job, _)| &job.step.turn).filter(|turn| !turn.entries.is_empty());
     rows::journal::append_first(
@@ -136,29 +142,61 @@ fn take_claims(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Claim>>>) -> Read<()>
     }
     let mut seen = HashSet::new();
     for job in jobs {
-        let Claim { account, messages: ids, rules, now } = &job.step;
-        if !ids.iter().all(|id| seen.insert(*id)) {
+        let Claim { account, messages, rules, now } = &job.step;
+        if !messages.iter().all(|message| seen.insert(message.id)) {
             continue;
         }
-        let found =
-            rows::outbox::claim_all_if_first(work.tx, account, ids, &opened_first(*now, AttemptOutcome::Open), *now)?;
-        let mut claims = Claims { claimed: Vec::with_capacity(ids.len()), held: Vec::new() };
-        for (id, found) in ids.iter().zip(found) {
+        let mut claims = Claims::default();
+        let unread = claim_known(work, &job.step, &mut claims)?;
+        let found = rows::outbox::claim_all_if_first(work.tx, account, &unread, *now)?;
+        for (id, found) in unread.into_iter().zip(found) {
             let Some((to, body, tries)) = found else {
                 // It is no first attempt, or not there for one any more.
-                claims.claimed.extend(claim_unbudgeted(work, account, *id, rules, *now)?);
+                claims.claimed.extend(claim_unbudgeted(work, account, id, rules, *now)?);
                 continue;
             };
-            let preparing = is_prepared(&body.content, rules.cards);
-            if preparing {
-                rows::messages::set_attempts(work.tx, *id, &opened_first(*now, AttemptOutcome::Preparing))?;
-            }
-            is_now(work, *id, account, MessageState::Sending)?;
-            claims.claimed.push(Claimed { id: *id, to, body, tries, parts: Vec::new(), preparing });
+            let (preparing, opened) = opened(work, &job.step, id, (&to, &body.content, tries))?;
+            claims.claimed.push(Claimed { id, to, body, tries, parts: Vec::new(), preparing, opened: Some(opened) });
         }
         job.taken(Ok(claims));
     }
     Ok(())
+}
+
+/// First attempts on messages that need not be read. Gives the others.
+fn claim_known(work: &mut Work<'_>, claim: &Claim, claims: &mut Claims) -> Read<Vec<MessageId>> {
+    let (known, unknown): (Vec<_>, Vec<_>) = claim.messages.iter().partition(|message| message.known.is_some());
+    let ids: Vec<MessageId> = known.iter().map(|message| message.id).collect();
+    let is_first = rows::outbox::claim_all_if_untried(work.tx, &claim.account, &ids, claim.now)?;
+    let mut unread: Vec<MessageId> = unknown.into_iter().map(|message| message.id).collect();
+    for (ToClaim { id, known }, is_first) in known.into_iter().zip(is_first) {
+        match known.as_ref().filter(|_| is_first) {
+            Some(message) => {
+                let (preparing, opened) =
+                    opened(work, claim, *id, (&message.to.to_string(), &message.body.content, 0))?;
+                claims.known.push(KnownClaimed { id: *id, preparing, opened });
+            }
+            None => unread.push(*id),
+        }
+    }
+    Ok(unread)
+}
+
+/// A first attempt is open: whether it is only being prepared, and how it stands.
+fn opened(
+    work: &mut Work<'_>,
+    claim: &Claim,
+    id: MessageId,
+    (to, content, tries): (&str, &Content, u32),
+) -> Read<(bool, Opened)> {
+    let Claim { account, rules, now, .. } = claim;
+    let preparing = is_prepared(content, rules.cards);
+    if preparing {
+        rows::messages::set_attempts(work.tx, id, &opened_first(*now, AttemptOutcome::Preparing))?;
+    }
+    work.memory.on_the_wire.add(id, account, to);
+    is_now(work, id, account, MessageState::Sending)?;
+    Ok((preparing, Opened { account: account.clone(), at: *now, tries }))
 }
 
 /// Whether the gateway took a message that is one, and says nothing of the chat.
@@ -171,29 +209,69 @@ fn is_alone(standing: &Standing) -> bool {
     !standing.waited && !standing.recalled
 }
 
+/// A settlement that is taken in a set, with what it means.
+struct Settled<'a> {
+    job: &'a mut Box<Job<Settle>>,
+    account: String,
+    moved: Move,
+}
+
+/// What a settlement means for a message that stands so; none where it is left to the general way.
+fn settled<'a>(
+    work: &mut Work<'_>,
+    job: &'a mut Box<Job<Settle>>,
+    standing: Option<Standing>,
+) -> Result<Settled<'a>, &'a mut Box<Job<Settle>>> {
+    let plain = standing.filter(|found| found.state == MessageState::Sending && is_alone(found));
+    let Some(standing) = plain else { return Err(job) };
+    let (step, change, ..) = meant(&job.step.settlement.verdict);
+    let account = standing.account.clone();
+    match Move::of(work, standing, step, job.step.settlement.at, change) {
+        Some(moved) => Ok(Settled { job, account, moved }),
+        None => Err(job),
+    }
+}
+
 fn take_settlements(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Settle>>>) -> Read<()> {
     let mut seen = HashSet::new();
-    let jobs: Vec<_> = jobs.into_iter().filter(|job| seen.insert(job.step.settlement.id)).collect();
-    let ids: Vec<MessageId> = jobs.iter().map(|job| job.step.settlement.id).collect();
-    let standings = rows::messages::standings(work.tx, &ids)?;
-    let (mut done, mut stepped) = (Vec::new(), Vec::new());
-    for (job, standing) in jobs.into_iter().zip(standings) {
-        let Some(standing) = standing.filter(|found| found.state == MessageState::Sending && is_alone(found)) else {
-            continue;
-        };
-        let Settlement { id, at, verdict, .. } = &job.step.settlement;
-        let (step, change, ..) = meant(verdict);
-        let account = standing.account.clone();
-        let Some(moved) = Move::of(work, standing, step, *at, change) else { continue };
-        stepped.push((*id, moved.stepped, *at));
-        done.push((job, account, moved.consequences));
+    let jobs = jobs.into_iter().filter(|job| seen.insert(job.step.settlement.id));
+    let (opened, mut others): (Vec<_>, Vec<_>) = jobs.partition(|job| job.step.settlement.opened.is_some());
+    let mut done = Vec::new();
+    // What is known of a message since its claim need not be read, as long as the row says that it is so still.
+    for job in opened {
+        let standing = job.step.settlement.opened.as_ref().map(Standing::of_opened);
+        match settled(work, job, standing) {
+            Ok(settled) => done.push(settled),
+            Err(job) => others.push(job),
+        }
     }
-    rows::messages::step_all(work.tx, &stepped)?;
+    let steps = done.iter().filter_map(|Settled { job, moved, .. }| {
+        let settlement = &job.step.settlement;
+        Some((settlement.id, settlement.opened.as_ref()?, &moved.stepped, settlement.at))
+    });
+    let stands = rows::messages::step_all_if_opened(work.tx, &steps.collect::<Vec<_>>())?;
+    let (mut done, changed): (Vec<_>, Vec<_>) = done.into_iter().zip(stands).partition(|(_, stands)| *stands);
+    others.extend(changed.into_iter().map(|(settled, _)| settled.job));
+    let ids: Vec<MessageId> = others.iter().map(|job| job.step.settlement.id).collect();
+    let standings = rows::messages::standings(work.tx, &ids)?;
+    let read: Vec<_> =
+        others.into_iter().zip(standings).filter_map(|(job, standing)| settled(work, job, standing).ok()).collect();
+    let steps = read.iter().map(|one| (one.job.step.settlement.id, &one.moved.stepped, one.job.step.settlement.at));
+    rows::messages::step_all(work.tx, &steps.collect::<Vec<_>>())?;
+    done.extend(read.into_iter().map(|settled| (settled, true)));
+    post_all(work, done.iter().map(|(settled, _)| settled))?;
+    done.into_iter().for_each(|(settled, _)| settled.job.taken(Ok(())));
+    Ok(())
+}
+
+/// What follows from settlements, and by what ids gateways know their messages.
+fn post_all<'a, 'b: 'a>(work: &mut Work<'_>, settled: impl Iterator<Item = &'a Settled<'b>>) -> Read<()> {
     let mut posted = Vec::new();
-    for (job, account, consequences) in &done {
-        consequences.follow(work, job.step.settlement.id)?;
-        if let Verdict::Reached { provider_id: Some(provider_id), .. } = &job.step.settlement.verdict {
-            posted.push((account.as_str(), provider_id.as_str(), job.step.settlement.id, job.step.settlement.at));
+    for Settled { job, account, moved } in settled {
+        let settlement = &job.step.settlement;
+        moved.consequences.follow(work, settlement.id)?;
+        if let Verdict::Reached { provider_id: Some(provider_id), .. } = &settlement.verdict {
+            posted.push((account.as_str(), provider_id.as_str(), settlement.id, settlement.at));
         }
     }
     let rows: Vec<_> = posted.iter().map(|(account, id, message, _)| (*account, bare_id(id), *message)).collect();
@@ -201,7 +279,6 @@ fn take_settlements(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Settle>>>) -> Re
     for (account, provider_id, message, at) in posted {
         reconciliation::posted(work, account, provider_id, message, at)?;
     }
-    done.into_iter().for_each(|(job, ..)| job.taken(Ok(())));
     Ok(())
 }
 
@@ -234,21 +311,21 @@ fn take_acks(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Receive>>>) -> Read<()>
         let is_alone = standing.as_ref().is_some_and(|found| is_alone(found) && !found.has_parts);
         plain[*place] &= is_alone && id.is_some_and(|id| seen.insert(id));
     }
-    let (mut stepped, mut done) = (Vec::new(), Vec::new());
+    let mut stepped = Vec::new();
     for (((place, _, _, state), id), standing) in told.iter().zip(&ids).zip(standings) {
         let now = jobs[*place].step.inbound.now;
         // An ack that was overtaken changes nothing.
         if let Some(standing) = standing.filter(|_| plain[*place])
             && let Some(moved) = Move::of(work, standing, Step::Reached(*state), now, Change::default())
         {
-            stepped.push((*id, moved.stepped, now));
-            done.push((*id, moved.consequences));
+            stepped.push((*id, moved, now));
         }
     }
     drop(told);
-    rows::messages::step_all(work.tx, &stepped)?;
-    for (id, consequences) in &done {
-        consequences.follow(work, *id)?;
+    let steps = stepped.iter().map(|(id, moved, now)| (*id, &moved.stepped, *now));
+    rows::messages::step_all(work.tx, &steps.collect::<Vec<_>>())?;
+    for (id, moved, _) in &stepped {
+        moved.consequences.follow(work, *id)?;
     }
     for (job, _) in jobs.into_iter().zip(plain).filter(|(_, plain)| *plain) {
         sweep(work, job.step.inbound.now)?;

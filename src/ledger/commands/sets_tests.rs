@@ -27,6 +27,7 @@ use crate::model::recipient::Recipient;
 use crate::model::run::{NewRun, ScriptError};
 use crate::model::walls::FlowNames;
 use crate::store::Signals;
+use crate::store::arrivals::Arrivals;
 use crate::store::disk::Disk;
 use crate::store::group::{Beginning, Rules};
 use crate::store::records::{ClaimRules, Decision, ResendPolicy};
@@ -66,6 +67,9 @@ struct Store {
     connection: Connection,
     rules: Runner,
     general: bool,
+    arrivals: Arrivals,
+    /// What turns have promised, as lanes know it.
+    promised: BTreeMap<MessageId, Arc<NewMessage>>,
 }
 
 impl Store {
@@ -73,9 +77,11 @@ impl Store {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         let beginning = Beginning { last_number: 0, disk: Disk::of(PathBuf::from("/nowhere/at/all")) };
-        let told = (Signals::default(), Arc::new(Door::default()));
+        let signals = Signals::default();
+        let arrivals = signals.lanes.clone();
+        let told = (signals, Arc::new(Door::default()));
         let rules = Runner::begin(&connection, beginning, 3, told).unwrap();
-        Self { connection, rules, general }
+        Self { connection, rules, general, arrivals, promised: BTreeMap::new() }
     }
 
     /// The number of a run among the ready ones.
@@ -102,6 +108,8 @@ impl Store {
             self.rules.run(&*tx, &mut group, self.general).unwrap();
             tx.commit().unwrap();
             self.rules.kept(Duration::ZERO);
+            let arrived = self.arrivals.of("main").take().messages.into_iter();
+            self.promised.extend(arrived.filter_map(|message| Some((message.id, message.known?))));
             group.into_iter().for_each(|command| Runner::answer(command, Ok(())));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -114,9 +122,15 @@ impl Store {
             0 => hand(Command::Intake, Intake { run: new_run(act.which, now) }),
             1 => hand(Command::Turn, CommitTurn { turn: turn(act, self.ready(run), now) }),
             2 => {
-                let ids = vec![message_id(act.which), message_id(act.how)];
+                let unknown = [act.which, act.how].map(|number| ToClaim::from(message_id(number)));
+                let messages =
+                    unknown.map(|message| ToClaim { known: self.promised.get(&message.id).cloned(), ..message });
                 let rules = ClaimRules { budget: None, cards: act.how.is_multiple_of(2) };
-                hand(Command::Claim, Claim { account: "main".into(), messages: ids, rules, now })
+                let (job, reply) =
+                    Job::new(Claim { account: "main".into(), messages: messages.into(), rules, now }, None);
+                let promised = self.promised.clone();
+                let said = async move { shown(reply.await.unwrap(), &promised) };
+                (Command::Claim(Box::new(job)), Box::pin(said))
             }
             3 => hand(Command::Settle, Settle { settlement: settlement(act, now) }),
             4 => hand(Command::Receive, Receive { inbound: acks(act, now) }),
@@ -190,6 +204,23 @@ fn hand<S: Legal<Gives: std::fmt::Debug>>(kind: impl FnOnce(Box<Job<S>>) -> Comm
         format!("{before}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
     };
     (kind(Box::new(job)), Box::pin(said))
+}
+
+/// Claims, whether they were read or known; how they stand is known of some only.
+fn shown(claims: Claims, promised: &BTreeMap<MessageId, Arc<NewMessage>>) -> String {
+    let known = claims.known.into_iter().map(|KnownClaimed { id, preparing, opened }| Claimed {
+        id,
+        to: promised[&id].to.to_string(),
+        body: promised[&id].body.clone(),
+        tries: opened.tries,
+        parts: Vec::new(),
+        preparing,
+        opened: None,
+    });
+    let read = claims.claimed.into_iter().map(|claimed| Claimed { opened: None, ..claimed });
+    let mut claimed: Vec<String> = read.chain(known).map(|claimed| format!("{claimed:?}")).collect();
+    claimed.sort();
+    format!("{claimed:?} {:?}", claims.held)
 }
 
 fn new_run(number: u8, now: Timestamp) -> NewRun {
@@ -297,7 +328,7 @@ fn turn(act: Act, ready: i64, now: Timestamp) -> TurnCommit {
         waited_for: None,
         entries: if act.how.is_multiple_of(7) { Vec::new() } else { vec![entry] },
         lost: Vec::new(),
-        promises: Promises { messages, ..Promises::default() },
+        promises: Promises { messages: messages.into_iter().map(Arc::new).collect(), ..Promises::default() },
         outcome,
         follow_up: None,
     }
@@ -317,7 +348,13 @@ fn settlement(act: Act, now: Timestamp) -> Settlement {
         4 => Verdict::Doubt { error: "silence".into(), provider_id: Some(provider_id(id)) },
         _ => Verdict::Refuse { error: error() },
     };
-    Settlement { id, at: now, verdict, parts: Vec::new() }
+    // Known of its claim, rightly or wrongly, or not at all.
+    let opened = (act.how / 6 % 4).checked_sub(1).map(|ago| Opened {
+        account: "main".into(),
+        at: now - jiff::SignedDuration::from_secs(i64::from(ago) + 1),
+        tries: u32::from(act.how.is_multiple_of(17)),
+    });
+    Settlement { id, at: now, verdict, parts: Vec::new(), opened }
 }
 
 fn acks(act: Act, now: Timestamp) -> Inbound {

@@ -16,7 +16,8 @@ use crate::model::question::Answer;
 use crate::model::run::NewRun;
 use crate::store::records::{
     ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange, Inbound,
-    KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, TriggerKey, Woken,
+    KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, ToClaim,
+    TriggerKey, Woken,
 };
 
 use super::job::Step;
@@ -69,7 +70,7 @@ step!(
     |this, work| {
         let mut gone = 0;
         for version in &this.unused {
-            gone += u64::from(rows::flows::delete_unless_good(work.tx, version)?);
+            gone += u64::from(rows::flows::delete_if_unused(work.tx, version)?);
         }
         gone
     }
@@ -140,7 +141,7 @@ step!(
 );
 step!(
     /// Opens attempts.
-    Claim { account: String, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp } -> Claims,
+    Claim { account: String, messages: Vec<ToClaim>, rules: ClaimRules, now: Timestamp } -> Claims,
     at |step| step.now, ours true,
     |this, work| claims::claim(work, &this.account, &this.messages, &this.rules, this.now)?
 );

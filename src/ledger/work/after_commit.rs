@@ -9,13 +9,17 @@ use crate::id::{MessageId, RunId};
 use crate::model::delivery::MessageState;
 use crate::model::run::RunState;
 use crate::store::Signals;
+use crate::store::records::DueMessage;
 use crate::wake::Bell;
 
 /// To be told once the group is on disk.
 #[derive(Default)]
 pub struct AfterCommit {
     runs: HashSet<Arc<str>>,
+    /// Accounts whose lanes have something to read, ...
     lanes: Vec<String>,
+    /// ... and messages that are handed to lanes, by the places of their accounts.
+    arrivals: Vec<(usize, DueMessage)>,
     run_timer: bool,
     message_timer: bool,
     troubles: bool,
@@ -35,6 +39,7 @@ pub struct AfterCommit {
 pub struct Told {
     run_states: usize,
     message_states: usize,
+    arrivals: usize,
     late: usize,
     changes: usize,
     compact: bool,
@@ -46,6 +51,7 @@ impl AfterCommit {
         Told {
             run_states: self.run_states.len(),
             message_states: self.message_states.len(),
+            arrivals: self.arrivals.len(),
             late: self.late.len(),
             changes: self.changes.len(),
             compact: self.compact,
@@ -56,6 +62,7 @@ impl AfterCommit {
     pub fn back_to(&mut self, mark: Told) {
         self.run_states.truncate(mark.run_states);
         self.message_states.truncate(mark.message_states);
+        self.arrivals.truncate(mark.arrivals);
         self.late.truncate(mark.late);
         self.changes.truncate(mark.changes);
         self.compact = mark.compact;
@@ -78,6 +85,19 @@ impl AfterCommit {
         if !self.lanes.iter().any(|known| known == account) {
             self.lanes.push(account.into());
         }
+    }
+
+    /// A message goes to its account's lane.
+    pub fn arrives(&mut self, account: &str, message: DueMessage) {
+        let place = self.place_of(account);
+        self.arrivals.push((place, message));
+    }
+
+    fn place_of(&mut self, account: &str) -> usize {
+        self.accounts.iter().position(|known| known == account).unwrap_or_else(|| {
+            self.accounts.push(account.to_owned());
+            self.accounts.len() - 1
+        })
     }
 
     /// A run waits for a time.
@@ -124,10 +144,7 @@ impl AfterCommit {
         state: MessageState,
         about: impl FnOnce() -> (Option<RunId>, String),
     ) {
-        let place = self.accounts.iter().position(|known| known == account).unwrap_or_else(|| {
-            self.accounts.push(account.to_owned());
-            self.accounts.len() - 1
-        });
+        let place = self.place_of(account);
         self.message_states.push((place, state));
         self.note(|| {
             let (run, to) = about();
@@ -142,10 +159,21 @@ impl AfterCommit {
         }
     }
 
+    fn hand_over(&mut self, signals: &Signals) {
+        let mut arrived: Vec<Vec<DueMessage>> = self.accounts.iter().map(|_| Vec::new()).collect();
+        self.arrivals.drain(..).for_each(|(place, message)| arrived[place].push(message));
+        for (account, messages) in self.accounts.iter().zip(arrived) {
+            if !messages.is_empty() && !self.lanes.contains(account) {
+                signals.lanes.of(account).post(messages);
+            }
+        }
+        self.lanes.drain(..).for_each(|account| signals.lanes.ring(&account));
+    }
+
     /// Tells.
     pub fn ring(&mut self, signals: &Signals) {
         self.runs.drain().for_each(|flow| signals.runs.ring(&flow));
-        self.lanes.drain(..).for_each(|account| signals.lanes.ring(&account));
+        self.hand_over(signals);
         let services: [(&mut bool, &Bell); 3] = [
             (&mut self.run_timer, &signals.run_timer),
             (&mut self.message_timer, &signals.message_timer),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use regex::Regex;
 
 use super::backlog::Backlog;
+use super::on_the_wire::OnTheWire;
 use crate::clock::millis;
 use crate::model::conversation;
 use crate::store::disk::Disk;
@@ -16,6 +17,8 @@ pub struct Memory {
     pub seq: i64,
     /// Runs that wait for their first turn.
     pub backlog: Backlog,
+    /// Messages that are on the wire.
+    pub on_the_wire: OnTheWire,
     /// Patterns that runs wait for a message by.
     pub patterns: Patterns,
     /// How far the clocks of gateways are behind ours.
@@ -29,20 +32,29 @@ pub struct Memory {
 /// What memory is taken back to.
 pub struct Mark {
     seq: i64,
-    changes: usize,
+    backlog: usize,
+    on_the_wire: usize,
     swept: i64,
 }
 
 impl Memory {
     /// Where to go back to, should what follows be undone.
     pub fn mark(&self) -> Mark {
-        Mark { seq: self.seq, changes: self.backlog.mark(), swept: self.swept }
+        let (backlog, on_the_wire) = (self.backlog.mark(), self.on_the_wire.mark());
+        Mark { seq: self.seq, backlog, on_the_wire, swept: self.swept }
     }
 
     /// What was changed since then is undone.
     pub fn back_to(&mut self, mark: &Mark) {
-        self.backlog.undo(mark.changes);
+        self.backlog.undo(mark.backlog);
+        self.on_the_wire.undo(mark.on_the_wire);
         (self.seq, self.swept) = (mark.seq, mark.swept);
+    }
+
+    /// What was changed is on disk.
+    pub fn keep(&mut self) {
+        self.backlog.keep();
+        self.on_the_wire.keep();
     }
 
     /// The next number: it grows in the order of commits, so that whoever reads on behind one misses none.

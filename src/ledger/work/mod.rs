@@ -4,6 +4,7 @@
 pub mod after_commit;
 pub mod backlog;
 pub mod memory;
+pub mod on_the_wire;
 
 use std::collections::VecDeque;
 

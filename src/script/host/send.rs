@@ -1,6 +1,7 @@
 //! Promises of messages: to whom, from which account, and what the journal keeps of them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -226,7 +227,7 @@ impl Wish {
             room_for((2 * weight) as u64)?;
             let id = MessageId::promised(turn.run_time, &turn.seed, position, index as u32, &request);
             sent.push(json!({ "id": id, "to": recipient, "account": account }));
-            turn.promises.messages.push(NewMessage {
+            turn.promises.messages.push(Arc::new(NewMessage {
                 id,
                 run: Some(turn.run),
                 flow: turn.flow.clone(),
@@ -236,7 +237,7 @@ impl Wish {
                 at: self.at,
                 valid_for: self.valid_for,
                 key: self.key.clone(),
-            });
+            }));
         }
         let sent = Value::Array(sent);
         turn.record(Kind::Send, request, line, sent.clone())?;

@@ -1,11 +1,13 @@
 //! Rows of the outbox: what waits, what is claimed, how attempts end.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::id::MessageId;
 use crate::model::capability::Capabilities;
 use crate::model::delivery::{Degraded, MessageState, Part};
-use crate::model::message::Body;
+use crate::model::message::{Body, NewMessage};
 use crate::model::policy::OnUnsupported;
 use crate::model::recipient::Recipient;
 
@@ -20,6 +22,31 @@ pub struct DueMessage {
     pub to: String,
     /// Not before this, after a failed attempt.
     pub due_at: Option<Timestamp>,
+    /// The message itself, if it comes from where it was promised and has never been tried.
+    pub known: Option<Arc<NewMessage>>,
+}
+
+impl DueMessage {
+    /// About how many bytes it takes.
+    pub fn weight(&self) -> usize {
+        let known = self.known.as_ref().map_or(0, |message| message.weight());
+        known.saturating_add(size_of::<Self>() + self.to.len())
+    }
+}
+
+/// A message for which an attempt is to be opened.
+#[derive(Clone, Debug)]
+pub struct ToClaim {
+    /// Which.
+    pub id: MessageId,
+    /// What it says and that it has never been tried, if whoever asks knows that: it is not read then.
+    pub known: Option<Arc<NewMessage>>,
+}
+
+impl From<MessageId> for ToClaim {
+    fn from(id: MessageId) -> Self {
+        Self { id, known: None }
+    }
 }
 
 /// A message with an attempt open.
@@ -37,6 +64,8 @@ pub struct Claimed {
     pub parts: Vec<Part>,
     /// It stands as one that is only being prepared, until [`touch`](crate::store::Store::touch).
     pub preparing: bool,
+    /// How it stands now, if this is its first attempt.
+    pub opened: Option<Opened>,
 }
 
 /// What an account says about claims.
@@ -64,8 +93,21 @@ pub struct Budget {
 pub struct Claims {
     /// Messages with an attempt open.
     pub claimed: Vec<Claimed>,
+    /// The same of messages that whoever asked knows.
+    pub known: Vec<KnownClaimed>,
     /// Messages that the day has no room for.
     pub held: Vec<(MessageId, Held)>,
+}
+
+/// A message with its first attempt open, that whoever asked for it knows.
+#[derive(Clone, Debug)]
+pub struct KnownClaimed {
+    /// Which.
+    pub id: MessageId,
+    /// It stands as one that is only being prepared, until [`touch`](crate::store::Store::touch).
+    pub preparing: bool,
+    /// How it stands now.
+    pub opened: Opened,
 }
 
 /// Why the day has no room for a message.
@@ -107,6 +149,18 @@ pub struct LastHeard {
     pub last: Option<Timestamp>,
 }
 
+/// The first attempt of a message that is one, as its claim left it: with that its end can be put on record without
+/// reading the message again, should nothing else have changed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The account that sends it.
+    pub account: String,
+    /// When it was claimed.
+    pub at: Timestamp,
+    /// Tries that counted before.
+    pub tries: u32,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub struct Settlement {
@@ -118,6 +172,8 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// Its parts as the attempt left them; empty for a message that is one.
     pub parts: Vec<Part>,
+    /// How its claim left it, if that is known.
+    pub opened: Option<Opened>,
 }
 
 /// The verdict on an attempt.

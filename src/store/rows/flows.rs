@@ -1,6 +1,6 @@
 //! Texts of flow versions, and which of them is the last good one of each file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use crate::store::records::VersionRow;
 use crate::store::tx::{Read, Tx, values};
@@ -32,20 +32,27 @@ pub fn version(tx: &dyn Tx, id: &str) -> Read<Option<VersionRow>> {
     tx.first(sql, values![id], |row| Ok(VersionRow { id: row.get(0)?, flow: row.get(1)?, content: row.get(2)? }))
 }
 
-/// Versions that are not live and that no run was begun with.
+/// Versions that are not live and that no run is kept of.
 pub fn unused(tx: &dyn Tx) -> Read<Vec<String>> {
-    let sql = "SELECT id FROM versions WHERE id NOT IN (SELECT version FROM good)";
-    let old: Vec<String> = tx.all(sql, values![], |row| row.get(0))?;
-    if old.is_empty() {
-        return Ok(old);
-    }
-    let used = tx.all("SELECT DISTINCT version FROM runs", values![], |row| row.get(0))?;
-    let used: HashSet<String> = used.into_iter().collect();
-    Ok(old.into_iter().filter(|version| !used.contains(version)).collect())
+    let sql = "SELECT id FROM versions WHERE id NOT IN (SELECT version FROM good)
+        AND id NOT IN (SELECT version FROM uses WHERE runs > 0)";
+    tx.all(sql, values![], |row| row.get(0))
 }
 
-/// Forgets a version, unless it has come back. Says whether it did.
-pub fn delete_unless_good(tx: &dyn Tx, version: &str) -> Read<bool> {
-    let sql = "DELETE FROM versions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM good WHERE version = ?1)";
-    Ok(tx.run(sql, values![version])? > 0)
+/// So many runs more (or fewer) are kept that were begun with a version.
+pub fn count_runs(tx: &dyn Tx, version: &str, more: i64) -> Read<()> {
+    let sql = "INSERT INTO uses (version, runs) VALUES (?, ?)
+        ON CONFLICT (version) DO UPDATE SET runs = uses.runs + excluded.runs";
+    tx.run(sql, values![version, more]).map(drop)
+}
+
+/// Forgets a version, unless it is live again or a run needs it after all. Says whether it did.
+pub fn delete_if_unused(tx: &dyn Tx, version: &str) -> Read<bool> {
+    let sql = "DELETE FROM versions WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM good WHERE version = ?1)
+        AND NOT EXISTS (SELECT 1 FROM uses WHERE version = ?1 AND runs > 0)";
+    let is_gone = tx.run(sql, values![version])? > 0;
+    if is_gone {
+        tx.run("DELETE FROM uses WHERE version = ?", values![version])?;
+    }
+    Ok(is_gone)
 }

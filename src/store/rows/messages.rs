@@ -1,12 +1,14 @@
 //! Messages: each with its columns, its steps, and what is asked of a single one.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::message::{Body, Content, NewMessage, Promised};
 use crate::model::phone::other_address;
-use crate::store::records::MessageRef;
+use crate::store::records::{MessageRef, Opened};
 use crate::store::tx::{Columns, Read, Tx, Value, if_readable, text, values};
 
 /// How a new message comes into the outbox.
@@ -35,7 +37,7 @@ pub fn insert(tx: &dyn Tx, message: &NewMessage, entering: Entering) -> Read<boo
 }
 
 /// Puts messages into the outbox. Says of each whether it is new.
-pub fn insert_all(tx: &dyn Tx, messages: &[(&NewMessage, Entering)]) -> Read<Vec<bool>> {
+pub fn insert_all(tx: &dyn Tx, messages: &[(&Arc<NewMessage>, Entering)]) -> Read<Vec<bool>> {
     let texts: Vec<(String, String)> =
         messages.iter().map(|(message, _)| Ok((message.to.to_string(), text(&message.body)?))).collect::<Read<_>>()?;
     let rows = messages
@@ -108,6 +110,24 @@ pub struct Standing {
     pub has_parts: bool,
 }
 
+impl Standing {
+    /// That of a message which is as its claim left it.
+    pub fn of_opened(opened: &Opened) -> Self {
+        Self {
+            state: MessageState::Sending,
+            account: opened.account.clone(),
+            attempts: vec![Attempt::open(1, opened.at)],
+            degraded: Vec::new(),
+            waited: false,
+            tries: opened.tries,
+            seq: None,
+            expires: false,
+            recalled: false,
+            has_parts: false,
+        }
+    }
+}
+
 const STANDING: &str =
     "SELECT state, account, attempts, waited, tries, seq, expires_at IS NOT NULL, degraded, recalled,
         parts IS NOT NULL FROM messages WHERE id = ?";
@@ -170,37 +190,62 @@ const STEP: &str = "UPDATE messages SET state = ?, seq = ?, due_at = ?, tries = 
             error = ?, provider_id = coalesce(?, provider_id), degraded = coalesce(?, degraded),
             parts = coalesce(?, parts), changed_at = ?
         WHERE id = ?";
+/// Whatever would let the step be another one than it was made for.
+const STEP_IF_OPENED: &str = "UPDATE messages SET state = ?, seq = ?, due_at = ?, tries = ?, attempts = ?,
+            error = ?, provider_id = coalesce(?, provider_id), degraded = coalesce(?, degraded),
+            parts = coalesce(?, parts), changed_at = ?
+        WHERE id = ? AND account = ? AND attempts = ? AND tries = ? AND state = 2 AND waited = 0 AND recalled = 0
+            AND parts IS NULL AND degraded IS NULL";
+
+/// What a step writes as JSON: tries, changes, parts.
+struct Texts(String, Option<String>, Option<String>);
+
+impl Stepped {
+    fn texts(&self) -> Read<Texts> {
+        let parts = (!self.parts.is_empty()).then(|| text(&self.parts)).transpose()?;
+        Ok(Texts(text(&self.attempts)?, self.degraded.as_ref().map(text).transpose()?, parts))
+    }
+
+    fn row<'a>(&'a self, texts: &'a Texts, at: Timestamp, id: MessageId) -> Vec<Value<'a>> {
+        vec![
+            self.state.into(),
+            self.seq.into(),
+            self.due_at.into(),
+            self.tries.into(),
+            (&texts.0).into(),
+            self.error.as_ref().into(),
+            self.provider_id.as_ref().into(),
+            texts.1.as_ref().into(),
+            texts.2.as_ref().into(),
+            at.into(),
+            id.into(),
+        ]
+    }
+}
 
 /// Messages after their steps.
-pub fn step_all(tx: &dyn Tx, stepped: &[(MessageId, Stepped, Timestamp)]) -> Read<()> {
-    type Texts = (String, Option<String>, Option<String>);
-    let texts: Vec<Texts> = stepped
-        .iter()
-        .map(|(_, stepped, _)| {
-            let parts = (!stepped.parts.is_empty()).then(|| text(&stepped.parts)).transpose()?;
-            Ok((text(&stepped.attempts)?, stepped.degraded.as_ref().map(text).transpose()?, parts))
-        })
-        .collect::<Read<_>>()?;
-    let rows = stepped.iter().zip(&texts).map(|((id, stepped, at), (attempts, degraded, parts))| {
-        vec![
-            stepped.state.into(),
-            stepped.seq.into(),
-            stepped.due_at.into(),
-            stepped.tries.into(),
-            attempts.into(),
-            stepped.error.as_ref().into(),
-            stepped.provider_id.as_ref().into(),
-            degraded.as_ref().into(),
-            parts.as_ref().into(),
-            (*at).into(),
-            (*id).into(),
-        ]
-    });
+pub fn step_all(tx: &dyn Tx, steps: &[(MessageId, &Stepped, Timestamp)]) -> Read<()> {
+    let texts: Vec<_> = steps.iter().map(|(_, stepped, _)| stepped.texts()).collect::<Read<_>>()?;
+    let rows = steps.iter().zip(&texts).map(|((id, stepped, at), texts)| stepped.row(texts, *at, *id));
     tx.run_each(STEP, &rows.collect::<Vec<_>>()).map(drop)
 }
 
+/// Messages after their steps, as far as they are as their claims left them. Says of each whether it was so.
+pub fn step_all_if_opened(tx: &dyn Tx, steps: &[(MessageId, &Opened, &Stepped, Timestamp)]) -> Read<Vec<bool>> {
+    let texts: Vec<_> = steps
+        .iter()
+        .map(|(_, opened, stepped, _)| Ok((stepped.texts()?, text(&[Attempt::open(1, opened.at)])?)))
+        .collect::<Read<_>>()?;
+    let rows = steps.iter().zip(&texts).map(|((id, opened, stepped, at), (texts, attempts))| {
+        let mut row = stepped.row(texts, *at, *id);
+        row.extend::<[Value<'_>; 3]>([(&opened.account).into(), attempts.into(), opened.tries.into()]);
+        row
+    });
+    Ok(tx.run_each(STEP_IF_OPENED, &rows.collect::<Vec<_>>())?.into_iter().map(|changed| changed == 1).collect())
+}
+
 /// A message after a step.
-pub fn step(tx: &dyn Tx, id: MessageId, stepped: Stepped, at: Timestamp) -> Read<()> {
+pub fn step(tx: &dyn Tx, id: MessageId, stepped: &Stepped, at: Timestamp) -> Read<()> {
     step_all(tx, &[(id, stepped, at)])
 }
 
@@ -387,26 +432,6 @@ pub fn first_unknown<T>(
 ) -> Read<Option<(Unknown, T)>> {
     let sql = "SELECT id, account, recipient, body, parts, attempts FROM messages
         WHERE account = ? AND recipient = ? AND state = 7 ORDER BY changed_at, id";
-    first_that(tx, sql, (account, to), looks)
-}
-
-/// The same of messages that are on the wire.
-pub fn first_on_the_wire<T>(
-    tx: &dyn Tx,
-    (account, to): (&str, &str),
-    looks: &mut dyn FnMut(&Unknown) -> Option<T>,
-) -> Read<Option<(Unknown, T)>> {
-    let sql = "SELECT id, account, recipient, body, parts, attempts FROM messages
-        WHERE account = ? AND recipient = ? AND seq IS NOT NULL AND state = 2";
-    first_that(tx, sql, (account, to), looks)
-}
-
-fn first_that<T>(
-    tx: &dyn Tx,
-    sql: &str,
-    (account, to): (&str, &str),
-    looks: &mut dyn FnMut(&Unknown) -> Option<T>,
-) -> Read<Option<(Unknown, T)>> {
     let mut found = None;
     tx.visit(sql, values![account, to], &mut |row| {
         if let Some(unknown) = if_readable(unknown_of(row))? {
@@ -415,6 +440,13 @@ fn first_that<T>(
         Ok(found.is_none())
     })?;
     Ok(found)
+}
+
+/// A message, if it is on the wire from this account to this address and can be read.
+pub fn on_the_wire(tx: &dyn Tx, id: MessageId, (account, to): (&str, &str)) -> Read<Option<Unknown>> {
+    let sql = "SELECT id, account, recipient, body, parts, attempts FROM messages
+        WHERE id = ? AND account = ? AND recipient = ? AND state = 2";
+    Ok(if_readable(tx.first(sql, values![id, account, to], unknown_of))?.flatten())
 }
 
 /// A message whose row cannot be read: where it stands and who sends it, as far as that can be.

@@ -23,6 +23,7 @@ pub fn due(tx: &dyn Tx, account: &str, after: i64, limit: usize) -> Read<Vec<Due
             // One whose recipient cannot be read is set aside when it is claimed.
             to: row.maybe(2)?.unwrap_or_default(),
             due_at: row.maybe::<Option<Timestamp>>(3)?.flatten(),
+            known: None,
         })
     })
 }
@@ -74,27 +75,37 @@ pub fn claimable(tx: &dyn Tx, account: &str, id: MessageId) -> Read<Option<Claim
 /// A message's recipient, what it says, and tries that counted.
 pub type First = (String, Body, u32);
 
-/// Queued messages of an account that were never tried get their first attempt, each in the place of its id; none
-/// where a message is not so.
-pub fn claim_all_if_first(
-    tx: &dyn Tx,
-    account: &str,
-    ids: &[MessageId],
-    attempts: &[Attempt],
-    now: Timestamp,
-) -> Read<Vec<Option<First>>> {
-    let sql = "UPDATE messages SET state = 2, attempts = ?, changed_at = ?
+/// What a first attempt wants of its message.
+const CLAIM_IF_FIRST: &str = "UPDATE messages SET state = 2, attempts = ?, changed_at = ?
         WHERE id = ? AND account = ? AND state = 1 AND attempts = '[]' AND parts IS NULL
             AND (expires_at IS NULL OR expires_at > ?)
         RETURNING recipient, body, tries";
-    let attempts = text(&attempts)?;
-    let rows = ids.iter().map(|id| vec![(&attempts).into(), now.into(), (*id).into(), account.into(), now.into()]);
+/// The same, of a message that need not be read.
+const CLAIM_IF_UNTRIED: &str = "UPDATE messages SET state = 2, attempts = ?, changed_at = ?
+        WHERE id = ? AND account = ? AND state = 1 AND attempts = '[]' AND parts IS NULL
+            AND (expires_at IS NULL OR expires_at > ?) AND tries = 0";
+
+fn claim_rows<'a>(attempts: &'a str, account: &'a str, ids: &[MessageId], now: Timestamp) -> Vec<Vec<Value<'a>>> {
+    ids.iter().map(|id| vec![attempts.into(), now.into(), (*id).into(), account.into(), now.into()]).collect()
+}
+
+/// Queued messages of an account that were never tried get their first attempt, each in the place of its id; none
+/// where a message is not so.
+pub fn claim_all_if_first(tx: &dyn Tx, account: &str, ids: &[MessageId], now: Timestamp) -> Read<Vec<Option<First>>> {
+    let attempts = text(&[Attempt::open(1, now)])?;
     let mut found: Vec<Option<First>> = ids.iter().map(|_| None).collect();
-    tx.visit_each(sql, &rows.collect::<Vec<Vec<Value<'_>>>>(), &mut |place, row| {
+    tx.visit_each(CLAIM_IF_FIRST, &claim_rows(&attempts, account, ids, now), &mut |place, row| {
         found[place] = Some((row.get(0)?, row.json(1)?, row.get(2)?));
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The same, and nothing of them is read. Says of each whether it was so.
+pub fn claim_all_if_untried(tx: &dyn Tx, account: &str, ids: &[MessageId], now: Timestamp) -> Read<Vec<bool>> {
+    let attempts = text(&[Attempt::open(1, now)])?;
+    let changed = tx.run_each(CLAIM_IF_UNTRIED, &claim_rows(&attempts, account, ids, now))?;
+    Ok(changed.into_iter().map(|changed| changed == 1).collect())
 }
 
 /// An attempt of a message is open.

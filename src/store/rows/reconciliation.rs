@@ -105,10 +105,17 @@ pub fn early_of<T: serde::de::DeserializeOwned>(
     tx.readable(sql, values![account, &ours, since], "early acks", |row| Ok((row.get(0)?, row.json(1)?)))
 }
 
-/// Messages of our own that came back, each with the gateway's id, in order.
-pub fn early_echoes<T: serde::de::DeserializeOwned>(tx: &dyn Tx, account: &str, since: i64) -> Read<Vec<(String, T)>> {
-    let sql = "SELECT provider_id, echo FROM early WHERE account = ? AND echo IS NOT NULL AND at >= ? ORDER BY at";
-    tx.readable(sql, values![account, since], "early echoes", |row| Ok((row.get(0)?, row.json(1)?)))
+/// Messages of our own that came back in a chat, each with the gateway's id and when it came (milliseconds since
+/// 1970), in order.
+pub fn early_echoes<T: serde::de::DeserializeOwned>(
+    tx: &dyn Tx,
+    account: &str,
+    chat: &str,
+    since: i64,
+) -> Read<Vec<(String, i64, T)>> {
+    let sql = "SELECT provider_id, at, echo FROM early
+        WHERE account = ? AND chat = ? AND chat IS NOT NULL AND at >= ? ORDER BY at";
+    tx.readable(sql, values![account, chat, since], "early echoes", |row| Ok((row.get(0)?, row.get(1)?, row.json(2)?)))
 }
 
 /// What is older than this is gone.

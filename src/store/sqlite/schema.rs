@@ -9,7 +9,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -363,6 +363,17 @@ CREATE TABLE sessions (
     created_at INTEGER NOT NULL,
     used_at INTEGER NOT NULL
 ) WITHOUT ROWID;
+",
+    "
+-- Messages of our own that came back too early are looked for by their chat.
+CREATE INDEX early_chat ON early (account, chat, at) WHERE chat IS NOT NULL;
+
+-- How many runs were begun with a version of a flow and are still kept.
+CREATE TABLE uses (
+    version TEXT PRIMARY KEY,
+    runs INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO uses SELECT version, count(*) FROM runs GROUP BY version;
 ",
 ];
 

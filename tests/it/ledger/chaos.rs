@@ -159,7 +159,7 @@ impl World {
             .take(take)
             .chain(self.some_message(skip))
             .collect();
-        let ids = asked.iter().map(|number| mid(*number)).collect();
+        let ids = asked.iter().map(|number| mid(*number).into()).collect();
         let claims = self.store().claim("main", ids, ClaimRules::default(), self.time()).await.unwrap();
         let mut claimed: Vec<u32> = claims.claimed.iter().map(|claimed| number(claimed.id.as_bytes())).collect();
         claimed.sort_unstable();
@@ -201,7 +201,7 @@ impl World {
             5 => (reached(Delivered), Delivered),
             _ => (reached(Accepted), Accepted),
         };
-        let settlement = Settlement { id: mid(number), at: self.time(), verdict, parts: Vec::new() };
+        let settlement = Settlement { id: mid(number), at: self.time(), verdict, parts: Vec::new(), opened: None };
         self.store().settle(settlement).await.unwrap();
         if !is_open {
             return;
@@ -353,7 +353,7 @@ impl World {
         let Some(run) = Self::pick(self.old.keys().copied(), choice) else { return };
         let number = self.fresh();
         let mut commit = TurnCommit { run: rid(run), at: self.time(), ready: self.old[&run], ..turn(1, super::ends()) };
-        commit.promises.messages = vec![NewMessage { id: mid(number), ..message(1, ADA) }];
+        commit.promises.messages = vec![NewMessage { id: mid(number), ..message(1, ADA) }.into()];
         let committed = self.store().commit_turn(commit).await.unwrap();
         let is_over = matches!(self.model.runs[&run].place, Place::Over(_));
         assert_eq!(committed, if is_over { Committed::Over } else { Committed::Stale });

@@ -225,13 +225,13 @@ async fn whoever_says_stop_gets_no_more_until_start() {
     assert_eq!(thrown.kind, "opted_out");
     for (number, to) in [(2, ADA), (3, BOB)] {
         ledger.put(message(number, to)).await;
-        ledger.claim("main", vec![id(number)], ClaimRules::default(), at(6)).await.unwrap();
+        ledger.claim("main", vec![id(number).into()], ClaimRules::default(), at(6)).await.unwrap();
     }
     assert_eq!((ledger.state(2).await, ledger.state(3).await), (MessageState::Rejected, MessageState::Sending));
     assert_eq!(ledger.record(2).await.attempts.last().unwrap().outcome.name(), "opted_out");
     let second = NewMessage { account: "second".into(), ..message(4, ADA) };
     ledger.put(second).await;
-    let claims = ledger.claim("second", vec![id(4)], ClaimRules::default(), at(6)).await.unwrap();
+    let claims = ledger.claim("second", vec![id(4).into()], ClaimRules::default(), at(6)).await.unwrap();
     assert_eq!(claims.claimed.len(), 1, "it is said to one account");
     assert_eq!(ledger.person(ADA).await.unwrap().opted_out, [("main".to_owned(), at(5))]);
     let ledger = ledger.again();
@@ -254,7 +254,7 @@ async fn the_reply_to_stop_is_sent_once_and_goes_out() {
     }
     let lane = ledger.due_messages("main", 0, 10).await.unwrap();
     assert_eq!((lane.len(), lane[0].to.as_str()), (1, ADA));
-    let claims = ledger.claim("main", vec![lane[0].id], ClaimRules::default(), at(3)).await.unwrap();
+    let claims = ledger.claim("main", vec![lane[0].id.into()], ClaimRules::default(), at(3)).await.unwrap();
     assert_eq!(claims.claimed.len(), 1);
 }
 

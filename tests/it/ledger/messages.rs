@@ -261,7 +261,7 @@ async fn an_attempt_is_on_record_before_the_wire_is_touched() {
     let again = |counts| Verdict::TryAgain { error: error(), due_at: at(3), counts };
     let mut tries = Vec::new();
     for counts in [true, false, true] {
-        let claims = ledger.claim("main", vec![id(1)], ClaimRules::default(), at(5)).await.unwrap();
+        let claims = ledger.claim("main", vec![id(1).into()], ClaimRules::default(), at(5)).await.unwrap();
         let claimed = &claims.claimed[0];
         assert_eq!((claimed.id, claimed.to.as_str(), claimed.preparing), (id(1), ADA, false));
         tries.push(claimed.tries);

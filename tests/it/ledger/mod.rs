@@ -126,12 +126,12 @@ impl Ledger {
 
     /// Opens an attempt; says whether that was possible.
     pub async fn claims(&self, number: u8, now: Timestamp) -> bool {
-        let claims = self.claim("main", vec![id(number)], ClaimRules::default(), now).await.unwrap();
+        let claims = self.claim("main", vec![id(number).into()], ClaimRules::default(), now).await.unwrap();
         claims.claimed.len() == 1
     }
 
     pub async fn settles(&self, number: u8, verdict: Verdict, now: Timestamp) {
-        self.settle(Settlement { id: id(number), at: now, verdict, parts: Vec::new() }).await.unwrap();
+        self.settle(Settlement { id: id(number), at: now, verdict, parts: Vec::new(), opened: None }).await.unwrap();
     }
 
     /// Sends a message; it ends so.
@@ -271,7 +271,7 @@ pub fn turn(number: u8, outcome: Outcome) -> TurnCommit {
 /// A turn that promises messages.
 pub fn promises(number: u8, messages: Vec<NewMessage>, outcome: Outcome) -> TurnCommit {
     let mut turn = turn(number, outcome);
-    turn.promises.messages = messages;
+    turn.promises.messages = messages.into_iter().map(Arc::new).collect();
     turn
 }
 

@@ -108,7 +108,10 @@ async fn a_claim_takes_only_what_is_queued_in_that_account() {
     let ledger = Ledger::new();
     ledger.put(message(1, ADA)).await;
     ledger.put(NewMessage { account: "second".into(), ..message(2, ADA) }).await;
-    let claims = ledger.claim("main", vec![id(1), id(2), id(3)], ClaimRules::default(), at(1)).await.unwrap();
+    let claims = ledger
+        .claim("main", vec![id(1).into(), id(2).into(), id(3).into()], ClaimRules::default(), at(1))
+        .await
+        .unwrap();
     assert_eq!(claims.claimed.iter().map(|claimed| claimed.id).collect::<Vec<_>>(), [id(1)]);
     assert!(claims.held.is_empty());
     assert_eq!(ledger.state(2).await, MessageState::Queued);
@@ -120,7 +123,7 @@ async fn a_day_has_room_for_so_many_messages() {
     for number in 1..=3 {
         ledger.put(message(number, ADA)).await;
     }
-    let all = || vec![id(1), id(2), id(3)];
+    let all = || [1, 2, 3].map(|number| id(number).into()).into();
     let claims = ledger.claim("main", all(), rules(DAY, Some(2), None), at(1)).await.unwrap();
     assert_eq!(claims.claimed.iter().map(|claimed| claimed.id).collect::<Vec<_>>(), [id(1), id(2)]);
     assert_eq!(claims.held, [(id(3), Held::Daily)]);
@@ -129,9 +132,9 @@ async fn a_day_has_room_for_so_many_messages() {
     ledger.settles(2, sent(2), at(2)).await;
     assert_eq!(ledger.spent("main", DAY).await.unwrap().sent, Some(2));
     let ledger = ledger.again();
-    let claims = ledger.claim("main", vec![id(3)], rules(DAY, Some(2), None), at(3)).await.unwrap();
+    let claims = ledger.claim("main", vec![id(3).into()], rules(DAY, Some(2), None), at(3)).await.unwrap();
     assert_eq!((claims.claimed.len(), claims.held.len()), (0, 1), "the count survives");
-    let claims = ledger.claim("main", vec![id(3)], rules(NEXT_DAY, Some(2), None), at(4)).await.unwrap();
+    let claims = ledger.claim("main", vec![id(3).into()], rules(NEXT_DAY, Some(2), None), at(4)).await.unwrap();
     assert_eq!(claims.claimed.len(), 1, "another day has room again");
 }
 
@@ -142,14 +145,15 @@ async fn a_day_has_room_for_so_many_new_people() {
         ledger.put(message(number, to)).await;
     }
     let budget = |day| rules(day, None, Some(1));
-    let claims = ledger.claim("main", vec![id(1), id(2), id(3)], budget(DAY), at(1)).await.unwrap();
+    let claims =
+        ledger.claim("main", vec![id(1).into(), id(2).into(), id(3).into()], budget(DAY), at(1)).await.unwrap();
     let claimed: Vec<_> = claims.claimed.iter().map(|claimed| claimed.id).collect();
     assert_eq!((claimed, claims.held), (vec![id(1), id(3)], vec![(id(2), Held::NewRecipients)]));
     for number in [1, 3] {
         ledger.settles(number, sent(number), at(2)).await;
     }
     assert_eq!(ledger.spent("main", DAY).await.unwrap().new, Some(1));
-    let claims = ledger.claim("main", vec![id(2)], budget(NEXT_DAY), at(3)).await.unwrap();
+    let claims = ledger.claim("main", vec![id(2).into()], budget(NEXT_DAY), at(3)).await.unwrap();
     assert_eq!(claims.claimed.len(), 1);
     ledger.settles(2, sent(2), at(4)).await;
     // While nothing was counted somebody got something: that person is no new one afterwards.
@@ -157,7 +161,7 @@ async fn a_day_has_room_for_so_many_new_people() {
     assert!(ledger.claims(4, at(5)).await);
     ledger.settles(4, sent(4), at(6)).await;
     ledger.put(message(5, EVE)).await;
-    let claims = ledger.claim("main", vec![id(5)], rules(NEXT_DAY, None, Some(0)), at(7)).await.unwrap();
+    let claims = ledger.claim("main", vec![id(5).into()], rules(NEXT_DAY, None, Some(0)), at(7)).await.unwrap();
     assert_eq!(claims.claimed.len(), 1);
 }
 
@@ -179,7 +183,7 @@ async fn what_is_being_prepared_has_not_touched_the_wire() {
         let ledger = Ledger::new();
         ledger.put(link(1, ADA)).await;
         let rules = ClaimRules { budget: None, cards: true };
-        let claims = ledger.claim("main", vec![id(1)], rules, at(1)).await.unwrap();
+        let claims = ledger.claim("main", vec![id(1).into()], rules, at(1)).await.unwrap();
         assert!(claims.claimed[0].preparing);
         assert_eq!(ledger.record(1).await.attempts[0].outcome.name(), "preparing");
         if is_touched {
@@ -208,8 +212,8 @@ async fn each_part_has_a_state_of_its_own_that_survives() {
     assert_eq!(ledger.record(1).await.parts, parts);
     let error = ("upstream".into(), "no".into());
     let verdict = Verdict::TryAgain { error, due_at: at(4), counts: true };
-    ledger.settle(Settlement { id: id(1), at: at(4), verdict, parts: parts.clone() }).await.unwrap();
-    let claims = ledger.claim("main", vec![id(1)], ClaimRules::default(), at(5)).await.unwrap();
+    ledger.settle(Settlement { id: id(1), at: at(4), verdict, parts: parts.clone(), opened: None }).await.unwrap();
+    let claims = ledger.claim("main", vec![id(1).into()], ClaimRules::default(), at(5)).await.unwrap();
     assert_eq!(claims.claimed[0].parts, parts, "what is out is not sent again");
 }
 
@@ -221,7 +225,7 @@ async fn a_persons_word_vouches_for_the_parts_that_were_in_doubt() {
     let mut parts = vec![Part::new(text("a"), true), Part::new(text("b"), false)];
     (parts[0].state, parts[1].state) = (MessageState::Sent, MessageState::Unknown);
     let verdict = Verdict::Doubt { error: "?".into(), provider_id: None };
-    ledger.settle(Settlement { id: id(1), at: at(2), verdict, parts }).await.unwrap();
+    ledger.settle(Settlement { id: id(1), at: at(2), verdict, parts, opened: None }).await.unwrap();
     let now = ledger.decide(id(1), Decision::ReleaseAsSent, at(3)).await.unwrap();
     assert_eq!(now, Decided::Now(MessageState::Sent));
     let states: Vec<_> = ledger.record(1).await.parts.iter().map(|part| part.state).collect();

@@ -150,7 +150,7 @@ mortal! {
         intake(run: NewRun) -> ();
         commit_turn(turn: TurnCommit) -> Committed;
         wake_runs(now: Timestamp) -> Woken;
-        claim(account: &str, messages: Vec<MessageId>, rules: ClaimRules, now: Timestamp) -> Claims;
+        claim(account: &str, messages: Vec<ToClaim>, rules: ClaimRules, now: Timestamp) -> Claims;
         touch(id: MessageId) -> ();
         note_parts(id: MessageId, parts: Vec<Part>, cut: Vec<Degraded>, now: Timestamp) -> ();
         answer_errand(id: RunId, ready: i64, answer: Answer) -> bool;

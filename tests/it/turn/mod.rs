@@ -165,6 +165,48 @@ fn event_and_params_are_seen_in_functions_and_modules_and_nothing_changes_them()
 }
 
 #[test]
+fn a_mention_of_the_event_is_worth_what_the_event_is() {
+    for (script, expected) in [
+        ("event.body.items.map(|x| x + event.body.a)", json!([2, 3, 4])),
+        ("event.body.items.filter(|x| x > event.body.a)", json!([2, 3])),
+        ("event.body.items.map(|x| event.body.items.filter(|y| y > x && event.body.a == 1).len())", json!([2, 1, 0])),
+        (
+            "event.body.items.all(|a| event.body.items.some(|b| event.body.items.some(|c| event.body.items.some(|d| \
+             event.body.items.some(|e| e == d && d == c && c == b && b == a && event.body.items.contains(e))))))",
+            json!(true),
+        ),
+        ("event.body.items.reduce(|sum, x| sum + x + event.body.a, 0)", json!(9)),
+        ("fn deep(n) { if n == 0 { event.body.a } else { deep(n - 1) + event.body.a } } deep(20)", json!(21)),
+        ("fn own() { this.items.map(|x| x + event.body.a) } event.body.own()", json!([2, 3, 4])),
+        ("event == event && event.body == event.body", json!(true)),
+        ("\"body\" in event", json!(true)),
+        ("[event, event][1].body.a + #{ e: event }.e.body.a", json!(2)),
+        ("fn both(x, y) { x.body.a = 7; x.body.a + y.body.a + event.body.a } both(event, event)", json!(9)),
+        ("event.keys()", json!(["body", "trigger"])),
+        ("type_of(event) + type_of(event.body.items) + type_of(event?.body?.none)", json!("maparray()")),
+        ("let n = 0; for x in event.body.items { n += x * event.body[\"a\"] } n", json!(6)),
+        ("let seen = event; seen.body.items.push(4); seen.body.items.len() + event.body.items.len()", json!(7)),
+        ("let of = |key| event.body[key]; of.call(\"a\") + event.body.items.index_of(3)", json!(3)),
+    ] {
+        assert_eq!(value(script), expected, "{script}");
+    }
+}
+
+#[test]
+fn a_long_event_can_be_mentioned_again_and_again() {
+    let items: Vec<Value> = (0..20_000).map(|n| json!({ "n": n, "price": 2 })).collect();
+    for script in [
+        "let sum = 0; for at in 0..20000 { sum += event.body.items[at].price * event.body.rate } sum",
+        "event.body.items.reduce(|sum, item| sum + item.price * event.body.rate, 0)",
+        "fn rated(x) { x * event.body.rate } let sum = 0; for x in event.body.items { sum += rated(x.price) } sum",
+    ] {
+        let mut run = Run::new(script);
+        run.event = json!({ "body": { "items": items, "rate": 3 }, "trigger": "webhook" });
+        assert_eq!(run.done(), json!(120_000), "{script}");
+    }
+}
+
+#[test]
 fn a_question_ends_the_turn_and_its_answer_lets_the_script_go_on() {
     let mut run =
         Run::new(r#"let m = send_text("+15417543010", "one"); sleep("2h"); send_text("+15417543010", "two"); m.id"#);

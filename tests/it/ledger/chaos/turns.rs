@@ -28,7 +28,7 @@ impl World {
         {
             commit.waited_for = Some(*message);
         }
-        commit.promises.messages = promises.iter().map(|promise| self.message(number, promise)).collect();
+        commit.promises.messages = promises.iter().map(|promise| self.message(number, promise).into()).collect();
         commit.promises.kv = kv.iter().map(|write| self.write(write)).collect();
         let data = json!(self.fresh());
         if let Some((name, key)) = event {
