@@ -270,7 +270,7 @@ impl<'a> Foundation<'a> {
         };
         Ok(House {
             view,
-            intake: Intake::new(store.clone(), clock.clone()),
+            intake: Intake::new(store.clone(), queue.clone(), clock.clone()),
             inbox: Inbox::new(store, clock, catalog),
             lanes: self.signals.lanes.clone(),
             blobs: self.blobs.clone(),

@@ -17,7 +17,7 @@ pub fn prepare(flow: &Flow, trigger: &'static str, event: &impl Serialize, at: j
         version: flow.version.clone(),
         trigger: trigger.to_owned(),
         // Texts and numbers under text keys: that cannot fail to be written as JSON.
-        event: serde_json::to_string(&whole).unwrap_or_default(),
+        event: serde_json::to_string(&whole).unwrap_or_default().into(),
         seed: random_bytes(),
         at,
         root: None,

@@ -8,8 +8,8 @@ use crate::store::StoreError;
 use crate::store::rows;
 use crate::store::tx::Read;
 
-/// Accepts a run.
-pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<(), Refusal> {
+/// Accepts a run. Gives its number among the ready ones: 0 for one that was accepted before.
+pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<i64, Refusal> {
     has_room_for(work, &run.flow, 1)?;
     Ok(insert(work, run)?)
 }
@@ -31,14 +31,16 @@ pub fn disk_has_room(work: &mut Work<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Puts a run in without asking. The same promise of a run is one run.
-pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<()> {
+/// Puts a run in without asking. The same promise of a run is one run. Gives its number among the ready ones: 0 for
+/// one that was accepted before.
+pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<i64> {
     let ready = work.memory.next_seq();
-    if rows::runs::insert(work.tx, run, ready)? {
-        rows::flows::count_runs(work.tx, &run.version, 1)?;
-        inserted(work, run);
+    if !rows::runs::insert(work.tx, run, ready)? {
+        return Ok(0);
     }
-    Ok(())
+    rows::flows::count_runs(work.tx, &run.version, 1)?;
+    inserted(work, run);
+    Ok(ready)
 }
 
 /// A new run waits for its first turn.

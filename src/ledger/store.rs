@@ -11,9 +11,10 @@ use super::commands::Command;
 use super::commands::groups::Runner;
 use super::commands::job::{Job, Step};
 use super::commands::steps::{
-    AnswerErrand, Arm, CancelRun, ChangeHandset, Claim, Click, CloseSessions, CommitTurn, Decide, Divert, EmptyPhones,
-    EndWait, Fire, Forget, Intake, KeepFlows, LimitBacklog, MoveMessages, NoteParts, OpenSession, OptIn, Promise,
-    PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles, Settle, StopCounting, Tell, Touch, WakeRuns,
+    AnswerErrand, Arm, Begin, CancelRun, ChangeHandset, Claim, Click, CloseSessions, CommitTurn, Decide, Divert,
+    EmptyPhones, EndWait, Fire, Forget, Intake, KeepFlows, LimitBacklog, MoveMessages, NoteParts, OpenSession, OptIn,
+    Promise, PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles, Settle, StopCounting, Tell, Touch,
+    WakeRuns,
 };
 use super::work::backlog::Door;
 use super::{failover, operator};
@@ -24,11 +25,11 @@ use crate::model::message::{NewMessage, Promised};
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use crate::store::records::{
-    ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
-    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, MessageFilter,
-    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page, Person,
-    PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement,
-    Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
+    Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
+    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
+    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile,
+    Settlement, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use crate::store::rows;
 use crate::store::sqlite::Sqlite;
@@ -144,7 +145,11 @@ impl Store for Ledger {
         self.door.has_room(flow)
     }
 
-    fn intake(&self, run: NewRun) -> Reply<()> {
+    fn begin(&self, run: NewRun, turn: TurnCommit) -> Reply<Begun> {
+        self.take_in(run.event.len(), Command::Begin, Begin { run, turn })
+    }
+
+    fn intake(&self, run: NewRun) -> Reply<i64> {
         self.take_in(run.event.len(), Command::Intake, Intake { run })
     }
 

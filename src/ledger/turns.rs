@@ -2,26 +2,46 @@
 
 use serde_json::Value;
 
-use super::work::Work;
+use super::work::{Refusal, Work};
 use super::{delivery_waits, events, journal, messages, questions, runs, values};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::model::call::Call;
 use crate::model::journal::{Outcome, Pending, Retrying, TurnCommit};
 use crate::model::question::{Answer, Change, Errand, Question, Wait};
-use crate::model::run::{RunState, RunStep};
-use crate::store::records::{Committed, WaitingFor};
+use crate::model::run::{NewRun, RunState, RunStep};
+use crate::store::StoreError;
+use crate::store::records::{Begun, Committed, WaitingFor};
 use crate::store::rows;
 use crate::store::rows::runs::Leaving;
 use crate::store::tx::{Read, text};
 
+/// Accepts a run and commits its first turn. The run is accepted also where the turn cannot count.
+pub fn begin(work: &mut Work<'_>, run: &NewRun, turn: &TurnCommit) -> Result<Begun, Refusal> {
+    let ready = runs::intake(work, run)?;
+    let turn = work.whole(|work| commit_if_ready(work, turn, ready));
+    match turn {
+        Err(error @ StoreError::Unreadable(_)) if work.careful => Ok(Begun { ready: Some(ready), turn: Err(error) }),
+        Err(error) => Err(error.into()),
+        Ok(committed) => {
+            let stands = matches!(committed, Committed::Yes { .. });
+            Ok(Begun { ready: (!stands).then_some(ready), turn: Ok(committed) })
+        }
+    }
+}
+
 /// Commits a turn whole, or nothing of it.
 pub fn commit(work: &mut Work<'_>, turn: &TurnCommit) -> Read<Committed> {
+    commit_if_ready(work, turn, turn.ready)
+}
+
+/// Commits a turn, if its run has this number among the ready ones.
+fn commit_if_ready(work: &mut Work<'_>, turn: &TurnCommit, ready: i64) -> Read<Committed> {
     let standing = rows::runs::standing(work.tx, turn.run)?;
     let open = |state: &RunState| state.after(RunStep::Wait).is_some();
     let Some((standing, before)) = standing.and_then(|found| Some((found, found.state.filter(open)?))) else {
         return Ok(Committed::Over);
     };
-    if standing.ready != Some(turn.ready) {
+    if standing.ready != Some(ready) {
         return Ok(Committed::Stale);
     }
     if let Some(refused) = refused(work, turn)? {

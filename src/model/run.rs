@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use crate::id::RunId;
 
@@ -145,7 +146,7 @@ pub struct NewRun {
     /// `webhook`, `manual`, `failure`, ...
     pub trigger: String,
     /// The whole event as JSON.
-    pub event: String,
+    pub event: Arc<str>,
     /// Secret bytes that the run's chance comes from.
     pub seed: [u8; 16],
     /// When it was accepted.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::context::Context;
+use super::fresh::Fresh;
 use super::in_flight::InFlight;
 use super::journals::Known;
 use super::queue::RunQueue;
@@ -16,7 +17,7 @@ use crate::clock::after;
 use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::question::{Errand, Question};
 use crate::model::run::RunState;
-use crate::store::records::{Committed, ReadyRun};
+use crate::store::records::{Begun, Committed, ReadyRun};
 use crate::store::{STORE_REST, StoreError};
 
 /// Puts turns on record.
@@ -42,25 +43,86 @@ struct After {
 
 impl Committer {
     /// Hands in what came of working on a run. The thread does not wait for the disk.
-    pub fn commit(&self, run: Arc<ReadyRun>, work: Result<Worked, StoreError>) {
+    pub fn commit(&self, run: Arc<ReadyRun>, fresh: Option<Arc<Fresh>>, work: Result<Worked, StoreError>) {
         let committer = self.clone();
-        match work {
-            Ok(Worked::Turn(commit, known)) => {
+        match (work, fresh) {
+            (Ok(Worked::Turn(commit, known)), None) => {
                 let after = After { said: said_of(&commit), next: goes_on(&commit), known };
                 let committed = self.context.store.commit_turn(*commit);
-                self.runtime.spawn(async move { committer.committed(&run, committed.await, after).await });
+                self.runtime.spawn(async move { committer.committed(&run, run.ready, committed.await, after).await });
             }
-            Ok(Worked::Errand(position, wanted)) => {
+            (Ok(Worked::Turn(commit, known)), Some(fresh)) => {
+                let after = After { said: said_of(&commit), next: goes_on(&commit), known };
+                match fresh.together(&self.context.store, *commit) {
+                    Ok(begun) => {
+                        // Whatever is read of it is newer than this turn.
+                        self.queue.numbered(run.id, 0);
+                        self.runtime.spawn(async move { committer.begun(&run, &fresh, begun.await, after).await });
+                    }
+                    Err(commit) => {
+                        drop(self.runtime.spawn(async move { committer.behind(&run, &fresh, *commit, after).await }))
+                    }
+                }
+            }
+            (Ok(Worked::Errand(position, wanted)), _) => {
                 self.queue.in_flight(run.id, &run.flow, run.ready);
                 let run = in_flight(&run, run.ready, position, wanted, true);
                 self.runtime.spawn(async move { run.land(&committer.queue, &committer.context).await });
             }
-            Err(error) => drop(self.runtime.spawn(async move { committer.not_committed(&run, error).await })),
+            (Err(error), None) => {
+                self.runtime.spawn(async move { committer.not_committed(&run, run.ready, error).await });
+            }
+            (Err(error), Some(fresh)) => {
+                self.runtime.spawn(async move {
+                    if let Some(ready) = committer.accepted(&run, &fresh).await {
+                        committer.not_committed(&run, ready, error).await;
+                    }
+                });
+            }
         }
     }
 
+    /// A run and its first turn are on disk, or are not.
+    async fn begun(&self, run: &ReadyRun, fresh: &Fresh, begun: Result<Begun, StoreError>, after: After) {
+        match begun {
+            Ok(Begun { ready, turn }) => {
+                fresh.tell(Ok(()));
+                let ready = ready.unwrap_or(run.ready);
+                self.queue.numbered(run.id, if turn.is_ok() { 0 } else { ready });
+                self.committed(run, ready, turn, after).await;
+            }
+            // Nobody was told that it was accepted: whoever brought it comes again.
+            Err(error) => {
+                self.queue.done(run.id);
+                fresh.tell(Err(error));
+            }
+        }
+    }
+
+    /// The first turn of a run that was accepted before it.
+    async fn behind(&self, run: &ReadyRun, fresh: &Fresh, commit: TurnCommit, after: After) {
+        if let Some(ready) = self.accepted(run, fresh).await {
+            let committed = self.context.store.commit_turn(TurnCommit { ready, ..commit }).await;
+            self.committed(run, ready, committed, after).await;
+        }
+    }
+
+    /// Accepts a run by itself, unless it was before. Gives its number; none when it could not be accepted.
+    async fn accepted(&self, run: &ReadyRun, fresh: &Fresh) -> Option<i64> {
+        let ready = match fresh.alone(&self.context.store) {
+            Some(ready) => ready.await,
+            None => Err(StoreError::Closed),
+        };
+        match &ready {
+            Ok(ready) => self.queue.numbered(run.id, *ready),
+            Err(_) => self.queue.done(run.id),
+        }
+        fresh.tell(ready.clone().map(drop));
+        ready.ok()
+    }
+
     /// A turn is on disk, or is not.
-    async fn committed(&self, run: &ReadyRun, committed: Result<Committed, StoreError>, mut after: After) {
+    async fn committed(&self, run: &ReadyRun, ready: i64, committed: Result<Committed, StoreError>, mut after: After) {
         let (mut committed, context) = (committed, &self.context);
         let instead = match &committed {
             Ok(Committed::NoRoom) => Some(no_room(context, run)),
@@ -70,18 +132,18 @@ impl Committer {
         if let Some(commit) = instead {
             // With all that it promised, the turn's question is gone too.
             (after.said, after.next) = (said_of(&commit), None);
-            committed = context.store.commit_turn(commit).await;
+            committed = context.store.commit_turn(TurnCommit { ready, ..commit }).await;
         }
         match committed {
             Ok(Committed::Yes { part, ready }) => self.on_disk(run, part, ready, after),
             // Read again before word of its commit came: that turn is done.
             Ok(Committed::Stale) => self.queue.done(run.id),
-            Ok(Committed::KeyTaken | Committed::NoRoom) => self.queue.again(run.id, run.ready),
+            Ok(Committed::KeyTaken | Committed::NoRoom) => self.queue.again(run.id, ready),
             Ok(Committed::Over) => {
                 self.queue.done(run.id);
                 context.subscribers.tell(run.id, || Reply::Ended(RunState::Cancelled));
             }
-            Err(error) => self.not_committed(run, error).await,
+            Err(error) => self.not_committed(run, ready, error).await,
         }
     }
 
@@ -103,11 +165,11 @@ impl Committer {
         self.queue.done(run.id);
     }
 
-    async fn not_committed(&self, run: &ReadyRun, error: StoreError) {
+    async fn not_committed(&self, run: &ReadyRun, ready: i64, error: StoreError) {
         tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
         let clock = &self.context.clock;
         clock.sleep_until(after(clock.now(), STORE_REST)).await;
-        self.queue.again(run.id, run.ready);
+        self.queue.again(run.id, ready);
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::fresh::Fresh;
 use crate::store::records::ReadyRun;
 
 /// Runs read ahead for one flow, ...
@@ -43,6 +44,8 @@ pub struct FlowQueue {
 pub struct Waiting {
     /// The run.
     pub run: ReadyRun,
+    /// The way onto the disk of a run that is not there yet.
+    pub fresh: Option<Arc<Fresh>>,
     /// About how many bytes it takes.
     pub weight: u64,
 }
@@ -92,7 +95,7 @@ impl Waiting {
     /// With its weight.
     pub fn new(run: ReadyRun) -> Self {
         let weight = weight(&run);
-        Self { run, weight }
+        Self { run, fresh: None, weight }
     }
 }
 

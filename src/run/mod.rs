@@ -8,6 +8,7 @@ mod dispatch;
 mod effects;
 mod flow_queue;
 mod follow_up;
+mod fresh;
 mod in_flight;
 mod input;
 mod intake;

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::flow_queue::{FlowQueue, HELD, Page, Waiting};
+use super::flow_queue::{AHEAD, FlowQueue, HELD, Page, Waiting};
+use super::fresh::Fresh;
 use crate::id::RunId;
 use crate::script::Alarm;
 use crate::store::records::ReadyRun;
@@ -76,6 +77,7 @@ struct Held {
 /// A turn that is under way.
 struct Working {
     run: Arc<ReadyRun>,
+    fresh: Option<Arc<Fresh>>,
     name: Arc<str>,
     alarm: Arc<Alarm>,
     /// Where the thread's note is.
@@ -87,6 +89,8 @@ struct Working {
 pub struct UnderWay {
     /// Whose it is.
     pub run: Arc<ReadyRun>,
+    /// The way onto the disk of a run that is not there yet.
+    pub fresh: Option<Arc<Fresh>>,
     /// That of its thread.
     pub alarm: Arc<Alarm>,
     /// Where the thread's note is.
@@ -117,6 +121,8 @@ pub enum Overdue {
 pub struct Lease {
     /// The run.
     pub run: Arc<ReadyRun>,
+    /// The way onto the disk of a run that is not there yet.
+    pub fresh: Option<Arc<Fresh>>,
     /// Its version has cost too much: it is not to be run.
     pub barred: bool,
     queue: Arc<RunQueue>,
@@ -222,6 +228,36 @@ impl RunQueue {
         self.wake(state);
     }
 
+    /// Takes a run that is not on disk yet, to be worked on at once; not where others of its flow come first.
+    pub fn offer(&self, run: ReadyRun, fresh: &Arc<Fresh>) -> bool {
+        let mut state = self.lock();
+        let waiting = Waiting { fresh: Some(fresh.clone()), ..Waiting::new(run) };
+        let line = state.flows.get(&*waiting.run.flow);
+        let is_first = line.is_none_or(|line| !line.unread && line.ready.len() < AHEAD);
+        if state.closed || !is_first || state.held + waiting.weight > HELD || state.uncommitted >= UNCOMMITTED {
+            return false;
+        }
+        let flow: Arc<str> = match state.flows.get_key_value(&*waiting.run.flow) {
+            Some((flow, _)) => flow.clone(),
+            None => waiting.run.flow.as_str().into(),
+        };
+        state.taken.insert(waiting.run.id, Held { flow: flow.clone(), ready: waiting.run.ready, begun: false });
+        state.held += waiting.weight;
+        let line = state.flows.entry(flow.clone()).or_default();
+        line.taken += 1;
+        line.ready.push_back(waiting);
+        state.may_begin(&flow, self.threads);
+        self.wake(state);
+        true
+    }
+
+    /// A run that was offered has this number among the ready ones: what is read of it with a higher one is news.
+    pub fn numbered(&self, run: RunId, ready: i64) {
+        if let Some(place) = self.lock().taken.get_mut(&run) {
+            place.ready = ready;
+        }
+    }
+
     /// A thread more takes turns.
     pub fn joined(&self) {
         self.lock().threads += 1;
@@ -243,12 +279,12 @@ impl RunQueue {
                 return None;
             }
             if state.uncommitted < UNCOMMITTED
-                && let Some((run, name)) = state.next(self.threads)
+                && let Some((Waiting { run, fresh, .. }, name)) = state.next(self.threads)
             {
                 let run = Arc::new(run);
                 let barred = state.is_barred(&name, &run.version);
                 let (alarm, since) = (alarm.clone(), Instant::now());
-                let working = Working { run: run.clone(), name, alarm, place, since };
+                let working = Working { run: run.clone(), fresh: fresh.clone(), name, alarm, place, since };
                 state.working.push(working);
                 if state.is_looked_after {
                     self.busy.notify_one();
@@ -259,7 +295,7 @@ impl RunQueue {
                 if hungry {
                     self.hungry.nudge();
                 }
-                return Some(Lease { run, barred, queue: self.clone() });
+                return Some(Lease { run, fresh, barred, queue: self.clone() });
             }
             // What was added in need is not kept.
             if state.threads > self.threads {
@@ -285,7 +321,12 @@ impl RunQueue {
 
     /// The turns that are under way.
     pub fn turns(&self) -> Vec<UnderWay> {
-        let of = |turn: &Working| UnderWay { run: turn.run.clone(), alarm: turn.alarm.clone(), place: turn.place };
+        let of = |turn: &Working| UnderWay {
+            run: turn.run.clone(),
+            fresh: turn.fresh.clone(),
+            alarm: turn.alarm.clone(),
+            place: turn.place,
+        };
         self.lock().working.iter().map(of).collect()
     }
 
@@ -373,7 +414,7 @@ impl RunQueue {
         state.uncommitted -= 1;
         let mut hungry = false;
         if let Some(Held { flow, ready, .. }) = place {
-            if back.is_none() {
+            if back.is_none() && ready != i64::MAX {
                 state.through.insert(run, ready);
             }
             if let Some(line) = state.flows.get_mut(&flow) {
@@ -449,21 +490,21 @@ impl State {
 
     /// The next run of the first flow that may use another thread. A flow that may not any more leaves the
     /// order here, and comes back with what lets it begin again.
-    fn next(&mut self, threads: usize) -> Option<(ReadyRun, Arc<str>)> {
+    fn next(&mut self, threads: usize) -> Option<(Waiting, Arc<str>)> {
         while let Some(name) = self.order.pop_front() {
             let Some(line) = self.flows.get_mut(&name) else { continue };
             line.in_order = false;
             if line.may_begin(threads)
-                && let Some(Waiting { run, weight }) = line.ready.pop_front()
+                && let Some(waiting) = line.ready.pop_front()
             {
                 line.on_threads += 1;
                 self.uncommitted += 1;
-                self.held -= weight;
-                if let Some(place) = self.taken.get_mut(&run.id) {
+                self.held -= waiting.weight;
+                if let Some(place) = self.taken.get_mut(&waiting.run.id) {
                     place.begun = true;
                 }
                 self.may_begin(&name, threads);
-                return Some((run, name));
+                return Some((waiting, name));
             }
         }
         None

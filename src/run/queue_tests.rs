@@ -173,7 +173,7 @@ fn what_is_held_is_bounded_by_bytes_and_each_run_is_taken_once() {
     let queue = RunQueue::new(3);
     let heavy = |ready: i64| {
         let event = "x".repeat(1 << 20);
-        ReadyRun { event, ..run(ready as u8, "a", ready) }
+        ReadyRun { event: event.into(), ..run(ready as u8, "a", ready) }
     };
     let mut store: BTreeMap<i64, ReadyRun> = (1..=RUNS).map(|ready| (ready, heavy(ready))).collect();
     queue.announce("a".into());

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::committer::Committer;
 use super::context::Context;
-use super::crash_marks::{Marks, Place};
+use super::crash_marks::Marks;
 use super::queue::{Losses, Overdue, RunQueue, UnderWay};
 use super::without_script::{damaged, failed};
 use super::worker::{Worked, Worker};
@@ -81,19 +81,20 @@ impl Threads {
         let alarm = Alarm::mine();
         let place = self.marks.place();
         while let Some(taken) = self.committer.queue.take(&alarm, place.offset()) {
-            let run = taken.run.clone();
+            let (run, fresh) = (taken.run.clone(), taken.fresh.clone());
             let mark = Mark::new();
-            let work = match taken.barred {
-                true => Ok(self.failed(&run, barred())),
-                false => {
-                    let work = self.work(&run, &place);
-                    place.clear();
-                    work
-                }
+            let work = match (taken.barred, &fresh) {
+                (true, _) => Ok(self.failed(&run, barred())),
+                // What is not on disk would not be there after a crash.
+                (false, Some(_)) => self.work(&run, &|| ()),
+                (false, None) => self.work(&run, &|| place.mark(run.id, run.ready)),
             };
+            if fresh.as_ref().is_none_or(|fresh| fresh.number().is_some()) {
+                place.clear();
+            }
             // Given up meanwhile: the thread has been replaced, and what came of it is nobody's.
             let Some(run) = taken.off_thread() else { return };
-            self.committer.commit(run, work);
+            self.committer.commit(run, fresh, work);
             // Its stack may be as deep as its values were nested, and what other threads free of its heap
             // comes back to it alone. It goes, and another takes the place.
             if mark.peak() > MUCH {
@@ -105,11 +106,10 @@ impl Threads {
         }
     }
 
-    fn work(&self, run: &ReadyRun, place: &Place<'_>) -> Result<Worked, StoreError> {
-        let begins = || place.mark(run.id, run.ready);
+    fn work(&self, run: &ReadyRun, begins: &dyn Fn()) -> Result<Worked, StoreError> {
         let Committer { queue, context, runtime } = &self.committer;
         let worker = Worker { context, queue, runtime };
-        let worked = catch_unwind(AssertUnwindSafe(|| worker.work(run, &begins)));
+        let worked = catch_unwind(AssertUnwindSafe(|| worker.work(run, begins)));
         let work = worked.unwrap_or_else(|_| {
             let error = ScriptError::new("panic", "the engine broke down over this run; please report it");
             Ok(self.failed(run, error))
@@ -157,7 +157,13 @@ impl Threads {
             return self.give_up(turn, Overdue::Time(allowed));
         }
         if spent > LONG {
-            self.marks.takes_time(turn.place, turn.run.id, turn.run.ready);
+            let ready = match &turn.fresh {
+                Some(fresh) => fresh.number(),
+                None => Some(turn.run.ready),
+            };
+            if let Some(ready) = ready {
+                self.marks.takes_time(turn.place, turn.run.id, ready);
+            }
         }
     }
 
@@ -181,7 +187,7 @@ impl Threads {
             }
         };
         let failed = self.failed(&turn.run, ScriptError::new("limit", message));
-        self.committer.commit(turn.run, Ok(failed));
+        self.committer.commit(turn.run, turn.fresh, Ok(failed));
     }
 }
 

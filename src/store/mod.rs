@@ -31,11 +31,11 @@ use crate::tally::Tally;
 use crate::wake::Bell;
 use arrivals::Arrivals;
 use records::{
-    ArmedRow, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing, Forgotten,
-    Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately, MessageFilter,
-    MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page, Person,
-    PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement,
-    Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
+    Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
+    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
+    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile,
+    Settlement, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// Whoever could not reach the store tries again then.
@@ -146,8 +146,10 @@ pub trait Store: Send + Sync + 'static {
     /// Whether there is room for one run more of a flow, as of the last change: a look without waiting.
     fn has_room(&self, flow: &str) -> bool;
 
-    /// Accepts a run; it is ready.
-    fn intake(&self, run: NewRun) -> Reply<()>;
+    /// Accepts a run; it is ready. Gives its number among the ready runs, 0 for one that was accepted before.
+    fn intake(&self, run: NewRun) -> Reply<i64>;
+    /// Accepts a run together with its first turn.
+    fn begin(&self, run: NewRun, turn: TurnCommit) -> Reply<Begun>;
     /// Flows that have ready runs.
     fn ready_flows(&self) -> Reply<Vec<String>>;
     /// Ready runs of a flow with a sequence number above `after`, lowest first.

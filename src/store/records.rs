@@ -6,6 +6,7 @@ mod outbox;
 mod triggers;
 mod troubles;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,8 @@ use crate::model::delivery::{Attempt, Degraded, MessageState, Part};
 use crate::model::journal::{Entry, Pending};
 use crate::model::message::Body;
 use crate::model::question::{Answer, Errand, Question};
-use crate::model::run::{RunState, ScriptError};
+use crate::model::run::{NewRun, RunState, ScriptError};
+use crate::store::StoreError;
 
 pub use inbound::*;
 pub use lists::*;
@@ -56,7 +58,7 @@ pub struct ReadyRun {
     /// Its place among the ready ones.
     pub ready: i64,
     /// The event as JSON.
-    pub event: String,
+    pub event: Arc<str>,
     /// Where its chance comes from.
     pub seed: [u8; 16],
     /// When it was accepted.
@@ -81,7 +83,29 @@ pub struct ReadyRun {
     pub damaged: Option<String>,
 }
 
+/// What came of a run that was handed in with its first turn.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Its number among the ready runs, if it was accepted without the turn.
+    pub ready: Option<i64>,
+    /// What came of the turn.
+    pub turn: Result<Committed, StoreError>,
+}
+
 impl ReadyRun {
+    /// A run that is not on disk yet; it has no number there.
+    pub fn fresh(run: &NewRun) -> Self {
+        Self {
+            version: run.version.clone(),
+            event: run.event.clone(),
+            seed: run.seed,
+            created_at: run.at,
+            root: run.root,
+            generation: run.generation,
+            ..Self::bare(&run.flow, run.id, i64::MAX)
+        }
+    }
+
     /// What is known of a run by its number alone.
     pub fn bare(flow: &str, id: RunId, ready: i64) -> Self {
         Self {

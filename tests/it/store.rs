@@ -35,7 +35,7 @@ fn run(number: u8) -> NewRun {
         trigger: "manual".into(),
         root: None,
         generation: 0,
-        event: json!({ "n": number }).to_string(),
+        event: json!({ "n": number }).to_string().into(),
         seed: [number; 16],
         at: at(0),
     }
@@ -97,7 +97,7 @@ async fn a_run_is_accepted_worked_on_and_over() {
     store.intake(run(1)).await.unwrap();
     assert_eq!(store.ready_flows().await.unwrap(), ["flow"]);
     let ready = store.ready_runs("flow", 0, 10).await.unwrap();
-    assert_eq!((ready.len(), ready[0].event.as_str(), ready[0].base), (1, r#"{"n":1}"#, None));
+    assert_eq!((ready.len(), &*ready[0].event, ready[0].base), (1, r#"{"n":1}"#, None));
     assert!(store.ready_runs("flow", ready[0].ready, 10).await.unwrap().is_empty());
     assert!(is_committed(commit(&store, turn(1, Outcome::Succeeded(json!(7)))).await));
     assert_eq!(commit(&store, turn(1, Outcome::Succeeded(json!(8)))).await, Committed::Over);
@@ -167,7 +167,7 @@ async fn what_waits_for_the_file_is_bounded_and_nothing_of_it_is_lost() {
     let store = Arc::new(Ledger::open(&file, 10_000, Signals::default()).unwrap());
     let backup = rusqlite::Connection::open(&file).unwrap();
     backup.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let large = |number| NewRun { event: json!({ "text": "x".repeat(1 << 20) }).to_string(), ..run(number) };
+    let large = |number| NewRun { event: json!({ "text": "x".repeat(1 << 20) }).to_string().into(), ..run(number) };
     let answers: Vec<_> = (1..=200)
         .map(|number| {
             let store = store.clone();

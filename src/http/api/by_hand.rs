@@ -159,7 +159,7 @@ async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend:
         flow: origin.flow.clone(),
         version,
         trigger: origin.trigger.clone(),
-        event: renamed(&origin.event, new)?,
+        event: renamed(&origin.event, new)?.into(),
         seed: random_bytes(),
         at: now,
         root: (!resend).then(|| origin.root.unwrap_or(id)),

@@ -8,12 +8,14 @@ pub mod steps;
 use crate::ledger::work::Work;
 use crate::store::StoreError;
 use job::{Job, Task};
-use steps::{Claim, CommitTurn, Intake, Receive, Settle};
+use steps::{Begin, Claim, CommitTurn, Intake, Receive, Settle};
 
 /// A command. The hot ones are known by their kind, so that a group can run them as sets.
 pub enum Command {
     /// A run is accepted.
     Intake(Box<Job<Intake>>),
+    /// A run is accepted with its first turn.
+    Begin(Box<Job<Begin>>),
     /// A turn is committed.
     Turn(Box<Job<CommitTurn>>),
     /// Attempts are opened.
@@ -30,6 +32,7 @@ impl Command {
     fn task(&mut self) -> &mut dyn Task {
         match self {
             Self::Intake(job) => &mut **job,
+            Self::Begin(job) => &mut **job,
             Self::Turn(job) => &mut **job,
             Self::Claim(job) => &mut **job,
             Self::Settle(job) => &mut **job,
@@ -55,6 +58,7 @@ impl Command {
     pub fn done(self, committed: Result<(), StoreError>) {
         let task: Box<dyn Task> = match self {
             Self::Intake(job) => job,
+            Self::Begin(job) => job,
             Self::Turn(job) => job,
             Self::Claim(job) => job,
             Self::Settle(job) => job,

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Command;
-use super::job::Job;
-use super::steps::{Claim, CommitTurn, Intake, Receive, Settle};
+use super::job::{Job, Task};
+use super::steps::{Begin, Claim, CommitTurn, Intake, Receive, Settle};
 use crate::id::MessageId;
 use crate::ledger::attempts::meant;
 use crate::ledger::claims::{claim_unbudgeted, is_prepared, opened_first};
@@ -24,8 +24,9 @@ use crate::model::inbound::{Ack, Fate, Told, bare_id};
 use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::message::Content;
 use crate::model::question::{Question, Wait};
+use crate::model::run::{NewRun, RunState};
 use crate::store::records::{
-    Claimed, Claims, Committed, Inbound, KnownClaimed, Opened, Received, Settlement, ToClaim, Verdict,
+    Begun, Claimed, Claims, Committed, Inbound, KnownClaimed, Opened, Received, Settlement, ToClaim, Verdict,
 };
 use crate::store::rows;
 use crate::store::rows::messages::Standing;
@@ -36,11 +37,12 @@ use crate::store::tx::Read;
 /// # Errors
 /// The database's, or a row cannot be read: the group is then run one by one in the general way.
 pub fn take(work: &mut Work<'_>, group: &mut [Command]) -> Read<()> {
-    let (mut intakes, mut turns, mut claims) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut settles, mut acks) = (Vec::new(), Vec::new());
+    let (mut intakes, mut begins, mut turns) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut claims, mut settles, mut acks) = (Vec::new(), Vec::new(), Vec::new());
     for command in group {
         match command {
             Command::Intake(job) => intakes.push(job),
+            Command::Begin(job) if is_plain_turn(&job.step.turn) => begins.push(job),
             Command::Turn(job) if is_plain_turn(&job.step.turn) => turns.push(job),
             Command::Claim(job) if job.step.rules.budget.is_none() => claims.push(job),
             Command::Settle(job) if is_plain_settlement(&job.step.settlement) => settles.push(job),
@@ -49,6 +51,7 @@ pub fn take(work: &mut Work<'_>, group: &mut [Command]) -> Read<()> {
         }
     }
     take_intakes(work, intakes)?;
+    take_begins(work, begins)?;
     take_turns(work, turns)?;
     take_claims(work, claims)?;
     take_settlements(work, settles)?;
@@ -68,15 +71,45 @@ fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<(
     }
     let rows: Vec<_> = jobs.iter().map(|job| (&job.step.run, work.memory.next_seq())).collect();
     let new = rows::runs::insert_all(work.tx, &rows)?;
+    let are_new = || rows.iter().zip(&new).filter(|(_, is_new)| **is_new).map(|((run, _), _)| *run);
+    are_new().for_each(|run| inserted(work, run));
+    count_versions(work, are_new())?;
+    let numbers: Vec<i64> = rows.iter().zip(new).map(|((_, ready), is_new)| if is_new { *ready } else { 0 }).collect();
+    jobs.into_iter().zip(numbers).for_each(|(job, ready)| job.taken(Ok(ready)));
+    Ok(())
+}
+
+/// So many runs more are kept of some versions.
+fn count_versions<'a>(work: &mut Work<'_>, new: impl Iterator<Item = &'a NewRun>) -> Read<()> {
     let mut uses = BTreeMap::<&str, i64>::new();
-    for ((run, _), is_new) in rows.iter().zip(&new).filter(|(_, is_new)| **is_new) {
-        *uses.entry(&run.version).or_default() += i64::from(*is_new);
-        inserted(work, run);
+    new.for_each(|run| *uses.entry(&run.version).or_default() += 1);
+    uses.into_iter().try_for_each(|(version, runs)| rows::flows::count_runs(work.tx, version, runs))
+}
+
+/// Runs that come with their first turns, where there is ample room for them.
+fn take_begins(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Begin>>>) -> Read<()> {
+    let mut seen = HashSet::new();
+    let jobs: Vec<_> = jobs.into_iter().filter(|job| seen.insert(job.step.run.id)).collect();
+    // Where room is scarce, each is asked for by itself: whether one is new decides about the next.
+    if !work.memory.backlog.is_ample(jobs.len() as u64) || disk_has_room(work).is_err() {
+        return jobs.into_iter().try_for_each(|job| job.take(work));
     }
-    for (version, runs) in uses {
-        rows::flows::count_runs(work.tx, version, runs)?;
+    let leavings: Vec<_> = jobs.iter().map(|job| leaving(work, &job.step.turn)).collect::<Read<_>>()?;
+    let rows = jobs.iter().zip(&leavings).map(|(job, (leaving, _))| (&job.step.run, leaving));
+    let new = rows::runs::insert_all_left(work.tx, &rows.collect::<Vec<_>>())?;
+    let mut done: Vec<_> =
+        jobs.into_iter().zip(leavings).zip(new).filter(|(_, new)| *new).map(|(begun, _)| begun).collect();
+    for (job, _) in &done {
+        work.after.run_is(job.step.run.id, &job.step.run.flow, RunState::Queued);
     }
-    jobs.into_iter().for_each(|job| job.taken(Ok(())));
+    count_versions(work, done.iter().map(|(job, _)| &job.step.run))?;
+    promise(work, &done.iter().map(|(job, _)| &job.step.turn).collect::<Vec<_>>())?;
+    for (job, (leaving, errand)) in &mut done {
+        let turn = &job.step.turn;
+        left(work, turn, leaving, *errand);
+        let turn = Ok(Committed::Yes { part: part_of(turn), ready: leaving.ready });
+        job.taken(Ok(Begun { ready: None, turn }));
+    }
     Ok(())
 }
 
@@ -110,29 +143,37 @@ fn take_turns(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<CommitTurn>>>) -> Read
     let first = rows::runs::leave_all_if_first(work.tx, &turns.collect::<Vec<_>>())?;
     let mut done: Vec<_> =
         jobs.into_iter().zip(leavings).zip(first).filter(|(_, first)| *first).map(|(turn, _)| turn).collect();
+    promise(work, &done.iter().map(|(job, _)| &job.step.turn).collect::<Vec<_>>())?;
+    for (job, (leaving, errand)) in &mut done {
+        let turn = &job.step.turn;
+        work.memory.backlog.remove(&turn.flow);
+        left(work, turn, leaving, *errand);
+        let part = part_of(turn);
+        job.taken(Ok(Committed::Yes { part, ready: leaving.ready }));
+    }
+    Ok(())
+}
+
+/// The part of its run's journal that a first turn becomes.
+fn part_of(turn: &TurnCommit) -> Option<i64> {
+    (!turn.entries.is_empty()).then_some(rows::journal::FIRST)
+}
+
+/// What first turns leave: messages in the outbox, and the beginnings of journals.
+fn promise(work: &mut Work<'_>, turns: &[&TurnCommit]) -> Read<()> {
     let mut promised = Vec::new();
-    for (job, _) in &done {
-        for message in &job.step.turn.promises.messages {
-            promised.push((message, entering(work, message, job.step.turn.at)));
+    for turn in turns {
+        for message in &turn.promises.messages {
+            promised.push((message, entering(work, message, turn.at)));
         }
     }
     let new = rows::messages::insert_all(work.tx, &promised)?;
     for ((message, entering), is_new) in promised.iter().zip(new) {
         entered(work, message, *entering, is_new, Some(message));
     }
-    let recorded = done.iter().map(|(job, _)| &job.step.turn).filter(|turn| !turn.entries.is_empty());
-    rows::journal::append_first(
-        work.tx,
-        &recorded.map(|turn| (turn.run, turn.attempt, &turn.entries[..])).collect::<Vec<_>>(),
-    )?;
-    for (job, (leaving, errand)) in &mut done {
-        let turn = &job.step.turn;
-        work.memory.backlog.remove(&turn.flow);
-        left(work, turn, leaving, *errand);
-        let part = (!turn.entries.is_empty()).then_some(rows::journal::FIRST);
-        job.taken(Ok(Committed::Yes { part, ready: leaving.ready }));
-    }
-    Ok(())
+    let recorded = turns.iter().filter(|turn| !turn.entries.is_empty());
+    let parts: Vec<_> = recorded.map(|turn| (turn.run, turn.attempt, &turn.entries[..])).collect();
+    rows::journal::append_first(work.tx, &parts)
 }
 
 /// First attempts, where nobody wants to hear no more and no day's budget is counted.

@@ -26,12 +26,12 @@ use crate::model::question::{Asked, Errand};
 use crate::model::recipient::Recipient;
 use crate::model::run::{NewRun, ScriptError};
 use crate::model::walls::FlowNames;
-use crate::store::Signals;
 use crate::store::arrivals::Arrivals;
 use crate::store::disk::Disk;
 use crate::store::group::{Beginning, Rules};
 use crate::store::records::{ClaimRules, Decision, ResendPolicy};
 use crate::store::sqlite::schema::migrate;
+use crate::store::{Signals, StoreError};
 
 const RUNS: u8 = 4;
 
@@ -119,7 +119,17 @@ impl Store {
     fn command(&self, act: Act, now: Timestamp) -> (Command, Said) {
         let run = run_id(act.which);
         match act.what % 7 {
-            0 => hand(Command::Intake, Intake { run: new_run(act.which, now) }),
+            0 if act.how.is_multiple_of(3) => {
+                let (job, reply) = Job::new(Intake { run: new_run(act.which, now) }, None);
+                let said = async move { format!("{:?}", reply.await.map(|ready| ready > 0)) };
+                (Command::Intake(Box::new(job)), Box::pin(said))
+            }
+            0 => {
+                // What is told of a run that has another number in each store is told of what follows, too.
+                let (job, reply) = Job::new(Begin { run: new_run(act.which, now), turn: turn(act, 0, now) }, None);
+                let said = async move { begun(reply.await) };
+                (Command::Begin(Box::new(job)), Box::pin(said))
+            }
             1 => hand(Command::Turn, CommitTurn { turn: turn(act, self.ready(run), now) }),
             2 => {
                 let unknown = [act.which, act.how].map(|number| ToClaim::from(message_id(number)));
@@ -206,6 +216,17 @@ fn hand<S: Legal<Gives: std::fmt::Debug>>(kind: impl FnOnce(Box<Job<S>>) -> Comm
     (kind(Box::new(job)), Box::pin(said))
 }
 
+/// What came of a run that was handed in with its turn, without its numbers.
+fn begun(begun: Result<Begun, StoreError>) -> String {
+    match begun {
+        Ok(Begun { ready, turn: Ok(Committed::Yes { part, ready: next }) }) => {
+            format!("{:?} {part:?} {:?}", ready.is_some(), next.is_some())
+        }
+        Ok(Begun { ready, turn }) => format!("{:?} {turn:?}", ready.is_some()),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
 /// Claims, whether they were read or known; how they stand is known of some only.
 fn shown(claims: Claims, promised: &BTreeMap<MessageId, Arc<NewMessage>>) -> String {
     let known = claims.known.into_iter().map(|KnownClaimed { id, preparing, opened }| Claimed {
@@ -229,7 +250,7 @@ fn new_run(number: u8, now: Timestamp) -> NewRun {
         flow: format!("flow-{}", number % RUNS % 2),
         version: "v".into(),
         trigger: "webhook".into(),
-        event: json!({ "n": number % RUNS }).to_string(),
+        event: json!({ "n": number % RUNS }).to_string().into(),
         seed: [7; 16],
         at: now,
         root: None,
@@ -400,9 +421,13 @@ fn ordered(group: Vec<Act>, sets: &Store) -> Vec<Act> {
         sets.connection.prepare(sql).unwrap().exists([run.as_bytes()]).unwrap()
     };
     acts.sort_by_key(|act| match act.what % 7 {
-        1 if is_plain_turn(&turn(*act, 0, at(0))) && is_first(run_id(act.which)) => 1,
-        1 => 7,
-        what => what,
+        // Plain turns that come with their runs are behind the runs that come alone, and before other turns.
+        0 if act.how.is_multiple_of(3) => 0,
+        0 if is_plain_turn(&turn(*act, 0, at(0))) => 1,
+        0 => 8,
+        1 if is_plain_turn(&turn(*act, 0, at(0))) && is_first(run_id(act.which)) => 2,
+        1 => 8,
+        what => what + 1,
     });
     acts
 }

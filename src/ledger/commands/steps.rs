@@ -15,8 +15,8 @@ use crate::model::message::NewMessage;
 use crate::model::question::Answer;
 use crate::model::run::NewRun;
 use crate::store::records::{
-    ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange, Inbound,
-    KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, ToClaim,
+    Begun, ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange,
+    Inbound, KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, ToClaim,
     TriggerKey, Woken,
 };
 
@@ -96,9 +96,14 @@ step!(
     |this, work| work.memory.backlog.limit(this.most)
 );
 step!(
-    /// Accepts a run.
-    Intake { run: NewRun } -> (), ours true,
+    /// Accepts a run. Gives its number among the ready ones.
+    Intake { run: NewRun } -> i64, ours true,
     |this, work| runs::intake(work, &this.run)?
+);
+step!(
+    /// Accepts a run together with its first turn.
+    Begin { run: NewRun, turn: TurnCommit } -> Begun, at |step| step.turn.at,
+    |this, work| turns::begin(work, &this.run, &this.turn)?
 );
 step!(
     /// Commits a turn.

@@ -102,7 +102,7 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
             flow: flow.to_owned(),
             version: version.as_str().unwrap_or_default().to_owned(),
             trigger: "flow".into(),
-            event,
+            event: event.into(),
             seed: id.child_seed(&turn.seed),
             at: turn.now,
             root: None,

@@ -52,12 +52,33 @@ pub struct Leaving {
     pub result: Option<String>,
 }
 
+impl Leaving {
+    /// The columns of a run that never had a turn before, but for its number: state, times, and what it waits for.
+    fn of_first_turn(&self) -> [Value<'_>; 12] {
+        let state = self.state.unwrap_or(RunState::Waiting);
+        [
+            state.into(),
+            self.wake_at.into(),
+            self.attempt.into(),
+            i64::try_from(self.cpu.as_micros()).unwrap_or(i64::MAX).into(),
+            self.begins.then_some(self.at).into(),
+            self.at.into(),
+            state.is_over().then_some(self.at).into(),
+            self.pending.as_ref().into(),
+            self.answer.as_ref().into(),
+            self.waiting.as_ref().into(),
+            self.error.as_ref().into(),
+            self.result.as_ref().into(),
+        ]
+    }
+}
+
 const INSERT: &str =
     "INSERT INTO runs (id, flow, version, trigger, state, ready, created_at, seed, event, root, generation, heard_from)
         VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, coalesce((SELECT max(number) FROM emitted), 0))
         ON CONFLICT DO NOTHING";
 
-fn row_of(run: &NewRun, ready: i64) -> [Value<'_>; 10] {
+fn row_of(run: &NewRun, ready: Option<i64>) -> [Value<'_>; 10] {
     [
         run.id.into(),
         (&run.flow).into(),
@@ -66,7 +87,7 @@ fn row_of(run: &NewRun, ready: i64) -> [Value<'_>; 10] {
         ready.into(),
         run.at.into(),
         (&run.seed).into(),
-        (&run.event).into(),
+        (&*run.event).into(),
         run.root.into(),
         run.generation.into(),
     ]
@@ -74,13 +95,29 @@ fn row_of(run: &NewRun, ready: i64) -> [Value<'_>; 10] {
 
 /// Puts a run in, ready with this number. Says whether it is new: the same id twice is one run.
 pub fn insert(tx: &dyn Tx, run: &NewRun, ready: i64) -> Read<bool> {
-    Ok(tx.run(INSERT, &row_of(run, ready))? == 1)
+    Ok(tx.run(INSERT, &row_of(run, Some(ready)))? == 1)
 }
 
 /// Puts runs in, each ready with its number. Says of each whether it is new.
 pub fn insert_all(tx: &dyn Tx, new: &[(&NewRun, i64)]) -> Read<Vec<bool>> {
-    let rows: Vec<Vec<Value<'_>>> = new.iter().map(|(run, ready)| row_of(run, *ready).to_vec()).collect();
+    let rows: Vec<Vec<Value<'_>>> = new.iter().map(|(run, ready)| row_of(run, Some(*ready)).to_vec()).collect();
     Ok(tx.run_each(INSERT, &rows)?.into_iter().map(|changed| changed == 1).collect())
+}
+
+/// Puts runs in as their first turns leave them. Says of each whether it is new.
+pub fn insert_all_left(tx: &dyn Tx, begun: &[(&NewRun, &Leaving)]) -> Read<Vec<bool>> {
+    let sql =
+        "INSERT INTO runs (id, flow, version, trigger, ready, created_at, seed, event, root, generation, heard_from,
+            state, wake_at, attempt, cpu, base_at, started_at, finished_at, pending, answer, waiting, error, result)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce((SELECT max(number) FROM emitted), 0),
+            ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT DO NOTHING";
+    let rows = begun.iter().map(|(run, leaving)| {
+        let mut row = row_of(run, leaving.ready).to_vec();
+        row.extend(leaving.of_first_turn());
+        row
+    });
+    Ok(tx.run_each(sql, &rows.collect::<Vec<_>>())?.into_iter().map(|changed| changed == 1).collect())
 }
 
 /// Flows with ready runs, each found by one step down the index.
@@ -116,7 +153,7 @@ pub fn ready(tx: &dyn Tx, flow: &str, after: i64, limit: usize) -> Read<Vec<Read
 fn ready_run(row: &dyn Columns, flow: &str) -> Read<ReadyRun> {
     Ok(ReadyRun {
         version: row.get(1)?,
-        event: row.get(3)?,
+        event: row.get::<String>(3)?.into(),
         seed: row.get(4)?,
         created_at: row.get(5)?,
         base: row.get(6)?,
@@ -203,28 +240,14 @@ pub fn leave(tx: &dyn Tx, run: RunId, leaving: &Leaving) -> Read<()> {
 
 /// How first turns leave runs that were never begun, each ready with its number. Says of each whether it was so.
 pub fn leave_all_if_first(tx: &dyn Tx, turns: &[(RunId, i64, &Leaving)]) -> Read<Vec<bool>> {
-    let sql = "UPDATE runs SET state = ?, ready = ?, wake_at = ?, attempt = ?, cpu = ?, base_at = ?, started_at = ?,
+    let sql = "UPDATE runs SET ready = ?, state = ?, wake_at = ?, attempt = ?, cpu = ?, base_at = ?, started_at = ?,
             finished_at = ?, pending = ?, answer = ?, waiting = ?, error = ?, result = ?
         WHERE id = ? AND ready = ? AND state = 0 AND pending IS NULL AND answer IS NULL AND base_at IS NULL";
     let rows = turns.iter().map(|(run, ready, leaving)| {
-        let state = leaving.state.unwrap_or(RunState::Waiting);
-        vec![
-            state.into(),
-            leaving.ready.into(),
-            leaving.wake_at.into(),
-            leaving.attempt.into(),
-            i64::try_from(leaving.cpu.as_micros()).unwrap_or(i64::MAX).into(),
-            leaving.begins.then_some(leaving.at).into(),
-            leaving.at.into(),
-            state.is_over().then_some(leaving.at).into(),
-            leaving.pending.as_ref().into(),
-            leaving.answer.as_ref().into(),
-            leaving.waiting.as_ref().into(),
-            leaving.error.as_ref().into(),
-            leaving.result.as_ref().into(),
-            (*run).into(),
-            (*ready).into(),
-        ]
+        let mut row = vec![leaving.ready.into()];
+        row.extend(leaving.of_first_turn());
+        row.extend::<[Value<'_>; 2]>([(*run).into(), (*ready).into()]);
+        row
     });
     Ok(tx.run_each(sql, &rows.collect::<Vec<_>>())?.into_iter().map(|changed| changed == 1).collect())
 }

@@ -17,7 +17,7 @@ async fn five_runs() -> Ledger {
         let trigger = if number == 4 { "cron" } else { "manual" };
         let event = json!({ "word": format!("event-{number}") }).to_string();
         let (flow, trigger, at) = (flow.into(), trigger.into(), at(10 * i64::from(number)));
-        ledger.intake(NewRun { flow, trigger, event, at, ..run(number) }).await.unwrap();
+        ledger.intake(NewRun { flow, trigger, event: event.into(), at, ..run(number) }).await.unwrap();
     }
     for (number, outcome) in [(2, sleeps(1_000)), (3, ends()), (4, fails())] {
         let flow = flows[usize::from(number) - 1].into();

@@ -212,7 +212,7 @@ pub fn run(number: u8) -> NewRun {
         trigger: "manual".into(),
         root: None,
         generation: 0,
-        event: json!({ "n": number }).to_string(),
+        event: json!({ "n": number }).to_string().into(),
         seed: [number; 16],
         at: at(0),
     }

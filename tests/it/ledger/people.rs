@@ -119,7 +119,7 @@ async fn a_person_who_is_forgotten_leaves_no_word_behind() {
     ledger.sends(1, reached(1, MessageState::Sent)).await;
     ledger.begin(2).await;
     ledger.commit(promises(2, vec![own(2, 2, ADA), own(3, 2, BOB)], sleeps(1_000))).await;
-    let knows = NewRun { event: json!({ "phone": "+1 541-754-3010" }).to_string(), ..run(3) };
+    let knows = NewRun { event: json!({ "phone": "+1 541-754-3010" }).to_string().into(), ..run(3) };
     ledger.intake(knows).await.unwrap();
     ledger.waits(4, Question::Wait(postrider::model::question::Wait::Sleep { until: ms(1_000) })).await;
     ledger.put(message(4, BOB)).await;

@@ -147,7 +147,8 @@ macro_rules! mortal {
 
 mortal! {
     steps {
-        intake(run: NewRun) -> ();
+        intake(run: NewRun) -> i64;
+        begin(run: NewRun, turn: TurnCommit) -> Begun;
         commit_turn(turn: TurnCommit) -> Committed;
         wake_runs(now: Timestamp) -> Woken;
         claim(account: &str, messages: Vec<ToClaim>, rules: ClaimRules, now: Timestamp) -> Claims;

@@ -182,7 +182,7 @@ fn a_mention_of_the_event_is_worth_what_the_event_is() {
         ("\"body\" in event", json!(true)),
         ("[event, event][1].body.a + #{ e: event }.e.body.a", json!(2)),
         ("fn both(x, y) { x.body.a = 7; x.body.a + y.body.a + event.body.a } both(event, event)", json!(9)),
-        ("event.keys()", json!(["body", "trigger"])),
+        ("event.keys()", json!(["body", "raw", "trigger"])),
         ("type_of(event) + type_of(event.body.items) + type_of(event?.body?.none)", json!("maparray()")),
         ("let n = 0; for x in event.body.items { n += x * event.body[\"a\"] } n", json!(6)),
         ("let seen = event; seen.body.items.push(4); seen.body.items.len() + event.body.items.len()", json!(7)),
