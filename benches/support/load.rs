@@ -114,7 +114,8 @@ impl One {
             }
             let body = format!(
                 r#"{{"order":{turn},"customer":{{"name":"Ada","phone":"+1541{:07}"}}}}"#,
-                (turn * 7919 + self.number as u64 * 104_729) % 10_000_000
+                // Exchanges begin with 2 to 9.
+                2_000_000 + (turn * 7919 + self.number as u64 * 104_729) % 8_000_000
             );
             let request = format!(
                 "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -1,11 +1,13 @@
 //! Phones as people write them: what they mean by the numbering plan, and which spellings are one line.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use phonenumber::Metadata;
 use phonenumber::country::Id;
 use phonenumber::metadata::{DATABASE, Descriptor};
+use regex::{Regex, RegexBuilder};
 
 /// Fewer digits are nobody's phone, and more are none by E.164.
 const SHORTEST: usize = 7;
@@ -228,15 +230,23 @@ pub fn is_known(digits: &str) -> bool {
 static ASKED: [AtomicU64; 4096] = [const { AtomicU64::new(0) }; 4096];
 
 fn is_planned(digits: &str) -> bool {
-    let valid = |digits: &str| {
-        let Some((plans, rest)) = plans(digits) else { return false };
-        let whole = |kind: &Descriptor| {
-            (kind.possible_length().is_empty() || has_length(kind, rest))
-                && kind.national_number().find(rest).is_some_and(|found| found.as_str() == rest)
-        };
-        plans.iter().any(|plan| kinds(plan).any(whole))
-    };
+    let valid = |digits: &str| plan_of(digits).is_some_and(|(numbers, rest)| numbers.is_match(rest));
     valid(digits) || other_spelling(digits).is_some_and(|other| valid(&other))
+}
+
+/// A pattern of all numbers behind a country's code, and what stands behind it here.
+fn plan_of(digits: &str) -> Option<(&'static Regex, &str)> {
+    static BY_CODE: [OnceLock<Option<Regex>>; 1000] = [const { OnceLock::new() }; 1000];
+    let (plans, rest) = plans(digits)?;
+    let code = usize::from(plans.first()?.country_code());
+    let pattern = BY_CODE.get(code)?.get_or_init(|| {
+        // The tables keep a hundred patterns compiled, and North America alone has more.
+        let kinds = plans.iter().flat_map(|plan| kinds(plan));
+        let numbers: Vec<_> = kinds.map(|kind| format!("(?:{})", kind.national_number().as_str())).collect();
+        let pattern = format!("^(?:{})$", numbers.join("|"));
+        RegexBuilder::new(&pattern).ignore_whitespace(true).dfa_size_limit(1 << 18).build().ok()
+    });
+    Some((pattern.as_ref()?, rest))
 }
 
 /// What numbers a plan has; only these have lengths, the plan as a whole has none in these tables.
@@ -408,6 +418,25 @@ mod tests {
         }
         assert!(skipped > 500, "{skipped}");
         assert!(is_as_it_stands("15417543010"));
+    }
+
+    #[test]
+    fn the_examples_of_all_plans_are_known_numbers() {
+        let mut examples = 0;
+        for code in 1..1000 {
+            for plan in DATABASE.by_code(&code).unwrap_or_default() {
+                for example in kinds(plan).filter_map(Descriptor::example) {
+                    examples += 1;
+                    assert!(is_known(&format!("{code}{example}")), "+{code} {example}");
+                }
+            }
+        }
+        assert!(examples > 1_000, "{examples}");
+        // No exchange of North America begins with 0 or 1, and no number of it is shorter.
+        for unknown in ["15410543010", "15411543010", "1541754301"] {
+            assert!(!is_known(unknown) && !is_known(unknown), "{unknown}");
+        }
+        assert!(is_known("15417543010") && is_known("15417543010"));
     }
 
     #[test]

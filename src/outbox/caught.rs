@@ -3,25 +3,27 @@
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::task::Poll;
 
 use crate::panics::words;
 
 /// Makes a call at once, and waits for what it gives; a panic on the way is an error in words.
 ///
-/// What the call borrows may be left half changed by a panic: the caller knows which of it to trust.
+/// What the call borrows may be left half changed by a panic: the caller knows which of it to trust. What it waits
+/// with has a place of its own: one within the other they would grow to tens of kilobytes, copied for each message.
 pub fn caught<F: Future>(call: impl FnOnce() -> F) -> impl Future<Output = Result<F::Output, String>> {
-    let made = catch_unwind(AssertUnwindSafe(call));
-    async move {
-        let mut future = pin!(made.map_err(|panic| words(&*panic).to_owned())?);
-        poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+    let mut made = catch_unwind(AssertUnwindSafe(|| Box::pin(call()))).map_err(|panic| words(&*panic).to_owned());
+    poll_fn(move |context| {
+        let future = match &mut made {
+            Ok(future) => future,
+            Err(panic) => return Poll::Ready(Err(std::mem::take(panic))),
+        };
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(panic) => Poll::Ready(Err(words(&*panic).to_owned())),
-        })
-        .await
-    }
+        }
+    })
 }
 
 /// The same for a call that has errors of its own; handed in when it is first waited for.

@@ -36,8 +36,9 @@ struct Limits {
     aside: usize,
 }
 
-/// With more messages than that, what new ones say is not held.
-const KNOWN: usize = 1_024;
+/// What new messages say is held for so many of them, and of those that take no more bytes than this.
+const KNOWN: usize = 4_096;
+const KNOWN_BYTES: usize = 2 << 10;
 
 const LIMITS: Limits = Limits { page: 256, of_one: 64, soon: 8_192, parked: 32_768, aside: 500_000 };
 
@@ -255,7 +256,8 @@ impl RecipientQueues {
             return false;
         }
         let not_before = message.due_at.filter(|due| *due > now);
-        let known = message.known.clone().filter(|_| self.held.len() < KNOWN);
+        let is_small = |known: &Arc<NewMessage>| known.weight() <= KNOWN_BYTES;
+        let known = message.known.clone().filter(|known| self.held.len() < KNOWN && is_small(known));
         queue.waiting.push_back(Waiting { seq: message.seq, id: message.id, not_before, known });
         self.held.insert(message.id, message.seq);
         self.arrange(to, now);
