@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -14,12 +16,14 @@ pub const LARGEST: u64 = 100 << 20;
 #[derive(Clone, Debug)]
 pub struct Blobs {
     folder: PathBuf,
+    /// Held while a copy gets its name and while one is removed: none is removed that has just been taken anew.
+    names: Arc<Mutex<()>>,
 }
 
 impl Blobs {
     /// Uses `folder`, which is made when the first copy is.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, names: Arc::default() }
     }
 
     /// Copies a file; the copy is on disk when this returns. Gives hash and size.
@@ -57,7 +61,9 @@ impl Blobs {
         }
         let name = hex::encode(hash.finalize());
         copy.sync_all()?;
+        let named = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         fs::rename(unfinished, self.path(&name))?;
+        drop(named);
         // The name is durable only when the folder is.
         fs::File::open(&self.folder)?.sync_all()?;
         Ok((name, size))
@@ -77,6 +83,22 @@ impl Blobs {
         hashes.iter().filter(|hash| fs::remove_file(self.path(hash)).is_ok()).count() as u64
     }
 
+    /// Copies that were taken longer ago than this.
+    pub fn older_than(&self, age: Duration) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| is_older(&self.path(name), age)).collect()
+    }
+
+    /// Removes those of some copies that were taken longer ago than this; gives how many.
+    pub fn remove_older_than(&self, hashes: &[String], age: Duration) -> u64 {
+        let remove = |hash: &&String| {
+            let _named = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            is_older(&self.path(hash), age) && fs::remove_file(self.path(hash)).is_ok()
+        };
+        hashes.iter().filter(remove).count() as u64
+    }
+
     /// The first bytes of a copy, at most so many; none of one that cannot be read.
     pub fn beginning(&self, hash: &str, most: usize) -> Vec<u8> {
         let mut beginning = Vec::new();
@@ -88,4 +110,9 @@ impl Blobs {
     pub fn path(&self, hash: &str) -> PathBuf {
         self.folder.join(hash)
     }
+}
+
+fn is_older(file: &Path, age: Duration) -> bool {
+    let taken = fs::symlink_metadata(file).and_then(|found| found.modified());
+    taken.ok().and_then(|taken| taken.elapsed().ok()).is_some_and(|since| since > age)
 }

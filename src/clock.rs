@@ -138,6 +138,11 @@ pub fn cpu_of_thread(number: i32) -> Option<Duration> {
     text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
+/// An instant so long before another one; the earliest that there is, where that would be before it.
+pub fn before(instant: Timestamp, span: Duration) -> Timestamp {
+    instant.checked_sub(span).unwrap_or(Timestamp::MIN)
+}
+
 /// The machine's clock in nanoseconds since 1970: what the times of files are made from, whatever
 /// the engine's own clock shows.
 pub fn file_time() -> i64 {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::keep::Keeper;
 use super::lanes::Lanes;
 use super::phones::StoredPhones;
 use super::reload::{OpenError, Reloader};
@@ -306,6 +307,8 @@ impl<'a> Foundation<'a> {
         let dispatcher = Dispatcher::new(store.clone(), queue.clone(), clock.clone(), signals.runs.clone());
         services.run("the dispatch of runs", dispatcher, STORE_REST);
         services.run("the upkeep of versions", Sweeper::new(store.clone(), clock.clone()), STORE_REST);
+        let keeper = Keeper::new(store.clone(), context.catalog.clone(), self.blobs.clone(), clock.clone());
+        services.run("the upkeep of what is kept", keeper, STORE_REST);
         let timers = RunTimers::new(store.clone(), clock.clone(), signals.run_timer.clone());
         services.run("the clock of runs", timers, STORE_REST);
         let (catalog, bell) = (context.catalog.clone(), signals.troubles.clone());

@@ -2,6 +2,7 @@
 
 mod engine;
 mod git;
+mod keep;
 mod lanes;
 mod phones;
 mod reload;

@@ -75,6 +75,7 @@ impl Workspace {
             country: settings.country,
             on_failure: settings.on_failure.clone(),
             limits: settings.limits,
+            keep: settings.keep,
             editable: settings.editable,
             exposed: !settings.listen.ip().to_canonical().is_loopback(),
             doubts: settings.doubts.clone(),

@@ -15,7 +15,7 @@ use crate::flow::file::fill::{Environment, is_name, names};
 use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::opt_out::OptOut;
-use crate::model::policy::Limits;
+use crate::model::policy::{Keep, Limits};
 use crate::model::walls::FlowNames;
 use crate::transport::sandbox;
 use crate::units::{nearest, parse_bytes, parse_duration};
@@ -42,7 +42,9 @@ const KEYS: [&str; 17] = [
 ];
 /// What several callers may send at once has room for one of these.
 const LARGEST_BODY: u64 = 16 << 20;
-const NOT_YET: [&str; 2] = ["trusted_proxies", "keep"];
+/// An empty state file is not much smaller.
+const SMALLEST_STATE: u64 = 4 << 20;
+const NOT_YET: [&str; 1] = ["trusted_proxies"];
 
 pub fn read(
     root: &Path,
@@ -88,11 +90,7 @@ fn build(
     findings: &mut Findings,
 ) -> Option<Settings> {
     let mut fields = Fields::of(node, "postrider.yaml", &KEYS, findings)?;
-    for key in NOT_YET {
-        if let Some(node) = fields.take(key) {
-            findings.not_yet(node, key);
-        }
-    }
+    NOT_YET.iter().filter_map(|key| Some((fields.take(key)?, key))).for_each(|(node, key)| findings.not_yet(node, key));
     let zone = match fields.take("timezone") {
         Some(node) => zone(node, findings),
         None => TimeZone::system(),
@@ -117,7 +115,7 @@ fn build(
     }
     let default_account = default(fields.take("default_account"), &accounts, findings);
     let editable = dashboard(fields.take("dashboard"), findings);
-    let limits = limits(fields.take("limits"), findings);
+    let (limits, keep) = (limits(fields.take("limits"), findings), keep(fields.take("keep"), findings));
     environment.grants.listed = fields.take("secrets").map(|node| secrets(node, &environment, findings));
     Some(Settings {
         sandbox: flags.sandbox,
@@ -134,6 +132,7 @@ fn build(
         default_account,
         accounts,
         limits,
+        keep,
         editable,
         environment,
         doubts: Vec::new(),
@@ -336,6 +335,21 @@ fn dashboard(node: Option<&Node>, findings: &mut Findings) -> bool {
     let Some(node) = node else { return true };
     let Some(mut fields) = Fields::of(node, "`dashboard`", &["edit"], findings) else { return true };
     fields.flag("edit", findings).unwrap_or(true)
+}
+
+fn keep(node: Option<&Node>, findings: &mut Findings) -> Keep {
+    let default = Keep::default();
+    let Some(node) = node else { return default };
+    let Some(mut fields) = Fields::of(node, "`keep`", &["runs", "messages", "size"], findings) else { return default };
+    let size = |text: &str| match parse_bytes(text)? {
+        size if size < SMALLEST_STATE => Err(format!("{} MiB are the least", SMALLEST_STATE >> 20)),
+        size => Ok(size),
+    };
+    Keep {
+        runs: fields.parsed("runs", parse_duration, findings).unwrap_or(default.runs),
+        messages: fields.parsed("messages", parse_duration, findings).unwrap_or(default.messages),
+        size: fields.parsed("size", size, findings).unwrap_or(default.size),
+    }
 }
 
 fn limits(node: Option<&Node>, findings: &mut Findings) -> Limits {

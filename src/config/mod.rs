@@ -17,7 +17,7 @@ use crate::files::open_regular;
 use crate::flow::file::fill::{Environment, parse_dotenv};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
-use crate::model::policy::Limits;
+use crate::model::policy::{Keep, Limits};
 
 pub use account::AccountSettings;
 
@@ -52,6 +52,8 @@ pub struct Settings {
     pub accounts: Vec<AccountSettings>,
     /// Bounds.
     pub limits: Limits,
+    /// How long what is over is kept.
+    pub keep: Keep,
     /// Whether flows may be edited in the browser.
     pub editable: bool,
     /// Values for `${NAME}`, and which flows may have them.

@@ -13,7 +13,7 @@ use super::{Flow, OnMessage, Trigger, Webhook};
 use crate::model::accounts::{Accounts, unknown};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
-use crate::model::policy::Limits;
+use crate::model::policy::{Keep, Limits};
 
 /// What settings say that flows stand on.
 pub struct Ground {
@@ -29,6 +29,8 @@ pub struct Ground {
     pub on_failure: Option<String>,
     /// Bounds.
     pub limits: Limits,
+    /// How long what is over is kept.
+    pub keep: Keep,
     /// Whether other computers can reach the public side.
     pub exposed: bool,
     /// Whether flows may be edited in the browser.

@@ -11,7 +11,7 @@ use super::{endings, runs};
 use crate::clock::rfc3339;
 use crate::id::RunId;
 use crate::model::inbound::bare_id;
-use crate::model::message::{Body, Source};
+use crate::model::message::Body;
 use crate::model::run::{RunState, RunStep, ScriptError};
 use crate::store::records::Forgotten;
 use crate::store::rows;
@@ -51,20 +51,13 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
     }
     work.ask_anew();
     rows::forget::note_forgotten(work.tx, mark, &text(&forgotten.erased)?, now)?;
-    for blob in blobs {
-        if !rows::forget::needs_blob(work.tx, &blob)? {
-            forgotten.blobs.push(blob);
-        }
-    }
+    forgotten.blobs = rows::keep::unattached(work.tx, blobs.into_iter().collect())?;
     work.after.compact();
     Ok(forgotten)
 }
 
 fn blob(body: &Body) -> Option<String> {
-    match &body.content.media()?.source {
-        Source::Snapshot(copy) => Some(copy.blob.clone()),
-        _ => None,
-    }
+    body.content.blob().map(str::to_owned)
 }
 
 /// What the sandbox's phones had of it.

@@ -13,6 +13,7 @@ mod failover;
 mod forget;
 mod inbound;
 mod journal;
+mod keep;
 mod message_timers;
 mod messages;
 mod operator;

@@ -13,8 +13,8 @@ use super::commands::job::{Job, Step};
 use super::commands::steps::{
     AnswerErrand, Arm, Begin, CancelRun, ChangeHandset, Claim, Click, CloseSessions, CommitTurn, Decide, Divert,
     EmptyPhones, EndWait, Fire, Forget, Intake, KeepFlows, LimitBacklog, MoveMessages, NoteParts, OpenSession, OptIn,
-    Promise, PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles, Settle, StopCounting, Tell, Touch,
-    WakeRuns,
+    Promise, Prune, PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles, Settle, StopCounting, Tell,
+    Touch, WakeRuns,
 };
 use super::work::backlog::Door;
 use super::{failover, operator};
@@ -28,8 +28,8 @@ use crate::store::records::{
     ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
     Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
-    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile,
-    Settlement, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Person, PhoneMessage, Prunable, Pruned, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen,
+    SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use crate::store::rows;
 use crate::store::sqlite::Sqlite;
@@ -183,6 +183,22 @@ impl Store for Ledger {
 
     fn unused_versions(&self) -> Reply<Vec<String>> {
         self.aside(rows::flows::unused)
+    }
+
+    fn prunable(&self, until: Spans, after: Prunable, limit: usize) -> Reply<Prunable> {
+        self.aside(move |tx| rows::keep::page(tx, &until, &after, limit))
+    }
+
+    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans) -> Reply<Pruned> {
+        self.take(Prune { runs, messages, until })
+    }
+
+    fn used(&self) -> Reply<u64> {
+        self.aside(|tx| tx.used())
+    }
+
+    fn unattached(&self, blobs: Vec<String>) -> Reply<Vec<String>> {
+        self.aside(move |tx| rows::keep::unattached(tx, blobs))
     }
 
     fn prune_versions(&self, unused: Vec<String>) -> Reply<u64> {

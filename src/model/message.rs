@@ -186,6 +186,14 @@ impl Content {
         }
     }
 
+    /// The copy of a file that it needs.
+    pub fn blob(&self) -> Option<&str> {
+        match &self.media()?.source {
+            Source::Snapshot(copy) => Some(&copy.blob),
+            Source::Url { .. } | Source::Inline { .. } => None,
+        }
+    }
+
     /// The same, to be changed.
     pub fn media_mut(&mut self) -> Option<&mut Media> {
         match self {

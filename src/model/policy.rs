@@ -214,6 +214,24 @@ impl Default for Limits {
     }
 }
 
+/// How long what is over is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Runs with their journals, and records of what began them, after their end.
+    pub runs: Duration,
+    /// Messages, after the last thing that happened to them.
+    pub messages: Duration,
+    /// Bytes of the state file: with more of them the oldest goes sooner.
+    pub size: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self { runs: 30 * DAY, messages: 90 * DAY, size: 2 << 30 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,6 +52,8 @@ impl Undone {
 pub enum Afterwards {
     /// Nothing.
     Nothing,
+    /// Room that nothing stands in is given back, if it is much.
+    Reclaim,
     /// What was deleted is to be gone from the disk too.
     Compact,
 }

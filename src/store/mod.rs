@@ -34,8 +34,8 @@ use records::{
     ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
     Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
-    Person, PhoneMessage, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile,
-    Settlement, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    Person, PhoneMessage, Prunable, Pruned, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen,
+    SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// Whoever could not reach the store tries again then.
@@ -175,6 +175,14 @@ pub trait Store: Send + Sync + 'static {
     fn retry_run(&self, id: RunId) -> Reply<RunDecided>;
     /// Flow versions that are not live and that no run needs.
     fn unused_versions(&self) -> Reply<Vec<String>>;
+    /// What is settled and may go, behind what was given before.
+    fn prunable(&self, until: Spans, after: Prunable, limit: usize) -> Reply<Prunable>;
+    /// Deletes what may go of these, and some of what is recorded by its time. What is under way stays.
+    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans) -> Reply<Pruned>;
+    /// Bytes that are in use.
+    fn used(&self) -> Reply<u64>;
+    /// Those of some copies of files that nothing needs.
+    fn unattached(&self, blobs: Vec<String>) -> Reply<Vec<String>>;
     /// Forgets those of them that are not live. Gives how many.
     fn prune_versions(&self, unused: Vec<String>) -> Reply<u64>;
     /// Where a run comes from.

@@ -83,6 +83,37 @@ pub struct ReadyRun {
     pub damaged: Option<String>,
 }
 
+/// Until when what is settled may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spans {
+    /// Runs that ended before this, and records of what began them.
+    pub runs: Timestamp,
+    /// Messages to which nothing has happened since.
+    pub messages: Timestamp,
+}
+
+/// What may go, each with the time by which it is sorted (milliseconds since 1970), the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prunable {
+    /// Runs.
+    pub runs: Vec<(i64, RunId)>,
+    /// Messages.
+    pub messages: Vec<(i64, MessageId)>,
+}
+
+/// What has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Runs.
+    pub runs: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Records of what happened.
+    pub records: u64,
+    /// There may be more records.
+    pub more: bool,
+}
+
 /// What came of a run that was handed in with its first turn.
 #[derive(Clone, Debug)]
 pub struct Begun {

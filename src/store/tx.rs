@@ -85,6 +85,12 @@ pub trait Tx {
     /// The database's; what the part did is then not certain.
     fn end_part(&self, keep: bool) -> Read<()>;
 
+    /// Bytes of the database that something stands in.
+    ///
+    /// # Errors
+    /// The database's.
+    fn used(&self) -> Read<u64>;
+
     /// Whether the transaction still stands: SQLite itself gives it up when the disk is full.
     fn stands(&self) -> bool;
 }

@@ -18,6 +18,7 @@ mod gateways;
 mod hostile;
 mod http;
 mod inbound;
+mod keep;
 mod kill;
 mod ledger;
 mod order;

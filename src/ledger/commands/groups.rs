@@ -83,7 +83,11 @@ impl Rules for Runner {
         self.memory.keep();
         self.memory.backlog.publish(&self.door);
         self.after.ring(&self.signals);
-        if self.after.wants_compact() { Afterwards::Compact } else { Afterwards::Nothing }
+        match (self.after.wants_compact(), self.after.wants_reclaim()) {
+            (true, _) => Afterwards::Compact,
+            (false, true) => Afterwards::Reclaim,
+            (false, false) => Afterwards::Nothing,
+        }
     }
 
     fn undone(&mut self) {

@@ -6,8 +6,8 @@ use crate::feed::Change;
 use crate::id::{MessageId, RunId};
 use crate::ledger::work::{Refusal, Work};
 use crate::ledger::{
-    attempts, claims, delivery_waits, failover, forget, inbound, message_timers, messages, operator, people, recovery,
-    run_timers, runs, triggers, troubles, turns,
+    attempts, claims, delivery_waits, failover, forget, inbound, keep, message_timers, messages, operator, people,
+    recovery, run_timers, runs, triggers, troubles, turns,
 };
 use crate::model::delivery::{Degraded, Part};
 use crate::model::journal::TurnCommit;
@@ -16,8 +16,8 @@ use crate::model::question::Answer;
 use crate::model::run::NewRun;
 use crate::store::records::{
     Begun, ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange,
-    Inbound, KeptFlows, Moved, NewTrigger, PhoneMessage, ResendPolicy, RunDecided, Seen, Settlement, Telling, ToClaim,
-    TriggerKey, Woken,
+    Inbound, KeptFlows, Moved, NewTrigger, PhoneMessage, Pruned, ResendPolicy, RunDecided, Seen, Settlement, Spans,
+    Telling, ToClaim, TriggerKey, Woken,
 };
 
 use super::job::Step;
@@ -74,6 +74,11 @@ step!(
         }
         gone
     }
+);
+step!(
+    /// Deletes what is old enough.
+    Prune { runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans } -> Pruned,
+    |this, work| keep::prune(work, &this.runs, &this.messages, &this.until)?
 );
 step!(
     /// Forgets triggers and gets to know others.

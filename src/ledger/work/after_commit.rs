@@ -24,6 +24,7 @@ pub struct AfterCommit {
     message_timer: bool,
     troubles: bool,
     compact: bool,
+    reclaim: bool,
     run_states: Vec<RunState>,
     /// Messages that came to a state, by the place of their account.
     message_states: Vec<(usize, MessageState)>,
@@ -123,6 +124,16 @@ impl AfterCommit {
     /// Whether something that was deleted is to be gone from the disk too.
     pub fn wants_compact(&self) -> bool {
         self.compact
+    }
+
+    /// Rows were deleted whose room may be given back.
+    pub fn reclaim(&mut self) {
+        self.reclaim = true;
+    }
+
+    /// Whether rows were deleted whose room may be given back.
+    pub fn wants_reclaim(&self) -> bool {
+        self.reclaim
     }
 
     /// A run by the clock begins so late.

@@ -180,6 +180,7 @@ fn erase_messages(tx: &dyn Tx, sql: &str, which: Value<'_>) -> Read<Vec<Erasable
             "DELETE FROM clicks WHERE message = ?",
             "DELETE FROM waits WHERE message = ?",
             "DELETE FROM troubles WHERE message = ?",
+            "DELETE FROM attached WHERE owner = ? AND phone = 0",
             "DELETE FROM messages WHERE id = ?",
         ] {
             tx.run(sql, &[id])?;
@@ -190,11 +191,14 @@ fn erase_messages(tx: &dyn Tx, sql: &str, which: Value<'_>) -> Read<Vec<Erasable
 
 /// Erases a message on the sandbox's phones. Gives what it said, as far as that can be read.
 pub fn erase_on_phones(tx: &dyn Tx, id: MessageId) -> Read<Vec<Option<Body>>> {
+    tx.run("DELETE FROM attached WHERE owner = ? AND phone = 1", values![id])?;
     tx.all("DELETE FROM phones WHERE id = ? RETURNING body", values![id], |row| if_readable(row.json(0)))
 }
 
 /// Erases what a phone of the sandbox got. Gives what it said, as far as that can be read.
 pub fn erase_phone(tx: &dyn Tx, name: &str) -> Read<Vec<Option<Body>>> {
+    let sql = "DELETE FROM attached WHERE phone = 1 AND owner IN (SELECT id FROM phones WHERE recipient = ?)";
+    tx.run(sql, values![name])?;
     tx.all("DELETE FROM phones WHERE recipient = ? RETURNING body", values![name], |row| if_readable(row.json(0)))
 }
 
@@ -230,13 +234,4 @@ pub fn erase_alias(tx: &dyn Tx, name: &str) -> Read<()> {
 /// That somebody was forgotten, and how much went.
 pub fn note_forgotten(tx: &dyn Tx, mark: &str, counts: &str, now: Timestamp) -> Read<()> {
     tx.run("INSERT INTO forgotten (at, mark, counts) VALUES (?, ?, ?)", values![now, mark, counts]).map(drop)
-}
-
-/// Whether anybody still needs the copy of a file. Its name is made of hexadecimal digits, of which none means
-/// anything to LIKE.
-pub fn needs_blob(tx: &dyn Tx, blob: &str) -> Read<bool> {
-    let sql = "SELECT 1 FROM messages WHERE body LIKE ?1 OR parts LIKE ?1
-            UNION ALL SELECT 1 FROM phones WHERE body LIKE ?1
-            UNION ALL SELECT 1 FROM runs WHERE state <= 2 AND event LIKE ?1";
-    tx.exists(sql, values![&format!("%{blob}%")])
 }

@@ -33,6 +33,7 @@ const INSERT: &str = "INSERT INTO messages
 /// Puts a message into the outbox. Says whether it is new: the same id twice is one message.
 pub fn insert(tx: &dyn Tx, message: &NewMessage, entering: Entering) -> Read<bool> {
     let (to, body) = (message.to.to_string(), text(&message.body)?);
+    attach(tx, message)?;
     Ok(tx.run(INSERT, &row_of(message, &to, &body, entering))? == 1)
 }
 
@@ -45,7 +46,15 @@ pub fn insert_all(tx: &dyn Tx, messages: &[(&Arc<NewMessage>, Entering)]) -> Rea
         .zip(&texts)
         .map(|((message, entering), (to, body))| row_of(message, to, body, *entering).to_vec());
     let changed = tx.run_each(INSERT, &rows.collect::<Vec<_>>())?;
+    messages.iter().try_for_each(|(message, _)| attach(tx, message))?;
     Ok(changed.into_iter().map(|changed| changed == 1).collect())
+}
+
+fn attach(tx: &dyn Tx, message: &NewMessage) -> Read<()> {
+    match message.body.content.blob() {
+        Some(blob) => super::keep::attach(tx, blob, message.id, false),
+        None => Ok(()),
+    }
 }
 
 fn row_of<'a>(message: &'a NewMessage, to: &'a str, body: &'a str, entering: Entering) -> [Value<'a>; 13] {

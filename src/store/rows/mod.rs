@@ -8,6 +8,7 @@ pub mod flows;
 pub mod forget;
 pub mod inbound;
 pub mod journal;
+pub mod keep;
 pub mod lists;
 pub mod messages;
 pub mod outbox;

@@ -11,7 +11,11 @@ pub fn insert(tx: &dyn Tx, message: &PhoneMessage) -> Read<()> {
         ON CONFLICT DO NOTHING";
     let body = text(&message.body)?;
     let values = values![message.id, &message.account, &message.to, &body, message.at, message.incoming];
-    tx.run(sql, values).map(drop)
+    tx.run(sql, values)?;
+    match message.body.content.blob() {
+        Some(blob) => super::keep::attach(tx, blob, message.id, true),
+        None => Ok(()),
+    }
 }
 
 /// Whether a phone is switched off.
@@ -77,6 +81,7 @@ pub fn change(tx: &dyn Tx, phone: &str, change: &HandsetChange, now: Timestamp) 
 /// Takes everything off the phones, and the phones too.
 pub fn delete_all(tx: &dyn Tx) -> Read<()> {
     tx.run("DELETE FROM phones", values![])?;
+    tx.run("DELETE FROM attached WHERE phone = 1", values![])?;
     tx.run("DELETE FROM handsets", values![]).map(drop)
 }
 

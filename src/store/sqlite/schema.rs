@@ -374,6 +374,22 @@ CREATE TABLE uses (
     runs INTEGER NOT NULL
 ) WITHOUT ROWID;
 INSERT INTO uses SELECT version, count(*) FROM runs GROUP BY version;
+
+-- What is over goes in the order in which it ended.
+CREATE INDEX runs_over ON runs (finished_at) WHERE finished_at IS NOT NULL;
+
+-- What hangs on the copy of a file: a message, or what a phone of the sandbox shows.
+CREATE TABLE attached (
+    blob TEXT NOT NULL,
+    owner BLOB NOT NULL,
+    phone INTEGER NOT NULL,
+    PRIMARY KEY (blob, owner, phone)
+) WITHOUT ROWID;
+CREATE INDEX attached_to ON attached (owner);
+INSERT OR IGNORE INTO attached SELECT tree.value, messages.id, 0
+    FROM messages, json_tree(iif(json_valid(body), body, 'null')) tree WHERE tree.key = 'blob' AND tree.type = 'text';
+INSERT OR IGNORE INTO attached SELECT tree.value, phones.id, 1
+    FROM phones, json_tree(iif(json_valid(body), body, 'null')) tree WHERE tree.key = 'blob' AND tree.type = 'text';
 ",
 ];
 

@@ -92,6 +92,15 @@ impl Tx for Connection {
         self.run("RELEASE part", &[]).map(drop)
     }
 
+    fn used(&self) -> Read<u64> {
+        let number = |pragma: &str| {
+            let found = self.query_row(pragma, [], |row| row.get::<_, i64>(0)).map_err(|error| error_of(&error));
+            found.map(i64::unsigned_abs)
+        };
+        let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+        Ok(pages * number("PRAGMA page_size")?)
+    }
+
     fn stands(&self) -> bool {
         !self.is_autocommit()
     }

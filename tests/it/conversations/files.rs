@@ -8,7 +8,7 @@ use postrider::clock::HandClock;
 use serde_json::{Value, json};
 
 use crate::support::engine::{House, start, workspace};
-use crate::support::mortal::{Coroner, Death};
+use crate::support::mortal::{Coroner, Death, FIRST_TURN};
 use crate::support::{folder, until};
 
 /// Moves one after the other; of what is thrown it keeps the kind.
@@ -237,9 +237,13 @@ fn renamed(root: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_a_crash_interrupts_is_brought_to_its_end() {
-    for (step, after) in
-        [("commit_turn", false), ("commit_turn", true), ("answer_errand", false), ("answer_errand", true)]
-    {
+    for (step, after) in [
+        (FIRST_TURN, true),
+        ("commit_turn", false),
+        ("commit_turn", true),
+        ("answer_errand", false),
+        ("answer_errand", true),
+    ] {
         let death = Death { step, nth: 1, after };
         let (house, said) = moved_through(death.clone(), ("files/a.txt", "done/a.txt"), |_| {}).await;
         assert_eq!(said, json!(["moved"]), "{death:?}");
@@ -248,7 +252,7 @@ async fn a_move_that_a_crash_interrupts_is_brought_to_its_end() {
     }
     // The question is on record, and nothing was done: what an engine may have done that died then.
     for between in [linked as fn(&Path), renamed] {
-        let death = Death { step: "commit_turn", nth: 1, after: true };
+        let death = Death { step: FIRST_TURN, nth: 1, after: true };
         let (house, said) = moved_through(death, ("files/a.txt", "done/a.txt"), between).await;
         assert_eq!(said, json!(["moved"]));
         let root = house.folder.path();
@@ -259,7 +263,7 @@ async fn a_move_that_a_crash_interrupts_is_brought_to_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_loses_no_file_and_replaces_none() {
     // Somebody else's file came to the place meanwhile.
-    let death = Death { step: "commit_turn", nth: 1, after: true };
+    let death = Death { step: FIRST_TURN, nth: 1, after: true };
     let (house, said) = moved_through(death, ("files/a.txt", "done/a.txt"), |root| {
         std::fs::create_dir(root.join("done")).unwrap();
         std::fs::write(root.join("done/a.txt"), "another").unwrap();
@@ -270,7 +274,7 @@ async fn a_crash_loses_no_file_and_replaces_none() {
     let left = ["files/a.txt", "done/a.txt"].map(|path| read(root, path));
     assert_eq!(left, [Some("a".into()), Some("another".into())]);
     // It was moved, and the next one has come under its old name.
-    let death = Death { step: "commit_turn", nth: 1, after: true };
+    let death = Death { step: FIRST_TURN, nth: 1, after: true };
     let (house, said) = moved_through(death, ("files/a.txt", "done/a.txt"), |root| {
         renamed(root);
         std::fs::write(root.join("files/a.txt"), "the next one").unwrap();

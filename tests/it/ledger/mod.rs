@@ -6,6 +6,7 @@ mod chaos;
 mod events;
 mod flows;
 mod inbound;
+mod keep;
 mod lists;
 mod messages;
 mod model;

@@ -43,6 +43,9 @@ pub enum Moment {
     Done,
 }
 
+/// The step of a death at the first turn of a run, whether it comes with the run or behind it.
+pub const FIRST_TURN: &str = "a first turn";
+
 /// A store that dies once. From then on nothing answers and nothing is written.
 struct Mortal {
     inner: Arc<dyn Store>,
@@ -79,18 +82,22 @@ impl Mortal {
 
     fn step<T: Send + 'static>(&self, step: &'static str, call: impl FnOnce() -> Reply<T>) -> Reply<T> {
         let _gate = self.gate.read().unwrap();
-        let nth = {
+        let death = {
             let mut calls = self.calls.lock().unwrap();
-            let count = calls.entry(step).or_default();
-            *count += 1;
-            *count
+            *calls.entry(step).or_default() += 1;
+            // A first turn comes with its run, or behind it.
+            let turns = ["begin", "commit_turn"].map(|turn| calls.get(turn).copied().unwrap_or(0));
+            let is_turn = matches!(step, "begin" | "commit_turn");
+            let dies = self.death.as_ref().is_some_and(|death| match death.step {
+                FIRST_TURN => is_turn && turns.iter().sum::<usize>() == 1,
+                mine => mine == step && calls[step] == death.nth,
+            });
+            dies.then_some(()).and(self.death.clone())
         };
         if self.dead.load(Ordering::SeqCst) {
             return Box::pin(std::future::pending());
         }
-        let Some(death) = self.death.clone().filter(|death| death.step == step && death.nth == nth) else {
-            return self.alive(call());
-        };
+        let Some(death) = death else { return self.alive(call()) };
         let dead = self.dead.clone();
         if !death.after {
             dead.store(true, Ordering::SeqCst);
@@ -198,6 +205,10 @@ mortal! {
         cancel_run(id: RunId, now: Timestamp) -> RunDecided;
         retry_run(id: RunId) -> RunDecided;
         unused_versions() -> Vec<String>;
+        prunable(until: Spans, after: Prunable, limit: usize) -> Prunable;
+        prune(runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans) -> Pruned;
+        used() -> u64;
+        unattached(blobs: Vec<String>) -> Vec<String>;
         origin(id: RunId) -> Option<Origin>;
         names(account: &str, who: &str) -> Vec<String>;
         is_listening() -> bool;
