@@ -97,7 +97,6 @@ async fn engine(gateway: SocketAddr, count: Count, seconds: Duration) -> Outcome
     let before = count.arrived.load(Ordering::Relaxed);
     let outcome = press(engine.public, "/hooks/orders", count.clone(), seconds).await;
     let cpu = engine.cpu().as_secs_f64() * 1e6 / (count.arrived.load(Ordering::Relaxed) - before) as f64;
-    let calm = load::run(engine.public, "/hooks/orders", count, 32, Duration::from_secs(5), Press::Rate(2_000)).await;
     let size = |name: &str| std::fs::metadata(folder.path().join(".postrider").join(name)).map_or(0, |file| file.len());
     println!(
         "         engine {:>8.0} webhooks/s, {:.0} delivered/s, {} open at the end; p50 {:?}, p99 {:?}",
@@ -108,17 +107,35 @@ async fn engine(gateway: SocketAddr, count: Count, seconds: Duration) -> Outcome
         outcome.percentile(99.0),
     );
     println!(
-        "         {cpu:.0} µs of CPU for each message; at 2,000/s: p50 {:?}, p99 {:?}; peak memory {} MiB, store {} MiB, log {} MiB",
-        calm.percentile(50.0),
-        calm.percentile(99.0),
+        "         {cpu:.0} µs of CPU for each message; peak memory {} MiB, store {} MiB, log {} MiB",
         engine.memory("VmHWM") >> 20,
         size("state.db") >> 20,
         size("state.db-wal") >> 20,
     );
+    for rate in [100, 400, 2_000] {
+        calm(&engine, count.clone(), rate).await;
+    }
     let log = engine.stop();
     let traffic = log.lines().find(|line| line.contains("commits=")).unwrap_or("no word about commits");
     println!("         {}", traffic.split("engine:").last().unwrap_or(traffic).trim());
     outcome
+}
+
+/// So many requests a second: times to the answer, and to the request that the gateway gets.
+async fn calm(engine: &Engine, count: Count, rate: u64) {
+    drop(count.times());
+    let answers =
+        load::run(engine.public, "/hooks/orders", count.clone(), 32, Duration::from_secs(5), Press::Rate(rate)).await;
+    let times = count.times();
+    let end = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
+    println!(
+        "         at {rate}/s: answer p50 {:?}, p99 {:?}; in to out p50 {:?}, p99 {:?} ({} messages)",
+        answers.percentile(50.0),
+        answers.percentile(99.0),
+        end(50).copied().unwrap_or_default(),
+        end(99).copied().unwrap_or_default(),
+        times.len(),
+    );
 }
 
 /// Nothing to do, a thousand flows.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::gateway::Count;
+use super::gateway::{Count, PREFIX};
 
 /// What came of a load.
 #[derive(Clone, Debug, Default)]
@@ -112,11 +112,12 @@ impl One {
                     tokio::time::sleep_until((self.start + Duration::from_secs_f64(due)).into()).await;
                 }
             }
-            let body = format!(
-                r#"{{"order":{turn},"customer":{{"name":"Ada","phone":"+1541{:07}"}}}}"#,
-                // Exchanges begin with 2 to 9.
-                2_000_000 + (turn * 7919 + self.number as u64 * 104_729) % 8_000_000
-            );
+            // Exchanges begin with 2 to 9.
+            let phone = 2_000_000 + (turn as usize * 7919 + self.number * 104_729) % 8_000_000;
+            let body = format!(r#"{{"order":{turn},"customer":{{"name":"Ada","phone":"+{PREFIX}{phone:07}"}}}}"#);
+            if matches!(self.press, Press::Rate(_)) {
+                self.delivered.asks(phone);
+            }
             let request = format!(
                 "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                 self.path,

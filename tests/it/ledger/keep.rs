@@ -52,7 +52,7 @@ async fn what_goes_leaves_room() {
         ledger.commit(turn(number, Outcome::Succeeded(json!(1)))).await;
     }
     let full = ledger.used().await.unwrap();
-    assert!(full > empty + (40 * 50 << 10), "{full} bytes");
+    assert!(full > empty + ((40 * 50) << 10), "{full} bytes");
     assert_eq!(ledger.keeps(LATER).await, (40, 0));
     assert!(ledger.used().await.unwrap() < empty + (100 << 10));
 }

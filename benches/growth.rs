@@ -1,0 +1,187 @@
+//! What a store costs that grows: the main job beside a million settled messages, and a day of traffic of which only
+//! the last hours are kept.
+//!
+//! `cargo bench --bench growth -- --settled 1000000 --seconds 20 --rounds 3 --day 1000000`; a part whose count is 0 is
+//! left out.
+#![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
+
+#[path = "support/filling.rs"]
+mod filling;
+#[path = "support/posts.rs"]
+mod posts;
+mod support;
+/// How long anything is waited for.
+mod house {
+    pub const LONGEST: std::time::Duration = std::time::Duration::from_secs(600);
+}
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use postrider::app::{Engine as InProcess, Outside, Workspace, open_store};
+use postrider::clock::HandClock;
+use postrider::config::Flags;
+use support::engine::Engine;
+use support::figures::{flag, median};
+use support::gateway::{self, Count};
+use support::load::{self, Press};
+use tokio::net::TcpListener;
+
+const FLOW: &str = "triggers:\n  - webhook: /orders\nrun: |\n  let order = event.body;\n  send_text(order.customer.phone, `Thank you, ${order.customer.name}: order ${order.order} has arrived`);\n";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn main() {
+    let number = |name: &str, default: u64| usize::try_from(flag(name, default)).unwrap_or(usize::MAX);
+    let (settled, day) = (number("--settled", 1_000_000), number("--day", 1_000_000));
+    let (seconds, rounds) = (Duration::from_secs(flag("--seconds", 20)), flag("--rounds", 3));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    runtime.block_on(async {
+        if settled > 0 {
+            beside(settled, seconds, rounds).await;
+        }
+        if day > 0 {
+            a_day(day).await;
+        }
+    });
+}
+
+fn workspace(folder: &Path, settings: &str) {
+    std::fs::create_dir_all(folder.join("flows")).expect("a folder");
+    std::fs::write(folder.join("flows/orders.yaml"), FLOW).expect("a flow");
+    std::fs::write(folder.join("postrider.yaml"), settings).expect("settings");
+}
+
+/// The main job with an empty store, and with one that holds so many settled messages, in turns.
+async fn beside(settled: usize, seconds: Duration, rounds: u64) {
+    let (address, count) = gateway::serve().await;
+    let settings = format!("accounts:\n  main: {{ transport: gowa, url: \"http://{address}\", pace: unlimited }}\n");
+    let full = tempfile::tempdir().expect("a folder");
+    workspace(full.path(), &settings);
+    let first = Engine::start(full.path());
+    load::run(first.public, "/hooks/orders", count.clone(), 8, Duration::from_secs(1), Press::Rate(200)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(first.stop());
+    let state = full.path().join(".postrider/state.db");
+    filling::fill(&state, settled);
+    let size = std::fs::metadata(&state).map_or(0, |file| file.len());
+    println!("a store with {settled} settled runs and messages has {} MiB", size >> 20);
+    let mut ratios = Vec::new();
+    for round in 1..=rounds {
+        let empty = tempfile::tempdir().expect("a folder");
+        workspace(empty.path(), &settings);
+        let without = delivered(empty.path(), count.clone(), seconds).await;
+        let with = delivered(full.path(), count.clone(), seconds).await;
+        println!(
+            "round {round}: {without:.0}/s with an empty store, {with:.0}/s with the full one: {:.3}",
+            with / without
+        );
+        ratios.push(with / without);
+    }
+    println!("median of {rounds} rounds: {:.3} (goal: 0.9)", median(ratios));
+}
+
+async fn delivered(folder: &Path, count: Count, seconds: Duration) -> f64 {
+    let engine = Engine::start(folder);
+    let keep_up = Press::KeepUp { most_open: 1_000 };
+    load::run(engine.public, "/hooks/orders", count.clone(), 64, Duration::from_secs(3), keep_up).await;
+    let before = engine.cpu();
+    let outcome = load::run(engine.public, "/hooks/orders", count.clone(), 64, seconds, keep_up).await;
+    let cpu = (engine.cpu() - before).as_secs_f64() * 1e6 / (outcome.answered * seconds.as_secs_f64());
+    drop(count.times());
+    load::run(engine.public, "/hooks/orders", count.clone(), 32, Duration::from_secs(3), Press::Rate(400)).await;
+    let times = count.times();
+    println!(
+        "  ready after {:?}; {:.0}/s, {} open at the end, answers p99 {:?}, {cpu:.0} µs of CPU each; at 400/s in to out p50 {:?}; {} MiB resident",
+        engine.ready_after,
+        outcome.delivered,
+        outcome.backlog,
+        outcome.percentile(99.0),
+        times.get(times.len() / 2).copied().unwrap_or_default(),
+        engine.memory("VmRSS") >> 20,
+    );
+    drop(engine.stop());
+    outcome.delivered
+}
+
+/// A day of traffic through the sandbox, as fast as it goes, under a clock that is moved with it.
+async fn a_day(messages: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    workspace(folder.path(), "keep: { runs: 1h, messages: 2h }\n");
+    let clock = Arc::new(HandClock::new("2026-11-20T07:00:00Z".parse().expect("a time")));
+    let port = || Some("127.0.0.1:0".to_owned());
+    let flags = Flags { listen: port(), admin: port(), ..Flags::default() };
+    let place = Workspace::open(folder.path(), flags, BTreeMap::new()).expect("a workspace");
+    let (public, private) = (listener().await, listener().await);
+    let target: SocketAddr = public.local_addr().expect("an address");
+    let outside = Outside { clock: clock.clone(), public, private, store: open_store(&place) };
+    let engine = InProcess::start(&place, outside).await.expect("an engine");
+
+    let accepted = Arc::new(AtomicU64::new(0));
+    let over = Arc::new(AtomicBool::new(false));
+    let watch = tokio::spawn(watched(folder.path().join(".postrider/state.db"), over.clone()));
+    let hands = tokio::spawn(moved(clock, accepted.clone(), over.clone(), messages));
+    let counted = accepted.clone();
+    let posted = posts::all(target, 64, messages, move |number| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let phone = 2_000_000 + number * 7919 % 8_000_000;
+        let body = format!(r#"{{"order":{number},"customer":{{"name":"Ada","phone":"+1541{phone:07}"}}}}"#);
+        posts::Post { path: "/hooks/orders", signature: None, body }
+    })
+    .await;
+    over.store(true, Ordering::Relaxed);
+    hands.await.expect("the clock");
+    let (largest, resident) = watch.await.expect("the watch");
+    let kept_runs = messages as f64 / 24.0;
+    println!(
+        "a day of {messages} webhooks with `keep: {{ runs: 1h, messages: 2h }}`: {:.0}/s, answers p50 {:.1} ms, p99 {:.1} ms, longest {:.0} ms",
+        posted.rate(),
+        posted.percentile(50),
+        posted.percentile(99),
+        posted.percentile(100),
+    );
+    println!(
+        "  the state file had at most {} MiB: {:.0} bytes for each webhook of an hour with its run, and a message of two; resident after a third and at the end: {} and {} MiB",
+        largest >> 20,
+        largest as f64 / kept_runs,
+        resident.0 >> 20,
+        resident.1 >> 20,
+    );
+    engine.stop().await;
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+/// Moves the clock as the day's traffic goes.
+async fn moved(clock: Arc<HandClock>, accepted: Arc<AtomicU64>, over: Arc<AtomicBool>, messages: usize) {
+    let mut shown = 0;
+    while !over.load(Ordering::Relaxed) {
+        let now = accepted.load(Ordering::Relaxed);
+        clock.advance(DAY.mul_f64((now - shown) as f64 / messages as f64));
+        shown = now;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The largest size of a file, and the memory of this process a third into the time and at its end.
+async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, (u64, u64)) {
+    let (begun, mut largest, mut sizes) = (Instant::now(), 0, Vec::new());
+    while !over.load(Ordering::Relaxed) {
+        largest = largest.max(std::fs::metadata(&file).map_or(0, |file| file.len()));
+        sizes.push((begun.elapsed(), resident()));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let third = sizes.get(sizes.len() / 3).map_or(0, |(_, size)| *size);
+    (largest, (third, resident()))
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("its status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("the field");
+    line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
+}
