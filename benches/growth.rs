@@ -150,6 +150,17 @@ async fn a_day(messages: usize) {
         resident.0 >> 20,
         resident.1 >> 20,
     );
+    let state = rusqlite::Connection::open(folder.path().join(".postrider/state.db")).expect("the state");
+    let number = |sql: &str| state.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+    let [runs, messages, phones] =
+        ["runs", "messages", "phones"].map(|table| number(&format!("SELECT count(*) FROM {table}")));
+    let (all, empty) = (number("PRAGMA page_count") * 4096, number("PRAGMA freelist_count") * 4096);
+    println!(
+        "  left at the end: {runs} runs, {messages} messages and as many on {phones} phones' screens in {} MiB, {} of them empty: {} bytes for each message with its run",
+        all >> 20,
+        empty >> 20,
+        (all - empty) / messages.max(1),
+    );
     engine.stop().await;
 }
 

@@ -5,13 +5,13 @@
 //!
 //! ```text
 //! http::webhook   verifies, reads the body, makes the event
-//!   → run::intake      the event is a durable run; only now is the caller told 202
-//!   → run::dispatch    reads ready runs from the store into the run queue
+//!   → run::intake      offers the run to the run queue; if its first turn is not done at once, the run is accepted
+//!                      without it, and the dispatcher or the offer brings it to a thread
 //!   → run::worker      takes a run from the queue, on a thread of its own kind
 //!   → script::turn     pure: script + event + journal → ending, entries, promises
-//!   → ledger::turns    entries, messages and the run's new state in one transaction
+//!   → ledger::turns    the run, its entries, messages and new state in one transaction; only now is the caller told
 //!   → ledger::journal  what the turn recorded, and what is kept of one that threw
-//!   → outbox::lane     claims (the attempt is on record), sends, settles
+//!   → outbox::lane     gets the messages with the commit; claims (the attempt is on record), sends, settles
 //!   → transport        one gateway's dialect over HTTP
 //! ```
 //!
@@ -62,6 +62,7 @@
 //! | in which states a step is legal: of a run; of a message | `model/run.rs`; `model/delivery.rs` |
 //! | the words of a state or of an attempt's end | the same |
 //! | whether a run is accepted: room for it, shares of flows | `ledger/runs.rs`; `ledger/work/backlog.rs` |
+//! | whether a run is accepted together with its first turn; how long that may take | `run/fresh.rs`; `run/intake.rs` |
 //! | what a turn changes; what people are told that its run waits for | `ledger/turns.rs` |
 //! | what a turn leaves in the journal, also one that threw | `ledger/journal.rs` |
 //! | values (`kv`), `emit`, waiting for a message's fate | `ledger/values.rs`, `ledger/events.rs`, `ledger/delivery_waits.rs` |
@@ -78,6 +79,7 @@
 //! | what the clock does: to messages; to runs | `ledger/message_timers.rs`; `ledger/run_timers.rs` |
 //! | retry, release, end a wait by hand; cancel, and ends of runs without a turn | `ledger/operator.rs`; `ledger/endings.rs` |
 //! | what moves to another account; when | `ledger/failover.rs`; `outbox/failover_timing.rs` |
+//! | how new messages come to their lane without being read | `store/arrivals.rs` |
 //! | order of what one person gets | `outbox/queues.rs` |
 //! | how fast: rate, distance to one person, quiet hours | `outbox/pace.rs` |
 //! | how many at once; pause and probe of a failing account | `outbox/permits.rs`; `outbox/breaker.rs` |
@@ -85,6 +87,7 @@
 //! | how many runs are read ahead; fairness between flows | `run/flow_queue.rs`; `run/queue.rs` |
 //! | answers that a turn gets at once; errands | `run/local_answers.rs`; `run/effects.rs` |
 //! | another attempt of a run, its failure flow | `run/without_script.rs`, `run/follow_up.rs` |
+//! | `event` and `params` in a script; when a script is compiled | `script/constants.rs`; `script/program.rs` |
 //! | CPU and memory of a turn | `script/limits.rs` |
 //! | what a script function takes and does | `script/host/`; fields of messages: `script/message.rs` |
 //! | a link's card: what is read of its page; when it is filled in | `preview/mod.rs`; `outbox/cards.rs` |
@@ -105,6 +108,7 @@
 //! | what a list shows and how it is searched | `store/rows/lists.rs` |
 //! | SQL of a noun | `store/rows/` |
 //! | the file itself: tables; opening; log; readers; rows that nobody can work on | `store/sqlite/schema.rs`; `store/sqlite/connect.rs`; `store/sqlite/checkpoint.rs`; `store/sqlite/readers.rs`; `store/sqlite/repair.rs` |
+//! | what is old enough to go; how much at once, and when it is looked for | `ledger/keep.rs`; `app/keep.rs` |
 //! | forgetting a person | `ledger/forget.rs` |
 //!
 //! # Glossary
@@ -118,6 +122,7 @@
 //! | promise | command, outbox record | something that a turn wants done, on disk with the turn |
 //! | question | await, blocking call | something that a script cannot go on without |
 //! | errand, effect | activity, side effect | an answer that is fetched outside, between two turns; until it has come its run is in flight |
+//! | fresh run | - | one that is not on disk yet: its first turn may go there with it |
 //! | run queue, lease | work queue | ready runs in memory, fair between flows; a lease is a run on a thread |
 //! | subscriber | waiting client | a caller who waits for what a run has to say |
 //! | service, turn of it | background worker | what is done again and again until the end; one loop runs them all |

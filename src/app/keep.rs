@@ -1,5 +1,5 @@
 //! Lets go of what is old enough (`keep:`): runs, messages, records of what happened, and copies of files that nothing
-//! needs any more.
+//! needs any more; and of compiled scripts that have not been run for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +54,7 @@ impl Keeper {
         let mut room = Room { most, ..Room::default() };
         loop {
             let page = self.store.prunable(until, behind.clone(), PAGE).await?;
+            let is_full = page.runs.len().max(page.messages.len()) == PAGE;
             let is_last = page.runs.is_empty() && page.messages.is_empty();
             let (mut runs, mut messages) = (&page.runs[..], &page.messages[..]);
             loop {
@@ -76,8 +77,11 @@ impl Keeper {
                 if runs.is_empty() && messages.is_empty() && !(is_last && pruned.more) {
                     break;
                 }
-                // Those who came meanwhile have the writer for as long.
-                tokio::time::sleep(took.min(LONG)).await;
+                // Those who came meanwhile have the writer for as long, unless there is so much to do that it would
+                // never be done.
+                if !is_full {
+                    tokio::time::sleep(took.min(LONG)).await;
+                }
             }
             if is_last {
                 return Ok(gone);
@@ -141,6 +145,7 @@ impl Service for Keeper {
     const TROUBLE: &'static str = "what is old stays (`keep`)";
 
     async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        self.catalog.borrow().flows.values().for_each(|flow| flow.program.rest());
         let (keep, now) = (self.catalog.borrow().ground.keep, self.clock.now());
         let old = Spans { runs: before(now, keep.runs), messages: before(now, keep.messages) };
         let mut gone = self.prune(old, None).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::model::run::NewRun;
 use crate::run::flow_queue::AHEAD;
 
 fn take(queue: &Arc<RunQueue>) -> Lease {
@@ -197,4 +198,72 @@ fn what_is_held_is_bounded_by_bytes_and_each_run_is_taken_once() {
     order.remove(other);
     assert_eq!(order, (1..=RUNS).collect::<Vec<_>>());
     assert_eq!(queue.lock().held, 0);
+}
+
+fn fresh(id: u8, flow: &str) -> (ReadyRun, Arc<Fresh>) {
+    let run = NewRun {
+        id: RunId::from_bytes([id; 16]),
+        flow: flow.into(),
+        version: "v".into(),
+        trigger: "webhook".into(),
+        event: "{}".into(),
+        seed: [0; 16],
+        at: jiff::Timestamp::UNIX_EPOCH,
+        root: None,
+        generation: 0,
+    };
+    (ReadyRun::fresh(&run), Fresh::new(run).0)
+}
+
+#[test]
+fn a_run_that_is_offered_is_taken_once_and_what_follows_is_not_lost() {
+    let queue = RunQueue::new(2);
+    let (run_1, way) = fresh(1, "a");
+    assert!(queue.offer(run_1, &way));
+    let lease = take(&queue);
+    assert!(lease.fresh.is_some());
+    // It was accepted without its turn meanwhile, and the store is read.
+    queue.announce("a".into());
+    fill(&queue, "a", 0, vec![run(1, "a", 5)]);
+    queue.numbered(lease.run.id, 5);
+    let taken = lease.off_thread().unwrap();
+    // Its turn has made it ready again, and that was read before word of the commit came.
+    queue.announce("a".into());
+    fill(&queue, "a", 5, vec![run(1, "a", 6)]);
+    queue.done(taken.id);
+    assert_eq!(wanting(&queue), [("a".into(), 5)]);
+    fill(&queue, "a", 5, vec![run(1, "a", 6)]);
+    let again = take(&queue);
+    assert_eq!((again.run.ready, again.fresh.is_none()), (6, true));
+}
+
+#[test]
+fn a_run_that_went_with_its_turn_is_read_again_with_whatever_number_it_has_then() {
+    let queue = RunQueue::new(2);
+    let (run_1, way) = fresh(1, "a");
+    assert!(queue.offer(run_1, &way));
+    let taken = take(&queue).off_thread().unwrap();
+    queue.numbered(taken.id, 0);
+    queue.announce("a".into());
+    fill(&queue, "a", 0, vec![run(1, "a", 1)]);
+    queue.done(taken.id);
+    fill(&queue, "a", 0, vec![run(1, "a", 1)]);
+    assert_eq!(take(&queue).run.ready, 1);
+}
+
+#[test]
+fn nobody_is_overtaken_by_what_is_offered() {
+    let queue = RunQueue::new(2);
+    queue.announce("a".into());
+    let (run_9, way) = fresh(9, "a");
+    assert!(!queue.offer(run_9.clone(), &way), "the store may have older runs of this flow");
+    fill(&queue, "a", 0, vec![run(1, "a", 1)]);
+    assert!(queue.offer(run_9, &way));
+    let (run_8, other) = fresh(8, "b");
+    assert!(queue.offer(run_8, &other));
+    let order = [take(&queue), take(&queue)];
+    assert_eq!(order.map(|lease| lease.run.id.as_bytes()[0]), [1, 8], "flows take turns");
+    queue.close();
+    let (run_7, late) = fresh(7, "c");
+    assert!(!queue.offer(run_7, &late));
 }

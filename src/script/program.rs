@@ -1,7 +1,7 @@
 //! A flow's script and its modules, compiled and checked once for each version.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rhai::{AST, Engine, ParseError, Position, Scope, Shared};
@@ -28,17 +28,39 @@ const CONSTANTS: (Duration, u64) = (Duration::from_millis(100), 8 << 20);
 /// Modules that import each other one behind the other.
 const DEEPEST: usize = 32;
 
-/// A compiled script.
+/// A checked script. It is compiled when it is first run, and for as long as it is run now and then: what most flows
+/// of many hold would be nothing else.
 pub struct Program {
-    pub(super) ast: AST,
     pub(super) main: String,
-    /// Names by which scripts catch errors.
-    pub(super) caught: Arc<HashSet<String>>,
-    modules: Modules,
+    /// Names of the modules that it uses.
+    modules: Vec<String>,
     texts: BTreeMap<String, Arc<str>>,
     indent: u32,
     calls: Vec<Call>,
     doubts: Vec<Diagnostic>,
+    recent: Mutex<Recent>,
+}
+
+/// The compiled script, if it was run lately.
+#[derive(Default)]
+struct Recent {
+    code: Option<Arc<Code>>,
+    /// It was asked for since the last look.
+    used: bool,
+}
+
+/// A compiled script.
+pub(super) struct Code {
+    pub(super) ast: AST,
+    /// Names by which scripts catch errors.
+    pub(super) caught: Arc<HashSet<String>>,
+    modules: Modules,
+}
+
+impl Code {
+    pub(super) fn resolver(&self) -> Resolver {
+        Resolver(self.modules.clone())
+    }
 }
 
 /// The flow's own script.
@@ -59,41 +81,54 @@ impl Program {
     /// All findings: syntax, unknown functions, imports that are not literal, modules that are
     /// missing, import each other in a circle or too deep, or do more than define.
     pub fn compile(main: Main<'_>, load: &dyn Fn(&str) -> Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
-        let mut build = Build {
-            load,
-            findings: Vec::new(),
-            doubts: Vec::new(),
-            modules: Modules::new(),
-            open: Vec::new(),
-            calls: Vec::new(),
-        };
-        let watch = Watch::new(READING.0, READING.1);
-        let _entered = watch.enter();
+        let (file, indent) = (main.file.to_owned(), main.indent);
         let mut texts = BTreeMap::from([(main.file.to_owned(), Arc::from(main.text))]);
-        let mut caught = HashSet::new();
-        let ast = build.file(main.file, main.text, &mut texts, &mut caught);
-        match ast {
-            Some(ast) if build.findings.is_empty() => {
-                let (file, indent) = (main.file.to_owned(), main.indent);
-                let own = build.calls.iter_mut().filter(|call| call.file == file);
-                own.for_each(|call| call.column += indent);
-                let own = build.doubts.iter_mut().filter(|doubt| doubt.file == file);
-                own.for_each(|doubt| doubt.column += indent);
-                let (caught, calls, doubts) = (Arc::new(caught), build.calls, build.doubts);
-                Ok(Self { ast, main: file, caught, modules: build.modules, texts, indent, calls, doubts })
-            }
-            _ => {
-                for finding in build.findings.iter_mut().filter(|finding| finding.file == main.file) {
-                    finding.column += main.indent;
-                }
-                Err(build.findings)
-            }
+        let (code, mut calls, mut doubts) = built(&main, load, &mut texts)?;
+        calls.iter_mut().filter(|call| call.file == file).for_each(|call| call.column += indent);
+        doubts.iter_mut().filter(|doubt| doubt.file == file).for_each(|doubt| doubt.column += indent);
+        let modules = code.modules.into_keys().collect();
+        Ok(Self { main: file, modules, texts, indent, calls, doubts, recent: Mutex::default() })
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The compiled script.
+    ///
+    /// # Errors
+    /// It was compiled when it was checked; what is wrong now is how long that takes on this machine.
+    pub(super) fn code(&self) -> Result<Arc<Code>, ScriptError> {
+        let mut recent = self.recent();
+        recent.used = true;
+        if let Some(code) = &recent.code {
+            return Ok(code.clone());
+        }
+        let text = self.texts.get(&self.main).map_or("", |text| &**text);
+        let main = Main { file: &self.main, text, indent: self.indent };
+        let load = |name: &str| self.texts.get(&file_of(name)).cloned();
+        let failed = |findings: Vec<Diagnostic>| {
+            let message = findings.first().map_or_else(String::new, |finding| finding.message.clone());
+            ScriptError::new("limit", format!("the script could not be compiled again: {message}"))
+        };
+        let (code, ..) = built(&main, &load, &mut self.texts.clone()).map_err(failed)?;
+        let code = Arc::new(code);
+        recent.code = Some(code.clone());
+        Ok(code)
+    }
+
+    /// Lets the compiled script go, if nobody has run it since this was called last.
+    pub fn rest(&self) {
+        let mut recent = self.recent();
+        if !std::mem::take(&mut recent.used) {
+            recent.code = None;
         }
     }
 
     /// The modules' texts by name, which belong to the flow's version.
     pub fn sources(&self) -> Sources {
-        self.modules.keys().filter_map(|name| Some((name.clone(), self.texts.get(&file_of(name))?.clone()))).collect()
+        let text = |name: &String| Some((name.clone(), self.texts.get(&file_of(name))?.clone()));
+        self.modules.iter().filter_map(text).collect()
     }
 
     /// The calls that send, as far as the text tells what they ask for.
@@ -117,10 +152,6 @@ impl Program {
         }
         error
     }
-
-    pub(super) fn resolver(&self) -> Resolver {
-        Resolver(self.modules.clone())
-    }
 }
 
 /// The path below the workspace of the module with this name.
@@ -143,6 +174,34 @@ impl rhai::ModuleResolver for Resolver {
     ) -> Result<Module, Box<rhai::EvalAltResult>> {
         let unknown = || rhai::EvalAltResult::ErrorModuleNotFound(path.into(), at).into();
         self.0.get(path).cloned().ok_or_else(unknown)
+    }
+}
+
+/// A compiled script, the calls in it, and what is doubtful.
+type Built = (Code, Vec<Call>, Vec<Diagnostic>);
+
+/// Compiles a script with its modules, whose texts are added to those that are known.
+fn built(
+    main: &Main<'_>,
+    load: &dyn Fn(&str) -> Option<Arc<str>>,
+    texts: &mut BTreeMap<String, Arc<str>>,
+) -> Result<Built, Vec<Diagnostic>> {
+    let (findings, doubts, modules) = (Vec::new(), Vec::new(), Modules::new());
+    let mut build = Build { load, findings, doubts, modules, open: Vec::new(), calls: Vec::new() };
+    let watch = Watch::new(READING.0, READING.1);
+    let _entered = watch.enter();
+    let mut caught = HashSet::new();
+    match build.file(main.file, main.text, texts, &mut caught) {
+        Some(ast) if build.findings.is_empty() => {
+            let code = Code { ast, caught: Arc::new(caught), modules: build.modules };
+            Ok((code, build.calls, build.doubts))
+        }
+        _ => {
+            for finding in build.findings.iter_mut().filter(|finding| finding.file == main.file) {
+                finding.column += main.indent;
+            }
+            Err(build.findings)
+        }
     }
 }
 

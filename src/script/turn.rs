@@ -14,7 +14,7 @@ use super::engine;
 use super::error;
 use super::limits::{Watch, excess_error};
 use super::printed::Text;
-use super::program::Program;
+use super::program::{Code, Program};
 use super::report::report;
 use super::state::{Differs, Handle, Latch, State};
 use super::value::{read_json, to_dynamic, to_json};
@@ -153,6 +153,11 @@ const LEFT_BEHIND: u64 = 1 << 20;
 
 /// Runs one turn on the calling thread.
 pub fn turn(input: TurnInput<'_>) -> TurnOutput {
+    // That it is compiled now is not the script's doing.
+    let code = match input.program.code() {
+        Ok(code) => code,
+        Err(error) => return nothing(error),
+    };
     let cpu_left = input.cpu_left.min(input.limits.cpu_turn);
     let watch = Watch::new(cpu_left, input.limits.memory);
     let _entered = watch.enter();
@@ -161,25 +166,14 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
         Ok(event) => event,
         Err(error) => {
             let damaged = || ScriptError::new("damaged", format!("the run's event cannot be read: {error}"));
-            let error = watch.excess().map_or_else(damaged, excess_error);
-            let (entries, promises) = (Vec::new(), Promises::default());
-            let ending = Ending::Thrown(error);
-            return TurnOutput {
-                ending,
-                entries,
-                promises,
-                cpu: Duration::ZERO,
-                replayed: 0,
-                differs: None,
-                leaked: 0,
-            };
+            return nothing(watch.excess().map_or_else(damaged, excess_error));
         }
     };
     let (event, params) = (Constant::new(event), Constant::new(to_dynamic(input.params)));
     let handle: Handle = Arc::new(Mutex::new(new_state(input, watch.clone())));
-    let engine = engine_of(program, event, params, handle.clone(), watch.clone());
+    let engine = engine_of(&code, event, params, handle.clone(), watch.clone());
 
-    let evaluate = || engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &program.ast).or_else(exited);
+    let evaluate = || engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &code.ast).or_else(exited);
     let result = catch_unwind(AssertUnwindSafe(evaluate));
     drop(engine);
     let mut state = handle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,14 +191,27 @@ pub fn turn(input: TurnInput<'_>) -> TurnOutput {
     TurnOutput { ending, entries, promises, cpu: watch.spent(), replayed, differs, leaked }
 }
 
+/// A turn that did not come to its script.
+fn nothing(error: ScriptError) -> TurnOutput {
+    TurnOutput {
+        ending: Ending::Thrown(error),
+        entries: Vec::new(),
+        promises: Promises::default(),
+        cpu: Duration::ZERO,
+        replayed: 0,
+        differs: None,
+        leaked: 0,
+    }
+}
+
 /// The engine of one turn. `event` and `params` are looked up by name instead of standing in the
 /// scope, so that functions and modules see them too and nothing can assign to them.
-fn engine_of(program: &Program, event: Constant, params: Constant, handle: Handle, watch: Watch) -> rhai::Engine {
+fn engine_of(code: &Code, event: Constant, params: Constant, handle: Handle, watch: Watch) -> rhai::Engine {
     let mut engine = engine::bare();
-    engine.set_module_resolver(program.resolver());
+    engine.set_module_resolver(code.resolver());
     engine.set_default_tag(Dynamic::from(handle.clone()));
     engine::watched(&mut engine, watch);
-    let caught = program.caught.clone();
+    let caught = code.caught.clone();
     #[allow(deprecated, reason = "Rhai marks the interface as one that may change, not as one that goes")]
     engine.on_var(move |name, _, mut context| {
         Ok(match name {

@@ -251,3 +251,27 @@ async fn a_full_backlog_sends_callers_away_until_there_is_room() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_script_that_takes_long() {
+    let slow = "triggers:\n  - webhook: /slow\nrun: |\n  let n = 0;\n  while n < 100000 { n += 1; }\n  n\n";
+    let quick = "triggers:\n  - webhook: /quick\nrun: event.body.n\n";
+    let house = House::open(&[("flows/slow.yaml", slow), ("flows/quick.yaml", quick)]).await;
+    let (status, answer) = house.hook("/slow", &json!({})).await;
+    assert_eq!(status, 202);
+    // It is on record before its first turn is over, and that turn counts all the same.
+    let id = answer["run"].as_str().unwrap();
+    let run = house.get(&format!("/runs/{id}")).await;
+    assert_eq!(run["finished_at"], Value::Null, "{run}");
+    assert_eq!(house.run_is(id, "succeeded").await["result"], 100_000);
+    let mut runs = Vec::new();
+    for n in 0..20 {
+        let (status, answer) = house.hook("/quick", &json!({ "n": n })).await;
+        assert_eq!(status, 202);
+        runs.push(answer["run"].as_str().unwrap().to_owned());
+    }
+    for (n, run) in runs.iter().enumerate() {
+        assert_eq!(house.run_is(run, "succeeded").await["result"], n);
+    }
+    assert_eq!(house.runs_of("quick").await.len(), 20, "each once");
+}

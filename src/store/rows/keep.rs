@@ -80,12 +80,14 @@ pub fn delete_messages(tx: &dyn Tx, messages: &[MessageId], until: Timestamp) ->
         deleted.push(deleted_of(row)?);
         Ok(())
     })?;
-    for sql in [
-        "DELETE FROM clicks WHERE message = ?",
-        "DELETE FROM troubles WHERE message = ?",
-        "DELETE FROM attached WHERE owner = ? AND phone = 0",
+    for (any, delete) in [
+        ("SELECT 1 FROM clicks", "DELETE FROM clicks WHERE message = ?"),
+        ("SELECT 1 FROM troubles", "DELETE FROM troubles WHERE message = ?"),
+        ("SELECT 1 FROM attached", "DELETE FROM attached WHERE owner = ? AND phone = 0"),
     ] {
-        tx.run_each(sql, &gone)?;
+        if tx.exists(any, values![])? {
+            tx.run_each(delete, &gone)?;
+        }
     }
     Ok(deleted)
 }
