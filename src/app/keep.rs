@@ -2,7 +2,7 @@
 //! needs any more; and of compiled scripts that have not been run for a while.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -62,10 +62,8 @@ impl Keeper {
                 let (first_runs, other_runs) = runs.split_at(batch.min(runs.len()));
                 let (first_messages, other_messages) = messages.split_at(batch.min(messages.len()));
                 (runs, messages) = (other_runs, other_messages);
-                let begun = Instant::now();
                 let pruned = self.store.prune(ids(first_runs), ids(first_messages), until).await?;
-                let took = begun.elapsed();
-                self.batch = match took {
+                self.batch = match pruned.took {
                     took if took > 2 * LONG => (self.batch / 2).max(AT_LEAST),
                     took if took < LONG => (self.batch * 2).min(AT_MOST),
                     _ => self.batch,
@@ -80,7 +78,7 @@ impl Keeper {
                 // Those who came meanwhile have the writer for as long, unless there is so much to do that it would
                 // never be done.
                 if !is_full {
-                    tokio::time::sleep(took.min(LONG)).await;
+                    tokio::time::sleep(pruned.took.min(LONG)).await;
                 }
             }
             if is_last {

@@ -2,6 +2,7 @@
 //! Nothing that is under way, or that a person is to decide about, is ever old enough.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::work::Work;
 use crate::id::{MessageId, RunId};
@@ -15,6 +16,7 @@ const RECORDS: usize = 200;
 
 /// Deletes what may go of these, and some of what is recorded by its time.
 pub fn prune(work: &mut Work<'_>, runs: &[RunId], messages: &[MessageId], until: &Spans) -> Read<Pruned> {
+    let begun = Instant::now();
     let deleted = rows::keep::delete_messages(work.tx, messages, until.messages)?;
     for message in &deleted {
         let ids = message.parts.iter().filter_map(|part| part.provider_id.as_ref()).chain(&message.provider_id);
@@ -31,5 +33,6 @@ pub fn prune(work: &mut Work<'_>, runs: &[RunId], messages: &[MessageId], until:
     }
     let records = rows::keep::delete_records(work.tx, until, RECORDS)?;
     work.after.reclaim();
-    Ok(Pruned { runs: gone, messages: deleted.len() as u64, records, more: records >= RECORDS as u64 })
+    let (messages, more) = (deleted.len() as u64, records >= RECORDS as u64);
+    Ok(Pruned { runs: gone, messages, records, more, took: begun.elapsed() })
 }

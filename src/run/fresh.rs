@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -10,6 +11,9 @@ use crate::model::journal::TurnCommit;
 use crate::model::run::NewRun;
 use crate::store::records::Begun;
 use crate::store::{Reply, Store, StoreError};
+
+/// How long the first turn of a run may hold up whoever brought it; then the run is accepted without it.
+pub const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A run that may be accepted together with its first turn.
 pub struct Fresh {

@@ -1,20 +1,16 @@
 //! The door: an event becomes a durable run before anybody is told that it was accepted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::fresh::Fresh;
+use super::fresh::{Fresh, PATIENCE};
 use super::queue::RunQueue;
 use crate::clock::SharedClock;
 use crate::flow::{Flow, prepare};
 use crate::model::run::NewRun;
 use crate::store::records::ReadyRun;
 use crate::store::{Store, StoreError};
-
-/// How long the first turn of a run may hold up whoever brought it; then the run is accepted without it.
-const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Accepts events.
 #[derive(Clone)]

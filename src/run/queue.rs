@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::flow_queue::{AHEAD, FlowQueue, HELD, Page, Waiting};
-use super::fresh::Fresh;
+use super::fresh::{Fresh, PATIENCE};
 use crate::id::RunId;
 use crate::script::Alarm;
 use crate::store::records::ReadyRun;
@@ -234,7 +234,12 @@ impl RunQueue {
         let waiting = Waiting { fresh: Some(fresh.clone()), ..Waiting::new(run) };
         let line = state.flows.get(&*waiting.run.flow);
         let is_first = line.is_none_or(|line| !line.unread && line.ready.len() < AHEAD);
-        if state.closed || !is_first || state.held + waiting.weight > HELD || state.uncommitted >= UNCOMMITTED {
+        let is_full = state.held + waiting.weight > HELD || state.uncommitted >= UNCOMMITTED;
+        // Where each thread has been busy for so long, it will not be free in a moment.
+        let is_stuck = state.idle == 0
+            && !state.working.is_empty()
+            && state.working.iter().all(|turn| turn.since.elapsed() > PATIENCE);
+        if state.closed || !is_first || is_full || is_stuck {
             return false;
         }
         let flow: Arc<str> = match state.flows.get_key_value(&*waiting.run.flow) {

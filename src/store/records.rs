@@ -112,6 +112,8 @@ pub struct Pruned {
     pub records: u64,
     /// There may be more records.
     pub more: bool,
+    /// How long others had to wait for it.
+    pub took: Duration,
 }
 
 /// What came of a run that was handed in with its first turn.
