@@ -1,25 +1,19 @@
 //! What a store costs that grows: the main job beside a million settled messages, and a day of traffic of which only
 //! the last hours are kept.
 //!
-//! `cargo bench --bench growth -- --settled 1000000 --seconds 20 --rounds 3 --day 1000000`; a part whose count is 0 is
+//! `cargo bench --bench growth -- --settled 1000000 --seconds 20 --rounds 3 --day 1000000 --rate 2000`; a part whose count is 0 is
 //! left out.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
 
 #[path = "support/filling.rs"]
 mod filling;
-#[path = "support/posts.rs"]
-mod posts;
 mod support;
-/// How long anything is waited for.
-mod house {
-    pub const LONGEST: std::time::Duration = std::time::Duration::from_secs(600);
-}
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use postrider::app::{Engine as InProcess, Outside, Workspace, open_store};
@@ -44,7 +38,7 @@ fn main() {
             beside(settled, seconds, rounds).await;
         }
         if day > 0 {
-            a_day(day).await;
+            a_day(day, flag("--rate", 2_000)).await;
         }
     });
 }
@@ -107,8 +101,8 @@ async fn delivered(folder: &Path, count: Count, seconds: Duration) -> f64 {
     outcome.delivered
 }
 
-/// A day of traffic through the sandbox, as fast as it goes, under a clock that is moved with it.
-async fn a_day(messages: usize) {
+/// A day of traffic through the sandbox, so many requests a second, under a clock that is moved with it.
+async fn a_day(messages: usize, rate: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     workspace(folder.path(), "keep: { runs: 1h, messages: 2h }\n");
     let clock = Arc::new(HandClock::new("2026-11-20T07:00:00Z".parse().expect("a time")));
@@ -120,33 +114,26 @@ async fn a_day(messages: usize) {
     let outside = Outside { clock: clock.clone(), public, private, store: open_store(&place) };
     let engine = InProcess::start(&place, outside).await.expect("an engine");
 
-    let accepted = Arc::new(AtomicU64::new(0));
     let over = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(watched(folder.path().join(".postrider/state.db"), over.clone()));
-    let hands = tokio::spawn(moved(clock, accepted.clone(), over.clone(), messages));
-    let counted = accepted.clone();
-    let posted = posts::all(target, 64, messages, move |number| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let phone = 2_000_000 + number * 7919 % 8_000_000;
-        let body = format!(r#"{{"order":{number},"customer":{{"name":"Ada","phone":"+1541{phone:07}"}}}}"#);
-        posts::Post { path: "/hooks/orders", signature: None, body }
-    })
-    .await;
+    let time = Duration::from_secs_f64(messages as f64 / rate as f64);
+    let hands = tokio::spawn(moved(clock, time, over.clone()));
+    let count = Arc::new(gateway::Gate::new());
+    let answers = load::run(target, "/hooks/orders", count, 64, time, Press::Rate(rate)).await;
     over.store(true, Ordering::Relaxed);
     hands.await.expect("the clock");
     let (largest, resident) = watch.await.expect("the watch");
-    let kept_runs = messages as f64 / 24.0;
     println!(
-        "a day of {messages} webhooks with `keep: {{ runs: 1h, messages: 2h }}`: {:.0}/s, answers p50 {:.1} ms, p99 {:.1} ms, longest {:.0} ms",
-        posted.rate(),
-        posted.percentile(50),
-        posted.percentile(99),
-        posted.percentile(100),
+        "a day of {} webhooks in {time:.0?} with `keep: {{ runs: 1h, messages: 2h }}`: {:.0}/s, answers p50 {:?}, p99 {:?}, longest {:?}",
+        answers.times.len(),
+        answers.answered,
+        answers.percentile(50.0),
+        answers.percentile(99.0),
+        answers.percentile(100.0),
     );
     println!(
-        "  the state file had at most {} MiB: {:.0} bytes for each webhook of an hour with its run, and a message of two; resident after a third and at the end: {} and {} MiB",
+        "  the state file had at most {} MiB; load and engine had {} MiB resident after a third, {} MiB at the end",
         largest >> 20,
-        largest as f64 / kept_runs,
         resident.0 >> 20,
         resident.1 >> 20,
     );
@@ -168,14 +155,14 @@ async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port")
 }
 
-/// Moves the clock as the day's traffic goes.
-async fn moved(clock: Arc<HandClock>, accepted: Arc<AtomicU64>, over: Arc<AtomicBool>, messages: usize) {
-    let mut shown = 0;
+/// Lets a day go by in this time.
+async fn moved(clock: Arc<HandClock>, time: Duration, over: Arc<AtomicBool>) {
+    let mut before = Instant::now();
     while !over.load(Ordering::Relaxed) {
-        let now = accepted.load(Ordering::Relaxed);
-        clock.advance(DAY.mul_f64((now - shown) as f64 / messages as f64));
-        shown = now;
         tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = Instant::now();
+        clock.advance(DAY.mul_f64((now - before).as_secs_f64() / time.as_secs_f64()));
+        before = now;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::store::rows;
 use crate::store::tx::Read;
 
 /// Most rows of each record that go at once.
-const RECORDS: usize = 200;
+const RECORDS: usize = 1_000;
 
 /// Deletes what may go of these, and some of what is recorded by its time.
 pub fn prune(work: &mut Work<'_>, runs: &[RunId], messages: &[MessageId], until: &Spans) -> Read<Pruned> {

@@ -190,6 +190,32 @@ fn the_page_on_security_is_true() {
     assert!(count > 40, "{count}");
 }
 
+/// Its figures are a machine's; its commands are benchmarks that there are, with flags that they know.
+#[test]
+fn the_page_on_performance_names_what_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/performance.md")).unwrap();
+    let mut named = Vec::new();
+    for command in page.lines().filter_map(|line| line.strip_prefix("cargo bench --bench ")) {
+        let mut words = command.split_whitespace();
+        let bench = words.next().unwrap();
+        let text = std::fs::read_to_string(root.join(format!("benches/{bench}.rs"))).unwrap();
+        for flag in words.filter(|word| word.starts_with("--") && *word != "--") {
+            assert!(text.contains(&format!("\"{flag}\"")), "{bench} knows no {flag}");
+        }
+        named.push(format!("{bench}.rs"));
+    }
+    let mut there: Vec<String> = std::fs::read_dir(root.join("benches"))
+        .unwrap()
+        .map(|bench| bench.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|bench| bench.ends_with(".rs"))
+        .collect();
+    there.sort();
+    named.sort();
+    named.dedup();
+    assert_eq!(named, there, "each benchmark has its line");
+}
+
 /// What it says of files and folders is so, and its commands are those that there are.
 #[test]
 fn the_page_for_contributors_is_true() {
@@ -238,6 +264,7 @@ fn every_page_is_tested_and_the_two_commands_are_those_that_ci_runs() {
         "grafana.json",
         "images",
         "links.md",
+        "performance.md",
         "scripts.md",
         "security.md",
         "settings.md",
