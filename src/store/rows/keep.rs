@@ -94,8 +94,12 @@ pub fn delete_messages(tx: &dyn Tx, messages: &[MessageId], until: Timestamp) ->
 
 /// Deletes at most so many rows of each table in which what happened stands by its time. Says how many there were.
 pub fn delete_records(tx: &dyn Tx, until: &Spans, limit: usize) -> Read<u64> {
+    // The last one of each trigger stays: an `at` has no other, and it may be of long ago.
     let occurrences = "DELETE FROM occurrences WHERE (flow, trigger, at) IN
-        (SELECT flow, trigger, at FROM occurrences WHERE at < ?1 AND coalesce(until, at) < ?1 ORDER BY at LIMIT ?2)";
+        (SELECT flow, trigger, at FROM occurrences old WHERE at < ?1 AND coalesce(until, at) < ?1
+            AND EXISTS (SELECT 1 FROM occurrences later
+                WHERE later.flow = old.flow AND later.trigger = old.trigger AND later.at > old.at)
+        ORDER BY at LIMIT ?2)";
     let attached = "DELETE FROM attached WHERE phone = 1 AND owner IN
         (SELECT id FROM phones WHERE at < ? ORDER BY at LIMIT ?)";
     let phones = "DELETE FROM phones WHERE id IN (SELECT id FROM phones WHERE at < ? ORDER BY at LIMIT ?)";
