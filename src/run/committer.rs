@@ -53,10 +53,10 @@ impl Committer {
             }
             (Ok(Worked::Turn(commit, known)), Some(fresh)) => {
                 let after = After { said: said_of(&commit), next: goes_on(&commit), known };
+                // Whatever is read of it from now on is newer than this turn, or its number follows.
+                self.queue.numbered(run.id, 0);
                 match fresh.together(&self.context.store, *commit) {
                     Ok(begun) => {
-                        // Whatever is read of it is newer than this turn.
-                        self.queue.numbered(run.id, 0);
                         self.runtime.spawn(async move { committer.begun(&run, &fresh, begun.await, after).await });
                     }
                     Err(commit) => {
