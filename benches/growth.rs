@@ -1,8 +1,8 @@
 //! What a store costs that grows: the main job beside a million settled messages, and a day of traffic of which only
 //! the last hours are kept.
 //!
-//! `cargo bench --bench growth -- --settled 1000000 --seconds 20 --rounds 3 --day 1000000 --rate 2000`; a part whose count is 0 is
-//! left out.
+//! `cargo bench --bench growth -- --settled 1000000 --seconds 20 --rounds 3 --day 1000000 --rate 2000`; a part whose
+//! count is 0 is left out.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
 
 #[path = "support/filling.rs"]

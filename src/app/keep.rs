@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::blobs::Blobs;
-use crate::clock::{SharedClock, after, before};
+use crate::clock::{SharedClock, after, before, from_millis};
 use crate::flow::catalog::Catalog;
 use crate::service::Service;
 use crate::store::records::{Prunable, Pruned, Spans};
@@ -62,7 +62,12 @@ impl Keeper {
                 let (first_runs, other_runs) = runs.split_at(batch.min(runs.len()));
                 let (first_messages, other_messages) = messages.split_at(batch.min(messages.len()));
                 (runs, messages) = (other_runs, other_messages);
-                let pruned = self.store.prune(ids(first_runs), ids(first_messages), until).await?;
+                let records = match most {
+                    // What is recorded goes as far as the runs and messages of its time.
+                    Some(_) if !is_last => Spans { runs: last_of(first_runs), messages: last_of(first_messages) },
+                    _ => until,
+                };
+                let pruned = self.store.prune(ids(first_runs), ids(first_messages), until, records).await?;
                 self.batch = match pruned.took {
                     took if took > 2 * LONG => (self.batch / 2).max(AT_LEAST),
                     took if took < LONG => (self.batch * 2).min(AT_MOST),
@@ -132,6 +137,11 @@ impl Room {
         let wanted = for_each.map_or(1, |bytes| used.saturating_sub(most) / bytes.max(1));
         Ok((used > most).then_some(usize::try_from(wanted).unwrap_or(batch).clamp(1, batch)))
     }
+}
+
+/// The time of the last of them, the earliest that there is where there are none.
+fn last_of<T>(found: &[(i64, T)]) -> Timestamp {
+    found.last().map_or(Timestamp::MIN, |(at, _)| from_millis(*at))
 }
 
 fn ids<T: Copy>(found: &[(i64, T)]) -> Vec<T> {

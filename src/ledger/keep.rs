@@ -14,8 +14,13 @@ use crate::store::tx::Read;
 /// Most rows of each record that go at once.
 const RECORDS: usize = 1_000;
 
-/// Deletes what may go of these, and some of what is recorded by its time.
-pub fn prune(work: &mut Work<'_>, runs: &[RunId], messages: &[MessageId], until: &Spans) -> Read<Pruned> {
+/// Deletes what may go of these, and some of what is recorded by its time until `records`.
+pub fn prune(
+    work: &mut Work<'_>,
+    (runs, messages): (&[RunId], &[MessageId]),
+    until: &Spans,
+    records: &Spans,
+) -> Read<Pruned> {
     let begun = Instant::now();
     let deleted = rows::keep::delete_messages(work.tx, messages, until.messages)?;
     for message in &deleted {
@@ -31,7 +36,7 @@ pub fn prune(work: &mut Work<'_>, runs: &[RunId], messages: &[MessageId], until:
     for (version, runs) in uses {
         rows::flows::count_runs(work.tx, &version, runs)?;
     }
-    let records = rows::keep::delete_records(work.tx, until, RECORDS)?;
+    let records = rows::keep::delete_records(work.tx, records, RECORDS)?;
     work.after.reclaim();
     let (messages, more) = (deleted.len() as u64, records >= RECORDS as u64);
     Ok(Pruned { runs: gone, messages, records, more, took: begun.elapsed() })

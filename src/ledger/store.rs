@@ -189,8 +189,8 @@ impl Store for Ledger {
         self.aside(move |tx| rows::keep::page(tx, &until, &after, limit))
     }
 
-    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans) -> Reply<Pruned> {
-        self.take(Prune { runs, messages, until })
+    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: Spans) -> Reply<Pruned> {
+        self.take(Prune { runs, messages, until, records })
     }
 
     fn used(&self) -> Reply<u64> {

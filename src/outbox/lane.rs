@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
@@ -27,6 +28,9 @@ use crate::store::{STORE_REST, Store};
 /// Pages that are read before others get their turn: reading may block the thread.
 const PAGES_AT_ONCE: usize = 4;
 
+/// Even without a bell the table is looked at this often.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// The lane.
 pub struct Lane {
     account: Arc<Account>,
@@ -36,6 +40,8 @@ pub struct Lane {
     inbox: Inbox,
     view: SharedView,
     queues: RecipientQueues,
+    /// When the table was last looked at without a bell.
+    looked: Timestamp,
     /// The store could not be read; it is asked again then.
     reads_again: Option<Timestamp>,
     pacer: Pacer,
@@ -72,6 +78,7 @@ impl Lane {
         let clock = preparer.clock.clone();
         Self {
             queues: RecipientQueues::new(),
+            looked: clock.now(),
             reads_again: None,
             pacer: Pacer::new(&account.pace, again, clock.now()),
             permits: Permits::new(&account.pace, inbox.bell().clone()),
@@ -97,6 +104,7 @@ impl Lane {
         loop {
             let running = shutdown.is_running();
             if running {
+                self.look();
                 self.fill().await;
             } else if self.tasks.is_empty() {
                 return;
@@ -121,11 +129,22 @@ impl Lane {
                         self.take(done);
                     }
                 }
-                () = self.inbox.bell().rung() => self.queues.arrive(self.inbox.take(), self.clock.now()),
+                () = self.inbox.bell().rung() => {}
                 () = shutdown.draining(), if shutdown.is_running() => {}
                 () = tokio::task::yield_now(), if reads_on => {}
                 () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {}
             }
+        }
+    }
+
+    /// Takes what has come. Even without a bell the table is looked at now and then.
+    fn look(&mut self) {
+        let now = self.clock.now();
+        self.queues.arrive(self.inbox.take(), now);
+        // The clock may have been set back.
+        if now < self.looked || now >= after(self.looked, LOOK) {
+            self.queues.expect_more();
+            self.looked = now;
         }
     }
 
@@ -350,7 +369,7 @@ impl Lane {
         });
         // Nothing new goes out while the lane is blocked, whatever may be due in it.
         let queues = probes.filter(|at| *at > now).max(paced).or_else(|| self.queues.next_wake());
-        [waiting, queues, self.reads_again].into_iter().flatten().min()
+        [waiting, queues, self.reads_again, Some(after(self.looked, LOOK))].into_iter().flatten().min()
     }
 }
 

@@ -164,7 +164,7 @@ impl RecipientQueues {
     }
 
     /// There may be new messages in the store.
-    fn expect_more(&mut self) {
+    pub fn expect_more(&mut self) {
         self.unread = true;
     }
 

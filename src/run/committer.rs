@@ -53,8 +53,7 @@ impl Committer {
             }
             (Ok(Worked::Turn(commit, known)), Some(fresh)) => {
                 let after = After { said: said_of(&commit), next: goes_on(&commit), known };
-                // Whatever is read of it from now on is newer than this turn, or its number follows.
-                self.queue.numbered(run.id, 0);
+                self.queue.hands_in(run.id);
                 match fresh.together(&self.context.store, *commit) {
                     Ok(begun) => {
                         self.runtime.spawn(async move { committer.begun(&run, &fresh, begun.await, after).await });
@@ -88,7 +87,6 @@ impl Committer {
             Ok(Begun { ready, turn }) => {
                 fresh.tell(Ok(()));
                 let ready = ready.unwrap_or(run.ready);
-                self.queue.numbered(run.id, if turn.is_ok() { 0 } else { ready });
                 self.committed(run, ready, turn, after).await;
             }
             // Nobody was told that it was accepted: whoever brought it comes again.

@@ -27,8 +27,8 @@ enum Stage {
     Open(NewRun),
     /// It was handed in by itself; its number among the ready runs follows.
     Alone(watch::Receiver<Option<Result<i64, StoreError>>>),
-    /// It was handed in with its turn.
-    Together,
+    /// Whoever took it out hands it in: with its turn, or in the usual way.
+    Withdrawn,
 }
 
 impl Fresh {
@@ -44,10 +44,10 @@ impl Fresh {
     }
 
     /// Hands it in by itself, if nobody has yet. Gives its number among the ready runs once it is on disk; nothing
-    /// when it was handed in with its turn.
+    /// when it was withdrawn.
     pub fn alone(&self, store: &Arc<dyn Store>) -> Option<impl Future<Output = Result<i64, StoreError>> + use<>> {
         let mut stage = self.stage();
-        let mut numbered = match std::mem::replace(&mut *stage, Stage::Together) {
+        let mut numbered = match std::mem::replace(&mut *stage, Stage::Withdrawn) {
             Stage::Open(run) => {
                 let reply = store.intake(run);
                 let (tell, numbered) = watch::channel(None);
@@ -56,7 +56,7 @@ impl Fresh {
                 numbered
             }
             Stage::Alone(numbered) => numbered,
-            Stage::Together => return None,
+            Stage::Withdrawn => return None,
         };
         *stage = Stage::Alone(numbered.clone());
         Some(async move {
@@ -69,12 +69,20 @@ impl Fresh {
 
     /// Hands it in with its first turn, unless it was handed in before: then the turn comes back.
     pub fn together(&self, store: &Arc<dyn Store>, turn: TurnCommit) -> Result<Reply<Begun>, Box<TurnCommit>> {
+        match self.withdrawn() {
+            Some(run) => Ok(store.begin(run, turn)),
+            None => Err(Box::new(turn)),
+        }
+    }
+
+    /// The run, for whoever hands it in, unless somebody has.
+    pub fn withdrawn(&self) -> Option<NewRun> {
         let mut stage = self.stage();
-        match std::mem::replace(&mut *stage, Stage::Together) {
-            Stage::Open(run) => Ok(store.begin(run, turn)),
+        match std::mem::replace(&mut *stage, Stage::Withdrawn) {
+            Stage::Open(run) => Some(run),
             other => {
                 *stage = other;
-                Err(Box::new(turn))
+                None
             }
         }
     }
@@ -83,7 +91,7 @@ impl Fresh {
     pub fn number(&self) -> Option<i64> {
         match &*self.stage() {
             Stage::Alone(numbered) => numbered.borrow().as_ref()?.as_ref().ok().copied(),
-            Stage::Open(_) | Stage::Together => None,
+            Stage::Open(_) | Stage::Withdrawn => None,
         }
     }
 

@@ -39,12 +39,15 @@ impl Intake {
     pub async fn accept(&self, run: NewRun) -> Result<(), StoreError> {
         let ready = ReadyRun::fresh(&run);
         let (fresh, mut accepted) = Fresh::new(run);
-        if self.queue.offer(ready, &fresh) {
-            tokio::select! {
-                biased;
-                accepted = &mut accepted => return accepted.unwrap_or(Err(StoreError::Closed)),
-                () = tokio::time::sleep(PATIENCE) => {}
-            }
+        if !self.queue.offer(ready, &fresh)
+            && let Some(run) = fresh.withdrawn()
+        {
+            return self.store.intake(run).await.map(drop);
+        }
+        tokio::select! {
+            biased;
+            accepted = &mut accepted => return accepted.unwrap_or(Err(StoreError::Closed)),
+            () = tokio::time::sleep(PATIENCE) => {}
         }
         // The turn takes long, or has to wait: it follows.
         match fresh.alone(&self.store) {

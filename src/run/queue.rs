@@ -68,7 +68,7 @@ struct State {
 /// Where a run that was read stands.
 struct Held {
     flow: Arc<str>,
-    /// Its number among the ready ones.
+    /// Its number among the ready ones: nothing that is read of it with this one, or a lower one, is news.
     ready: i64,
     /// Whether its turn has begun.
     begun: bool,
@@ -256,6 +256,12 @@ impl RunQueue {
         true
     }
 
+    /// The first turn of a run that was offered is handed in: whatever is read of the run from now on is news, until
+    /// a number is known.
+    pub fn hands_in(&self, run: RunId) {
+        self.numbered(run, 0);
+    }
+
     /// A run that was offered has this number among the ready ones: what is read of it with a higher one is news.
     pub fn numbered(&self, run: RunId, ready: i64) {
         if let Some(place) = self.lock().taken.get_mut(&run) {
@@ -419,7 +425,7 @@ impl RunQueue {
         state.uncommitted -= 1;
         let mut hungry = false;
         if let Some(Held { flow, ready, .. }) = place {
-            if back.is_none() && ready != i64::MAX {
+            if back.is_none() && ready != ReadyRun::UNNUMBERED {
                 state.through.insert(run, ready);
             }
             if let Some(line) = state.flows.get_mut(&flow) {

@@ -243,7 +243,7 @@ fn a_run_that_went_with_its_turn_is_read_again_with_whatever_number_it_has_then(
     let (run_1, way) = fresh(1, "a");
     assert!(queue.offer(run_1, &way));
     let taken = take(&queue).off_thread().unwrap();
-    queue.numbered(taken.id, 0);
+    queue.hands_in(taken.id);
     queue.announce("a".into());
     fill(&queue, "a", 0, vec![run(1, "a", 1)]);
     queue.done(taken.id);

@@ -177,8 +177,9 @@ pub trait Store: Send + Sync + 'static {
     fn unused_versions(&self) -> Reply<Vec<String>>;
     /// What is settled and may go, behind what was given before.
     fn prunable(&self, until: Spans, after: Prunable, limit: usize) -> Reply<Prunable>;
-    /// Deletes what may go of these, and some of what is recorded by its time. What is under way stays.
-    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans) -> Reply<Pruned>;
+    /// Deletes what may go of these, and some of what is recorded by its time until `records`. What is under way
+    /// stays.
+    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: Spans) -> Reply<Pruned>;
     /// Bytes that are in use.
     fn used(&self) -> Reply<u64>;
     /// Those of some copies of files that nothing needs.

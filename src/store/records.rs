@@ -126,7 +126,10 @@ pub struct Begun {
 }
 
 impl ReadyRun {
-    /// A run that is not on disk yet; it has no number there.
+    /// The number of a run that is not on disk yet, above all that there are.
+    pub const UNNUMBERED: i64 = i64::MAX;
+
+    /// A run that is not on disk yet.
     pub fn fresh(run: &NewRun) -> Self {
         Self {
             version: run.version.clone(),
@@ -135,7 +138,7 @@ impl ReadyRun {
             created_at: run.at,
             root: run.root,
             generation: run.generation,
-            ..Self::bare(&run.flow, run.id, i64::MAX)
+            ..Self::bare(&run.flow, run.id, Self::UNNUMBERED)
         }
     }
 

@@ -77,8 +77,8 @@ step!(
 );
 step!(
     /// Deletes what is old enough.
-    Prune { runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans } -> Pruned,
-    |this, work| keep::prune(work, &this.runs, &this.messages, &this.until)?
+    Prune { runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: Spans } -> Pruned,
+    |this, work| keep::prune(work, (&this.runs, &this.messages), &this.until, &this.records)?
 );
 step!(
     /// Forgets triggers and gets to know others.

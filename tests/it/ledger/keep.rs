@@ -18,7 +18,7 @@ impl Ledger {
         let found = self.prunable(until, Prunable::default(), 1_000).await.unwrap();
         let runs = found.runs.iter().map(|(_, id)| *id).collect();
         let messages = found.messages.iter().map(|(_, id)| *id).collect();
-        let pruned = self.prune(runs, messages, until).await.unwrap();
+        let pruned = self.prune(runs, messages, until, until).await.unwrap();
         (pruned.runs, pruned.messages)
     }
 }
@@ -33,7 +33,7 @@ async fn messages_go_when_they_are_settled_and_no_sooner() {
     let open = [Scheduled, Queued, Sending, Unknown];
     // Handed in by whoever does not ask first, nothing else goes either.
     let all = (1..=12).map(id).collect::<Vec<_>>();
-    let pruned = ledger.prune(Vec::new(), all, LATER).await.unwrap();
+    let pruned = ledger.prune(Vec::new(), all, LATER, LATER).await.unwrap();
     assert_eq!(pruned.messages, 12 - open.len() as u64);
     for (number, state) in (1..).zip(MessageState::ALL) {
         let is_there = ledger.message(id(number)).await.unwrap().is_some();
@@ -97,7 +97,7 @@ async fn runs_go_with_their_journals_unless_something_of_them_is_open() {
     }
     ledger.begin(6).await;
     ledger.commit(turn(6, Outcome::Failed(postrider::model::run::ScriptError::new("thrown", "no")))).await;
-    let pruned = ledger.prune((1..=6).map(run_id).collect(), Vec::new(), LATER).await.unwrap();
+    let pruned = ledger.prune((1..=6).map(run_id).collect(), Vec::new(), LATER, LATER).await.unwrap();
     assert_eq!(pruned.runs, 2);
     for number in 1..=6 {
         let is_there = ledger.run(run_id(number)).await.unwrap().is_some();
