@@ -99,7 +99,9 @@ async fn marks(house: &House, phone: &Recipient, state: MessageState) -> Result<
         let mut told = Vec::new();
         for message in messages.iter().filter(|message| !message.incoming && message.account == account.name) {
             let known = house.view.store.message(message.id).await?;
-            if known.is_some_and(|known| known.state < state && known.state >= MessageState::Accepted) {
+            // The phone may show it before the attempt is settled: such an ack is kept until then.
+            let hears = |now| now == MessageState::Unknown || (MessageState::Sending..state).contains(&now);
+            if known.is_some_and(|known| hears(known.state)) {
                 told.push(Told::Ack(Ack {
                     message_id: format!("SANDBOX-{}", message.id),
                     ours: None,
