@@ -1,14 +1,13 @@
 //! When a schedule is due. Cron lines and intervals are walked in civil time and mapped to instants
 //! here, so that daylight saving neither loses nor doubles anything by accident.
 //!
-//! A cron line whose minute and hour both begin with `*`, and an interval of an hour or less, run
-//! through gap and overlap by real time. Every other one is a fixed local time: in the gap it is
-//! due at the first valid instant, in the overlap once, at the first.
+//! A cron line whose minute or hour begins with `*`, and an interval of an hour or less, run through
+//! gap and overlap by real time, as Vixie's cron does it. Every other one is a fixed local time: in
+//! the gap it is due at the first valid instant, in the overlap once, at the first.
 
 mod fields;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cron::parser::{CronParser, Seconds, Year};
@@ -48,14 +47,37 @@ pub struct Schedule {
 
 #[derive(Clone, Debug)]
 enum Rule {
-    /// `real_time` says how it goes through a change of the clock.
-    Cron { cron: Arc<Cron>, real_time: bool },
+    /// A line.
+    Cron(Line),
     /// Seconds; a divisor of nothing in particular, counted from each local midnight.
     Within(u64),
     /// Whole days, counted from the first Monday of 1970.
     Days(i64),
     /// Once.
     At(Timestamp),
+}
+
+/// A cron line that was checked. It is kept as its text: parsed it takes 6 KB, and nearly all lines wait.
+#[derive(Clone, Debug)]
+struct Line {
+    /// In numbers, five fields or six.
+    fields: Box<str>,
+    /// Day and weekday must both fit, not either: one of them begins with `*`. By crontab(5).
+    both_days: bool,
+    /// Runs on by real time when the clock is changed.
+    real_time: bool,
+}
+
+impl Line {
+    fn parsed(&self, last_year: u16) -> Result<Cron, String> {
+        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Optional).dom_and_dow(self.both_days);
+        let mut cron = parser.build().parse(&self.fields).map_err(|error| error.to_string())?;
+        // No line names years, yet the parser keeps a mark for each up to 5000: as many as will do.
+        let mut years = CronComponent::new(1, last_year, 0, 0);
+        years.parse("*").map_err(|error| error.to_string())?;
+        cron.pattern.years = years;
+        Ok(cron)
+    }
 }
 
 impl Schedule {
@@ -68,31 +90,19 @@ impl Schedule {
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         let fields = match line.strip_prefix('@') {
             None => line.as_str(),
-            Some(_) => match NICKNAMES.iter().find(|(name, _)| line.eq_ignore_ascii_case(name)) {
-                Some((_, fields)) => fields,
-                None => {
-                    let names = NICKNAMES.map(|(name, _)| name);
-                    return Err(match nearest(&line, names) {
-                        Some(near) => format!("there is no `{line}`; did you mean `{near}`?"),
-                        None => format!("there is no `{line}`; there are {}", names.join(", ")),
-                    });
-                }
-            },
+            Some(_) => nickname(&line)?,
         };
         let fields = fields::checked(fields)?;
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Optional).build();
-        let mut cron = parser.parse(&fields).map_err(|error| format!("`{line}`: {error}"))?;
         let parts: Vec<&str> = fields.split(' ').collect();
-        let clock = &parts[parts.len() - 5..];
-        let real_time = clock[0].starts_with('*') && clock[1].starts_with('*');
-        // No line names years, yet the parser keeps a mark for each up to 5000: as many as will do.
-        cron.pattern.years = every_year(LAST_CYCLE)?;
+        let star = |place_from_end: usize| parts[parts.len() - place_from_end].starts_with('*');
+        let (both_days, real_time) = (star(3) || star(1), star(5) || star(4));
+        let rule = Line { fields: fields.as_str().into(), both_days, real_time };
+        let cron = rule.parsed(LAST_CYCLE).map_err(|error| format!("`{line}`: {error}"))?;
         let first = Date::constant(2000, 1, 1).at(0, 0, 0, 0);
         if cron.find_next_occurrence(&first, true).is_err() {
             return Err(format!("`{line}` can never be due: no month that it names has such a day"));
         }
-        cron.pattern.years = every_year(LAST_YEAR)?;
-        Ok(Self { rule: Rule::Cron { cron: Arc::new(cron), real_time }, zone, text: line })
+        Ok(Self { rule: Rule::Cron(rule), zone, text: line })
     }
 
     /// An interval, counted from local midnight.
@@ -150,18 +160,47 @@ impl Schedule {
 
     /// The first instant after `after` at which it is due.
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        match &self.rule {
-            Rule::At(instant) => Some(*instant).filter(|instant| *instant > after),
-            Rule::Cron { real_time: true, .. } => self.by_real_time(after),
-            Rule::Within(seconds) if *seconds <= REAL_TIME.as_secs() => self.since_midnight(*seconds, after),
-            _ => self.by_local_time(after),
-        }
+        self.after(after).next()
     }
 
+    /// All instants after `after` at which it is due, earliest first. Cheaper than one `next` for each.
+    pub fn after(&self, after: Timestamp) -> Instants<'_> {
+        let cron = match &self.rule {
+            // It was parsed when it was read.
+            Rule::Cron(line) => line.parsed(LAST_YEAR).ok(),
+            _ => None,
+        };
+        Instants { schedule: self, cron, after }
+    }
+}
+
+/// The instants of a schedule, one after the other.
+pub struct Instants<'a> {
+    schedule: &'a Schedule,
+    cron: Option<Cron>,
+    after: Timestamp,
+}
+
+impl Iterator for Instants<'_> {
+    type Item = Timestamp;
+
+    fn next(&mut self) -> Option<Timestamp> {
+        let next = match &self.schedule.rule {
+            Rule::At(instant) => Some(*instant).filter(|instant| *instant > self.after),
+            Rule::Cron(Line { real_time: true, .. }) => self.by_real_time(),
+            Rule::Within(seconds) if *seconds <= REAL_TIME.as_secs() => self.since_midnight(*seconds),
+            _ => self.by_local_time(),
+        }?;
+        self.after = next;
+        Some(next)
+    }
+}
+
+impl Instants<'_> {
     /// The next civil time that fits, after `from` or from `from` on.
     fn civil(&self, from: DateTime, inclusive: bool) -> Option<DateTime> {
-        match &self.rule {
-            Rule::Cron { cron, .. } => cron.find_next_occurrence(&from, inclusive).ok(),
+        match &self.schedule.rule {
+            Rule::Cron(_) => self.cron.as_ref()?.find_next_occurrence(&from, inclusive).ok(),
             Rule::Within(seconds) => {
                 let passed = from.time().duration_since(jiff::civil::Time::midnight()).as_secs().unsigned_abs();
                 let rest = passed % seconds;
@@ -188,35 +227,37 @@ impl Schedule {
         }
     }
 
-    fn by_local_time(&self, after: Timestamp) -> Option<Timestamp> {
-        let mut local = whole_second(self.zone.to_datetime(after));
+    fn by_local_time(&self) -> Option<Timestamp> {
+        let zone = &self.schedule.zone;
+        let mut local = whole_second(zone.to_datetime(self.after));
         loop {
             local = self.civil(local, false)?;
-            let instant = first_valid(&self.zone, local)?;
-            if instant > after {
+            let instant = first_valid(zone, local)?;
+            if instant > self.after {
                 return Some(instant);
             }
         }
     }
 
     /// Counted in real time from the beginning of each local day.
-    fn since_midnight(&self, seconds: u64, after: Timestamp) -> Option<Timestamp> {
-        let today = after.to_zoned(self.zone.clone()).start_of_day().ok()?;
+    fn since_midnight(&self, seconds: u64) -> Option<Timestamp> {
+        let today = self.after.to_zoned(self.schedule.zone.clone()).start_of_day().ok()?;
         let tomorrow = today.tomorrow().ok()?.start_of_day().ok()?.timestamp();
-        let passed = after.duration_since(today.timestamp()).as_secs().unsigned_abs();
+        let passed = self.after.duration_since(today.timestamp()).as_secs().unsigned_abs();
         let next = Duration::from_secs((passed / seconds + 1) * seconds);
         today.timestamp().checked_add(next).ok().map(|next| next.min(tomorrow))
     }
 
     /// Between two changes of the clock civil and real time run alike; each such stretch is
     /// searched by itself.
-    fn by_real_time(&self, after: Timestamp) -> Option<Timestamp> {
-        let (mut from, mut inclusive) = (after, false);
+    fn by_real_time(&self) -> Option<Timestamp> {
+        let zone = &self.schedule.zone;
+        let (mut from, mut inclusive) = (self.after, false);
         loop {
-            let offset = self.zone.to_offset(from);
+            let offset = zone.to_offset(from);
             let local = self.civil(whole_second(offset.to_datetime(from)), inclusive)?;
             let instant = offset.to_timestamp(local).ok()?;
-            match self.zone.following(from).next() {
+            match zone.following(from).next() {
                 Some(change) if change.timestamp() <= instant => (from, inclusive) = (change.timestamp(), true),
                 _ => return Some(instant),
             }
@@ -224,10 +265,21 @@ impl Schedule {
     }
 }
 
-fn every_year(last: u16) -> Result<CronComponent, String> {
-    let mut years = CronComponent::new(1, last, 0, 0);
-    years.parse("*").map_err(|error| error.to_string())?;
-    Ok(years)
+/// The fields that a name such as `@daily` stands for.
+fn nickname(line: &str) -> Result<&'static str, String> {
+    if let Some((_, fields)) = NICKNAMES.iter().find(|(name, _)| line.eq_ignore_ascii_case(name)) {
+        return Ok(fields);
+    }
+    let name = line.split(' ').next().unwrap_or(line);
+    let names = NICKNAMES.map(|(name, _)| name);
+    Err(match (name.to_ascii_lowercase().as_str(), line.split_once(' ')) {
+        ("@every", Some((_, span))) => format!("there is no `@every` here; write the trigger `- every: {span}`"),
+        ("@reboot", _) => "nothing is due when the engine starts; say when it is wanted, such as `@hourly`".into(),
+        _ => match nearest(line, names) {
+            Some(near) => format!("there is no `{line}`; did you mean `{near}`?"),
+            None => format!("there is no `{line}`; there are {}", names.join(", ")),
+        },
+    })
 }
 
 /// As it is written, with its zone.

@@ -98,8 +98,7 @@ fn last(schedule: &Schedule, from: Timestamp, to: Timestamp) -> Option<Timestamp
 
 /// The instants behind `from`, up to `to`.
 fn instants(schedule: &Schedule, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
-    let next = move |after: Timestamp| schedule.next(after).filter(|at| *at <= to);
-    std::iter::successors(next(from), move |at| next(*at))
+    schedule.after(from).take_while(move |at| *at <= to)
 }
 
 /// All of them as one stretch.

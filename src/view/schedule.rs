@@ -181,14 +181,12 @@ impl View {
                     lanes.len() - 1
                 }
             };
-            let mut after = from.max(now);
-            while let Some(at) = timed.schedule.next(after).filter(|at| enabled && *at < to) {
+            for at in timed.schedule.after(from.max(now)).take_while(|at| enabled && *at < to) {
                 if lanes[place].due.len() >= MOST {
                     lanes[place].more = true;
                     break;
                 }
                 lanes[place].due.push(at);
-                after = at;
             }
         }
         Ok(lanes)

@@ -31,6 +31,14 @@ pub fn checked(line: &str) -> Result<String, String> {
     if let Some(part) = parts.iter().find(|part| part.split(',').any(str::is_empty)) {
         return Err(format!("`{line}`: `{part}` has an empty item; write lists without blanks, such as `9,17`"));
     }
+    if let Some((name, zone)) =
+        parts.first().and_then(|first| first.split_once('=')).filter(|(name, _)| name.ends_with("TZ"))
+    {
+        return Err(format!("`{name}` has no place in a line; write `timezone: {zone}` beside `schedule`"));
+    }
+    if parts.len() == 7 {
+        return Err(format!("`{line}` has 7 fields, and no line names years; for one time of one year there is `at`"));
+    }
     if !(5..=6).contains(&parts.len()) {
         let count = parts.len();
         return Err(format!(
@@ -39,6 +47,9 @@ pub fn checked(line: &str) -> Result<String, String> {
     }
     let fields = &FIELDS[FIELDS.len() - parts.len()..];
     let checked = parts.iter().zip(fields).map(|(part, field)| {
+        if part.contains(',') && part.split(',').any(|item| item == "*") {
+            return Err(format!("`{line}`: `*` is every {}, so nothing stands beside it", field.name));
+        }
         let items: Result<Vec<String>, String> = part.split(',').map(|item| field.item(item)).collect();
         items.map(|items| items.join(",")).map_err(|why| format!("`{line}`: {why}"))
     });
@@ -50,10 +61,16 @@ impl Field {
     fn item(&self, item: &str) -> Result<String, String> {
         let name = self.name;
         if let Some((base, step)) = item.split_once('/') {
+            if let Some(why) = self.elsewhere(base) {
+                return Err(format!("`{item}`: {why}"));
+            }
             return self.step(item, base, step);
         }
         if item == "*" {
             return Ok(item.into());
+        }
+        if let Some(why) = self.elsewhere(item) {
+            return Err(format!("`{item}`: {why}"));
         }
         match (name, item.to_ascii_uppercase().as_str()) {
             ("day", "L" | "LW") => return Ok(item.to_ascii_uppercase()),
@@ -79,6 +96,32 @@ impl Field {
                 Err("`L` is no weekday; the last Friday of a month is `FRIL`, its last day is `L` as the day".into())
             }
             None => Ok(self.value(item, item)?.to_string()),
+        }
+    }
+
+    /// What to write for the words of other programs.
+    fn elsewhere(&self, item: &str) -> Option<String> {
+        let upper = item.to_ascii_uppercase();
+        // `FRIL` is the last Friday.
+        let full = |name: &&&str| {
+            let rest = upper.strip_prefix(**name).unwrap_or_default();
+            !matches!(rest, "" | "L") && rest.bytes().all(|byte| byte.is_ascii_alphabetic())
+        };
+        if let Some(name) = self.names.iter().find(full) {
+            return Some(format!("names have three letters; write `{name}`"));
+        }
+        match upper.as_str() {
+            "?" => Some("write `*`, which is any value".into()),
+            _ if upper == "H" || upper.starts_with("H(") => {
+                Some(format!("nothing is chosen for you; write a {} yourself, or add `jitter`", self.name))
+            }
+            _ if upper.contains('~') => {
+                Some(format!("nothing is drawn by lot; write a {} yourself, or add `jitter`", self.name))
+            }
+            _ if self.name == "day" && upper.starts_with("L-") => {
+                Some("days are not counted from the end of a month; `L` is the last one, `28` is in each".into())
+            }
+            _ => None,
         }
     }
 
