@@ -209,6 +209,12 @@ impl Ear {
         listeners.by_number.get(&self.number).is_some_and(|listener| !listener.open.is_empty())
     }
 
+    /// Whether this file is being written: changed, and not closed yet.
+    pub fn is_writing(&self, file: &Path) -> bool {
+        let listeners = self.changes.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.by_number.get(&self.number).is_some_and(|listener| listener.open.contains(file))
+    }
+
     /// Forgets what is being written: it has been waited for long enough.
     pub fn wait_no_longer(&self) {
         let mut listeners = self.changes.listeners.lock().unwrap_or_else(PoisonError::into_inner);

@@ -49,21 +49,27 @@ impl Secret {
     /// Whether `given` is the signature that it makes of some content. Takes the same time however much of it is
     /// right.
     pub fn has_signed(&self, hash: Hash, content: &[u8], given: &[u8]) -> bool {
-        fn is_right<M: Mac + KeyInit>(key: &[u8], content: &[u8], given: &[u8]) -> bool {
-            let mac = <M as KeyInit>::new_from_slice(key);
-            mac.is_ok_and(|mac| mac.chain_update(content).verify_slice(given).is_ok())
-        }
-        let key = self.0.as_bytes();
-        match hash {
-            Hash::Sha1 => is_right::<Hmac<Sha1>>(key, content, given),
-            Hash::Sha256 => is_right::<Hmac<Sha256>>(key, content, given),
-            Hash::Sha512 => is_right::<Hmac<Sha512>>(key, content, given),
-        }
+        is_signed(self.0.as_bytes(), hash, &[content], given)
     }
 
     /// The same for a signature in hexadecimal, without a prefix.
     pub fn has_signed_hex(&self, hash: Hash, content: &[u8], given: &str) -> bool {
         hex::decode(given).is_ok_and(|given| self.has_signed(hash, content, &given))
+    }
+}
+
+/// Whether `given` is the signature (HMAC, RFC 2104) that a key makes of these pieces, one behind the other. Takes the
+/// same time however much of it is right.
+pub fn is_signed(key: &[u8], hash: Hash, pieces: &[&[u8]], given: &[u8]) -> bool {
+    fn is_right<M: Mac + KeyInit>(key: &[u8], pieces: &[&[u8]], given: &[u8]) -> bool {
+        let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return false };
+        pieces.iter().for_each(|piece| mac.update(piece));
+        mac.verify_slice(given).is_ok()
+    }
+    match hash {
+        Hash::Sha1 => is_right::<Hmac<Sha1>>(key, pieces, given),
+        Hash::Sha256 => is_right::<Hmac<Sha256>>(key, pieces, given),
+        Hash::Sha512 => is_right::<Hmac<Sha512>>(key, pieces, given),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::fetch::Fetch;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::flow::versions::Versions;
-use crate::http::{Doors, Editor, House, Notes, serve};
+use crate::http::{Rates, Doors, Editor, House, Notes, serve};
 use crate::inbound::Inbox;
 use crate::ledger::Ledger;
 use crate::links::LinkKey;
@@ -284,6 +284,7 @@ impl<'a> Foundation<'a> {
             editor: Editor::default(),
             notes: Notes::default(),
             assets: Arc::default(),
+            rates: Rates::default(),
             shutdown: self.shutdown.clone(),
         })
     }

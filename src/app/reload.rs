@@ -92,7 +92,12 @@ impl Reloader {
         let ears = ["flows", "scripts", "postrider.yaml", ".env", "..data"].into_iter().map(listen).collect();
         let prepared = lanes.prepare(&workspace.settings).map_err(OpenError::Account)?;
         let ground = Arc::new(workspace.ground(prepared.accounts()));
-        let mut library = Library::new(&workspace.root, ground.clone(), store.good_versions().await?);
+        let mut library = Library::new(
+            &workspace.root,
+            ground.clone(),
+            store.good_versions().await?,
+            store.flows_home().await?,
+        );
         let mut git = Lock::of(&workspace.root);
         git.released().await;
         library.look();
@@ -308,9 +313,10 @@ impl Reloader {
             let published = library.differs(&catalog);
             let good = published.new.iter().map(|flow| (flow.file.clone(), Versions::row(flow))).collect();
             let gone = published.gone.clone();
-            (published, KeptFlows { good, gone })
+            let home = published.home;
+            (published, KeptFlows { good, gone, home })
         };
-        if !kept.good.is_empty() || !kept.gone.is_empty() {
+        if !kept.good.is_empty() || !kept.gone.is_empty() || kept.home.is_some() {
             self.store.keep_flows(kept).await?;
         }
         tell(&before, &catalog);

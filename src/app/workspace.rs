@@ -76,6 +76,8 @@ impl Workspace {
             on_failure: settings.on_failure.clone(),
             limits: settings.limits,
             keep: settings.keep,
+            public_url: settings.public_url.clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
             editable: settings.editable,
             exposed: !settings.listen.ip().to_canonical().is_loopback(),
             doubts: settings.doubts.clone(),
@@ -91,7 +93,7 @@ impl Workspace {
         let all = &self.settings.accounts;
         let accounts = all.iter().map(|settings| account(settings, all, &phones));
         let accounts: Vec<Account> = accounts.collect::<Result<_, _>>()?;
-        let mut library = Library::new(&self.root, Arc::new(self.ground(accounts.iter())), BTreeMap::new());
+        let mut library = Library::new(&self.root, Arc::new(self.ground(accounts.iter())), BTreeMap::new(), None);
         library.look();
         Ok(library.catalog(jiff::Timestamp::UNIX_EPOCH).0)
     }

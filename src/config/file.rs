@@ -12,6 +12,7 @@ use super::{Flags, Settings};
 use crate::fetch::{Allowed, parse_allowed};
 use crate::flow::file::country;
 use crate::flow::file::fill::{Environment, is_name, names};
+use crate::flow::file::net::networks;
 use crate::flow::file::node::{self, Fields, Findings, Node, Yaml};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::opt_out::OptOut;
@@ -44,13 +45,13 @@ const KEYS: [&str; 17] = [
 const LARGEST_BODY: u64 = 16 << 20;
 /// An empty state file is not much smaller.
 const SMALLEST_STATE: u64 = 4 << 20;
-const NOT_YET: [&str; 1] = ["trusted_proxies"];
 
 pub fn read(
     root: &Path,
     text: Option<&str>,
     flags: Flags,
     environment: Environment,
+    system_zone: Result<TimeZone, String>,
 ) -> Result<Settings, Vec<Diagnostic>> {
     let mut findings = Findings::new(FILE);
     let empty = Node { line: 0, column: 0, value: Yaml::Map(Vec::new()) };
@@ -66,7 +67,7 @@ pub fn read(
         }
         Some(Err(finding)) => return Err(vec![finding]),
     };
-    let settings = build(root, &node, flags, environment, &mut findings);
+    let settings = build(root, &node, flags, environment, system_zone, &mut findings);
     let doubts = findings.finish()?;
     let settings = settings.ok_or_else(|| vec![Diagnostic::error(FILE, 0, 0, "the settings cannot be read")])?;
     Ok(Settings { doubts, ..settings })
@@ -87,13 +88,13 @@ fn build(
     node: &Node,
     flags: Flags,
     mut environment: Environment,
+    system_zone: Result<TimeZone, String>,
     findings: &mut Findings,
 ) -> Option<Settings> {
     let mut fields = Fields::of(node, "postrider.yaml", &KEYS, findings)?;
-    NOT_YET.iter().filter_map(|key| Some((fields.take(key)?, key))).for_each(|(node, key)| findings.not_yet(node, key));
     let zone = match fields.take("timezone") {
         Some(node) => zone(node, findings),
-        None => TimeZone::system(),
+        None => system_zone.unwrap_or_else(|why| unknown_zone(node, why, findings)),
     };
     let country = fields.take("country").and_then(|node| country(node, findings));
     let on_failure = fields.text("on_failure", findings);
@@ -104,6 +105,7 @@ fn build(
         web_address(node, "public_url", &text, findings)
     });
     let allowed = allowed(fields.take("http"), findings);
+    let trusted_proxies = networks("trusted_proxies", fields.take("trusted_proxies"), findings);
     let language = fields.parsed("locale", language, findings).unwrap_or_else(|| "en".into());
     let mut accounts = accounts(fields.take("accounts"), &language, findings);
     for account in &mut accounts {
@@ -128,6 +130,7 @@ fn build(
         admin: admin?,
         admin_hosts,
         public_url,
+        trusted_proxies,
         allowed,
         default_account,
         accounts,
@@ -179,6 +182,11 @@ fn sides(
             .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
     }
     (listen, admin, admin_hosts.unwrap_or_default())
+}
+
+fn unknown_zone(node: &Node, why: String, findings: &mut Findings) -> TimeZone {
+    findings.at(node, why).hint("set it to one such as `Europe/Berlin`, or write `timezone:` in postrider.yaml");
+    TimeZone::UTC
 }
 
 fn zone(node: &Node, findings: &mut Findings) -> TimeZone {

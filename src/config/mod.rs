@@ -8,8 +8,10 @@ mod gateways;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use crate::fetch::Allowed;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub admin_hosts: Vec<String>,
     /// How the world reaches the public side.
     pub public_url: Option<url::Url>,
+    /// Proxies that are believed when they say whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// What may be called besides public addresses.
     pub allowed: Vec<Allowed>,
     /// Used when neither script nor flow names one.
@@ -100,6 +104,9 @@ impl Settings {
         flags: Flags,
         process: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Diagnostic>> {
+        let doubts = nearly(root)?;
+        let process: BTreeMap<String, String> = process.into_iter().collect();
+        let zone = system_zone(process.get("TZ").map(String::as_str));
         let environment = Environment::new(dotenv(root)?, process);
         let flags = flags.or_environment(&environment);
         let path = root.join("postrider.yaml");
@@ -111,7 +118,53 @@ impl Settings {
                 return Err(vec![Diagnostic::error("postrider.yaml", 0, 0, message)]);
             }
         };
-        file::read(root, text.as_deref(), flags, environment)
+        let mut settings = file::read(root, text.as_deref(), flags, environment, zone)?;
+        settings.doubts.splice(0..0, doubts);
+        Ok(settings)
+    }
+}
+
+/// Names that people and their editors give to the files that settings are read from, with the right one.
+const NEARLY: [(&str, &str); 11] = [
+    ("postrider.yml", "postrider.yaml"),
+    ("postrider.YAML", "postrider.yaml"),
+    ("postrider.YML", "postrider.yaml"),
+    ("Postrider.yaml", "postrider.yaml"),
+    ("Postrider.yml", "postrider.yaml"),
+    ("postrider.yaml.txt", "postrider.yaml"),
+    ("postrider.yml.txt", "postrider.yaml"),
+    (".postrider.yaml", "postrider.yaml"),
+    (".env.txt", ".env"),
+    ("env.txt", ".env"),
+    (".ENV", ".env"),
+];
+
+/// Warnings about files with nearly the right names. Where the right one is missing it is an error: messages
+/// would go to the sandbox, and look as if they had been sent.
+fn nearly(root: &Path) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    let file = |name: &str| std::fs::metadata(root.join(name)).ok().filter(std::fs::Metadata::is_file);
+    let mut doubts = Vec::new();
+    for (near, name) in NEARLY {
+        let (Some(about), right) = (file(near), file(name)) else { continue };
+        let message = format!("nothing is read from this file: its name should be `{name}`");
+        match right {
+            None => return Err(vec![Diagnostic::error(near, 0, 0, message).with_hint("rename it")]),
+            // Where large and small letters are one it is that very file.
+            Some(right) if (right.dev(), right.ino()) == (about.dev(), about.ino()) => {}
+            Some(_) => doubts.push(Diagnostic::warning(near, 0, 0, message).with_hint("remove it")),
+        }
+    }
+    Ok(doubts)
+}
+
+/// The zone of the computer, or of the variable `TZ`, which may name one that does not exist.
+fn system_zone(variable: Option<&str>) -> Result<TimeZone, String> {
+    let Some(name) = variable.filter(|name| !name.is_empty()) else { return Ok(TimeZone::system()) };
+    let bare = name.strip_prefix(':').unwrap_or(name);
+    let known = bare.starts_with('/') || TimeZone::get(bare).is_ok() || TimeZone::posix(bare).is_ok();
+    match known {
+        true => Ok(TimeZone::system()),
+        false => Err(format!("the variable `TZ` is `{name}`, and there is no such time zone")),
     }
 }
 

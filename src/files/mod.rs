@@ -6,12 +6,14 @@ mod shift;
 mod top;
 mod walk;
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use rustix::fs::{AtFlags, Dir, FileType, Stat, statat};
 use rustix::process::geteuid;
 
@@ -75,7 +77,7 @@ impl Files {
     /// The text of a file.
     ///
     /// # Errors
-    /// As [`Self::open`]; also for one that is larger than 8 MiB, or no UTF-8.
+    /// As [`Self::open`]; also for one that is larger than 8 MiB, or no UTF-8. Tables may be in Windows-1252.
     pub fn text(&self, path: &str) -> Result<String, String> {
         let file = self.open(path)?;
         let mut bytes = Vec::new();
@@ -85,7 +87,7 @@ impl Files {
         if bytes.len() as u64 > LARGEST_TEXT {
             return Err(format!("`{path}` is larger than {} MiB", LARGEST_TEXT >> 20));
         }
-        String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))
+        read_text(path, bytes)
     }
 
     /// The text of a file; none where nothing is.
@@ -355,6 +357,23 @@ fn free(base: &Base, mut spot: Spot) -> Result<Place, Refused> {
         (Some(there), _) if !is_regular(there) => Err(Refused::NoFile),
         (_, Some(folder)) => Ok(Place { folder, name, about }),
         (_, None) => Err(Refused::Missing),
+    }
+}
+
+/// The text of a file: UTF-8, or UTF-16 that says so by its first bytes. A table that is neither is what Excel writes
+/// as plain "CSV".
+fn read_text(path: &str, bytes: Vec<u8>) -> Result<String, String> {
+    if let Some((encoding, length)) = Encoding::for_bom(&bytes)
+        && encoding != UTF_8
+    {
+        let text = encoding.decode_without_bom_handling_and_without_replacement(&bytes[length..]);
+        return text.map(Cow::into_owned).ok_or_else(|| format!("`{path}` is not the {} text that it says", encoding.name()));
+    }
+    let is_table = || Path::new(path).extension().is_some_and(|end| end.eq_ignore_ascii_case("csv") || end.eq_ignore_ascii_case("tsv"));
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(error) if is_table() => Ok(WINDOWS_1252.decode_without_bom_handling(error.as_bytes()).0.into_owned()),
+        Err(_) => Err(format!("`{path}` is not UTF-8 text")),
     }
 }
 

@@ -22,6 +22,7 @@ pub fn prepare(flow: &Flow, trigger: &'static str, event: &impl Serialize, at: j
         at,
         root: None,
         generation: 0,
+        marks: Vec::new(),
     }
 }
 

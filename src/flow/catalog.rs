@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::file::Home;
 use super::file::fill::Environment;
 use super::routes::{Matched, Routes};
-use super::{Flow, OnMessage, Trigger, Webhook};
+use super::webhook::{Way, Webhook};
+use super::{Flow, OnMessage, Trigger};
 use crate::model::accounts::{Accounts, unknown};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
@@ -33,6 +36,10 @@ pub struct Ground {
     pub keep: Keep,
     /// Whether other computers can reach the public side.
     pub exposed: bool,
+    /// What the world calls the public side.
+    pub public_url: Option<Url>,
+    /// Proxies that are believed when they say whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether flows may be edited in the browser.
     pub editable: bool,
     /// Warnings about the settings.
@@ -225,6 +232,15 @@ impl Catalog {
             let finding = Diagnostic::warning(&flow.file, webhook.at.0, webhook.at.1, message);
             let hint = "add `verify: { token: \"${NAME}\" }` to it, or `verify: none` if that is how it should be";
             self.findings.push(finding.with_hint(hint));
+        }
+        let shut = |webhook: &&Webhook| {
+            webhook.verify.as_ref().is_some_and(|rule| matches!(rule.way, Way::Twilio(_)) && !rule.observe)
+        };
+        for flow in self.flows.values().filter(|flow| flow.enabled && self.ground.public_url.is_none()) {
+            let Some(webhook) = flow.triggers.iter().filter_map(Trigger::webhook).find(shut) else { continue };
+            let message = format!("nobody can call the webhook {}: Twilio signs an address", webhook.path);
+            let finding = Diagnostic::warning(&flow.file, webhook.at.0, webhook.at.1, message);
+            self.findings.push(finding.with_hint("write `public_url: https://...` in postrider.yaml"));
         }
     }
 

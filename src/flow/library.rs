@@ -19,6 +19,7 @@ use crate::clock::{after, rfc3339};
 use crate::files::Files;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::panics;
+use crate::store::records::FolderId;
 
 /// A file is let go when it has been away for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +34,8 @@ pub struct Library {
     good: BTreeMap<String, Arc<Flow>>,
     /// The same by id; at first, what the store has kept.
     kept: BTreeMap<String, String>,
+    /// The folder that flows lie in, as it is kept.
+    home: Option<FolderId>,
     /// Flows, by file, whose last good version cannot be built today.
     withheld: BTreeMap<String, Arc<str>>,
     /// Files that had a good version and are away since then.
@@ -66,10 +69,12 @@ impl Changes {
 }
 
 impl Library {
-    /// Nothing read yet. `kept` are the last good versions by file, as the store has them.
-    pub fn new(root: &Path, ground: Arc<Ground>, kept: BTreeMap<String, String>) -> Self {
+    /// Nothing read yet. `kept` are the last good versions by file, as the store has them, and `home` is the
+    /// folder that they lay in.
+    pub fn new(root: &Path, ground: Arc<Ground>, kept: BTreeMap<String, String>, home: Option<FolderId>) -> Self {
         Self {
-            sources: Sources::new(root),
+            sources: Sources::new(root, !kept.is_empty(), home),
+            home,
             ground,
             readings: BTreeMap::new(),
             problems: Vec::new(),
@@ -207,6 +212,13 @@ impl Library {
         for (path, reading) in &self.readings {
             let good = self.good.get(path);
             match &reading.outcome {
+                // What its file says now cannot be seen.
+                Ok(_) if let (Some(flow), Some(problem)) = (good, self.blind(path)) => candidates.push(Candidate {
+                    flow: flow.clone(),
+                    standing: Standing::Same,
+                    wrong: vec![problem.clone()],
+                    before: None,
+                }),
                 Ok(flow) => {
                     let standing = match self.kept.get(path) {
                         Some(version) if *version == flow.version => Standing::Same,
@@ -282,12 +294,14 @@ impl Library {
             new: live.values().filter(new).map(|flow| (*flow).clone()).collect(),
             gone: self.kept.keys().filter(|path| !claims(path)).cloned().collect(),
             replaced: self.good.iter().filter(replaced).map(|(_, old)| old.clone()).collect(),
+            home: self.sources.home().filter(|home| self.home != Some(*home)),
         }
     }
 
     /// The set is live and kept: what it has is the last good version of each file.
     pub fn published(&mut self, catalog: &Catalog, difference: &Published) {
         difference.gone.iter().for_each(|path| drop(self.kept.remove(path)));
+        self.home = difference.home.or(self.home);
         self.kept.extend(difference.new.iter().map(|flow| (flow.file.clone(), flow.version.clone())));
         self.good = catalog.flows.values().map(|flow| (flow.file.clone(), flow.clone())).collect();
         self.away.retain(|path, _| self.good.contains_key(path));
@@ -308,6 +322,8 @@ pub struct Published {
     pub gone: Vec<String>,
     /// Versions that are not live any more.
     pub replaced: Vec<Arc<Flow>>,
+    /// The folder that they lie in, if it is another one.
+    pub home: Option<FolderId>,
 }
 
 /// What is to be said about a text, were it the file's: what is wrong with it, and what it does to the flows that

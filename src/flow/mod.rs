@@ -10,6 +10,7 @@ mod routes;
 pub mod schedule;
 mod sources;
 pub mod versions;
+pub mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -25,12 +26,13 @@ use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
 use crate::model::walls::Who;
 use crate::script::Program;
-use crate::secret::{Hash, Secret, Veil};
+use crate::secret::{Secret, Veil};
 pub use begin::prepare;
 use file::fill::Environment;
 use pattern::Pattern;
 pub use routes::{Matched, Route};
 use schedule::Schedule;
+use webhook::Webhook;
 
 /// A checked flow.
 pub struct Flow {
@@ -251,65 +253,4 @@ pub enum Backlog {
     All,
     /// None.
     None,
-}
-
-/// A webhook trigger.
-#[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Path below `/hooks`, with `{parameters}`.
-    pub path: String,
-    /// Methods that start a run.
-    pub methods: Vec<String>,
-    /// How callers show that they may; none lets anybody in.
-    pub verify: Option<Verify>,
-    /// The file says in words that anybody may come in.
-    pub open: bool,
-    /// When the caller is answered.
-    pub respond: Respond,
-    /// Its line and column in the flow's file.
-    pub at: (u32, u32),
-    /// Pages that may call it, by their origins; `*` stands for all.
-    pub origins: Vec<String>,
-}
-
-/// How a caller shows that it may start a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// `Authorization: Bearer S` or `X-Token: S`; any of the secrets.
-    Token(Vec<Secret>),
-    /// A signature over the raw body.
-    Hmac(Hmac),
-}
-
-/// A signature over the raw body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hmac {
-    /// Header that carries it, lower-case.
-    pub header: String,
-    /// Any of these.
-    pub secrets: Vec<Secret>,
-    /// Hash function.
-    pub algorithm: Hash,
-    /// How the bytes are written.
-    pub encoding: Encoding,
-    /// Stands before the signature.
-    pub prefix: String,
-}
-
-/// How a signature's bytes are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// Lower or upper case.
-    Hex,
-    /// Standard alphabet.
-    Base64,
-}
-
-/// When a webhook's caller is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Respond {
-    /// As soon as the event is on disk.
-    Accepted,
-    /// When the script has an answer.
-    Result,
 }

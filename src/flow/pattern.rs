@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fast_glob::glob_match;
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// A pattern of paths below the workspace.
 #[derive(Clone, Debug)]
@@ -22,6 +23,12 @@ impl Pattern {
         let parts: Vec<&str> = text.split('/').collect();
         if text.is_empty() {
             return Err("a path is missing; write one such as `inbox/*.csv`".into());
+        }
+        if text.starts_with('~') {
+            return refused("`~` is nobody's folder here; paths are relative to the workspace");
+        }
+        if text == "postrider.yaml" {
+            return refused("settings are taken over by themselves");
         }
         if text.starts_with('/') || parts.contains(&"..") {
             return refused("paths are relative to the workspace and stay inside it");
@@ -47,7 +54,7 @@ impl Pattern {
         let plain = |part: &&str| !part.contains(['*', '?', '[', '{']);
         // The last part is a file's, wildcard or not.
         let base: Vec<&str> = parts[..parts.len() - 1].iter().copied().take_while(plain).collect();
-        Ok(Self { text: text.into(), base: base.join("/") })
+        Ok(Self { text: composed(text), base: base.join("/") })
     }
 
     /// The folder below which all files lie that it can mean; empty for the workspace itself.
@@ -61,10 +68,16 @@ impl Pattern {
         (!self.text.contains("**") && !self.text.contains('{')).then_some(below)
     }
 
-    /// Whether it means this path, relative to the workspace. Hidden files are never meant.
+    /// Whether it means this path, relative to the workspace. Hidden files are never meant. Letters with marks are
+    /// the same letters however they are put together: a Mac writes `ü` as `u` and two dots.
     pub fn means(&self, path: &str) -> bool {
-        !path.split('/').any(|part| part.starts_with('.')) && glob_match(&self.text, path)
+        let hidden = path.split('/').any(|part| part.starts_with('.'));
+        !hidden && (glob_match(&self.text, path) || (!path.is_ascii() && glob_match(&self.text, composed(path))))
     }
+}
+
+fn composed(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
 }
 
 impl fmt::Display for Pattern {
@@ -90,6 +103,8 @@ mod tests {
             ("inbox/**/*.csv", "inbox", None, "inbox/a.csv", "inbox/b/.c/a.csv"),
             ("inbox/[ab]?.csv", "inbox", Some(1), "inbox/b1.csv", "inbox/c1.csv"),
             ("inbox/*.csv", "inbox", Some(1), "inbox/größe & co.csv", "inbox/a.CSV"),
+            ("inbox/grün*.csv", "inbox", Some(1), "inbox/gru\u{308}n 1.csv", "inbox/grun.csv"),
+            ("inbox/gru\u{308}n*.csv", "inbox", Some(1), "inbox/grün 1.csv", "inbox/grun.csv"),
         ] {
             let pattern = Pattern::parse(text).unwrap();
             assert_eq!((pattern.base(), pattern.depth()), (base, depth), "{text}");
@@ -98,6 +113,8 @@ mod tests {
         for (text, part) in [
             ("", "missing"),
             ("/etc/*", "stay inside"),
+            ("~/Downloads/*.csv", "relative to the workspace"),
+            ("postrider.yaml", "by themselves"),
             ("inbox/../../*", "stay inside"),
             ("inbox/", "write `inbox/*`"),
             (".postrider/*", "hidden"),

@@ -13,6 +13,7 @@ use walkdir::{DirEntry, WalkDir};
 use crate::clock::file_time;
 use crate::files::{Own, Top, open_regular};
 use crate::model::diagnostic::Diagnostic;
+use crate::store::records::FolderId;
 
 /// Larger files are no flows and no scripts.
 const LARGEST: u64 = 4 << 20;
@@ -22,6 +23,8 @@ const DEEPEST: usize = 100;
 /// than this before it was read may be changed once more without looking different.
 const TICK: i64 = 20_000_000;
 
+/// Where flows are.
+const FLOWS: &str = "flows";
 /// Files outside the folders that count as well.
 const SINGLE: [&str; 2] = ["postrider.yaml", ".env"];
 
@@ -35,6 +38,10 @@ pub struct Sources {
     root: PathBuf,
     own: Own,
     files: BTreeMap<String, Source>,
+    /// The folder that flows were last found in.
+    home: Option<FolderId>,
+    /// Flows were live before, and nobody has looked since.
+    expected: bool,
 }
 
 struct Source {
@@ -90,10 +97,16 @@ impl Looking {
 }
 
 impl Sources {
-    /// Nothing read yet.
-    pub fn new(root: &Path) -> Self {
+    /// Nothing read yet; `expected` says whether flows were live before, and `home` in which folder.
+    pub fn new(root: &Path, expected: bool, home: Option<FolderId>) -> Self {
         let settings = SINGLE.map(|path| root.join(path)).into();
-        Self { root: root.into(), own: Own::new(vec![root.join(".postrider")], settings), files: BTreeMap::new() }
+        let own = Own::new(vec![root.join(".postrider")], settings);
+        Self { root: root.into(), own, files: BTreeMap::new(), home, expected }
+    }
+
+    /// The folder that flows were last found in.
+    pub fn home(&self) -> Option<FolderId> {
+        self.home
     }
 
     /// Forgets what the files looked like, so that all are read again.
@@ -104,9 +117,18 @@ impl Sources {
     /// Looks at all files and reads those that look different.
     pub fn look(&mut self) -> Scan {
         let mut look = Looking::default();
-        for (folder, ending) in [("flows", ".yaml"), ("scripts", ".rhai")] {
+        for (folder, ending) in [(FLOWS, ".yaml"), ("scripts", ".rhai")] {
             match Top::open(&self.root, folder, &self.own) {
-                Ok(Some(top)) => self.walk(&top, folder, ending, &mut look),
+                Ok(Some(top)) => {
+                    self.walk(&top, folder, ending, &mut look);
+                    if folder == FLOWS {
+                        self.mind_home(&mut look);
+                    }
+                }
+                // A share or a drive that is away for a while takes its flows with it, and brings them back.
+                Ok(None) if folder == FLOWS && self.has_flows() => {
+                    look.leave_out(FLOWS, "the folder is away; its flows stay as they were until it is back".into());
+                }
                 Ok(None) => {}
                 Err(why) => look.leave_out(folder, why),
             }
@@ -130,6 +152,25 @@ impl Sources {
             scan.changed.insert(path);
         }
         scan
+    }
+
+    /// Whether flows are known, or were live before.
+    fn has_flows(&self) -> bool {
+        self.expected || self.flows().next().is_some()
+    }
+
+    /// Remembers the folder that flows lie in. Another one in its place without any flow is what is left when a
+    /// drive was unmounted, or was not mounted yet: what is known stays.
+    fn mind_home(&mut self, look: &mut Looking) {
+        let Ok(about) = self.root.join(FLOWS).metadata() else { return };
+        let here = FolderId { device: about.dev(), inode: about.ino() };
+        let empty = !look.seen.iter().any(|path| path.starts_with("flows/"));
+        if empty && self.has_flows() && self.home.is_some_and(|home| home != here) {
+            let why = "another folder lies here, and has no flows; those that were live stay until theirs is back";
+            look.leave_out(FLOWS, why.into());
+            return;
+        }
+        (self.home, self.expected) = (Some(here), false);
     }
 
     /// Looks at one of the folders.
@@ -171,8 +212,9 @@ impl Sources {
             if !entry.file_type().is_file() {
                 continue;
             }
-            if path.ends_with(".yml") {
-                let message = "the file is left out: a flow's name ends with .yaml";
+            if is_nearly(&path, ending) {
+                let what = if folder == FLOWS { "flow" } else { "script" };
+                let message = format!("the file is left out: a {what}'s name ends with {ending}");
                 look.scan.problems.push(Diagnostic::warning(&path, 0, 0, message).with_hint("rename it"));
             }
             let wanted = path.ends_with(ending) && !path.ends_with(".test.yaml");
@@ -227,6 +269,13 @@ impl Sources {
     }
 }
 
+/// Whether a name ends nearly as those of flows, or of scripts.
+fn is_nearly(path: &str, ending: &str) -> bool {
+    let small = path.to_ascii_lowercase();
+    let small = small.strip_suffix(".txt").unwrap_or(&small);
+    !path.ends_with(ending) && (small.ends_with(ending) || (ending == ".yaml" && small.ends_with(".yml")))
+}
+
 /// A warning about secrets that everybody may read.
 fn readable(about: &Metadata) -> Option<Diagnostic> {
     let finding = Diagnostic::warning(".env", 0, 0, "everybody on this computer may read the secrets here");
@@ -256,7 +305,8 @@ fn text(file: File) -> Result<Arc<str>, String> {
         return Err(format!("the file is larger than {} MiB", LARGEST >> 20));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(text.into()),
+        // A mark of the byte order says nothing in UTF-8.
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).into()),
         Err(error) => {
             let line =
                 error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();

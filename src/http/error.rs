@@ -91,6 +91,7 @@ impl From<StoreError> for Refused {
             | StoreError::Behind
             | StoreError::Busy
             | StoreError::Closed => Self::busy(error.to_string()),
+            StoreError::Repeated(_) => Self::new(StatusCode::CONFLICT, "repeated", error.to_string()),
             StoreError::Unreadable(what) => {
                 Self::new(StatusCode::CONFLICT, "damaged", format!("what is stored of it cannot be read: {what}"))
             }

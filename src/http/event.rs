@@ -2,15 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, header};
+use axum::body::Bytes;
+use axum::http::HeaderMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::content::{self, Kind};
 use super::error::Refused;
-use crate::flow::Verify;
+use super::parts::{Part, Parts};
+use crate::flow::webhook::Verify;
 use crate::model::event::{from_bytes, swells};
 
 /// How deep a body in JSON may be nested; serde_json itself stops at 128, and an event adds some.
@@ -43,6 +47,8 @@ const PROOFS_WITHIN: [&str; 5] = ["token", "signature", "secret", "hmac", "api-k
 pub struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Content<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    files: &'a [Part],
     method: &'a str,
     path: &'a str,
     params: BTreeMap<&'a str, &'a str>,
@@ -72,11 +78,66 @@ pub struct Request<'a> {
     /// How the caller showed that it may.
     pub verify: Option<&'a Verify>,
     /// The body.
-    pub raw: &'a [u8],
-    /// The body as text, with marks in the places of what is none.
-    pub text: &'a Cow<'a, str>,
+    pub body: &'a Read<'a>,
     /// Where it came from.
     pub ip: IpAddr,
+}
+
+/// A body, read as far as anybody can without knowing what is wanted of it.
+pub struct Read<'a> {
+    /// What is said of it.
+    pub kind: Kind,
+    /// Unpacked.
+    pub bytes: &'a [u8],
+    /// By its charset; none when it is no text.
+    pub text: Option<Cow<'a, str>>,
+    /// The text as JSON, with its half pairs of surrogates mended.
+    pub json: Option<String>,
+    /// A form in parts.
+    pub parts: Option<Parts>,
+}
+
+impl<'a> Read<'a> {
+    /// Reads an unpacked body.
+    ///
+    /// # Errors
+    /// 400 or 415, when it is not what it says.
+    pub async fn of(headers: &HeaderMap, bytes: &'a Bytes) -> Result<Self, Refused> {
+        let kind = Kind::of(headers);
+        if kind.is_multipart() {
+            let parts = Some(Parts::read(&kind, bytes).await?);
+            return Ok(Self { kind, bytes, text: None, json: None, parts });
+        }
+        let text = content::text(&kind, bytes)?;
+        let json = match text.as_deref().map(content::mended) {
+            Some(Cow::Owned(mended)) => Some(mended),
+            _ => None,
+        };
+        Ok(Self { kind, bytes, text, json, parts: None })
+    }
+
+    /// What stands in the body behind these names, as text; none where there is nothing.
+    pub fn at(&self, names: &[String]) -> Option<String> {
+        let found = match read_body(self).ok()? {
+            Content::Json(root) => names.iter().try_fold(root.to_owned(), |value, name| {
+                let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(value.get()).ok()?;
+                fields.remove(name)
+            }),
+            Content::Form(fields) => dig(&fields, names),
+            Content::Parts(fields) => dig(fields, names),
+            Content::Text(_) | Content::Bytes | Content::Nothing => None,
+        };
+        found.map(|value| value.get().to_owned()).filter(|text| !matches!(text.as_str(), "null" | "\"\""))
+    }
+
+    fn json(&self) -> &str {
+        self.json.as_deref().or(self.text.as_deref()).unwrap_or_default()
+    }
+}
+
+fn dig(fields: &Value, names: &[String]) -> Option<Box<RawValue>> {
+    let found = names.iter().try_fold(fields, |value, name| value.get(name))?;
+    serde_json::value::to_raw_value(found).ok()
 }
 
 /// The event of a request.
@@ -84,32 +145,39 @@ pub struct Request<'a> {
 /// # Errors
 /// 400, when the body is not what it says.
 pub fn event<'a>(request: &Request<'a>) -> Result<Event<'a>, Refused> {
-    let (text, raw): (&str, _) = (request.text, request.raw);
-    let is_utf8 = matches!(request.text, Cow::Borrowed(_));
+    let body = request.body;
     let mut event = Event {
         body: None,
+        files: body.parts.as_ref().map_or(&[], |parts| &parts.files),
         method: request.method,
         path: request.path,
         params: request.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-        query: pairs(request.query),
+        query: content::query(request.query),
         headers: visible(request.headers, request.verify),
         raw: None,
         raw_bytes: None,
         raw_around: None,
         ip: request.ip,
     };
-    let content = read_body(request.headers, text, is_utf8)?;
+    if let (Some(name), Value::Object(query)) = (request.verify.and_then(Verify::query), &mut event.query) {
+        query.remove(name);
+    }
+    let text = body.text.as_deref().unwrap_or_default();
+    let content = read_body(body)?;
     match &content {
-        Content::Json(value) if !matches!(value.get().as_bytes(), [b'"', ..] | b"null") => {
+        Content::Json(value) if body.json.is_none() && !matches!(value.get().as_bytes(), [b'"', ..] | b"null") => {
             let begin = text.len() - text.trim_start_matches(BLANKS).len();
             let around = [&text[..begin], &text[begin + value.get().len()..]];
             event.raw_around = (around != [""; 2]).then_some(around);
         }
-        Content::Text(_) | Content::Form(_) if !is_utf8 || swells(text) => event.raw_bytes = Some(from_bytes(raw)),
+        Content::Bytes => event.raw_bytes = Some(from_bytes(body.bytes)),
+        Content::Text(_) | Content::Form(_) if swells(text) => event.raw_bytes = Some(from_bytes(text.as_bytes())),
         Content::Text(_) => {}
+        // Their bytes are with the files, and kept once.
+        Content::Parts(_) => event.raw = Some(""),
         Content::Json(_) | Content::Form(_) | Content::Nothing => event.raw = (!text.is_empty()).then_some(text),
     }
-    let is_raw = event.raw_bytes.is_some() && matches!(content, Content::Text(_));
+    let is_raw = event.raw_bytes.is_some() && matches!(content, Content::Text(_) | Content::Bytes);
     event.body = (!is_raw).then_some(content);
     Ok(event)
 }
@@ -120,28 +188,29 @@ pub fn event<'a>(request: &Request<'a>) -> Result<Event<'a>, Refused> {
 enum Content<'a> {
     Json(&'a RawValue),
     Form(Value),
+    Parts(&'a Value),
     Text(&'a str),
+    Bytes,
     Nothing,
 }
 
 /// JSON and forms parsed, else the text. A form that is JSON is JSON: that is what curl sends
 /// when it is told nothing.
-fn read_body<'a>(headers: &HeaderMap, text: &'a str, is_utf8: bool) -> Result<Content<'a>, Refused> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let form = kind == "application/x-www-form-urlencoded";
-    if text.trim_matches(BLANKS).is_empty() {
-        return Ok(if form { Content::Form(pairs("")) } else { Content::Nothing });
+fn read_body<'a>(body: &'a Read<'_>) -> Result<Content<'a>, Refused> {
+    if let Some(parts) = &body.parts {
+        return Ok(Content::Parts(&parts.fields));
     }
-    if kind == "application/json" || kind.ends_with("+json") {
-        if !is_utf8 {
-            return Err(Refused::bad("the body is no JSON: it is not written in UTF-8"));
-        }
-        return read_json(text).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")));
+    let (kind, form) = (&body.kind, body.kind.is_form());
+    let Some(text) = body.text.as_deref() else { return Ok(Content::Bytes) };
+    if text.trim_matches(BLANKS).is_empty() {
+        return Ok(if form { Content::Form(Value::Object(Map::new())) } else { Content::Nothing });
+    }
+    if kind.is_json() {
+        return read_json(body.json()).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")));
     }
     let looks_like_json = text.trim_start().starts_with(['{', '[']);
-    if (kind.is_empty() || form) && looks_like_json && is_utf8 {
-        match read_json(text) {
+    if (kind.name.is_empty() || form) && looks_like_json {
+        match read_json(body.json()) {
             Ok(content) => return Ok(content),
             // In a form these characters are written another way.
             Err(error) if form => {
@@ -151,7 +220,7 @@ fn read_body<'a>(headers: &HeaderMap, text: &'a str, is_utf8: bool) -> Result<Co
             Err(_) => {}
         }
     }
-    Ok(if form { Content::Form(pairs(text)) } else { Content::Text(text) })
+    Ok(if form { Content::Form(content::form(kind, body.bytes)?) } else { Content::Text(text) })
 }
 
 /// Reads the whole text without keeping it: whatever is wrong with it is known before anything
@@ -225,31 +294,24 @@ fn too_deep(text: &str) -> bool {
     })
 }
 
-/// A query or form as a map; a name that comes again makes a list.
-fn pairs(text: &str) -> Value {
-    let mut map = Map::new();
-    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-        let value = Value::String(value.into_owned());
-        match map.entry(name.into_owned()) {
-            serde_json::map::Entry::Vacant(free) => {
+/// Headers as scripts see them. One that came twice is joined (RFC 9110, 5.3).
+fn visible<'a>(headers: &'a HeaderMap, rule: Option<&Verify>) -> BTreeMap<&'a str, Cow<'a, str>> {
+    let shown = |name: &str| !proves(name) && rule.is_none_or(|rule| rule.headers().all(|proof| proof != name));
+    let mut seen: BTreeMap<&str, Cow<'_, str>> = BTreeMap::new();
+    for (name, value) in headers.iter().filter(|(name, _)| shown(name.as_str())) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        match seen.entry(name.as_str()) {
+            Entry::Vacant(free) => {
                 free.insert(value);
             }
-            serde_json::map::Entry::Occupied(mut taken) => match taken.get_mut() {
-                Value::Array(list) => list.push(value),
-                one => *one = Value::Array(vec![one.take(), value]),
-            },
+            Entry::Occupied(mut before) => {
+                let joined = before.get_mut().to_mut();
+                joined.push_str(", ");
+                joined.push_str(&value);
+            }
         }
     }
-    Value::Object(map)
-}
-
-fn visible<'a>(headers: &'a HeaderMap, rule: Option<&Verify>) -> BTreeMap<&'a str, Cow<'a, str>> {
-    let signature = match rule {
-        Some(Verify::Hmac(rule)) => Some(rule.header.as_str()),
-        _ => None,
-    };
-    let plain = headers.iter().filter(|(name, _)| !proves(name.as_str()) && signature != Some(name.as_str()));
-    plain.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))).collect()
+    seen
 }
 
 /// Whether a header of this name carries a credential or a signature.

@@ -2,6 +2,7 @@
 
 mod api;
 mod body;
+mod content;
 mod editor;
 mod error;
 mod event;
@@ -11,8 +12,10 @@ mod metrics;
 mod openapi;
 mod origin;
 mod pages;
+mod parts;
 mod private;
 mod public;
+mod rates;
 mod session;
 mod side;
 mod stream;
@@ -35,6 +38,7 @@ use crate::store::arrivals::Arrivals;
 use crate::view::View;
 pub use editor::Editor;
 pub use pages::{Assets, Notes};
+pub use rates::Rates;
 pub use session::Doors;
 use side::{Room, Side};
 
@@ -72,6 +76,8 @@ pub struct House {
     pub assets: Arc<Assets>,
     /// Names that the private side may be called by, besides the loopback ones.
     pub admin_hosts: watch::Receiver<Arc<Vec<String>>>,
+    /// How often webhooks were called.
+    pub rates: Rates,
     /// Whether the end has begun.
     pub shutdown: Shutdown,
 }

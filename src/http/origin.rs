@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 use url::Url;
 
 use super::error::Refused;
-use crate::flow::Webhook;
+use crate::flow::webhook::Webhook;
 
 /// How long a browser may remember what it was permitted, in seconds: an edited list counts soon.
 const REMEMBERED: &str = "600";

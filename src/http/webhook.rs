@@ -1,30 +1,37 @@
 //! A webhook: verified, read, made a durable run, answered.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::House;
 use super::body::whole;
+use super::content::unpacked;
 use super::error::{Refused, Told, answer};
 use super::event::{self, event};
 use super::origin;
 use super::side::Seat;
-use super::verify::verify;
+use super::verify::{Once, Shown, verify};
 use crate::clock::after;
 use crate::feed::Change;
 use crate::flow::catalog::Catalog;
-use crate::flow::{Matched, Respond, Route};
+use crate::flow::webhook::{Mark as DedupeBy, Respond, Signed, Way, Webhook};
+use crate::flow::{Matched, Route};
 use crate::id::RunId;
 use crate::model::call::is_framing;
-use crate::run::Reply;
+use crate::model::run::{Mark, NewRun};
+use crate::run::{Reply, said_before};
+use crate::store::StoreError;
+use crate::units::format_duration;
 
 /// How long a caller with `respond: result` waits before it gets the run's id instead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,14 +45,35 @@ pub async fn webhook(
     request: Request<Body>,
 ) -> Response<Body> {
     let asked = format!("{} {}", request.method(), request.uri().path());
-    let taken = accept(&house, peer, request).await;
+    let from = caller(&house, peer, request.headers());
+    let taken = accept(&house, from, request).await;
     let response = taken.unwrap_or_else(IntoResponse::into_response);
-    turned_away(&house, peer, &asked, &response);
+    turned_away(&house, from, &asked, &response);
     response
 }
 
+/// Who calls: the other end of the connection, or whom a proxy that we trust says that it speaks for. The list is
+/// written by each proxy at its end, so it is read from there, and no further than it can be trusted.
+pub fn caller(house: &House, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+    let ground = house.view.catalog.borrow().ground.clone();
+    let trusted = |ip: &IpAddr| ground.trusted_proxies.iter().any(|net| net.contains(ip));
+    let mut from = peer.ip().to_canonical();
+    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+    let told = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    for entry in told {
+        if !trusted(&from) {
+            break;
+        }
+        let entry = entry.trim();
+        let ip = entry.parse::<IpAddr>().ok().or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()));
+        let Some(ip) = ip else { break };
+        from = ip.to_canonical();
+    }
+    from
+}
+
 /// Notes a request that was refused. What it was refused for stands in the answer's extensions.
-pub fn turned_away(house: &House, peer: SocketAddr, asked: &str, response: &Response<Body>) {
+pub fn turned_away(house: &House, from: IpAddr, asked: &str, response: &Response<Body>) {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return;
@@ -54,12 +82,12 @@ pub fn turned_away(house: &House, peer: SocketAddr, asked: &str, response: &Resp
     let told = response.extensions().get::<Told>();
     let Some(told) = told.filter(|_| status.is_client_error()) else { return };
     let what: String = asked.chars().take(LONGEST_PATH).collect();
-    let from = peer.ip().to_canonical().to_string();
+    let from = from.to_string();
     house.view.turned_away.note(house.view.clock.now(), &what, status.as_u16(), &told.message, &from);
     house.view.feed.tell([Change::Incoming { what: "refused", from: what, outcome: "refused" }]);
 }
 
-async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Result<Response<Body>, Refused> {
+async fn accept(house: &House, from: IpAddr, request: Request<Body>) -> Result<Response<Body>, Refused> {
     if !house.shutdown.is_running() {
         return Err(Refused::busy("Postrider is stopping; come again in a moment"));
     }
@@ -67,7 +95,12 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
     let path = head.uri.path().strip_prefix("/hooks").unwrap_or_default();
     let catalog = house.view.catalog.borrow().clone();
     let Some(matched) = catalog.route(path) else {
-        return Err(Refused::missing(format!("no flow has a webhook at {path}")));
+        let refused = Refused::missing(format!("no flow has a webhook at {path}"));
+        let near = path.trim_end_matches('/');
+        return Err(match near != path && catalog.route(near).is_some() {
+            true => refused.hint(format!("there is one at /hooks{near}, without a slash at the end")),
+            false => refused,
+        });
     };
     let method = head.method.as_str();
     let route = |method: &str| matched.routes.iter().find(|route| route.webhook.methods.iter().any(|m| m == method));
@@ -77,9 +110,15 @@ async fn accept(house: &House, peer: SocketAddr, request: Request<Body>) -> Resu
         let Some(route) = route(asked) else { return Err(not_taken(path, asked, &matched)) };
         return origin::permitted(&route.webhook, &head.headers);
     }
+    if head.method == Method::GET
+        && let Some(answer) = matched.routes.iter().find_map(|route| handshake(&route.webhook, &head))
+    {
+        return answer;
+    }
     let Some(route) = route(method) else { return Err(not_taken(path, method, &matched)) };
     let page = origin::admitted(&route.webhook, &head.headers)?;
-    let mut answered = match take(house, peer, &catalog, route, &matched, &head, body).await {
+    let call = Call { route, params: &matched.params, head: &head, from };
+    let mut answered = match call.take(house, &catalog, body).await {
         Ok(answered) => answered,
         Err(refused) => refused.into_response(),
     };
@@ -96,64 +135,174 @@ fn not_taken(path: &str, method: &str, matched: &Matched<'_>) -> Refused {
     refused.with(header::ALLOW, allowed.join(", "))
 }
 
-/// Takes a request that came to its webhook.
-async fn take(
-    house: &House,
-    peer: SocketAddr,
-    catalog: &Catalog,
-    route: &Route,
-    matched: &Matched<'_>,
-    head: &Parts,
-    body: Body,
-) -> Result<Response<Body>, Refused> {
-    let webhook = &route.webhook;
-    let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
-    let raw = whole(body, limit).await.map_err(|refused| match refused.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => refused.hint("raise `limits.body` in postrider.yaml"),
-        _ => refused,
-    })?;
-    if let Some(rule) = &webhook.verify {
-        verify(rule, &head.headers, &raw).map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why))?;
-    }
-    let run = {
-        let text = String::from_utf8_lossy(&raw);
-        let event = event(&event::Request {
-            method: head.method.as_str(),
-            path: head.uri.path().strip_prefix("/hooks").unwrap_or_default(),
-            params: &matched.params,
-            query: head.uri.query().unwrap_or_default(),
-            headers: &head.headers,
-            verify: webhook.verify.as_ref(),
-            raw: &raw,
-            text: &text,
-            ip: peer.ip().to_canonical(),
-        })?;
-        house.intake.prepare(&route.flow, "webhook", &event)
+/// The answer to Meta's question whether this is the right address, where the webhook knows it:
+/// <https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests>.
+fn handshake(webhook: &Webhook, head: &Parts) -> Option<Result<Response<Body>, Refused>> {
+    let Way::Signed(Signed { handshake: Some(word), .. }) = &webhook.verify.as_ref()?.way else { return None };
+    let field = |name: &str| {
+        let mut fields = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
+        fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
     };
-    drop(raw);
-    let id = run.id;
-    if webhook.respond == Respond::Accepted {
-        house.intake.accept(run).await?;
-        return Ok(accepted(id));
+    field("hub.mode").filter(|mode| mode == "subscribe")?;
+    let is_right = field("hub.verify_token").is_some_and(|given| word.matches(given.as_bytes()));
+    Some(match is_right {
+        true => Ok(field("hub.challenge").unwrap_or_default().into_response()),
+        false => Err(unauthorized("`hub.verify_token` is another one")),
+    })
+}
+
+fn unauthorized(why: &'static str) -> Refused {
+    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why)
+}
+
+/// A request that came to its webhook.
+struct Call<'a> {
+    route: &'a Route,
+    params: &'a [(String, String)],
+    head: &'a Parts,
+    from: IpAddr,
+}
+
+impl Call<'_> {
+    async fn take(&self, house: &House, catalog: &Catalog, body: Body) -> Result<Response<Body>, Refused> {
+        let webhook = &self.route.webhook;
+        self.has_room(house)?;
+        let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
+        let larger = |refused: Refused| match refused.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => refused.hint("raise `limits.body` in postrider.yaml"),
+            _ => refused,
+        };
+        let raw = whole(body, limit).await.map_err(larger)?;
+        let once = self.verified(catalog, house.view.clock.now(), &raw)?;
+        let run = {
+            let bytes = unpacked(&self.head.headers, &raw, limit).map_err(larger)?;
+            let read = event::Read::of(&self.head.headers, &bytes).await?;
+            let event = event(&event::Request {
+                method: self.head.method.as_str(),
+                path: self.head.uri.path().strip_prefix("/hooks").unwrap_or_default(),
+                params: self.params,
+                query: self.head.uri.query().unwrap_or_default(),
+                headers: &self.head.headers,
+                verify: webhook.verify.as_deref(),
+                body: &read,
+                ip: self.from,
+            })?;
+            let mut run = house.intake.prepare(&self.route.flow, "webhook", &event);
+            run.marks = self.marks(once, &read, run.at);
+            run
+        };
+        drop(raw);
+        let id = run.id;
+        match webhook.respond {
+            Respond::Accepted(status) => Ok(match house.intake.accept(run).await {
+                Err(StoreError::Repeated(first)) => accepted(StatusCode::OK, first, true),
+                outcome => {
+                    outcome?;
+                    accepted(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), id, false)
+                }
+            }),
+            Respond::Result => self.answered(house, run).await,
+        }
     }
-    let mut place = house.subscribers.subscribe(id);
-    let deadline = house.view.clock.sleep_until(after(house.view.clock.now(), PATIENCE));
-    house.intake.accept(run).await?;
-    // Whoever waits does so without its body.
-    if let Some(seat) = head.extensions.get::<Arc<Seat>>() {
-        seat.releases();
+
+    /// Whether it comes from where it may, and not too often. Asked before anything is done for it.
+    fn has_room(&self, house: &House) -> Result<(), Refused> {
+        let Route { flow, webhook } = self.route;
+        if !webhook.from.is_empty() && !webhook.from.iter().any(|net| net.contains(&self.from)) {
+            let message = format!("{} is no address that may call this webhook", self.from);
+            return Err(Refused::new(StatusCode::FORBIDDEN, "address", message).hint("`from:` lists those that may"));
+        }
+        let Some(rate) = webhook.rate else { return Ok(()) };
+        house.rates.take((&flow.name, &webhook.path), rate, house.view.clock.now()).map_err(|wait| {
+            let message = format!("more than {} requests came in {}", rate.most, format_duration(rate.per));
+            let seconds = wait.as_secs_f64().ceil().max(1.0).to_string();
+            Refused::new(StatusCode::TOO_MANY_REQUESTS, "rate", message).with(header::RETRY_AFTER, seconds)
+        })
     }
-    let said = |reply| said(id, reply, webhook.verify.is_some());
-    tokio::select! {
-        reply = place.reply() => Ok(reply.map_or_else(|| accepted(id), said)),
-        () = deadline => Ok(accepted(id)),
-        // The run goes on after the restart, this connection does not.
-        () = house.shutdown.draining() => Ok(accepted(id)),
+
+    /// Whether the caller has shown that it may.
+    fn verified(&self, catalog: &Catalog, now: Timestamp, raw: &[u8]) -> Result<Option<Once>, Refused> {
+        let Some(rule) = &self.route.webhook.verify else { return Ok(None) };
+        let url = catalog.ground.public_url.as_ref().map(|base| {
+            let asked = self.head.uri.path_and_query().map_or("/", |asked| asked.as_str());
+            format!("{}{asked}", base.as_str().trim_end_matches('/'))
+        });
+        let query = self.head.uri.query().unwrap_or_default();
+        let shown = Shown { headers: &self.head.headers, query, body: raw, url: url.as_deref(), now };
+        match verify(rule, &shown) {
+            Ok(once) => Ok(once),
+            Err(why) if rule.observe => {
+                let (flow, path) = (&self.route.flow.name, &self.route.webhook.path);
+                tracing::warn!(%flow, path, from = %self.from, "let in, for `mode` is `observe`: {why}");
+                Ok(None)
+            }
+            Err(why) => Err(unauthorized(why)),
+        }
+    }
+
+    /// What makes another request the same event.
+    fn marks(&self, once: Option<Once>, read: &event::Read<'_>, at: Timestamp) -> Vec<Mark> {
+        let Route { flow, webhook } = self.route;
+        let mark = |kind: &str, value: &[u8], window: Duration| {
+            let mut hash = Sha256::new();
+            for piece in [flow.name.as_bytes(), webhook.path.as_bytes(), kind.as_bytes()] {
+                hash.update(piece);
+                hash.update([0]);
+            }
+            let hash = hash.chain_update(value).finalize();
+            let mut mark = [0; 16];
+            mark.copy_from_slice(&hash[..16]);
+            Mark { mark, until: after(at, window) }
+        };
+        let signed = once.map(|once| mark("signature", &once.mark, once.for_));
+        let named = webhook.dedupe.as_ref().and_then(|dedupe| {
+            let value = match &dedupe.by {
+                DedupeBy::Whole => Sha256::digest(read.bytes).to_vec(),
+                DedupeBy::Header(name) => self.head.headers.get(name)?.as_bytes().to_vec(),
+                DedupeBy::Body(names) => read.at(names)?.into_bytes(),
+            };
+            (!value.is_empty()).then(|| mark("dedupe", &value, dedupe.window))
+        });
+        signed.into_iter().chain(named).collect()
+    }
+
+    /// Accepts a run and waits for what it has to say; a duplicate waits for what the first one says.
+    async fn answered(&self, house: &House, run: NewRun) -> Result<Response<Body>, Refused> {
+        let mut id = run.id;
+        let mut place = house.subscribers.subscribe(id);
+        let deadline = house.view.clock.sleep_until(after(house.view.clock.now(), PATIENCE));
+        let verified = self.route.webhook.verify.is_some();
+        match house.intake.accept(run).await {
+            Ok(_) => {}
+            Err(StoreError::Repeated(first)) => {
+                // Before it is asked what was said: between the two nothing is missed.
+                (id, place) = (first, house.subscribers.subscribe(first));
+                if let Some(reply) = said_before(&*house.view.store, first).await? {
+                    return Ok(said(first, reply, verified));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // Whoever waits does so without its body.
+        if let Some(seat) = self.head.extensions.get::<Arc<Seat>>() {
+            seat.releases();
+        }
+        let later = || accepted(StatusCode::ACCEPTED, id, false);
+        tokio::select! {
+            reply = place.reply() => Ok(reply.map_or_else(later, |reply| said(id, reply, verified))),
+            () = deadline => Ok(later()),
+            // The run goes on after the restart, this connection does not.
+            () = house.shutdown.draining() => Ok(later()),
+        }
     }
 }
 
-fn accepted(run: RunId) -> Response<Body> {
-    let mut response = answer(StatusCode::ACCEPTED, &json!({ "run": run }));
+fn accepted(status: StatusCode, run: RunId, duplicate: bool) -> Response<Body> {
+    let body = match duplicate {
+        true => json!({ "run": run, "duplicate": true }),
+        false => json!({ "run": run }),
+    };
+    let mut response = answer(status, &body);
     if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/runs/{run}")) {
         response.headers_mut().insert(header::LOCATION, place);
     }

@@ -11,7 +11,22 @@ use crate::store::tx::Read;
 /// Accepts a run. Gives its number among the ready ones: 0 for one that was accepted before.
 pub fn intake(work: &mut Work<'_>, run: &NewRun) -> Result<i64, Refusal> {
     has_room_for(work, &run.flow, 1)?;
+    if let Some(first) = begun_before(work, run)? {
+        return Err(Refusal::Rule(StoreError::Repeated(first)));
+    }
     Ok(insert(work, run)?)
+}
+
+/// The run that the same event has begun already; else the event is remembered.
+pub fn begun_before(work: &mut Work<'_>, run: &NewRun) -> Read<Option<RunId>> {
+    for mark in &run.marks {
+        let first = rows::repeats::run_of(work.tx, mark, run.at)?;
+        if first.is_some_and(|first| first != run.id) {
+            return Ok(first);
+        }
+    }
+    run.marks.iter().try_for_each(|mark| rows::repeats::remember(work.tx, mark, run.id))?;
+    Ok(None)
 }
 
 /// Whether there is room for so many runs more of a flow.

@@ -26,7 +26,7 @@ use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
 use crate::store::records::{
     ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
-    Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
+    FolderId, Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
     Person, PhoneMessage, Prunable, Pruned, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen,
     SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
@@ -106,6 +106,10 @@ impl Store for Ledger {
 
     fn good_versions(&self) -> Reply<BTreeMap<String, String>> {
         self.at_once(rows::flows::good)
+    }
+
+    fn flows_home(&self) -> Reply<Option<FolderId>> {
+        self.at_once(rows::flows::home)
     }
 
     fn version(&self, id: &str) -> Reply<Option<VersionRow>> {

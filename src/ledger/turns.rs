@@ -197,6 +197,7 @@ fn errand_of(errand: &Errand) -> Put {
     match errand {
         Errand::Http { calls, .. } => Put::later("http", shown(calls)),
         Errand::Move { from, to, .. } => Put::later("file", format!("`{from}` to be moved to `{to}`")),
+        Errand::Part { .. } => Put::later("file", "a file of the event to be saved".into()),
         Errand::Save { .. } => Put::later("file", "a file of a message to be saved".into()),
     }
 }

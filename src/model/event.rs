@@ -50,6 +50,20 @@ pub fn raw_of(event: &str) -> Option<(String, bool)> {
     Some((raw, false))
 }
 
+/// The bytes of a file that came with an event.
+pub fn part_of(event: &str, part: usize) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Files {
+        files: Vec<File>,
+    }
+    #[derive(Deserialize)]
+    struct File {
+        bytes: String,
+    }
+    let kept: Files = serde_json::from_str(event).ok()?;
+    kept.files.get(part).map(|file| to_bytes(&file.bytes))
+}
+
 /// A kept event as scripts and people see it.
 pub fn seen(event: &str) -> Value {
     let mut seen: Value = serde_json::from_str(event).unwrap_or(Value::Null);
@@ -60,6 +74,9 @@ pub fn seen(event: &str) -> Value {
             fields.insert("body".into(), raw.clone().into());
         }
         fields.insert("raw".into(), raw.into());
+    }
+    if let Some(Value::Array(files)) = seen.get_mut("files") {
+        files.iter_mut().filter_map(Value::as_object_mut).for_each(|file| drop(file.remove("bytes")));
     }
     seen
 }

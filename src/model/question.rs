@@ -107,6 +107,13 @@ pub enum Errand {
         /// Where it is to be.
         to: String,
     },
+    /// Puts a file of the run's own event below the workspace.
+    Part {
+        /// Its place among them, from 0.
+        part: u32,
+        /// Where it is to be.
+        to: String,
+    },
 }
 
 /// What the commit of the question changes, and answers.
@@ -218,7 +225,7 @@ impl Errand {
                 let again = (0..calls.len()).map(|index| before(index) + u32::from(came(index))).collect();
                 Some(Self::Http { calls: calls.clone(), all: *all, again })
             }
-            Self::Move { .. } | Self::Save { .. } => answer.is_err().then(|| self.clone()),
+            Self::Move { .. } | Self::Save { .. } | Self::Part { .. } => answer.is_err().then(|| self.clone()),
         }
     }
 }

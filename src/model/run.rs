@@ -155,6 +155,17 @@ pub struct NewRun {
     pub root: Option<RunId>,
     /// How many runs stand before it that began each other by `flows::start`.
     pub generation: u32,
+    /// What makes another event the same one: while it is remembered no other run with it is accepted.
+    pub marks: Vec<Mark>,
+}
+
+/// The name of an event, hashed with whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The hash.
+    pub mark: [u8; 16],
+    /// When it is forgotten.
+    pub until: Timestamp,
 }
 
 /// What the script of a webhook with `respond: result` answers.

@@ -79,6 +79,8 @@ pub struct Caller<'a> {
     pub position: u32,
     /// It may have been run before, by an engine that died.
     pub again: bool,
+    /// The file of its event that it wants to save.
+    pub part: Option<Vec<u8>>,
 }
 
 /// How room is waited for.
@@ -136,6 +138,10 @@ impl Effects {
                 let seen = seen.filter(|_| caller.again);
                 Some(aside(move || files.shift(&from, &to, seen).map(|()| Value::Null)).await)
             }
+            Errand::Part { to, .. } => {
+                let (files, to, bytes) = (self.files.clone(), to.clone(), caller.part?);
+                Some(aside(move || written(&files, &to, &bytes)).await)
+            }
             Errand::Save { account, source, mime, to } => {
                 let own = self.of(&format!("files of {account}"), FILES);
                 let begun = AtomicBool::new(false);
@@ -157,11 +163,7 @@ impl Effects {
             return Err(broken("a web page came instead of the file; who answers at the account's `url`?".into()));
         }
         let (files, to) = (self.files.clone(), to.to_owned());
-        aside(move || {
-            files.write(&to, &bytes)?;
-            Ok(json!({ "path": to, "size": bytes.len() }))
-        })
-        .await
+        aside(move || written(&files, &to, &bytes)).await
     }
 
     async fn call(&self, call: &Call, flow: &Flow, key: String, most: usize, room: Room<'_>) -> Option<Answer> {
@@ -201,6 +203,11 @@ impl Effects {
         }
         known.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(room))).clone()
     }
+}
+
+fn written(files: &Files, to: &str, bytes: &[u8]) -> Result<Value, String> {
+    files.write(to, bytes)?;
+    Ok(json!({ "path": to, "size": bytes.len() }))
 }
 
 fn is_page(bytes: &[u8]) -> bool {

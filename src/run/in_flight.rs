@@ -6,7 +6,9 @@ use super::queue::RunQueue;
 use crate::clock::after;
 use crate::flow::versions::Missing;
 use crate::id::RunId;
+use crate::model::event::part_of;
 use crate::model::question::{Answer, Errand};
+use crate::model::run::ScriptError;
 use crate::store::{STORE_REST, StoreError};
 
 /// A run that waits for an errand. Its event and its journal are in the store.
@@ -54,7 +56,17 @@ impl InFlight {
             Err(Missing::Store(error)) => return Err(error),
             Err(Missing::Broken(error)) => return Ok(Some(Err(error))),
         };
-        let caller = Caller { run: self.id, flow: &flow, position: self.position, again: self.again };
+        let part = match &self.errand {
+            Errand::Part { part, .. } => {
+                let record = context.store.run(self.id).await?;
+                let Some(bytes) = record.and_then(|record| part_of(&record.event, *part as usize)) else {
+                    return Ok(Some(Err(ScriptError::new("file", "save: the event has no such file any more"))));
+                };
+                Some(bytes)
+            }
+            _ => None,
+        };
+        let caller = Caller { run: self.id, flow: &flow, position: self.position, again: self.again, part };
         Ok(context.effects.run(&self.errand, caller, &context.shutdown).await)
     }
 }

@@ -32,6 +32,6 @@ pub use journals::Journals;
 pub use local_answers::snapshot;
 pub use queue::RunQueue;
 pub use simulate::{answered, simulate};
-pub use subscribers::{Reply, Subscribers};
+pub use subscribers::{Reply, Subscribers, said_before};
 pub use threads::{Threads, aside};
 pub use timers::RunTimers;

@@ -211,6 +211,7 @@ fn fresh(id: u8, flow: &str) -> (ReadyRun, Arc<Fresh>) {
         at: jiff::Timestamp::UNIX_EPOCH,
         root: None,
         generation: 0,
+        marks: Vec::new(),
     };
     (ReadyRun::fresh(&run), Fresh::new(run).0)
 }

@@ -284,6 +284,18 @@ fn ended(
 fn read_event(text: &str) -> Result<Dynamic, serde_json::Error> {
     let mut event = read_json(text)?;
     if let Some(mut fields) = event.write_lock::<Map>()
+        && let Some(mut files) = fields.get_mut("files").and_then(|files| files.write_lock::<rhai::Array>())
+    {
+        // Their bytes are for `save` alone, which finds them by their place.
+        for (place, file) in files.iter_mut().enumerate() {
+            if let Some(mut file) = file.write_lock::<Map>()
+                && file.remove("bytes").is_some()
+            {
+                file.insert("part".into(), (place as i64).into());
+            }
+        }
+    }
+    if let Some(mut fields) = event.write_lock::<Map>()
         && fields.get("trigger").is_some_and(|trigger| trigger.as_immutable_string_ref().is_ok_and(|t| *t == "webhook"))
         && !fields.contains_key("raw")
     {

@@ -32,7 +32,7 @@ use crate::wake::Bell;
 use arrivals::Arrivals;
 use records::{
     ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
-    Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
+    FolderId, Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
     Person, PhoneMessage, Prunable, Pruned, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen,
     SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
@@ -78,6 +78,9 @@ pub enum StoreError {
         /// Where it was copied from.
         original: String,
     },
+    /// The same event has begun a run before.
+    #[error("this event has begun the run {0} before")]
+    Repeated(RunId),
     /// Too many runs wait for their first turn.
     #[error("{0} runs wait for their first turn already (`limits.backlog`)")]
     Backlog(u64),
@@ -122,6 +125,8 @@ pub trait Store: Send + Sync + 'static {
     fn keep_flows(&self, kept: KeptFlows) -> Reply<()>;
     /// The last good version of each file, by its id.
     fn good_versions(&self) -> Reply<BTreeMap<String, String>>;
+    /// The folder that flows were last read from.
+    fn flows_home(&self) -> Reply<Option<FolderId>>;
     /// The text of a flow version.
     fn version(&self, id: &str) -> Reply<Option<VersionRow>>;
 

@@ -44,6 +44,17 @@ pub struct KeptFlows {
     pub good: Vec<(String, VersionRow)>,
     /// Files that are gone for good.
     pub gone: Vec<String>,
+    /// The folder that they lie in, if it is another one than before.
+    pub home: Option<FolderId>,
+}
+
+/// What tells a folder from another one that lies in its place: its device and its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderId {
+    /// Number of the device.
+    pub device: u64,
+    /// Number on the device.
+    pub inode: u64,
 }
 
 /// A run whose next turn may begin.

@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::reading::{Beside, Content, Outcome, Room, TURN, aside, content};
-use super::scan::{Found, Look, scan};
+use super::scan::{Found, Look, device_at, scan};
+use super::writers::Writers;
 use crate::changes::{Changes, Ear};
 use crate::clock::{SharedClock, after, from_millis, rfc3339};
 use crate::files::Files;
@@ -28,6 +29,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(10);
 /// A file that is gone is remembered for so long: a drive may come back with it.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+/// Word that a file is being written counts for so long.
+const BELIEVED: Duration = Duration::from_secs(600);
 /// What was said is remembered up to here.
 const MOST_SAID: usize = 1_000;
 /// Files recorded in one transaction.
@@ -72,8 +75,8 @@ pub struct FileWatch {
     missing: BTreeMap<String, Timestamp>,
     /// What cannot be read was said once.
     said: BTreeSet<String>,
-    /// The devices that the watched folders were on at first: another one is another drive.
-    devices: BTreeMap<String, u64>,
+    /// Files that somebody was writing when they would have been finished, since when.
+    written: BTreeMap<String, Timestamp>,
     /// Files that were there at first and are to be read, so that a touch of them will not count.
     unread: Vec<SeenFile>,
     /// Reads some of them.
@@ -85,14 +88,7 @@ pub struct FileWatch {
 /// The files that are there already, as if they had been seen. They are not read yet: nobody waits for that.
 pub fn present(files: &Files, watch: &Watch) -> Vec<SeenFile> {
     let found = scan(files, &watch.patterns);
-    let row = |(path, look): (String, Look)| SeenFile {
-        path,
-        size: look.size,
-        modified: look.modified,
-        hash: None,
-        gone_at: None,
-    };
-    found.files.into_iter().map(row).collect()
+    found.files.into_iter().map(|(path, look)| look.seen(path, None)).collect()
 }
 
 /// How what was seen differs from what is there now.
@@ -102,11 +98,17 @@ pub fn differences(seen: &[SeenFile], now_there: &[SeenFile], now: Timestamp) ->
     let as_known = |row: &&SeenFile| {
         known
             .get(row.path.as_str())
-            .is_some_and(|known| known.gone_at.is_none() && (known.size, known.modified) == (row.size, row.modified))
+            .is_some_and(|known| known.gone_at.is_none() && is_alike(known, row))
     };
     let changed = now_there.iter().filter(|row| !as_known(row)).cloned();
     let gone = seen.iter().filter(|row| row.gone_at.is_none() && !there.contains(row.path.as_str()));
     changed.chain(gone.map(|row| SeenFile { gone_at: Some(now), ..row.clone() })).collect()
+}
+
+/// Whether a file looks as it did.
+fn is_alike(known: &SeenFile, row: &SeenFile) -> bool {
+    (known.size, known.modified) == (row.size, row.modified)
+        && (known.changed.is_none() || known.changed == row.changed)
 }
 
 impl FileWatch {
@@ -130,7 +132,7 @@ impl FileWatch {
             unsettled: BTreeMap::new(),
             missing: BTreeMap::new(),
             said: BTreeSet::new(),
-            devices: BTreeMap::new(),
+            written: BTreeMap::new(),
             unread,
             reading: JoinSet::new(),
             beside: Beside::default(),
@@ -184,21 +186,17 @@ impl FileWatch {
         let (flow, watch) = self.rule.borrow_and_update().clone();
         let (files, patterns) = (self.around.files.clone(), watch.patterns.clone());
         let found = aside(&self.around.looks, move || scan(&files, &patterns)).await;
-        let mut found = found.ok_or_else(|| StoreError::Other("the look at the folder broke down".into()))?;
-        for (base, device) in &found.devices {
-            // Another drive lies there, or none any more: what is missing is not gone.
-            if *self.devices.entry(base.clone()).or_insert(*device) != *device {
-                found.blind.push(base.clone());
-            }
-        }
+        let found = found.ok_or_else(|| StoreError::Other("the look at the folder broke down".into()))?;
         let now = self.around.clock.now();
         for why in &found.refused {
             self.say(why);
         }
         self.note(&found, now);
+        self.keep_drives(&found).await?;
         let over = |since: &Timestamp| after(*since, watch.settle) <= now;
         let finished = self.unsettled.iter().filter(|(_, (_, since))| over(since));
         let finished: Vec<(String, Look)> = finished.map(|(path, (look, _))| (path.clone(), *look)).collect();
+        let finished = self.closed(finished, now).await;
         let mut seen = Vec::new();
         for (path, look) in finished {
             if let Some(read) = self.content(&path, look).await {
@@ -245,7 +243,7 @@ impl FileWatch {
             for row in rows {
                 // What cannot be read, or has another look by now, is looked at when it is finished.
                 if let Ok(Some((look, hash))) = content(&files, &room, &row.path).await
-                    && (look.size, look.modified) == (row.size, row.modified)
+                    && look.is_of(&row)
                 {
                     read.push(SeenFile { hash: Some(hash), ..row });
                 }
@@ -258,7 +256,7 @@ impl FileWatch {
     async fn take_read(&mut self, rows: Vec<SeenFile>) -> Result<(), StoreError> {
         let unchanged = |row: &SeenFile| {
             self.seen.get(&row.path).is_some_and(|known| {
-                known.hash.is_none() && (known.size, known.modified, known.gone_at) == (row.size, row.modified, None)
+                known.hash.is_none() && known.gone_at.is_none() && is_alike(known, row)
             })
         };
         let rows: Vec<SeenFile> = rows.into_iter().filter(unchanged).collect();
@@ -275,8 +273,7 @@ impl FileWatch {
         sinces.for_each(|since| *since = (*since).min(now));
         for (path, look) in &found.files {
             let known = self.seen.get(path);
-            let same = known
-                .is_some_and(|row| row.gone_at.is_none() && Look { size: row.size, modified: row.modified } == *look);
+            let same = known.is_some_and(|row| row.gone_at.is_none() && look.is_of(row));
             self.missing.remove(path);
             if same {
                 self.unsettled.remove(path);
@@ -285,13 +282,61 @@ impl FileWatch {
             }
         }
         self.unsettled.retain(|path, _| found.files.contains_key(path));
+        self.written.retain(|path, _| found.files.contains_key(path));
         self.beside.keep(|path| self.unsettled.contains_key(path));
         // What cannot be seen now is not known to be gone either.
         self.missing.retain(|path, _| found.would_show(path));
         let lost = |row: &&SeenFile| row.gone_at.is_none() && !found.files.contains_key(&row.path);
         for row in self.seen.values().filter(lost).filter(|row| found.would_show(&row.path)) {
-            self.missing.entry(row.path.clone()).or_insert(now);
+            // Where another drive lies now, or none any more, what is missing has not gone.
+            let here = || device_at(&self.around.files, &row.path);
+            if row.device.is_none_or(|device| here() == Some(device)) {
+                self.missing.entry(row.path.clone()).or_insert(now);
+            }
         }
+    }
+
+    /// Keeps on which drives files lie, where that is new: a drive has another number when it comes back.
+    async fn keep_drives(&mut self, found: &Found) -> Result<(), StoreError> {
+        let moved = |row: &&SeenFile| {
+            let look = found.files.get(&row.path).filter(|look| row.gone_at.is_none() && look.is_of(row));
+            look.is_some_and(|look| (row.device, row.changed) != (Some(look.device), Some(look.changed)))
+        };
+        let moved: Vec<SeenFile> = self.seen.values().filter(moved).cloned().collect();
+        for some in moved.chunks(CHUNK) {
+            let row = |row: &SeenFile| Some(found.files.get(&row.path)?.seen(row.path.clone(), row.hash));
+            let rows: Vec<SeenFile> = some.iter().filter_map(row).collect();
+            let seen = rows.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
+            self.around.store.see_files(&self.key, seen, Timestamp::MIN).await?;
+            self.seen.extend(rows.into_iter().map(|row| (row.path.clone(), row)));
+        }
+        Ok(())
+    }
+
+    /// Those of the finished files that nobody has open for writing any more.
+    async fn closed(&mut self, finished: Vec<(String, Look)>, now: Timestamp) -> Vec<(String, Look)> {
+        if finished.is_empty() {
+            return finished;
+        }
+        let writers = aside(&self.around.looks, Writers::look).await.unwrap_or_default();
+        let mut closed = Vec::new();
+        for (path, look) in finished {
+            // What others write is told by the system alone. A word of theirs that was lost must not hold a file for
+            // ever.
+            let told = || {
+                let since = self.written.get(&path).copied().unwrap_or(now);
+                let name = self.around.files.root().join(&path);
+                !writers.is_complete && after(since, BELIEVED) > now && self.ears.iter().any(|ear| ear.is_writing(&name))
+            };
+            if writers.have(look.device, look.inode) || told() {
+                self.written.entry(path.clone()).or_insert(now);
+                self.unsettled.insert(path, (look, now));
+            } else {
+                self.written.remove(&path);
+                closed.push((path, look));
+            }
+        }
+        closed
     }
 
     /// What is in a file that looks like this; none while a large one is being read.
@@ -342,7 +387,7 @@ impl FileWatch {
             Some(row) if row.gone_at.is_none() => ("modified", watch.modified),
             _ => ("created", watch.created),
         };
-        let row = SeenFile { path, size: look.size, modified: look.modified, hash: Some(hash), gone_at: None };
+        let row = look.seen(path, Some(hash));
         let run = (wanted && !same).then(|| event(flow, kind, &row, now));
         Some(Seen { row, run })
     }

@@ -6,6 +6,7 @@ mod due;
 mod file_watch;
 mod reading;
 mod scan;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::files::{Files, Held};
 use crate::flow::pattern::Pattern;
+use crate::store::records::SeenFile;
 
 /// Folders deeper than this are not looked into.
 const DEEPEST: usize = 256;
@@ -20,6 +21,26 @@ pub struct Look {
     pub size: u64,
     /// Nanoseconds since 1970.
     pub modified: i64,
+    /// When anything of it was changed, in nanoseconds since 1970: nobody can set that.
+    pub changed: i64,
+    /// The device that it lies on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+impl Look {
+    /// Whether a file that was seen looks like this.
+    pub fn is_of(&self, seen: &SeenFile) -> bool {
+        (seen.size, seen.modified) == (self.size, self.modified)
+            && seen.changed.is_none_or(|changed| changed == self.changed)
+    }
+
+    /// What is kept of a file that looks like this.
+    pub fn seen(&self, path: String, hash: Option<[u8; 16]>) -> SeenFile {
+        let (changed, device) = (Some(self.changed), Some(self.device));
+        SeenFile { path, size: self.size, modified: self.modified, changed, device, hash, gone_at: None }
+    }
 }
 
 /// What was found.
@@ -31,8 +52,6 @@ pub struct Found {
     pub blind: Vec<String>,
     /// What may not be read, and why.
     pub refused: Vec<String>,
-    /// The devices that the watched folders are on.
-    pub devices: BTreeMap<String, u64>,
 }
 
 impl Found {
@@ -50,6 +69,12 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
         Search { files, held: &held, pattern }.run(&mut found);
     }
     found
+}
+
+/// The device that a file lay on would it lie there now: that of the nearest folder above it.
+pub fn device_at(files: &Files, path: &str) -> Option<u64> {
+    let mut folders = Path::new(path).ancestors().skip(1);
+    folders.find_map(|folder| files.root().join(folder).metadata().ok()).map(|about| about.dev())
 }
 
 /// The search for the files of one pattern.
@@ -75,9 +100,6 @@ impl Search<'_> {
                 return;
             }
         };
-        if let Ok(about) = base.metadata() {
-            found.devices.insert(pattern.base().into(), about.dev());
-        }
         let text = pattern.to_string();
         if files.root().join(&text).is_dir() {
             found.refused.push(format!("`{text}` is a folder; write `{text}/*` to watch the files in it"));
@@ -154,6 +176,12 @@ fn relative(files: &Files, path: &Path) -> String {
 
 /// What a file looks like.
 pub fn look(about: &std::fs::Metadata) -> Look {
-    let modified = about.mtime().saturating_mul(1_000_000_000).saturating_add(about.mtime_nsec());
-    Look { size: about.size(), modified }
+    let nanos = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    Look {
+        size: about.size(),
+        modified: nanos(about.mtime(), about.mtime_nsec()),
+        changed: nanos(about.ctime(), about.ctime_nsec()),
+        device: about.dev(),
+        inode: about.ino(),
+    }
 }

@@ -38,7 +38,7 @@ async fn load(
                 let request = client.post(url).header("content-type", "application/json").timeout(LONGEST);
                 let request = request.body(body.to_string());
                 match request.send().await {
-                    Ok(response) if response.status() == 202 => {
+                    Ok(response) if response.status() == 200 => {
                         taken.fetch_add(1, Ordering::Relaxed);
                         accepted.push(text);
                     }

@@ -269,7 +269,7 @@ async fn folders_that_come_go_and_come_back_are_still_listened_to() {
     house.flows_are("the deep one", |flows| !flow_in(flows, "deep/er/in").is_null()).await;
     for (round, text) in ["two", "three"].into_iter().enumerate() {
         house.rename("flows", "away");
-        house.flows_are("the files to be missed", |flows| flows["diagnostics"].to_string().contains("is gone")).await;
+        house.flows_are("the folder to be missed", |flows| flows["diagnostics"].to_string().contains("is away")).await;
         house.rename("away", "flows");
         house.flows_are("the files to be back", |flows| flows["diagnostics"].as_array().unwrap().is_empty()).await;
         house.write("flows/in.yaml", &said(text));
@@ -378,4 +378,53 @@ async fn checkouts_of_twenty_flows_under_load_harm_no_request_and_nobody_sees_ha
     };
     let (one, two, (), ()) = tokio::join!(load(0), load(7), look, change);
     assert!(one > 0 && two > 0, "there was no load: {one} {two}");
+}
+
+/// A share that is unmounted, and one that is mounted late.
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_stay_live_while_their_folder_is_away_or_another_one_lies_there() {
+    let timed = "triggers: [{ every: 10s }]\nrun: event.missed\n";
+    let mut house = House::open(&[("flows/in.yaml", &said("one")), ("flows/timed.yaml", timed)]).await;
+    says(&house, "/in", "one").await;
+    let stays = async |house: &House, why: &str| {
+        house.flows_are(why, |flows| flow_in(flows, "in")["stale"] == true && flows["diagnostics"].to_string().contains(why)).await;
+        for _ in 0..6 {
+            house.pass(Duration::from_secs(10));
+            assert_eq!(house.hook("/in", &json!({})).await.1, "one");
+        }
+        assert_eq!(house.get("/flows").await["flows"].as_array().unwrap().len(), 2, "{why}");
+    };
+    house.rename("flows", "away");
+    stays(&house, "the folder is away").await;
+    // Also over a restart, and under an empty folder, as a mount point is.
+    let (folder, clock) = house.stop().await;
+    house = House::again(folder, clock).await;
+    stays(&house, "the folder is away").await;
+    std::fs::create_dir(house.folder.path().join("flows")).unwrap();
+    stays(&house, "another folder lies here").await;
+    let (folder, clock) = house.stop().await;
+    house = House::again(folder, clock).await;
+    stays(&house, "another folder lies here").await;
+    std::fs::remove_dir(house.folder.path().join("flows")).unwrap();
+    house.rename("away", "flows");
+    house.flows_are("the folder to be back", |flows| flows["diagnostics"].as_array().unwrap().is_empty()).await;
+    // No time passed without a fate.
+    let due = house.get("/occurrences?flow=timed&limit=1000").await;
+    let mut times: Vec<i64> = Vec::new();
+    for row in due["occurrences"].as_array().unwrap() {
+        let at = |name: &str| row[name].as_str().map(|text| text.parse::<jiff::Timestamp>().unwrap().as_second());
+        let (first, last) = (at("at").unwrap(), at("until").or(at("at")).unwrap());
+        times.extend((first..=last).step_by(10));
+    }
+    times.sort_unstable();
+    assert!(times.len() >= 24 && times.windows(2).all(|pair| pair[1] - pair[0] == 10), "{times:?}");
+    // Files that are deleted from the folder itself are meant to go, all of them too.
+    for name in ["in", "timed"] {
+        std::fs::remove_file(house.folder.path().join(format!("flows/{name}.yaml"))).unwrap();
+    }
+    until("the flows to go", async || {
+        house.pass(Duration::from_secs(1));
+        house.get("/flows").await["flows"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
 }

@@ -3,12 +3,14 @@
 pub mod fill;
 pub mod grants;
 mod message;
+pub mod net;
 pub mod node;
 mod parts;
 pub mod share;
 pub mod shown;
 pub mod strength;
 mod timed;
+mod verify;
 mod watch;
 mod webhook;
 

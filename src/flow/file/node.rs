@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
+use serde_yaml::{Location, Spanned, Tagged};
 
 use super::fill::Environment;
 use super::share::Share;
@@ -42,69 +42,172 @@ pub enum Yaml {
     Map(Vec<(Node, Node)>),
 }
 
-struct Raw(Yaml);
+/// A value as the parser gives it: with its place, and with its tag if it has one.
+type Placed<T> = Spanned<Tagged<T>>;
+
+/// A tree as the parser reads it. What its scalars mean is looked at again.
+enum Raw {
+    Scalar(Yaml),
+    List(Vec<Placed<Raw>>),
+    Map(Vec<(Placed<String>, Placed<Raw>)>),
+}
 
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Any;
         impl<'de> Visitor<'de> for Any {
-            type Value = Yaml;
+            type Value = Raw;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a YAML value")
             }
-            fn visit_unit<E>(self) -> Result<Yaml, E> {
-                Ok(Yaml::Null)
+            fn visit_unit<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Scalar(Yaml::Null))
             }
-            fn visit_none<E>(self) -> Result<Yaml, E> {
-                Ok(Yaml::Null)
+            fn visit_none<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Scalar(Yaml::Null))
             }
-            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Yaml, D::Error> {
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
                 deserializer.deserialize_any(Any)
             }
-            fn visit_bool<E>(self, flag: bool) -> Result<Yaml, E> {
-                Ok(Yaml::Bool(flag))
+            fn visit_bool<E>(self, flag: bool) -> Result<Raw, E> {
+                Ok(Raw::Scalar(Yaml::Bool(flag)))
             }
-            fn visit_i64<E>(self, number: i64) -> Result<Yaml, E> {
-                Ok(Yaml::Int(number))
+            fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
+                Ok(Raw::Scalar(Yaml::Int(number)))
             }
-            fn visit_u64<E>(self, number: u64) -> Result<Yaml, E> {
-                Ok(i64::try_from(number).map_or(Yaml::Float(number as f64), Yaml::Int))
+            fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
+                Ok(Raw::Scalar(i64::try_from(number).map_or(Yaml::Float(number as f64), Yaml::Int)))
             }
-            fn visit_f64<E>(self, number: f64) -> Result<Yaml, E> {
-                Ok(Yaml::Float(number))
+            fn visit_f64<E>(self, number: f64) -> Result<Raw, E> {
+                Ok(Raw::Scalar(Yaml::Float(number)))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Yaml, E> {
-                Ok(Yaml::Text(text.to_owned()))
+            fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+                Ok(Raw::Scalar(Yaml::Text(text.to_owned())))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Yaml, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
                 let mut list = Vec::new();
-                while let Some(item) = items.next_element::<Spanned<Raw>>()? {
-                    list.push(item.into());
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
                 }
-                Ok(Yaml::List(list))
+                Ok(Raw::List(list))
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Yaml, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
                 let mut map = Vec::new();
-                while let Some((key, value)) = entries.next_entry::<Spanned<String>, Spanned<Raw>>()? {
-                    let place = key.referenced;
-                    map.push((node(place, Yaml::Text(key.value)), value.into()));
+                while let Some(entry) = entries.next_entry()? {
+                    map.push(entry);
                 }
-                Ok(Yaml::Map(map))
+                Ok(Raw::Map(map))
             }
         }
-        deserializer.deserialize_any(Any).map(Raw)
+        deserializer.deserialize_any(Any)
     }
 }
 
-impl From<Spanned<Raw>> for Node {
-    fn from(spanned: Spanned<Raw>) -> Self {
-        node(spanned.referenced, spanned.value.0)
+/// What the parser read, with what it lets through looked at.
+struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+/// What stands before the names of YAML's own tags.
+const YAML_TAGS: &str = "tag:yaml.org,2002:";
+
+impl Reader<'_> {
+    fn node(&self, placed: Placed<Raw>) -> Result<Node, Diagnostic> {
+        let Spanned { value: Tagged(raw, tag), referenced, defined } = placed;
+        self.is_known(tag.as_deref(), referenced)?;
+        let value = match raw {
+            Raw::Scalar(Yaml::Bool(flag)) => match self.written(defined).map(|word| (word, Yaml::Bool(flag))) {
+                Some((word, known)) if is_bool(word) || tag.is_some() => known,
+                Some((word, _)) => Yaml::Text(word.to_owned()),
+                None => Yaml::Bool(flag),
+            },
+            Raw::Scalar(number @ (Yaml::Int(_) | Yaml::Float(_))) => match self.written(defined) {
+                Some(word) if tag.is_none() && !is_number(word, &number) => Yaml::Text(word.to_owned()),
+                _ => number,
+            },
+            Raw::Scalar(other) => other,
+            Raw::List(items) => Yaml::List(items.into_iter().map(|item| self.node(item)).collect::<Result<_, _>>()?),
+            Raw::Map(entries) => {
+                let entry = |(key, value): (Placed<String>, Placed<Raw>)| {
+                    let Spanned { value: Tagged(name, tag), referenced, .. } = key;
+                    self.is_known(tag.as_deref(), referenced)?;
+                    Ok((node(referenced, Yaml::Text(name)), self.node(value)?))
+                };
+                Yaml::Map(entries.into_iter().map(entry).collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(node(referenced, value))
+    }
+
+    /// A plain scalar as it stands in the file.
+    fn written(&self, place: Location) -> Option<&str> {
+        let (begin, length) = (place.span().byte_offset()?, place.span().byte_len()?);
+        let begin = usize::try_from(begin).ok()?;
+        let word = self.text.get(begin..begin.checked_add(usize::try_from(length).ok()?)?)?.trim();
+        (!word.is_empty()).then_some(word)
+    }
+
+    /// Other programs give words with `!` meanings of their own; here they have none.
+    fn is_known(&self, tag: Option<&str>, place: Location) -> Result<(), Diagnostic> {
+        let Some(tag) = tag else { return Ok(()) };
+        let own = ["str", "int", "float", "bool", "null", "seq", "map"];
+        if tag == "!" || tag.strip_prefix(YAML_TAGS).is_some_and(|name| own.contains(&name)) {
+            return Ok(());
+        }
+        let name = tag.strip_prefix(YAML_TAGS).map_or(tag.to_owned(), |name| format!("!!{name}"));
+        let finding = Diagnostic::error(
+            self.file,
+            place.line() as u32,
+            place.column() as u32,
+            "a word behind `!` means nothing here",
+        );
+        // It is not said back: it may be the beginning of a secret.
+        Err(match name.to_ascii_lowercase().as_str() {
+            "!secret" | "!env" | "!env_var" => finding.with_hint("write `\"${NAME}\"`, and give NAME a value in .env"),
+            "!include" | "!file" => finding.with_hint("a script in a file of its own is named by `script: name.rhai`"),
+            _ => finding.with_hint("put the value in quotes, or remove that word"),
+        })
     }
 }
 
-fn node(place: serde_yaml::Location, value: Yaml) -> Node {
+fn node(place: Location, value: Yaml) -> Node {
     Node { line: place.line() as u32, column: place.column() as u32, value }
+}
+
+/// YAML 1.2, 10.3.2: no other words are.
+fn is_bool(word: &str) -> bool {
+    matches!(word, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
+}
+
+/// Whether a word is a number by YAML 1.2's core schema (10.3.2), but for leading zeros: those of postal codes
+/// and phones are lost in a number. One that we cannot hold exactly is no number either.
+fn is_number(word: &str, read: &Yaml) -> bool {
+    let unsigned = word.strip_prefix(['-', '+']).unwrap_or(word);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(hex) = word.strip_prefix("0x") {
+        return !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    }
+    if let Some(octal) = word.strip_prefix("0o") {
+        return !octal.is_empty() && octal.bytes().all(|byte| (b'0'..b'8').contains(&byte));
+    }
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(word, ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    if digits(unsigned) {
+        return (unsigned == "0" || !unsigned.starts_with('0')) && matches!(read, Yaml::Int(_));
+    }
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    exponent.is_none_or(|exponent| digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent)))
+        && (whole == "0" || !whole.starts_with('0'))
+        && (whole.is_empty() || digits(whole))
+        && (fraction.is_empty() || digits(fraction))
+        && !(whole.is_empty() && fraction.is_empty())
 }
 
 /// Deepest nesting of a file. Each level is a call of the reader's, and threads that read files have no more
@@ -116,11 +219,13 @@ const DEEPEST: usize = 32;
 /// # Errors
 /// Where and why it is no YAML.
 pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
         return Err(Diagnostic::error(file, 0, 0, "the file is empty"));
     }
     let options = serde_yaml::options! { budget: serde_yaml::budget! { max_depth: DEEPEST } };
-    serde_yaml::from_str_with_options::<Spanned<Raw>>(text, options).map(Node::from).map_err(|error| {
+    let read = serde_yaml::from_str_with_options::<Placed<Raw>>(text, options);
+    let read = read.map_err(|error| {
         let place = error.location();
         let (line, column) = place.map_or((0, 0), |place| (place.line() as u32, place.column() as u32));
         let tab = text
@@ -130,6 +235,10 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
         let message = error.without_snippet().to_string();
         let message =
             message.split(" at line ").next().unwrap_or(&message).lines().next().unwrap_or_default().to_owned();
+        if message.contains("multiple YAML documents") {
+            let finding = Diagnostic::error(file, line, column, "a second document begins here");
+            return finding.with_hint("one file is one document: remove `---` and what stands behind it");
+        }
         if message.contains("Depth {") {
             return Diagnostic::error(file, line, column, format!("the file is nested more than {DEEPEST} deep"));
         }
@@ -155,7 +264,8 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
             true => finding.with_hint("a script stands indented below `run: |`; a key is followed by `:` and a blank"),
             false => finding,
         }
-    })
+    })?;
+    Reader { file, text }.node(read)
 }
 
 /// Findings about one file.

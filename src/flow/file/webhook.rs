@@ -1,17 +1,22 @@
 //! The webhook trigger in a flow file.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use url::Url;
 
-use super::node::{Fields, Findings, Node, Yaml};
+use super::net::networks;
+use super::node::{Fields, Findings, Node};
 use super::share::Share;
-use super::shown::named;
-use super::strength::is_secret;
-use crate::flow::{Encoding, Hmac, Respond, Verify, Webhook};
-use crate::secret::{Hash, Secret};
-use crate::units::nearest;
+use super::verify::{header, verify};
+use crate::flow::webhook::{Dedupe, Mark, Rate, Respond, Webhook};
+use crate::units::{parse_duration, parse_rate};
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-const VERIFY_LATER: [&str; 8] = ["basic", "github", "stripe", "slack", "shopify", "meta", "standard-webhooks", "mode"];
+/// What an event's name is remembered for.
+const WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Longer than this nobody sends again.
+const LONGEST_WINDOW: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads the short form (a path) or the long one.
 pub fn read(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Webhook> {
@@ -20,33 +25,35 @@ pub fn read(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<W
         methods: vec!["POST".into()],
         verify: None,
         open: false,
-        respond: Respond::Accepted,
+        respond: Respond::Accepted(200),
         origins: Vec::new(),
+        from: Vec::new(),
+        dedupe: None,
+        rate: None,
         at: (node.line, node.column),
     };
     if node.as_text().is_some() {
         return path(node, findings).map(plain);
     }
-    let keys = ["path", "methods", "verify", "respond", "origins", "dedupe", "rate"];
+    let keys = ["path", "methods", "verify", "respond", "origins", "from", "dedupe", "rate"];
     let mut fields = Fields::of(node, "a webhook", &keys, findings)?;
-    for key in ["dedupe", "rate"] {
-        if let Some(node) = fields.take(key) {
-            findings.not_yet(node, key);
-        }
-    }
     let methods = fields.take("methods").map_or(Some(vec!["POST".into()]), |node| methods(node, findings));
     let rule = fields.take("verify");
     let open = rule.is_some_and(|rule| rule.as_text() == Some("none"));
     let verify = match rule.filter(|_| !open) {
-        Some(rule) => Some(verify(rule, share, findings)?),
+        Some(rule) => Some(Box::new(verify(rule, share, findings)?)),
         None => None,
     };
-    let respond = |word: &str| match word {
-        "accepted" => Ok(Respond::Accepted),
-        "result" => Ok(Respond::Result),
-        other => Err(format!("`{other}` is neither `accepted` nor `result`")),
+    let respond = match fields.take("respond") {
+        Some(node) => respond(node, findings)?,
+        None => Respond::Accepted(200),
     };
-    let respond = fields.parsed("respond", respond, findings).unwrap_or(Respond::Accepted);
+    let from = networks("from", fields.take("from"), findings);
+    let dedupe = match fields.take("dedupe") {
+        Some(node) => Some(dedupe(node, findings)?),
+        None => None,
+    };
+    let rate = fields.parsed("rate", parse_rate, findings).map(|(most, per)| Rate { most, per });
     let origins = match fields.take("origins") {
         Some(node) => origins(node, verify.is_some(), findings)?,
         None => Vec::new(),
@@ -56,7 +63,7 @@ pub fn read(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<W
         return None;
     };
     let path = path(path_node, findings)?;
-    Some(Webhook { methods: methods?, verify, open, respond, origins, ..plain(path) })
+    Some(Webhook { methods: methods?, verify, open, respond, origins, from, dedupe, rate, ..plain(path) })
 }
 
 fn path(node: &Node, findings: &mut Findings) -> Option<String> {
@@ -67,6 +74,16 @@ fn path(node: &Node, findings: &mut Findings) -> Option<String> {
         "it has no blanks, `?`, `#`, `%` or `*`"
     } else if path.len() > 1 && path.split('/').skip(1).any(str::is_empty) {
         "it has no empty part and does not end with `/`"
+    } else if path == "/" {
+        "it needs a name, such as `/orders`"
+    } else if path.split('/').any(|part| matches!(part, "." | "..")) {
+        "callers leave out `.` and `..` before they ask"
+    } else if path.starts_with("/hooks/") {
+        "`/hooks` is put before it, so that callers would need it twice"
+    } else if path.split('/').any(|part| part.starts_with(':')) {
+        "a parameter is written in braces, such as `{id}`"
+    } else if repeated(path) {
+        "a parameter stands there twice"
     } else if !path.split('/').all(parameter) {
         "a parameter is a whole part between two `/`, such as `{shop}`"
     } else {
@@ -74,6 +91,67 @@ fn path(node: &Node, findings: &mut Findings) -> Option<String> {
     };
     findings.at(node, format!("`{path}` cannot be a webhook's path: {why}"));
     None
+}
+
+fn repeated(path: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    path.split('/').filter(|part| part.starts_with('{')).any(|part| !seen.insert(part))
+}
+
+/// When the caller is answered, and with which status.
+fn respond(node: &Node, findings: &mut Findings) -> Option<Respond> {
+    if node.as_text().is_some() {
+        let known = |word: &str| match word {
+            "accepted" => Ok(Respond::Accepted(200)),
+            "result" => Ok(Respond::Result),
+            other => Err(format!("`{other}` is neither `accepted` nor `result`")),
+        };
+        return node.parsed("respond", known, findings);
+    }
+    let mut fields = Fields::of(node, "`respond`", &["status"], findings)?;
+    let status = |word: &str| match word.parse::<u16>() {
+        Ok(status @ 200..=202) => Ok(Respond::Accepted(status)),
+        _ => Err(format!("`{word}` is none of 200, 201 and 202")),
+    };
+    let status = fields.parsed("status", status, findings);
+    if status.is_none() {
+        findings.at(node, "`respond` is `accepted`, `result`, or a map with `status`").hint("write `respond: { status: 202 }`");
+    }
+    status
+}
+
+/// What makes two requests one event.
+fn dedupe(node: &Node, findings: &mut Findings) -> Option<Dedupe> {
+    let mut fields = Fields::of(node, "`dedupe`", &["body", "header", "hash", "window"], findings)?;
+    let names = |text: &str| {
+        let names: Vec<String> = text.split('.').map(|name| name.trim().to_owned()).collect();
+        match names.iter().any(String::is_empty) {
+            true => Err(format!("`{text}` is no path of names; write one such as `order.id`")),
+            false => Ok(Mark::Body(names)),
+        }
+    };
+    let whole = |word: &str| match word {
+        "body" => Ok(Mark::Whole),
+        other => Err(format!("`{other}` is not `body`")),
+    };
+    let ways = [
+        fields.parsed("body", names, findings),
+        fields.parsed("header", |word| header(word).map(Mark::Header), findings),
+        fields.parsed("hash", whole, findings),
+    ];
+    let mut ways = ways.into_iter().flatten();
+    let (Some(by), None) = (ways.next(), ways.next()) else {
+        findings
+            .at(node, "`dedupe` needs one of `body`, `header` and `hash`")
+            .hint("write `dedupe: { body: order.id }`, or `dedupe: { header: Idempotency-Key }`");
+        return None;
+    };
+    let window = |text: &str| match parse_duration(text)? {
+        window if window.is_zero() || window > LONGEST_WINDOW => Err("it lies between 1s and 366d".to_owned()),
+        window => Ok(window),
+    };
+    let window = fields.parsed("window", window, findings).unwrap_or(WINDOW);
+    Some(Dedupe { by, window })
 }
 
 fn parameter(part: &str) -> bool {
@@ -138,92 +216,4 @@ fn origin(text: &str) -> Option<String> {
         && !host.contains(['/', '\\', '?', '#', '@', '*'])
         && !host.contains(|c: char| c.is_whitespace() || c.is_control());
     sound.then(|| url.origin().ascii_serialization())
-}
-
-fn verify(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Verify> {
-    let Yaml::Map(entries) = &node.value else {
-        node.wrong("verify", "a map such as `{ token: \"${TOKEN}\" }`, or the word `none`", findings);
-        return None;
-    };
-    if let Some((key, _)) =
-        entries.iter().find(|(key, _)| key.as_text().is_some_and(|name| VERIFY_LATER.contains(&name)))
-    {
-        findings.not_yet(key, key.as_text().unwrap_or_default());
-        return None;
-    }
-    let [(key, value)] = entries.as_slice() else {
-        findings.at(node, "`verify` takes one way of verifying").hint("write `verify: { token: \"${TOKEN}\" }`");
-        return None;
-    };
-    match key.as_text().unwrap_or_default() {
-        "token" => secrets("token", value, share, findings).map(Verify::Token),
-        "hmac" => hmac(value, share, findings).map(Verify::Hmac),
-        other => {
-            let finding = findings.at(key, format!("there is no way to verify called `{}`", named(other)));
-            match nearest(other, ["token", "hmac"]) {
-                Some(near) => finding.hint(format!("did you mean `{near}`?")),
-                None => finding.hint("it is `token` or `hmac`"),
-            }
-            None
-        }
-    }
-}
-
-fn hmac(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Hmac> {
-    let keys = ["header", "secret", "algorithm", "encoding", "prefix", "timestamp_header", "tolerance"];
-    let mut fields = Fields::of(node, "`hmac`", &keys, findings)?;
-    for key in ["timestamp_header", "tolerance"] {
-        if let Some(node) = fields.take(key) {
-            findings.not_yet(node, key);
-        }
-    }
-    let algorithm = |word: &str| match word {
-        "sha1" => Ok(Hash::Sha1),
-        "sha256" => Ok(Hash::Sha256),
-        "sha512" => Ok(Hash::Sha512),
-        other => Err(format!("`{other}` is none of `sha1`, `sha256`, `sha512`")),
-    };
-    let encoding = |word: &str| match word {
-        "hex" => Ok(Encoding::Hex),
-        "base64" => Ok(Encoding::Base64),
-        other => Err(format!("`{other}` is neither `hex` nor `base64`")),
-    };
-    let header = |word: &str| match !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        true => Ok(word.to_ascii_lowercase()),
-        false => Err("a header's name has letters, digits and `-` only".to_owned()),
-    };
-    let algorithm = fields.parsed("algorithm", algorithm, findings).unwrap_or(Hash::Sha256);
-    let encoding = fields.parsed("encoding", encoding, findings).unwrap_or(Encoding::Hex);
-    let prefix = fields.text("prefix", findings).unwrap_or_default();
-    for key in ["header", "secret"] {
-        if fields.take(key).is_none() {
-            findings
-                .at(node, format!("`hmac` needs `{key}`"))
-                .hint("write `hmac: { header: X-Signature, secret: \"${SECRET}\" }`");
-        }
-    }
-    let header = fields.parsed("header", header, findings);
-    let secrets = secrets("secret", fields.take("secret")?, share, findings)?;
-    Some(Hmac { header: header?, secrets, algorithm, encoding, prefix })
-}
-
-/// One secret, or two while one replaces the other.
-fn secrets(name: &str, node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Vec<Secret>> {
-    let items = match &node.value {
-        Yaml::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(node),
-    };
-    if items.is_empty() || items.len() > 2 {
-        findings.at(node, format!("`{name}` takes one secret, or two while one replaces the other"));
-        return None;
-    }
-    let mut secrets = Vec::new();
-    for item in items {
-        let text = item.filled(name, share, findings)?;
-        if !is_secret(item, name, &text, findings) {
-            return None;
-        }
-        secrets.push(Secret::new(text));
-    }
-    Some(secrets)
 }

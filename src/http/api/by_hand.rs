@@ -164,6 +164,7 @@ async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend:
         at: now,
         root: (!resend).then(|| origin.root.unwrap_or(id)),
         generation: 0,
+        marks: Vec::new(),
     };
     house.intake.accept(run).await?;
     Ok(new)

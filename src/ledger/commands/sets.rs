@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Command;
-use super::job::{Job, Task};
+use super::job::{Job, Step as Taken, Task};
 use super::steps::{Begin, Claim, CommitTurn, Intake, Receive, Settle};
 use crate::id::MessageId;
 use crate::ledger::attempts::meant;
@@ -16,7 +16,7 @@ use crate::ledger::claims::{claim_unbudgeted, is_prepared, opened_first};
 use crate::ledger::inbound::sweep;
 use crate::ledger::messages::{Change, Move, entered, entering, is_now};
 use crate::ledger::reconciliation;
-use crate::ledger::runs::{disk_has_room, inserted, intake};
+use crate::ledger::runs::{begun_before, disk_has_room, inserted, intake};
 use crate::ledger::turns::{leaving, left};
 use crate::ledger::work::{Refusal, Work};
 use crate::model::delivery::{AttemptOutcome, MessageState, Step};
@@ -28,6 +28,7 @@ use crate::model::run::{NewRun, RunState};
 use crate::store::records::{
     Begun, Claimed, Claims, Committed, Inbound, KnownClaimed, Opened, Received, Settlement, ToClaim, Verdict,
 };
+use crate::store::StoreError;
 use crate::store::rows;
 use crate::store::rows::messages::Standing;
 use crate::store::tx::Read;
@@ -69,6 +70,7 @@ fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<(
         }
         return Ok(());
     }
+    let jobs = new_events(work, jobs, |step| &step.run)?;
     let rows: Vec<_> = jobs.iter().map(|job| (&job.step.run, work.memory.next_seq())).collect();
     let new = rows::runs::insert_all(work.tx, &rows)?;
     let are_new = || rows.iter().zip(&new).filter(|(_, is_new)| **is_new).map(|((run, _), _)| *run);
@@ -77,6 +79,22 @@ fn take_intakes(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Intake>>>) -> Read<(
     let numbers: Vec<i64> = rows.iter().zip(new).map(|((_, ready), is_new)| if is_new { *ready } else { 0 }).collect();
     jobs.into_iter().zip(numbers).for_each(|(job, ready)| job.taken(Ok(ready)));
     Ok(())
+}
+
+/// Those whose event has not begun a run before. The others are refused.
+fn new_events<'a, S: Taken>(
+    work: &mut Work<'_>,
+    jobs: Vec<&'a mut Box<Job<S>>>,
+    run: impl Fn(&S) -> &NewRun,
+) -> Read<Vec<&'a mut Box<Job<S>>>> {
+    let mut new = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        match begun_before(work, run(&job.step))? {
+            Some(first) => job.taken(Err(Refusal::Rule(StoreError::Repeated(first)))),
+            None => new.push(job),
+        }
+    }
+    Ok(new)
 }
 
 /// So many runs more are kept of some versions.
@@ -94,6 +112,7 @@ fn take_begins(work: &mut Work<'_>, jobs: Vec<&mut Box<Job<Begin>>>) -> Read<()>
     if !work.memory.backlog.is_ample(jobs.len() as u64) || disk_has_room(work).is_err() {
         return jobs.into_iter().try_for_each(|job| job.take(work));
     }
+    let jobs = new_events(work, jobs, |step| &step.run)?;
     let leavings: Vec<_> = jobs.iter().map(|job| leaving(work, &job.step.turn)).collect::<Read<_>>()?;
     let rows = jobs.iter().zip(&leavings).map(|(job, (leaving, _))| (&job.step.run, leaving));
     let new = rows::runs::insert_all_left(work.tx, &rows.collect::<Vec<_>>())?;

@@ -255,6 +255,7 @@ fn new_run(number: u8, now: Timestamp) -> NewRun {
         at: now,
         root: None,
         generation: 0,
+        marks: Vec::new(),
     }
 }
 

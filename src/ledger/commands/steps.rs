@@ -62,6 +62,9 @@ step!(
         for file in &this.kept.gone {
             rows::flows::drop_file(work.tx, file)?;
         }
+        if let Some(home) = this.kept.home {
+            rows::flows::keep_home(work.tx, home)?;
+        }
     }
 );
 step!(

@@ -42,6 +42,10 @@ pub enum QuestionRecord {
         mime: Option<String>,
         to: String,
     },
+    Part {
+        part: u32,
+        to: String,
+    },
     Increment {
         shared: bool,
         key: String,
@@ -83,6 +87,7 @@ impl From<QuestionRecord> for Question {
             QuestionRecord::Save { account, source, mime, to } => {
                 Self::Errand(Errand::Save { account, source, mime, to })
             }
+            QuestionRecord::Part { part, to } => Self::Errand(Errand::Part { part, to }),
             QuestionRecord::Cancel { message } => Self::Change(Change::Cancel { message }),
             QuestionRecord::Increment { shared, key, by } => Self::Change(Change::Increment { shared, key, by }),
         }
@@ -104,6 +109,7 @@ impl From<Question> for QuestionRecord {
                 Errand::Http { calls, all, again } => Self::Http { calls, all, again },
                 Errand::Move { from, to, seen } => Self::Move { from, to, seen },
                 Errand::Save { account, source, mime, to } => Self::Save { account, source, mime, to },
+                Errand::Part { part, to } => Self::Part { part, to },
             },
             Question::Change(change) => match change {
                 Change::Cancel { message } => Self::Cancel { message },
@@ -120,7 +126,7 @@ mod tests {
     const ID: &str = "01000000-0000-7000-8000-000000000001";
 
     /// Each kind as earlier versions wrote it, with all fields and with those alone that they always wrote.
-    const WRITTEN: [&str; 24] = [
+    const WRITTEN: [&str; 25] = [
         r#"{"ask":"sleep","until":1700000000000}"#,
         r#"{"ask":"delivery","message":"ID","goal":"settled","until":null}"#,
         r#"{"ask":"delivery","message":"ID","goal":"clicked","until":5}"#,
@@ -130,6 +136,7 @@ mod tests {
         r#"{"ask":"move","from":"a","to":"b","seen":null}"#,
         r#"{"ask":"save","account":"main","source":"s","mime":"image/png","to":"t"}"#,
         r#"{"ask":"save","account":"main","source":"s","mime":null,"to":"t"}"#,
+        r#"{"ask":"part","part":1,"to":"t"}"#,
         r#"{"ask":"increment","shared":false,"key":"k","by":1}"#,
         r#"{"ask":"increment","shared":true,"key":"k","by":0.5}"#,
         r#"{"ask":"ask","message":"ID","reminder":"ID","repetition":"ID","account":"main","to":"+15417543010","text":"?","choices":["a","b"],"timeout":9,"remind":4}"#,

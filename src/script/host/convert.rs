@@ -38,14 +38,31 @@ fn json_stringify(value: Dynamic) -> HostResult<String> {
     json(&value.map_err(|error| thrown("invalid", format!("json::stringify: {error}")))?)
 }
 
+/// What divides the fields of a table: what its first line has most of, outside quotes. Where a comma is the decimal
+/// sign programs write semicolons.
+fn usual_delimiter(text: &str) -> u8 {
+    let mut quoted = false;
+    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
+    for byte in text.bytes() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\n' if !quoted => break,
+            _ if quoted => {}
+            _ => counts.iter_mut().filter(|(known, _)| *known == byte).for_each(|(_, count)| *count += 1),
+        }
+    }
+    // The first of those that are as many.
+    counts.iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(known, _)| *known)
+}
+
 /// Rows as maps by the first row's names, or as arrays with `#{ header: false }`.
 pub fn csv_parse(function: &str, text: &str, options: Map) -> HostResult<Array> {
     let mut header = true;
-    let mut delimiter = b',';
+    let mut delimiter = None;
     for (name, value) in &options {
         match (name.as_str(), value.as_bool(), value.as_immutable_string_ref()) {
             ("header", Ok(flag), _) => header = flag,
-            ("delimiter", _, Ok(text)) if text.len() == 1 => delimiter = text.as_bytes()[0],
+            ("delimiter", _, Ok(text)) if text.len() == 1 => delimiter = Some(text.as_bytes()[0]),
             _ => {
                 let hint = "it takes `header` (true or false) and `delimiter` (one character)";
                 return Err(thrown("invalid", format!("{function}: `{name}` is not right here; {hint}")));
@@ -53,6 +70,7 @@ pub fn csv_parse(function: &str, text: &str, options: Map) -> HostResult<Array> 
         }
     }
     let text = text.trim_start_matches('\u{feff}');
+    let delimiter = delimiter.unwrap_or_else(|| usual_delimiter(text));
     // The reader keeps one row of it, as text and as ends of fields.
     let (mut longest, mut ends) = (0, 0);
     for line in text.split('\n') {

@@ -166,6 +166,9 @@ fn heard(turn: &State, named: Option<&str>, anybody: bool) -> Result<Option<Stri
 
 fn save(ctx: &NativeCallContext, media: &Map, path: &str) -> HostResult<Dynamic> {
     let text = |name: &str| media.get(name).and_then(|value| value.clone().into_string().ok());
+    if let Some(part) = media.get("part").and_then(|part| u32::try_from(part.as_int().ok()?).ok()) {
+        return save_part(ctx, part, path);
+    }
     let (Some(account), Some(source)) = (text("account"), text("source")) else {
         let message = "save: what stands before the dot is not the `media` of a message; does the message have a file?";
         return Err(thrown("type", message));
@@ -181,6 +184,21 @@ fn save(ctx: &NativeCallContext, media: &Map, path: &str) -> HostResult<Dynamic>
                 }
                 let (mime, to) = (text("mime"), path.to_owned());
                 let errand = Errand::Save { account, source, mime, to };
+                turn.ask(Kind::Save, request, line, Question::Errand(errand))
+            }
+        }
+    })
+}
+
+/// A file that came with the event itself.
+fn save_part(ctx: &NativeCallContext, part: u32, path: &str) -> HostResult<Dynamic> {
+    let line = state::line(ctx);
+    state::with(ctx, |turn| {
+        let request = json(&serde_json::json!({ "part": part, "to": path }))?;
+        match turn.recall(Kind::Save, &request)? {
+            Some(answer) => Ok(to_dynamic(&answer)),
+            None => {
+                let errand = Errand::Part { part, to: path.to_owned() };
                 turn.ask(Kind::Save, request, line, Question::Errand(errand))
             }
         }

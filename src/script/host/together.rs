@@ -107,6 +107,7 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
             at: turn.now,
             root: None,
             generation: turn.generation.saturating_add(1),
+            marks: Vec::new(),
         });
         Ok(id.to_string())
     })

@@ -56,6 +56,11 @@ pub struct SeenFile {
     pub size: u64,
     /// Nanoseconds since 1970.
     pub modified: i64,
+    /// When anything of it was last changed, in nanoseconds since 1970; nobody can set that. None where it is not
+    /// known, as in files of earlier versions.
+    pub changed: Option<i64>,
+    /// The device that it lay on; none where it is not known.
+    pub device: Option<u64>,
     /// Of its content; none as long as nobody has read it.
     pub hash: Option<[u8; 16]>,
     /// Since when it is gone.

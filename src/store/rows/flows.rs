@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::records::VersionRow;
+use crate::store::records::{FolderId, VersionRow};
 use crate::store::tx::{Read, Tx, values};
 
 /// Keeps the text of a version, and that it is the last good one of a file.
@@ -17,6 +17,21 @@ pub fn keep(tx: &dyn Tx, file: &str, version: &VersionRow) -> Read<()> {
 /// A file is gone for good.
 pub fn drop_file(tx: &dyn Tx, file: &str) -> Read<()> {
     tx.run("DELETE FROM good WHERE file = ?", values![file]).map(drop)
+}
+
+/// The folder that flows lie in. Numbers of devices and inodes take all 64 bits.
+pub fn keep_home(tx: &dyn Tx, home: FolderId) -> Read<()> {
+    let sql = "INSERT INTO home (one, device, inode) VALUES (1, ?, ?)
+        ON CONFLICT (one) DO UPDATE SET device = excluded.device, inode = excluded.inode";
+    tx.run(sql, values![home.device.cast_signed(), home.inode.cast_signed()]).map(drop)
+}
+
+/// The folder that flows were last read from.
+pub fn home(tx: &dyn Tx) -> Read<Option<FolderId>> {
+    let found = tx.readable("SELECT device, inode FROM home", values![], "home", |row| {
+        Ok(FolderId { device: row.get::<i64>(0)?.cast_unsigned(), inode: row.get::<i64>(1)?.cast_unsigned() })
+    })?;
+    Ok(found.into_iter().next())
 }
 
 /// The last good version of each file.

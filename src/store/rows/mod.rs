@@ -16,6 +16,7 @@ pub mod people;
 pub mod phones;
 pub mod questions;
 pub mod reconciliation;
+pub mod repeats;
 pub mod runs;
 pub mod seen_files;
 pub mod triggers;

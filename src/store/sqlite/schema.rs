@@ -9,7 +9,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -390,6 +390,65 @@ INSERT OR IGNORE INTO attached SELECT tree.value, messages.id, 0
     FROM messages, json_tree(iif(json_valid(body), body, 'null')) tree WHERE tree.key = 'blob' AND tree.type = 'text';
 INSERT OR IGNORE INTO attached SELECT tree.value, phones.id, 1
     FROM phones, json_tree(iif(json_valid(body), body, 'null')) tree WHERE tree.key = 'blob' AND tree.type = 'text';
+",
+    "
+-- The folder that flows lie in: another and empty one in its place is no reason to let them go.
+CREATE TABLE home (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL
+);
+
+-- What tells a file that was given back its size and its time, and a drive that went from files that went.
+ALTER TABLE ledger ADD COLUMN changed INTEGER;
+ALTER TABLE ledger ADD COLUMN device INTEGER;
+
+-- Names of events: while one is remembered the same event begins no other run.
+CREATE TABLE repeats (
+    mark BLOB PRIMARY KEY,
+    run BLOB NOT NULL,
+    until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX repeats_until ON repeats (until);
+
+-- Open runs of flows that limit how many of them there may be at once, each with the place that it took in line.
+CREATE TABLE slots (
+    run BLOB PRIMARY KEY,
+    flow TEXT NOT NULL,
+    part TEXT NOT NULL,
+    most INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    held INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX slots_of ON slots (flow, part, held, place);
+
+-- Times in which nobody was there, or the clock was moved: from, to, and what it was.
+CREATE TABLE gaps (
+    begun INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    PRIMARY KEY (begun, kind)
+) WITHOUT ROWID;
+
+-- When the engine was last known to be there, and whether it went as it was told to.
+CREATE TABLE heartbeat (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    at INTEGER NOT NULL,
+    stopped INTEGER NOT NULL
+);
+
+-- Requests that were turned away; those alike that come together are one row.
+CREATE TABLE refused (
+    id INTEGER PRIMARY KEY,
+    since INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    count INTEGER NOT NULL
+);
+CREATE INDEX refused_at ON refused (at);
 ",
 ];
 

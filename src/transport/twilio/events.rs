@@ -5,8 +5,6 @@
 
 use std::collections::HashMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use reqwest::header::LOCATION;
 use reqwest::{Client, Method};
@@ -15,11 +13,11 @@ use url::Url;
 
 use super::codes::classify;
 use super::options::{OURS, Sender, TwilioOptions};
+use super::signature::is_signed;
 use crate::model::delivery::{ErrorClass, MessageState};
 use crate::model::inbound::{Ack, Fate, InboundMedia, OwnId, Told, Written};
 use crate::model::recipient::Recipient;
 use crate::plain::shortened;
-use crate::secret::{Hash, Secret};
 use crate::transport::answer::readable;
 use crate::transport::events::{bytes, fields, one_person, person};
 use crate::transport::wire::Wire;
@@ -49,28 +47,6 @@ pub fn read(options: &TwilioOptions, incoming: &Incoming<'_>) -> Result<Heard, N
     let asked: HashMap<String, String> = pairs(incoming.query.as_bytes()).into_iter().collect();
     let ours = asked.get(OURS).and_then(|id| id.parse().ok());
     Ok(Heard::Told(told(options, &Form(fields.into_iter().collect()), ours, incoming.now)))
-}
-
-fn is_signed(token: &Secret, url: &str, pairs: &[(String, String)], given: &str) -> bool {
-    let Ok(given) = STANDARD.decode(given.trim()) else { return false };
-    let mut sorted: Vec<&(String, String)> = pairs.iter().collect();
-    sorted.sort();
-    sorted.dedup();
-    let fields: String = sorted.into_iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]).collect();
-    let urls = [Some(url.to_owned()), other_port(url)];
-    urls.into_iter().flatten().any(|url| token.has_signed(Hash::Sha1, format!("{url}{fields}").as_bytes(), &given))
-}
-
-/// The address without its port, or with the one that goes without saying: Twilio signs now this, now
-/// that.
-fn other_port(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let (host, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let host = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
-        _ => format!("{host}:{}", if scheme == "https" { 443 } else { 80 }),
-    };
-    Some(format!("{scheme}://{host}{tail}"))
 }
 
 /// Fields of a form by name.
@@ -247,6 +223,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::secret::Secret;
     use crate::transport::events::second;
 
     const URL: &str = "https://mycompany.com/myapp.php?foo=1&bar=2";

@@ -4,6 +4,8 @@ mod adapter;
 mod codes;
 mod events;
 mod options;
+mod signature;
 
 pub use adapter::Twilio;
 pub use options::{Sender, TwilioOptions};
+pub use signature::is_signed;

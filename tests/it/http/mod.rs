@@ -6,6 +6,7 @@ mod framing;
 mod kept;
 mod origins;
 mod outside;
+mod senders;
 
 use std::net::SocketAddr;
 use std::time::Duration;

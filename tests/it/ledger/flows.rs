@@ -14,7 +14,7 @@ fn good(file: &str, id: &str) -> (String, VersionRow) {
 }
 
 fn kept(good: Vec<(String, VersionRow)>, gone: &[&str]) -> KeptFlows {
-    KeptFlows { good, gone: gone.iter().map(|file| (*file).to_owned()).collect() }
+    KeptFlows { good, gone: gone.iter().map(|file| (*file).to_owned()).collect(), home: None }
 }
 
 #[tokio::test]
@@ -30,6 +30,19 @@ async fn the_last_good_version_of_each_file_is_known_after_a_restart() {
     assert_eq!(ledger.version("v9").await.unwrap(), None);
     ledger.keep_flows(kept(Vec::new(), &["flows/b.yaml", "flows/never.yaml"])).await.unwrap();
     assert_eq!(ledger.good_versions().await.unwrap().into_keys().collect::<Vec<_>>(), ["flows/a.yaml"]);
+}
+
+#[tokio::test]
+async fn the_folder_that_flows_lie_in_is_known_after_a_restart() {
+    let ledger = Ledger::new();
+    assert_eq!(ledger.flows_home().await.unwrap(), None);
+    for inode in [7, u64::MAX] {
+        let home = Some(FolderId { device: u64::MAX - 1, inode });
+        ledger.keep_flows(KeptFlows { home, ..KeptFlows::default() }).await.unwrap();
+        assert_eq!(ledger.flows_home().await.unwrap(), home);
+    }
+    let ledger = ledger.again();
+    assert_eq!(ledger.flows_home().await.unwrap().map(|home| home.inode), Some(u64::MAX));
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn what_something_happened_to_lately_stays_and_what_hangs_on_a_message_goe
 #[tokio::test]
 async fn runs_go_with_their_journals_unless_something_of_them_is_open() {
     let ledger = Ledger::new();
-    ledger.keep_flows(KeptFlows { good: Vec::new(), gone: Vec::new() }).await.unwrap();
+    ledger.keep_flows(KeptFlows::default()).await.unwrap();
     let sleeps = || Question::Wait(Wait::Sleep { until: super::ms(1_000) });
     let ended = || Outcome::Succeeded(json!(1));
     ledger.begin(1).await;
@@ -115,8 +115,8 @@ async fn runs_go_with_their_journals_unless_something_of_them_is_open() {
 async fn a_version_is_free_when_its_last_run_is_gone() {
     let ledger = Ledger::new();
     let version = VersionRow { id: "v1".into(), flow: "flow".into(), content: "{}".into() };
-    ledger.keep_flows(KeptFlows { good: vec![("a.yaml".into(), version)], gone: Vec::new() }).await.unwrap();
-    ledger.keep_flows(KeptFlows { good: Vec::new(), gone: vec!["a.yaml".into()] }).await.unwrap();
+    ledger.keep_flows(KeptFlows { good: vec![("a.yaml".into(), version)], gone: Vec::new(), home: None }).await.unwrap();
+    ledger.keep_flows(KeptFlows { gone: vec!["a.yaml".into()], ..KeptFlows::default() }).await.unwrap();
     for number in 1..=2 {
         ledger.begin(number).await;
     }

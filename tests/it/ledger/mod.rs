@@ -213,6 +213,7 @@ pub fn run(number: u8) -> NewRun {
         trigger: "manual".into(),
         root: None,
         generation: 0,
+        marks: Vec::new(),
         event: json!({ "n": number }).to_string().into(),
         seed: [number; 16],
         at: at(0),

@@ -173,6 +173,7 @@ mortal! {
     looks {
         keep_flows(kept: KeptFlows) -> ();
         good_versions() -> BTreeMap<String, String>;
+        flows_home() -> Option<FolderId>;
         armed() -> Vec<ArmedRow>;
         arm(gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> ();
         occurrences(filter: OccurrenceFilter) -> Vec<OccurrenceRecord>;
