@@ -27,10 +27,10 @@ impl Rates {
             buckets.retain(|_, empty_at| *empty_at > now);
         }
         let empty_at = buckets.entry((of.0.clone(), of.1.to_owned())).or_insert(now);
-        // The clock may have been set back: then it is full, and no more than that.
-        let from = (*empty_at).clamp(now, after(now, rate.per));
-        let next = after(from, rate.per / rate.most);
         let full_at = after(now, rate.per);
+        // Fuller than full means that the clock was set back: nobody is to wait for that.
+        let from = if *empty_at > full_at { now } else { (*empty_at).max(now) };
+        let next = after(from, rate.per / rate.most);
         if next > full_at {
             return Err(next.duration_since(full_at).unsigned_abs());
         }

@@ -4,8 +4,10 @@
 mod crowd;
 mod framing;
 mod kept;
+mod once;
 mod origins;
 mod outside;
+mod presets;
 mod senders;
 
 use std::net::SocketAddr;
