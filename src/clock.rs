@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::time::ClockId;
 use tokio::sync::watch;
 
 /// Time from outside. All of Postrider asks this and nothing else for the hour.
@@ -16,6 +17,18 @@ pub trait Clock: Send + Sync + 'static {
     /// Resolves once `instant` has come, at once if it has passed; also when the clock was set
     /// back meanwhile, so that whoever waits can think again.
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// How much time has passed, whatever the hands show.
+    fn passed(&self) -> Passed;
+}
+
+/// Time that has passed since some beginning, which nobody can set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// All of it.
+    pub all: Duration,
+    /// But for the time in which the computer slept.
+    pub awake: Duration,
 }
 
 /// A clock shared by everything in one engine.
@@ -27,6 +40,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         whole_millis(Timestamp::now())
+    }
+
+    fn passed(&self) -> Passed {
+        Passed { all: since(ClockId::Boottime), awake: since(ClockId::Monotonic) }
     }
 
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -53,17 +70,35 @@ impl Clock for SystemClock {
 /// A clock that stands still until it is moved.
 pub struct HandClock {
     time: watch::Sender<Timestamp>,
+    passed: Mutex<Passed>,
 }
 
 impl HandClock {
     /// A clock that shows `start` until told otherwise.
     pub fn new(start: Timestamp) -> Self {
         let (time, _) = watch::channel(whole_millis(start));
-        Self { time }
+        Self { time, passed: Mutex::default() }
     }
 
-    /// Moves the hands forward and wakes whoever waited for an instant that has now come.
+    /// Time passes: moves the hands forward and wakes whoever waited for an instant that has now come.
     pub fn advance(&self, by: Duration) {
+        self.pass(by, by);
+        self.put_forward(by);
+    }
+
+    /// Time passes while the computer sleeps.
+    pub fn sleep(&self, by: Duration) {
+        self.pass(by, Duration::ZERO);
+        self.put_forward(by);
+    }
+
+    fn pass(&self, all: Duration, awake: Duration) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        (passed.all, passed.awake) = (passed.all + all, passed.awake + awake);
+    }
+
+    /// Moves the hands forward, as somebody does whose clock was slow.
+    pub fn put_forward(&self, by: Duration) {
         self.time.send_modify(|now| *now = now.saturating_add(by).unwrap_or(*now));
     }
 
@@ -76,6 +111,10 @@ impl HandClock {
 impl Clock for HandClock {
     fn now(&self) -> Timestamp {
         *self.time.borrow()
+    }
+
+    fn passed(&self) -> Passed {
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -114,14 +153,17 @@ pub fn after(instant: Timestamp, span: Duration) -> Timestamp {
 /// CPU time that the calling thread has used, which is what a script's limit counts: the wall
 /// clock would blame a script for a busy machine.
 pub fn thread_cpu() -> Duration {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
+    since(ClockId::ThreadCPUTime)
+}
+
+fn since(clock: ClockId) -> Duration {
+    let passed = rustix::time::clock_gettime(clock);
+    Duration::new(passed.tv_sec.unsigned_abs(), passed.tv_nsec.unsigned_abs() as u32)
 }
 
 /// CPU time that the whole process has used.
 pub fn process_cpu() -> Duration {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
+    since(ClockId::ProcessCPUTime)
 }
 
 /// The number by which the system knows the calling thread.

@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 use super::keep::Keeper;
 use super::lanes::Lanes;
 use super::phones::StoredPhones;
+use super::pulse::{self, Pulse};
+use super::refusals::Refusals;
 use super::reload::{OpenError, Reloader};
 use super::state_folder::{Address, StateFolder};
 use super::sweep::Sweeper;
@@ -23,6 +25,7 @@ use crate::clock::SharedClock;
 use crate::fetch::Fetch;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
+use crate::flow::except::Calendars;
 use crate::flow::versions::Versions;
 use crate::http::{Rates, Doors, Editor, House, Notes, serve};
 use crate::inbound::Inbox;
@@ -268,6 +271,7 @@ impl<'a> Foundation<'a> {
             turned_away: TurnedAway::default(),
             engine: Arc::new(facts),
             files: context.files.clone(),
+            calendars: Calendars::new(context.files.clone()),
         };
         Ok(House {
             view,
@@ -295,6 +299,7 @@ impl<'a> Foundation<'a> {
         context: &Context,
         queue: &Arc<RunQueue>,
         accounts: &watch::Receiver<Arc<Accounts>>,
+        turned_away: &TurnedAway,
     ) -> Services {
         let (store, clock, signals) = (&self.store, &self.clock, &self.signals);
         let mut services = Services {
@@ -315,6 +320,8 @@ impl<'a> Foundation<'a> {
         let (catalog, bell) = (context.catalog.clone(), signals.troubles.clone());
         let alarm = Alarm::new(store.clone(), clock.clone(), bell, catalog, accounts.clone());
         services.run("the alarm", alarm, alarm::REST);
+        let refusals = Refusals::new(store.clone(), turned_away.clone());
+        services.run("the list of refused requests", refusals, STORE_REST);
         services.tasks.spawn(warmed(store.clone()));
         services.tasks.spawn(restricted(self.folder.path.clone()));
         services
@@ -350,7 +357,9 @@ impl Engine {
         let house = base.house(&context, &queue, &accounts, admin_hosts)?;
 
         let (reload, doors) = (Bell::default(), house.doors.clone());
-        let mut services = base.services(&context, &queue, &accounts);
+        house.view.turned_away.fill(base.store.refused().await?);
+        let mut services = base.services(&context, &queue, &accounts, &house.view.turned_away);
+        services.run("the pulse", Pulse::open(base.store.clone(), clock.clone()).await?, STORE_REST);
         services.add("the reload of flows", reloader.run(context.versions.clone(), reload.clone(), shutdown));
         services.run("the triggers", supervisor, STORE_REST);
         services.add("the listeners", serve(Arc::new(house), public, private));
@@ -410,7 +419,12 @@ impl Engine {
             while self.services.tasks.join_next().await.is_some() {}
         };
         match tokio::time::timeout(GRACE, ended).await {
-            Ok(()) => self.marks.clear(),
+            Ok(()) => {
+                self.marks.clear();
+                if let Err(error) = pulse::last(&*self.store, self.clock.now()).await {
+                    tracing::warn!(%error, "it is not written down that the engine was stopped");
+                }
+            }
             Err(_) => tracing::warn!("something did not end in time; it is taken up after the next start"),
         }
         self.stopper.enter(Phase::Stopped);

@@ -5,6 +5,8 @@ mod git;
 mod keep;
 mod lanes;
 mod phones;
+mod pulse;
+mod refusals;
 mod reload;
 mod state_folder;
 pub mod stopped;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{AccountSettings, Flags, Settings};
+use crate::files::{Files, Own};
 use crate::flow::catalog::{Catalog, Ground};
 use crate::flow::library::Library;
 use crate::model::accounts::{AccountFacts, Accounts};
@@ -82,6 +83,12 @@ impl Workspace {
             exposed: !settings.listen.ip().to_canonical().is_loopback(),
             doubts: settings.doubts.clone(),
         }
+    }
+
+    /// Its files, as scripts may see them.
+    pub fn files(&self) -> Files {
+        let own = Own::new(vec![self.root.join(".postrider")], vec![self.root.join("postrider.yaml"), self.root.join(".env")]);
+        Files::new(self.root.clone(), own)
     }
 
     /// All flows as their files are now, for a look that starts nothing.

@@ -45,6 +45,14 @@ enum Command {
     Check,
     /// Show when schedules are due next; needs no running engine.
     Next(NextArgs),
+    /// Tell what happened to a flow or a person on a day, and why.
+    Why {
+        /// The name of a flow, a phone or another address, or what a person is called.
+        subject: String,
+        /// Such as 2026-10-25, today or yesterday.
+        #[arg(default_value = "today")]
+        day: String,
+    },
     /// Start a flow by hand.
     Trigger(TriggerArgs),
     /// List the flows that are live.
@@ -127,6 +135,9 @@ struct TriggerArgs {
     /// A file with a whole event, to try a flow without its webhook, file or time.
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
+    /// The body of a request, to try a flow with a webhook: text or JSON, or @FILE.
+    #[arg(long, conflicts_with_all = ["data", "event"], value_name = "BODY")]
+    body: Option<String>,
     /// Wait until the run has ended.
     #[arg(long)]
     wait: bool,
@@ -339,6 +350,7 @@ pub fn main() -> ExitCode {
         Command::Init => init::init(&place),
         Command::Check => check::check(&place),
         Command::Next(args) => next::next(&place, &args),
+        Command::Why { subject, day } => show::why(&place, &subject, &day),
         Command::Trigger(args) => show::trigger(&place, &args),
         Command::Flows { name } => show::flows(&place, name.as_deref()),
         Command::Runs(args) => show::runs(&place, &args),

@@ -10,6 +10,7 @@ use super::{Failure, NextArgs};
 use crate::app::Workspace;
 use crate::clock::{Clock, SystemClock, rfc3339};
 use crate::config::Flags;
+use crate::flow::except::Calendars;
 use crate::flow::{Flow, Trigger};
 use crate::model::diagnostic::Severity;
 use crate::script::time::parse_moment;
@@ -40,7 +41,8 @@ pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
             vec![flow]
         }
     };
-    let found = due(&chosen, from, usize::from(args.count));
+    let calendars = Calendars::new(workspace.files());
+    let found = due(&chosen, &calendars, from, usize::from(args.count));
     // A flow that was asked for is there, so the errors are others'.
     let broken = args.flow.is_none() && catalog.findings.iter().any(|finding| finding.severity == Severity::Error);
     if broken {
@@ -52,13 +54,20 @@ pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
 
 fn show(place: &Place, args: &NextArgs, chosen: &[&Flow], found: &[Row]) {
     if place.json {
-        let row = |(flow, trigger, at, _): &Row| json!({ "flow": flow, "trigger": trigger, "at": rfc3339(*at) });
+        let row = |row: &Row| json!({ "flow": row.flow, "trigger": row.trigger, "at": rfc3339(row.at), "note": row.note });
         let rows: Vec<Value> = found.iter().map(row).collect();
         say(format_args!("{}", json!({ "occurrences": rows })));
         return;
     }
-    let row = |(flow, trigger, at, local): &Row| vec![local.clone(), rfc3339(*at), flow.clone(), trigger.clone()];
+    // The last column is there only where the clock is changed.
+    let has_notes = found.iter().any(|row| row.note.is_some());
+    let row = |row: &Row| {
+        let mut cells = vec![row.local.clone(), rfc3339(row.at), row.flow.clone(), row.trigger.clone()];
+        cells.extend(has_notes.then(|| row.note.clone().unwrap_or_default()));
+        cells
+    };
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    let heads = ["LOCAL TIME", "UTC", "FLOW", "TRIGGER", "ON THIS DAY"];
     let none = chosen.iter().all(|flow| timed(flow).next().is_none());
     let empty = match chosen {
         [flow] if args.flow.is_some() && !flow.enabled => "the flow is disabled",
@@ -66,11 +75,19 @@ fn show(place: &Place, args: &NextArgs, chosen: &[&Flow], found: &[Row]) {
         _ if none => "no flow has a trigger by the clock",
         _ => "nothing is due any more",
     };
-    table(&["LOCAL TIME", "UTC", "FLOW", "TRIGGER"], &rows, empty);
+    table(&heads[..if has_notes { 5 } else { 4 }], &rows, empty);
 }
 
-/// Flow, trigger, instant, and the instant in its zone.
-type Row = (String, String, Timestamp, String);
+/// An instant at which a flow is due.
+struct Row {
+    flow: String,
+    trigger: String,
+    at: Timestamp,
+    /// In its zone.
+    local: String,
+    /// What the clock does on that day.
+    note: Option<String>,
+}
 
 fn timed(flow: &Flow) -> impl Iterator<Item = (&Flow, &crate::flow::Timed, String)> {
     flow.triggers.iter().filter(|_| flow.enabled).filter_map(move |trigger| match trigger {
@@ -80,20 +97,21 @@ fn timed(flow: &Flow) -> impl Iterator<Item = (&Flow, &crate::flow::Timed, Strin
 }
 
 /// The next instants of all these flows, earliest first.
-fn due(flows: &[&Flow], from: Timestamp, count: usize) -> Vec<Row> {
+fn due(flows: &[&Flow], calendars: &Calendars, from: Timestamp, count: usize) -> Vec<Row> {
     // What is due exactly at the time that was asked for belongs to it.
     let before = from.saturating_sub(std::time::Duration::from_millis(1)).unwrap_or(from);
     let mut all: Vec<_> = flows.iter().flat_map(|flow| timed(flow)).map(|trigger| (trigger, before)).collect();
     let mut found = Vec::new();
     while found.len() < count {
         let next = |(place, ((_, timed, _), after)): (usize, &((&Flow, &crate::flow::Timed, String), Timestamp))| {
-            timed.schedule.next(*after).map(|at| (at, place))
+            timed.due_after(*after, calendars).next().map(|at| (at, place))
         };
         let Some((at, place)) = all.iter().enumerate().filter_map(next).min() else { break };
         let ((flow, timed, key), after) = &mut all[place];
         *after = at;
         let local = at.to_zoned(timed.schedule.zone().clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string();
-        found.push((flow.name.to_string(), key.clone(), at, local));
+        let (flow, trigger, note) = (flow.name.to_string(), key.clone(), timed.schedule.note(at));
+        found.push(Row { flow, trigger, at, local, note });
     }
     found
 }

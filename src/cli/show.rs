@@ -1,5 +1,7 @@
 //! Commands that ask the running engine.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::check::report;
@@ -9,7 +11,10 @@ use super::{Chosen, Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsComman
 use crate::app::{Workspace, stopped};
 use crate::config::Flags;
 use crate::id::RunId;
-use crate::plain::shortened;
+use crate::plain::{plain, shortened};
+
+/// Most characters of a text that is told.
+const LONGEST_TEXT: usize = 200;
 
 pub fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
@@ -33,7 +38,16 @@ pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
             let path = path.display().to_string();
             json!({ "event": parse(&read(&path)?, &path)? })
         }
-        (None, None) => json!({}),
+        (None, None) => match &args.body {
+            Some(body) => {
+                let text = match body.strip_prefix('@') {
+                    Some(path) => read(path)?,
+                    None => body.clone(),
+                };
+                json!({ "event": request(&text) })
+            }
+            None => json!({}),
+        },
     };
     let answer = place.post(&format!("/flows/{}/trigger", args.flow), &wish)?;
     if !args.wait {
@@ -50,6 +64,45 @@ pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
         }
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
+}
+
+/// The event of a request that brings this body.
+fn request(text: &str) -> Value {
+    let body = match text.trim() {
+        "" => Value::Null,
+        trimmed => serde_json::from_str(trimmed).unwrap_or_else(|_| text.into()),
+    };
+    json!({
+        "trigger": "webhook", "method": "POST", "path": "/", "params": {}, "query": {}, "headers": {},
+        "body": body, "raw": text, "ip": "127.0.0.1",
+    })
+}
+
+pub fn why(place: &Place, subject: &str, day: &str) -> Result<(), Failure> {
+    let answer = place.get(&format!("/why{}", query(&[("of", Some(subject)), ("day", Some(day))])))?;
+    place.print(&answer, |answer| {
+        let zone = answer["timezone"].as_str().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
+        let who = answer["name"].as_str().map_or_else(|| cell(&answer["subject"]), |name| format!("{name} ({})", cell(&answer["subject"])));
+        say(format_args!("{who}, {} ({})", cell(&answer["day"]), cell(&answer["timezone"])));
+        let mut none = true;
+        for fact in rows(answer, "facts") {
+            none = false;
+            let at = fact["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+            let at = at.map_or(String::new(), |at| at.to_zoned(zone.clone()).strftime("%H:%M").to_string());
+            let because = fact["because"].as_str().map_or(String::new(), |because| format!(" {because}"));
+            say(format_args!("{at}  {}{}", cell(&fact["said"]), plain(&because)));
+            if let Some(text) = fact["text"].as_str() {
+                say(format_args!("       “{}”", shortened(&plain(text), LONGEST_TEXT)));
+            }
+        }
+        if none {
+            say(format_args!("nothing is on record of that day"));
+        }
+        if answer["more"] == true {
+            say(format_args!("there is more of this day; `postrider runs` and `postrider messages` have all of it"));
+        }
+    });
+    Ok(())
 }
 
 pub fn flows(place: &Place, name: Option<&str>) -> Result<(), Failure> {

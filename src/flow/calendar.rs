@@ -87,7 +87,7 @@ impl Calendar {
             }
             None => {
                 let days = (0..length).filter_map(|number| first.checked_add(number.days()).ok());
-                days.for_each(|day| drop(self.days.entry(day).or_insert_with(|| name.clone())));
+                days.for_each(|day| _ = self.days.entry(day).or_insert_with(|| name.clone()));
             }
         }
         Ok(())

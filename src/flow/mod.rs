@@ -2,7 +2,9 @@
 //! pinned to.
 
 mod begin;
+pub mod calendar;
 pub mod catalog;
+pub mod except;
 pub mod file;
 pub mod library;
 pub mod pattern;
@@ -16,9 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use except::{Calendars, Except};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use crate::clock::after;
 use crate::model::conversation;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
@@ -33,6 +39,9 @@ use pattern::Pattern;
 pub use routes::{Matched, Route};
 use schedule::Schedule;
 use webhook::Webhook;
+
+/// So many instants are looked at for the next ones: all that follow may be left out.
+const MOST_LEFT_OUT: usize = 100_000;
 
 /// A checked flow.
 pub struct Flow {
@@ -212,6 +221,38 @@ pub struct Timed {
     pub missed: Missed,
     /// Later than this, an instant is dropped as too late.
     pub not_after: Duration,
+    /// Up to so much later a run is begun, by lot: the same instant always draws the same.
+    pub jitter: Duration,
+    /// What the lot depends on, besides the instant.
+    pub lot: u64,
+    /// Days on which it is not due.
+    pub except: Arc<[Except]>,
+}
+
+impl Timed {
+    /// With nothing said but when.
+    pub fn plain(kind: &'static str, schedule: Schedule, not_after: Duration) -> Self {
+        let (missed, jitter) = (Missed::Latest, Duration::ZERO);
+        Self { kind, schedule, missed, not_after, jitter, lot: 0, except: Arc::default() }
+    }
+
+    /// The instants behind `from` at which it is due, but for those that are left out.
+    pub fn due_after<'a>(&'a self, from: Timestamp, calendars: &'a Calendars) -> impl Iterator<Item = Timestamp> + 'a {
+        let zone = self.schedule.zone();
+        let due = self.schedule.after(from).take(MOST_LEFT_OUT);
+        due.filter(move |at| calendars.why_not(&self.except, zone, *at).is_none())
+    }
+
+    /// When the run of an instant is begun.
+    pub fn begins_at(&self, at: Timestamp) -> Timestamp {
+        let most = u64::try_from(self.jitter.as_millis()).unwrap_or(u64::MAX);
+        if most == 0 {
+            return at;
+        }
+        let drawn = Sha256::digest([self.lot.to_be_bytes(), at.as_millisecond().to_be_bytes()].concat());
+        let drawn = drawn.iter().take(8).fold(0_u64, |drawn, byte| drawn << 8 | u64::from(*byte));
+        after(at, Duration::from_millis(drawn % most))
+    }
 }
 
 /// What to do about instants that passed while nobody was there.

@@ -163,6 +163,47 @@ impl Schedule {
         self.after(after).next()
     }
 
+    /// What the clock does on the day of an instant at which it is due, and what that means for it; none on a day
+    /// like all others.
+    pub fn note(&self, at: Timestamp) -> Option<String> {
+        let day = at.to_zoned(self.zone.clone()).start_of_day().ok()?;
+        let end = day.tomorrow().ok()?.timestamp();
+        let change = self.zone.following(day.timestamp()).take_while(|change| change.timestamp() < end);
+        let (change, before) = change.into_iter().find_map(|change| {
+            let second = change.timestamp().checked_sub(jiff::SignedDuration::from_secs(1)).ok()?;
+            let before = self.zone.to_offset(second);
+            (before != change.offset()).then_some((change, before))
+        })?;
+        let clock = |offset: jiff::tz::Offset| offset.to_datetime(change.timestamp()).strftime("%H:%M").to_string();
+        let (from, to) = (clock(before), clock(change.offset()));
+        let local = self.zone.to_datetime(at);
+        let fits = self.after(at).civil(local, true) == Some(local);
+        if change.offset() > before {
+            let gap = match at == change.timestamp() && !fits {
+                true => ", over the time of this line: it is due right behind",
+                false => "",
+            };
+            return Some(format!("the clock goes from {from} to {to}{gap}"));
+        }
+        let twice = self.zone.to_ambiguous_timestamp(local).is_ambiguous();
+        let which = match twice {
+            false => "",
+            true if !self.runs_on() => "; this time comes twice, and it is due the first time",
+            true if at < change.timestamp() => "; this time comes twice, and this is the first",
+            true => "; this time comes twice, and this is the second",
+        };
+        Some(format!("the clock goes from {from} back to {to}{which}"))
+    }
+
+    /// Whether it goes on by real time when the clock is changed.
+    fn runs_on(&self) -> bool {
+        match &self.rule {
+            Rule::Cron(line) => line.real_time,
+            Rule::Within(seconds) => *seconds <= REAL_TIME.as_secs(),
+            Rule::Days(_) | Rule::At(_) => false,
+        }
+    }
+
     /// All instants after `after` at which it is due, earliest first. Cheaper than one `next` for each.
     pub fn after(&self, after: Timestamp) -> Instants<'_> {
         let cron = match &self.rule {

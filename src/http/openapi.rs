@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Response;
 use utoipa::OpenApi;
 
-use super::api::{Answer, accounts, by_hand, engine, fine, flows, messages, occurrences, people, runs, sandbox};
+use super::api::{Answer, accounts, by_hand, engine, fine, flows, messages, occurrences, people, runs, sandbox, why};
 use super::stream;
 use crate::view;
 
@@ -17,7 +17,7 @@ use crate::view;
         engine::refused, engine::invite, engine::sign_out_all, flows::check, flows::list, flows::create, flows::show,
         flows::source, flows::put_source, flows::trigger, runs::list, runs::show, by_hand::simulated, by_hand::decide,
         by_hand::forget, messages::list, messages::send, messages::decide_many, messages::show, messages::decide,
-        occurrences::list, occurrences::next, people::list, people::show, people::opt_in, accounts::list,
+        occurrences::list, occurrences::next, why::why, people::list, people::show, people::opt_in, accounts::list,
         accounts::check, accounts::probe, accounts::groups, sandbox::list, sandbox::reply, sandbox::empty,
         sandbox::phones, sandbox::change,
     ),

@@ -12,7 +12,7 @@ use axum::routing::{get, post, put};
 use percent_encoding::percent_decode_str;
 
 use super::House;
-use super::api::{accounts, by_hand, engine, flows, messages, occurrences, people, runs, sandbox};
+use super::api::{accounts, by_hand, engine, flows, messages, occurrences, people, runs, sandbox, why};
 use super::error::Refused;
 use super::session::{at_the_door, authorized};
 use super::{metrics, openapi, pages, stream};
@@ -44,6 +44,7 @@ fn api() -> Router<Arc<House>> {
         .route("/messages/{id}/{decision}", post(messages::decide))
         .route("/occurrences", get(occurrences::list))
         .route("/next", get(occurrences::next))
+        .route("/why", get(why::why))
         .route("/people", get(people::list))
         .route("/people/{address}", get(people::show))
         .route("/people/{address}/opt-in", post(people::opt_in))

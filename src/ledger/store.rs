@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::commands::Command;
 use super::commands::groups::Runner;
 use super::commands::job::{Job, Step};
-use super::commands::steps::{
+use super::commands::steps::{KeepBeat, KeepRefused, 
     AnswerErrand, Arm, Begin, CancelRun, ChangeHandset, Claim, Click, CloseSessions, CommitTurn, Decide, Divert,
     EmptyPhones, EndWait, Fire, Forget, Intake, KeepFlows, LimitBacklog, MoveMessages, NoteParts, OpenSession, OptIn,
     Promise, Prune, PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles, Settle, StopCounting, Tell,
@@ -24,7 +24,7 @@ use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
-use crate::store::records::{
+use crate::store::records::{Beat, Gap, RefusedRow, 
     ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
     FolderId, Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
@@ -110,6 +110,26 @@ impl Store for Ledger {
 
     fn flows_home(&self) -> Reply<Option<FolderId>> {
         self.at_once(rows::flows::home)
+    }
+
+    fn beat(&self, beat: Beat, gaps: Vec<Gap>) -> Reply<()> {
+        self.take(KeepBeat { beat, gaps })
+    }
+
+    fn last_beat(&self) -> Reply<Option<Beat>> {
+        self.at_once(rows::presence::last_beat)
+    }
+
+    fn gaps(&self, from: Timestamp, to: Timestamp) -> Reply<Vec<Gap>> {
+        self.aside(move |tx| rows::presence::gaps(tx, from, to))
+    }
+
+    fn keep_refused(&self, rows: Vec<RefusedRow>, first: i64) -> Reply<()> {
+        self.take(KeepRefused { rows, first })
+    }
+
+    fn refused(&self) -> Reply<Vec<RefusedRow>> {
+        self.aside(rows::refused::all)
     }
 
     fn version(&self, id: &str) -> Reply<Option<VersionRow>> {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::blobs::Blobs;
-use crate::clock::{Clock, HandClock};
+use crate::clock::{Passed, Clock, HandClock};
 use crate::feed::Feed;
 use crate::fetch::Fetch;
 use crate::ledger::Ledger;
@@ -40,6 +40,10 @@ impl Clock for OddClock {
 
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         self.hands.sleep_until(instant)
+    }
+
+    fn passed(&self) -> Passed {
+        self.hands.passed()
     }
 }
 

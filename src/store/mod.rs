@@ -30,7 +30,7 @@ use crate::shutdown::Breakdown;
 use crate::tally::Tally;
 use crate::wake::Bell;
 use arrivals::Arrivals;
-use records::{
+use records::{Beat, Gap, RefusedRow, 
     ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
     FolderId, Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
     MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
@@ -127,6 +127,16 @@ pub trait Store: Send + Sync + 'static {
     fn good_versions(&self) -> Reply<BTreeMap<String, String>>;
     /// The folder that flows were last read from.
     fn flows_home(&self) -> Reply<Option<FolderId>>;
+    /// The engine is there, and these gaps are over.
+    fn beat(&self, beat: Beat, gaps: Vec<Gap>) -> Reply<()>;
+    /// When it was last known to be there.
+    fn last_beat(&self) -> Reply<Option<Beat>>;
+    /// Times in a span in which nobody was there, oldest first.
+    fn gaps(&self, from: Timestamp, to: Timestamp) -> Reply<Vec<Gap>>;
+    /// Keeps requests that were turned away as they are now, and forgets those before a number.
+    fn keep_refused(&self, rows: Vec<RefusedRow>, first: i64) -> Reply<()>;
+    /// The requests that were turned away, oldest first.
+    fn refused(&self) -> Reply<Vec<RefusedRow>>;
     /// The text of a flow version.
     fn version(&self, id: &str) -> Reply<Option<VersionRow>>;
 

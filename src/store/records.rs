@@ -48,6 +48,78 @@ pub struct KeptFlows {
     pub home: Option<FolderId>,
 }
 
+/// The engine was there at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// When.
+    pub at: Timestamp,
+    /// It went then, as it was told to.
+    pub stopped: bool,
+}
+
+/// A time in which nobody was there, or by which the clock was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// When it began; of a clock that was moved, what it showed before.
+    pub from: Timestamp,
+    /// When it ended; of a clock that was moved, what it showed then.
+    pub to: Timestamp,
+    /// Of which kind.
+    pub kind: GapKind,
+}
+
+/// Why nobody was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapKind {
+    /// The engine was stopped.
+    Stopped,
+    /// It ended without a word: it was killed, or the power went.
+    Down,
+    /// The computer slept.
+    Asleep,
+    /// The clock was put forward.
+    Forward,
+    /// The clock was put back: `to` lies before `from`.
+    Back,
+}
+
+impl GapKind {
+    /// Every kind, in the order of their numbers in the store.
+    pub const ALL: [Self; 5] = [Self::Stopped, Self::Down, Self::Asleep, Self::Forward, Self::Back];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Down => "down",
+            Self::Asleep => "asleep",
+            Self::Forward => "clock_forward",
+            Self::Back => "clock_back",
+        }
+    }
+}
+
+/// A request that was turned away; those that are alike and come together are one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// Its number: later ones have higher ones.
+    pub id: i64,
+    /// The first time.
+    pub since: Timestamp,
+    /// The last time.
+    pub at: Timestamp,
+    /// Method and path.
+    pub what: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// Why.
+    pub reason: String,
+    /// From where it came.
+    pub from: String,
+    /// How often.
+    pub count: u64,
+}
+
 /// What tells a folder from another one that lies in its place: its device and its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FolderId {

@@ -7,23 +7,28 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::due::{Due, Dues, GRACE, due};
-use crate::clock::rfc3339;
+use super::due::{Due, Dues, GRACE, Question, due};
+use crate::clock::{after, rfc3339};
+use crate::flow::except::{Calendars, Except};
 use crate::flow::prepare;
 use crate::flow::{Flow, Timed};
 use crate::model::occurrence::{Fate, Occurrence};
-use crate::store::records::{ArmedRow, Firing, TriggerKey};
+use crate::store::records::{ArmedRow, Firing, OccurrenceFilter, TriggerKey};
 use crate::store::{Store, StoreError};
 use crate::units::format_duration;
 
 /// Triggers handed in together.
 const CHUNK: usize = 256;
+/// Most fates that are looked for behind a clock that was set back.
+const MOST_DONE: usize = 10_000;
 /// Runs begun in one go, about.
 const AT_ONCE: usize = 2_000;
 
 /// All armed schedules.
-#[derive(Default)]
 pub struct Clockwork {
+    calendars: Calendars,
+    /// Calendars that cannot be read, which was said.
+    said: BTreeSet<String>,
     items: HashMap<TriggerKey, Item>,
     queue: BTreeSet<(Timestamp, TriggerKey)>,
     last: Option<Timestamp>,
@@ -34,17 +39,28 @@ struct Item {
     timed: Timed,
     /// All instants up to this one have their fate.
     position: Timestamp,
+    /// The same before the clock was set back.
+    furthest: Timestamp,
+    /// What has its fate already between the two, from and until; none where nobody has looked.
+    done: Option<Vec<(Timestamp, Timestamp)>>,
     /// What was due up to here was missed: nobody was there.
     since: Timestamp,
     next: Option<Timestamp>,
 }
 
 impl Clockwork {
+    /// None yet; days are left out by these calendars.
+    pub fn new(calendars: Calendars) -> Self {
+        let (items, queue) = (HashMap::new(), BTreeSet::new());
+        Self { calendars, said: BTreeSet::new(), items, queue, last: None }
+    }
+
     /// A schedule begins to count, or goes on with another version of its flow.
     pub fn arm(&mut self, key: TriggerKey, flow: &Arc<Flow>, timed: &Timed, position: Timestamp, now: Timestamp) {
         // A clock that was wrong must not silence a schedule for ever; what was done is on record.
-        let position = position.min(now);
-        let item = Item { flow: flow.clone(), timed: timed.clone(), position, since: now, next: None };
+        let (position, furthest) = (position.min(now), position);
+        let (flow, timed) = (flow.clone(), timed.clone());
+        let item = Item { flow, timed, position, furthest, done: None, since: now, next: None };
         self.items.insert(key.clone(), item);
         self.queue_up(&key);
     }
@@ -65,7 +81,7 @@ impl Clockwork {
 
     fn queue_up(&mut self, key: &TriggerKey) {
         let Some(item) = self.items.get_mut(key) else { return };
-        let next = item.timed.schedule.next(item.position);
+        let next = item.timed.schedule.next(item.position).map(|at| item.timed.begins_at(at));
         if let Some(before) = std::mem::replace(&mut item.next, next) {
             self.queue.remove(&(before, key.clone()));
         }
@@ -87,11 +103,28 @@ impl Clockwork {
             tracing::warn!("the clock was set back; schedules count from its new time on");
             for key in self.items.keys().cloned().collect::<Vec<_>>() {
                 if let Some(item) = self.items.get_mut(&key) {
+                    (item.furthest, item.done) = (item.furthest.max(item.position), None);
                     item.position = item.position.min(now);
                 }
                 self.queue_up(&key);
             }
         }
+    }
+
+    /// After the clock was set back: what has its fate already is due once more by its hands, and gets no second one.
+    async fn look_back(&mut self, store: &Arc<dyn Store>, now: Timestamp) -> Result<(), StoreError> {
+        for (key, item) in &mut self.items {
+            if item.position >= item.furthest {
+                item.done = None;
+            } else if item.done.is_none() && item.next.is_some_and(|next| next <= now) {
+                let (from, to) = (Some(item.position), Some(after(item.furthest, Duration::from_millis(1))));
+                let filter = OccurrenceFilter { flow: Some(key.flow.to_string()), from, to, limit: MOST_DONE };
+                let rows = store.occurrences(filter).await?;
+                let own = rows.iter().filter(|row| row.key == *key);
+                item.done = Some(own.map(|row| (row.at, row.until.unwrap_or(row.at))).collect());
+            }
+        }
+        Ok(())
     }
 
     /// Gives everything that is due by now its fate, and begins the runs.
@@ -100,6 +133,7 @@ impl Clockwork {
     /// As the store fails; what could not be handed in is still due.
     pub async fn fire(&mut self, store: &Arc<dyn Store>, now: Timestamp) -> Result<(), StoreError> {
         self.mind_the_clock(now);
+        self.look_back(store, now).await?;
         let due = self.queue.iter().take_while(|(at, _)| *at <= now);
         // What is due now comes before what was missed, and nobody takes all the room: what is left
         // over is due again at once.
@@ -108,7 +142,8 @@ impl Clockwork {
         let mut runs = 0;
         for key in met.into_iter().chain(missed).map(|(_, key)| key) {
             let Some(item) = self.items.get(key) else { continue };
-            let firing = firing(key, item, now);
+            say_unread(&mut self.said, &self.calendars, key, item);
+            let firing = firing(key, item, &self.calendars, now);
             runs += firing.occurrences.iter().filter(|occurrence| occurrence.run.is_some()).count();
             firings.push(firing);
             if runs >= AT_ONCE {
@@ -143,9 +178,27 @@ impl Clockwork {
     }
 }
 
-fn firing(key: &TriggerKey, item: &Item, now: Timestamp) -> Firing {
-    let Dues { fates, reached } = due(&item.timed, item.position, item.since, now);
-    let missed: Vec<&Due> = fates.iter().filter(|due| due.fate != Fate::Ran).collect();
+/// Says once of each calendar that it cannot be read.
+fn say_unread(said: &mut BTreeSet<String>, calendars: &Calendars, key: &TriggerKey, item: &Item) {
+    for except in item.timed.except.iter() {
+        let Except::Calendar(path) = except else { continue };
+        match calendars.read(path) {
+            Ok(_) => drop(said.remove(path)),
+            Err(why) if said.insert(path.clone()) => {
+                tracing::error!(flow = %key.flow, "no day of this calendar is left out: {why}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn firing(key: &TriggerKey, item: &Item, calendars: &Calendars, now: Timestamp) -> Firing {
+    let (timed, position, since) = (&item.timed, item.position, item.since);
+    let why_not = |at: Timestamp| calendars.why_not(&timed.except, timed.schedule.zone(), at);
+    let is_done = |at: Timestamp| item.done.iter().flatten().any(|(from, until)| *from <= at && at <= *until);
+    let Dues { fates, reached } =
+        due(&Question { timed, why_not: &why_not, is_done: &is_done, position, since, now });
+    let missed: Vec<&Due> = fates.iter().filter(|due| !matches!(due.fate, Fate::Ran | Fate::Skipped)).collect();
     if let [first, ..] = missed.as_slice() {
         let runs = missed.iter().filter(|due| due.begins()).count();
         let at = rfc3339(first.at);
@@ -156,7 +209,7 @@ fn firing(key: &TriggerKey, item: &Item, now: Timestamp) -> Firing {
 }
 
 fn occurrence(item: &Item, due: Due, now: Timestamp) -> Occurrence {
-    let late = now.duration_since(due.at).unsigned_abs();
+    let late = now.duration_since(item.timed.begins_at(due.at)).unsigned_abs();
     let run = due.begins().then(|| {
         let event = json!({ "scheduled_at": rfc3339(due.at), "late_by": in_words(late), "missed": due.missed });
         prepare(&item.flow, item.timed.kind, &event, now)
@@ -165,7 +218,7 @@ fn occurrence(item: &Item, due: Due, now: Timestamp) -> Occurrence {
         Fate::TooLate => Some(format!("later than `not_after` ({})", format_duration(item.timed.not_after))),
         Fate::Coalesced => Some("a later one stands for it".into()),
         Fate::Down => Some("nobody was there, and `missed` is `skip`".into()),
-        _ => None,
+        _ => due.reason,
     };
     Occurrence {
         reason,

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::flow::schedule::Schedule;
 use crate::flow::{Missed, Timed};
 use crate::model::occurrence::Fate;
 
@@ -31,11 +30,13 @@ pub struct Due {
     pub fate: Fate,
     /// How many earlier instants its run stands for.
     pub missed: u32,
+    /// Why it is left out.
+    pub reason: Option<String>,
 }
 
 impl Due {
     fn one(at: Timestamp, fate: Fate) -> Self {
-        Self { at, until: None, count: Some(1), fate, missed: 0 }
+        Self { at, until: None, count: Some(1), fate, missed: 0, reason: None }
     }
 
     /// Whether a run begins.
@@ -53,71 +54,123 @@ pub struct Dues {
     pub reached: Timestamp,
 }
 
-/// The fates of the instants behind `position` up to `now`. Those up to `since` passed while
-/// nobody was there: that is when the engine, or the flow, began to be.
-pub fn due(timed: &Timed, position: Timestamp, since: Timestamp, now: Timestamp) -> Dues {
-    let schedule = &timed.schedule;
+/// What is asked about instants.
+pub struct Question<'a> {
+    /// The trigger.
+    pub timed: &'a Timed,
+    /// Why an instant is left out, if it is.
+    pub why_not: &'a dyn Fn(Timestamp) -> Option<String>,
+    /// Whether an instant has its fate already: the clock was set back.
+    pub is_done: &'a dyn Fn(Timestamp) -> bool,
+    /// All instants up to here have their fate.
+    pub position: Timestamp,
+    /// Those up to here passed while nobody was there: that is when the engine, or the flow, began to be.
+    pub since: Timestamp,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// The fates of the instants behind a position, up to now.
+pub fn due(asked: &Question<'_>) -> Dues {
+    let Question { timed, position, since, now, .. } = *asked;
     let ago = |span: Duration| now.saturating_sub(span).unwrap_or(Timestamp::MIN);
-    let on_time = since.max(ago(GRACE)).min(now);
+    // A time from which runs have begun, as the instant up to which they are due then.
+    let up_to = |time: Timestamp| asked.up_to(time);
+    let on_time = up_to(since.max(ago(GRACE)).min(now));
     // What is exactly as late as allowed is not too late.
-    let horizon = ago(timed.not_after.saturating_add(Duration::from_millis(1))).min(on_time);
+    let horizon = up_to(ago(timed.not_after.saturating_add(Duration::from_millis(1)))).min(on_time);
+    let reached = up_to(now).max(position);
     let mut fates = Vec::new();
     match timed.missed {
-        Missed::Skip => fates.extend(stretch(schedule, position, on_time, Fate::Down)),
+        Missed::Skip => fates.extend(asked.stretch(position, on_time, Fate::Down)),
         Missed::Latest => {
-            fates.extend(stretch(schedule, position, horizon, Fate::TooLate));
-            if let Some(last) = last(schedule, position.max(horizon), on_time) {
+            fates.extend(asked.stretch(position, horizon, Fate::TooLate));
+            if let Some(last) = asked.last(position.max(horizon), on_time) {
                 let before = last.saturating_sub(Duration::from_millis(1)).unwrap_or(last);
-                let earlier = stretch(schedule, position.max(horizon), before, Fate::Coalesced);
+                let earlier = asked.stretch(position.max(horizon), before, Fate::Coalesced);
                 let missed = earlier.as_ref().map_or(0, |earlier| earlier.count.unwrap_or(COUNTED));
                 fates.extend(earlier);
                 fates.push(Due { missed, ..Due::one(last, Fate::Late) });
             }
         }
         Missed::All => {
-            fates.extend(stretch(schedule, position, horizon, Fate::TooLate));
-            let mut missed = instants(schedule, position.max(horizon), on_time);
+            fates.extend(asked.stretch(position, horizon, Fate::TooLate));
+            let mut missed = asked.instants(position.max(horizon), on_time);
             let some: Vec<Timestamp> = missed.by_ref().take(AT_ONCE).collect();
             fates.extend(some.iter().map(|at| Due::one(*at, Fate::Late)));
             if let (Some(reached), Some(_)) = (some.last(), missed.next()) {
+                fates.extend(asked.left_out(*reached));
                 return Dues { fates, reached: *reached };
             }
         }
     }
-    fates.extend(instants(schedule, position.max(on_time), now).map(|at| Due::one(at, Fate::Ran)));
-    Dues { fates, reached: now }
+    fates.extend(asked.instants(position.max(on_time), reached).map(|at| Due::one(at, Fate::Ran)));
+    fates.extend(asked.left_out(reached));
+    Dues { fates, reached }
 }
 
-/// The last instant behind `from`, up to `to`. Looked for from behind, for between them may lie
-/// years of seconds.
-fn last(schedule: &Schedule, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
-    let back = [60, 3_600, 86_400, 31 * 86_400, u64::from(u32::MAX)].map(Duration::from_secs);
-    let starts = back.into_iter().map(|back| to.saturating_sub(back).unwrap_or(from).max(from));
-    starts.filter_map(|start| instants(schedule, start, to).last()).next()
-}
-
-/// The instants behind `from`, up to `to`.
-fn instants(schedule: &Schedule, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
-    schedule.after(from).take_while(move |at| *at <= to)
-}
-
-/// All of them as one stretch.
-fn stretch(schedule: &Schedule, from: Timestamp, to: Timestamp, fate: Fate) -> Option<Due> {
-    let mut all = instants(schedule, from, to);
-    let first = all.next()?;
-    let (mut count, mut last) = (1, first);
-    for at in all.by_ref().take(COUNTED as usize) {
-        (count, last) = (count + 1, at);
+impl Question<'_> {
+    /// The last time up to which everything that is due has begun at `time`: with a lot drawn for each instant they
+    /// begin later, and one waits for those before it.
+    fn up_to(&self, time: Timestamp) -> Timestamp {
+        if self.timed.jitter.is_zero() {
+            return time;
+        }
+        let begun = time.saturating_sub(self.timed.jitter).unwrap_or(Timestamp::MIN);
+        let instants = self.timed.schedule.after(begun).take_while(|at| *at <= time);
+        instants.take_while(|at| self.timed.begins_at(*at) <= time).last().unwrap_or(begun)
     }
-    match count > COUNTED {
-        true => Some(Due { until: Some(to), count: None, ..Due::one(first, fate) }),
-        false => Some(Due { until: (count > 1).then_some(last), count: Some(count), ..Due::one(first, fate) }),
+
+    /// The last instant behind `from`, up to `to`. Looked for from behind, for between them may lie
+    /// years of seconds.
+    fn last(&self, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
+        let back = [60, 3_600, 86_400, 31 * 86_400, u64::from(u32::MAX)].map(Duration::from_secs);
+        let starts = back.into_iter().map(|back| to.saturating_sub(back).unwrap_or(from).max(from));
+        starts.filter_map(|start| self.instants(start, to).last()).next()
+    }
+
+    /// The instants behind `from`, up to `to`, but for those that are left out.
+    fn instants(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
+        let due = self.timed.schedule.after(from).take_while(move |at| *at <= to);
+        due.filter(|at| !(self.is_done)(*at) && (self.why_not)(*at).is_none())
+    }
+
+    /// All of them as one stretch.
+    fn stretch(&self, from: Timestamp, to: Timestamp, fate: Fate) -> Option<Due> {
+        let mut all = self.instants(from, to);
+        let first = all.next()?;
+        let (mut count, mut last) = (1, first);
+        for at in all.by_ref().take(COUNTED as usize) {
+            (count, last) = (count + 1, at);
+        }
+        match count > COUNTED {
+            true => Some(Due { until: Some(to), count: None, ..Due::one(first, fate) }),
+            false => Some(Due { until: (count > 1).then_some(last), count: Some(count), ..Due::one(first, fate) }),
+        }
+    }
+
+    /// Those that are left out, up to `to`: those that follow each other for the same reason are one stretch.
+    fn left_out(&self, to: Timestamp) -> Vec<Due> {
+        let mut all: Vec<Due> = Vec::new();
+        if self.timed.except.is_empty() {
+            return all;
+        }
+        let due = self.timed.schedule.after(self.position).take_while(|at| *at <= to);
+        for at in due.take(COUNTED as usize) {
+            let Some(why) = (self.why_not)(at).filter(|_| !(self.is_done)(at)) else { continue };
+            match all.last_mut().filter(|last| last.reason.as_ref() == Some(&why)) {
+                Some(last) => (last.until, last.count) = (Some(at), last.count.map(|count| count + 1)),
+                None => all.push(Due { reason: Some(why), ..Due::one(at, Fate::Skipped) }),
+            }
+        }
+        all
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::schedule::Schedule;
     use jiff::tz::TimeZone;
 
     fn at(text: &str) -> Timestamp {
@@ -126,7 +179,12 @@ mod tests {
 
     fn timed(missed: Missed, not_after: u64) -> Timed {
         let schedule = Schedule::cron("*/10 * * * *", TimeZone::UTC).unwrap();
-        Timed { kind: "cron", schedule, missed, not_after: Duration::from_secs(not_after * 60) }
+        Timed { missed, ..Timed::plain("cron", schedule, Duration::from_secs(not_after * 60)) }
+    }
+
+    /// Nothing is left out.
+    fn due(timed: &Timed, position: Timestamp, since: Timestamp, now: Timestamp) -> Dues {
+        super::due(&Question { timed, why_not: &|_| None, is_done: &|_| false, position, since, now })
     }
 
     /// Fates in short: time of day, the last of a stretch, how many, word.
@@ -180,6 +238,59 @@ mod tests {
         assert_eq!(
             fates(&timed(Missed::Latest, 60), "06:59:00", "07:00:30", "07:10:00"),
             ["07:00 x1 late", "07:10 x1 ran"]
+        );
+    }
+
+    #[test]
+    fn a_lot_is_drawn_once_and_what_is_begun_by_lot_is_in_time() {
+        let jitter = Duration::from_secs(90);
+        let every = Timed { jitter, lot: 7, ..timed(Missed::Latest, 60) };
+        let schedule = &every.schedule;
+        let (mut position, mut ran) = (at("06:00:00"), Vec::new());
+        // A look each second of three hours: each instant runs once, when its lot has come.
+        for second in 0..10_800 {
+            let now = at("06:00:00").checked_add(jiff::SignedDuration::from_secs(second)).unwrap();
+            let Dues { fates, reached } = due(&every, position, at("06:00:00"), now);
+            assert!(reached >= position, "{reached} {position}");
+            position = reached;
+            for fate in fates {
+                assert_eq!((fate.fate, fate.count), (Fate::Ran, Some(1)), "{fate:?}");
+                let late = now.duration_since(every.begins_at(fate.at)).as_secs_f64();
+                assert!((0.0..=1.0).contains(&late), "{fate:?} at {now}");
+                ran.push(fate.at);
+            }
+        }
+        let end = at("06:00:00").checked_add(jiff::SignedDuration::from_secs(10_799 - 90)).unwrap();
+        let wanted: Vec<Timestamp> = schedule.after(at("06:00:00")).take_while(|at| *at <= end).collect();
+        assert_eq!(ran[..wanted.len()], wanted[..]);
+        let lots: std::collections::BTreeSet<_> =
+            ran.iter().map(|at| every.begins_at(*at).duration_since(*at).as_millis()).collect();
+        assert!(lots.len() > 10 && lots.iter().all(|lot| (0..90_000).contains(lot)), "{lots:?}");
+    }
+
+    #[test]
+    fn days_that_are_left_out_have_their_fate_and_no_run_stands_for_them() {
+        let every = Timed { except: [crate::flow::except::Except::parse("2026-11-20").unwrap()].into(), ..timed(Missed::Latest, 60) };
+        let left_out = |from: &'static str, to: &'static str| {
+            move |time: Timestamp| (at(from) <= time && time <= at(to)).then(|| "a holiday".to_owned())
+        };
+        let fates = |why_not: &dyn Fn(Timestamp) -> Option<String>, since: &str| -> Vec<String> {
+            let (position, since, now) = (at("06:00:00"), at(since), at("07:00:05"));
+            let dues = super::due(&Question { timed: &every, why_not, is_done: &|_| false, position, since, now });
+            dues.fates
+                .iter()
+                .map(|due| format!("{} x{} {}", due.at.strftime("%H:%M"), due.count.unwrap(), due.fate.name()))
+                .collect()
+        };
+        assert_eq!(fates(&left_out("06:05:00", "07:30:00"), "07:00:00"), ["06:10 x6 skipped"]);
+        // The latest one that was missed is the latest that is not left out.
+        assert_eq!(
+            fates(&left_out("06:45:00", "07:30:00"), "07:00:00"),
+            ["06:10 x3 coalesced", "06:40 x1 late", "06:50 x2 skipped"]
+        );
+        assert_eq!(
+            fates(&left_out("06:15:00", "06:25:00"), "07:00:00"),
+            ["06:10 x4 coalesced", "07:00 x1 late", "06:20 x1 skipped"]
         );
     }
 

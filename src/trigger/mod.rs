@@ -19,6 +19,7 @@ use crate::changes::Changes;
 use crate::clock::SharedClock;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
+use crate::flow::except::Calendars;
 use crate::flow::{Backlog, Flow, Trigger, Watch};
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::service::Service;
@@ -67,7 +68,7 @@ impl Supervisor {
         catalog: watch::Receiver<Arc<Catalog>>,
     ) -> Result<Self, StoreError> {
         let around = Surroundings::new(store, clock, files, changes);
-        let (clockwork, folders) = (Clockwork::default(), BTreeMap::new());
+        let (clockwork, folders) = (Clockwork::new(Calendars::new(around.files.clone())), BTreeMap::new());
         let dormant = BTreeMap::new();
         let mut supervisor = Self { around, catalog, armed: None, clockwork, folders, dormant };
         supervisor.follow().await?;

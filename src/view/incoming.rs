@@ -1,16 +1,18 @@
 //! What came in, and what became of it.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Seen, Time, View};
+use crate::clock::after;
 use crate::id::RunId;
 use crate::model::event::seen;
-use crate::store::records::{IncomingFilter, RunFilter, RunRecord};
+use crate::store::records::{IncomingFilter, RefusedRow, RunFilter, RunRecord};
+use crate::wake::Bell;
 
 /// Turned-away requests that are remembered.
 const REMEMBERED: usize = 500;
@@ -41,40 +43,96 @@ pub struct Turned {
 /// Requests that were turned away lately; those that are alike are told of together.
 #[derive(Clone, Default)]
 pub struct TurnedAway {
-    list: Arc<Mutex<VecDeque<Turned>>>,
+    list: Arc<Mutex<List>>,
+    bell: Bell,
+}
+
+#[derive(Default)]
+struct List {
+    /// Newest first.
+    rows: VecDeque<RefusedRow>,
+    /// Those that are not on record as they are now.
+    unwritten: BTreeSet<i64>,
+    /// The last number given out.
+    last: i64,
 }
 
 impl TurnedAway {
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins with what is on record, oldest first.
+    pub fn fill(&self, rows: Vec<RefusedRow>) {
+        let mut list = self.list();
+        list.last = rows.last().map_or(0, |row| row.id);
+        list.rows = rows.into_iter().rev().take(REMEMBERED).collect();
+    }
+
     /// One more.
     pub fn note(&self, at: Timestamp, what: &str, status: u16, reason: &str, from: &str) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let alike = |known: &Turned| {
+        let mut list = self.list();
+        let alike = |known: &RefusedRow| {
             known.what == what
                 && known.status == status
                 && known.reason == reason
                 && known.from == from
-                && crate::clock::after(known.since.0, TOGETHER) > at
+                && after(known.since, TOGETHER) > at
         };
-        let mut one = match list.iter().position(alike).and_then(|place| list.remove(place)) {
+        let mut one = match list.rows.iter().position(alike).and_then(|place| list.rows.remove(place)) {
             Some(known) => known,
-            None => Turned {
-                at: Time(at),
-                since: Time(at),
-                what: what.to_owned(),
-                status,
-                reason: reason.to_owned(),
-                from: from.to_owned(),
-                count: 0,
-            },
+            None => {
+                list.last += 1;
+                RefusedRow {
+                    id: list.last,
+                    since: at,
+                    at,
+                    what: what.to_owned(),
+                    status,
+                    reason: reason.to_owned(),
+                    from: from.to_owned(),
+                    count: 0,
+                }
+            }
         };
-        (one.at, one.count) = (Time(at), one.count.saturating_add(1));
-        list.push_front(one);
-        list.truncate(REMEMBERED);
+        (one.at, one.count) = (at, one.count.saturating_add(1));
+        list.unwritten.insert(one.id);
+        list.rows.push_front(one);
+        list.rows.truncate(REMEMBERED);
+        drop(list);
+        self.bell.nudge();
+    }
+
+    /// What is not on record yet, and the lowest number that is still remembered.
+    pub fn unwritten(&self) -> (Vec<RefusedRow>, i64) {
+        let mut list = self.list();
+        let unwritten = std::mem::take(&mut list.unwritten);
+        let first = list.rows.iter().map(|row| row.id).min().unwrap_or(0);
+        (list.rows.iter().filter(|row| unwritten.contains(&row.id)).cloned().collect(), first)
+    }
+
+    /// These could not be put on record.
+    pub fn write_again(&self, numbers: &[i64]) {
+        self.list().unwritten.extend(numbers);
+    }
+
+    /// Resolves when there is something to put on record.
+    pub async fn changed(&self) {
+        self.bell.rung().await;
     }
 
     /// All of them, newest first.
     pub fn all(&self) -> Vec<Turned> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let row = |row: &RefusedRow| Turned {
+            at: Time(row.at),
+            since: Time(row.since),
+            what: row.what.clone(),
+            status: row.status,
+            reason: row.reason.clone(),
+            from: row.from.clone(),
+            count: row.count,
+        };
+        self.list().rows.iter().map(row).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod people;
 mod phones;
 mod runs;
 mod schedule;
+mod why;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::clock::{SharedClock, rfc3339};
 use crate::feed::Feed;
 use crate::files::Files;
 use crate::flow::catalog::Catalog;
+use crate::flow::except::Calendars;
 use crate::model::phone::Country;
 use crate::outbox::Accounts;
 use crate::run::RunQueue;
@@ -43,6 +45,7 @@ pub use people::{Bubble, PersonRow, PersonWhole};
 pub use phones::{Chat, PhoneRow};
 pub use runs::{EntryRow, RunList, RunRow, RunWhole, RunWish, Waiting};
 pub use schedule::{DueRow, Lane, OccurrenceRow, Shift};
+pub use why::{Fact, Subject, Why};
 
 /// An instant: RFC 3339 in UTC with milliseconds, wherever it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +118,8 @@ pub struct View {
     pub turned_away: TurnedAway,
     /// The engine.
     pub engine: Arc<EngineFacts>,
+    /// Days on which schedules are not due.
+    pub calendars: Calendars,
     /// The workspace's files.
     pub files: Files,
 }

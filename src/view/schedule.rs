@@ -59,6 +59,8 @@ pub struct DueRow {
     pub at: Time,
     /// Its zone.
     pub timezone: String,
+    /// What the clock does on that day, if it is changed, and what that means.
+    pub note: Option<String>,
 }
 
 /// All times of one flow in a span.
@@ -110,6 +112,10 @@ impl View {
         Ok(self.store.occurrences(filter).await?.iter().map(row).collect())
     }
 
+    fn due_next(&self, timed: &Timed, after: Timestamp) -> Option<Timestamp> {
+        timed.due_after(after, &self.calendars).next()
+    }
+
     fn timed(&self) -> Vec<(String, String, Timed, bool)> {
         let catalog = self.catalog.borrow().clone();
         let mut all = Vec::new();
@@ -130,7 +136,7 @@ impl View {
             .timed()
             .into_iter()
             .filter(|(.., enabled)| *enabled)
-            .filter_map(|(flow, key, timed, _)| timed.schedule.next(from).map(|at| (at, flow, key, timed)))
+            .filter_map(|(flow, key, timed, _)| self.due_next(&timed, from).map(|at| (at, flow, key, timed)))
             .collect();
         let mut rows = Vec::new();
         while rows.len() < most {
@@ -139,9 +145,9 @@ impl View {
             if to.is_some_and(|to| *at >= to) {
                 break;
             }
-            let timezone = timed.schedule.zone_name().to_owned();
-            rows.push(DueRow { flow: flow.clone(), trigger: trigger.clone(), at: Time(*at), timezone });
-            match timed.schedule.next(*at) {
+            let (timezone, note) = (timed.schedule.zone_name().to_owned(), timed.schedule.note(*at));
+            rows.push(DueRow { flow: flow.clone(), trigger: trigger.clone(), at: Time(*at), timezone, note });
+            match self.due_next(timed, *at) {
                 Some(next) => *at = next,
                 None => drop(heads.swap_remove(place)),
             }
@@ -153,12 +159,12 @@ impl View {
     pub fn soonest(&self, from: Timestamp, most: usize) -> Vec<DueRow> {
         let mut rows: Vec<DueRow> = Vec::new();
         for (flow, trigger, timed, enabled) in self.timed() {
-            let Some(at) = timed.schedule.next(from).filter(|_| enabled).map(Time) else { continue };
-            let timezone = timed.schedule.zone_name().to_owned();
+            let Some(at) = self.due_next(&timed, from).filter(|_| enabled).map(Time) else { continue };
+            let (timezone, note) = (timed.schedule.zone_name().to_owned(), timed.schedule.note(at.0));
             match rows.iter_mut().find(|row| row.flow == flow) {
                 Some(row) if row.at <= at => {}
-                Some(row) => *row = DueRow { flow, trigger, at, timezone },
-                None => rows.push(DueRow { flow, trigger, at, timezone }),
+                Some(row) => *row = DueRow { flow, trigger, at, timezone, note },
+                None => rows.push(DueRow { flow, trigger, at, timezone, note }),
             }
         }
         rows.sort_by_key(|row| row.at);
@@ -181,7 +187,7 @@ impl View {
                     lanes.len() - 1
                 }
             };
-            for at in timed.schedule.after(from.max(now)).take_while(|at| enabled && *at < to) {
+            for at in timed.due_after(from.max(now), &self.calendars).take_while(|at| enabled && *at < to) {
                 if lanes[place].due.len() >= MOST {
                     lanes[place].more = true;
                     break;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::node::{Fields, Findings, Node, Yaml};
 use super::share::Share;
 use super::{message, timed, watch, webhook};
-use crate::flow::Trigger;
+use crate::flow::{Timed, Trigger};
 use crate::flow::routes::overlap;
 use crate::model::phone::Country;
 use crate::model::policy::Retry;
@@ -94,11 +94,15 @@ fn trigger(
             .hint("indent what belongs to it further, or begin the next trigger with `-`");
         return None;
     };
+    let own = |mut timed: Timed| {
+        timed.lot = share.lot(&timed.schedule.to_string());
+        Trigger::Timed(timed)
+    };
     match key.as_text().unwrap_or_default() {
         "webhook" => webhook::read(value, share, findings).map(Trigger::Webhook),
-        "cron" => timed::cron(value, zone, findings).map(Trigger::Timed),
-        "every" => timed::every(value, zone, findings).map(Trigger::Timed),
-        "at" => timed::at(value, zone, findings).map(Trigger::Timed),
+        "cron" => timed::cron(value, zone, findings).map(own),
+        "every" => timed::every(value, zone, findings).map(own),
+        "at" => timed::at(value, zone, findings).map(own),
         "watch" => watch::read(value, findings).map(Trigger::Watch),
         "message" => message::read(value, country, findings).map(|on| Trigger::Message(Box::new(on))),
         other => {

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use sha2::{Digest, Sha256};
+
 use super::fill::{Environment, fill_by};
 use crate::model::walls::Who;
 
@@ -39,6 +41,12 @@ impl<'a> Share<'a> {
     /// A sentence for the first name that is not set, not closed, or not for this flow.
     pub fn fill(&self, text: &str) -> Result<String, String> {
         fill_by(text, |name| self.get(name))
+    }
+
+    /// What lots of this flow depend on: flows that are due together do not draw the same.
+    pub fn lot(&self, schedule: &str) -> u64 {
+        let digest = Sha256::digest(format!("{}\0{schedule}", self.who.name));
+        digest.iter().take(8).fold(0, |lot, byte| lot << 8 | u64::from(*byte))
     }
 
     /// All names that it gave.

@@ -9,6 +9,7 @@ pub mod occurrences;
 pub mod people;
 pub mod runs;
 pub mod sandbox;
+pub mod why;
 
 use std::collections::BTreeMap;
 

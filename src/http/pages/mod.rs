@@ -16,6 +16,7 @@ mod run;
 mod runs;
 mod schedule;
 mod source;
+mod why;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +70,7 @@ pub fn router() -> Router<Arc<House>> {
         .route("/people/{address}", get(person::page))
         .route("/people/{address}/{what}", post(actions::person))
         .route("/schedule", get(schedule::page))
+        .route("/why", get(why::page))
         .route("/accounts", get(accounts::page))
         .route("/accounts/{name}/{what}", post(actions::account))
         .route("/phones", get(phones::page).post(phones::add))

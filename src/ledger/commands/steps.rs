@@ -14,7 +14,7 @@ use crate::model::journal::TurnCommit;
 use crate::model::message::NewMessage;
 use crate::model::question::Answer;
 use crate::model::run::NewRun;
-use crate::store::records::{
+use crate::store::records::{Beat, Gap, RefusedRow, 
     Begun, ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange,
     Inbound, KeptFlows, Moved, NewTrigger, PhoneMessage, Pruned, ResendPolicy, RunDecided, Seen, Settlement, Spans,
     Telling, ToClaim, TriggerKey, Woken,
@@ -66,6 +66,19 @@ step!(
             rows::flows::keep_home(work.tx, home)?;
         }
     }
+);
+step!(
+    /// The engine is there.
+    KeepBeat { beat: Beat, gaps: Vec<Gap> } -> (),
+    |this, work| {
+        this.gaps.iter().try_for_each(|gap| rows::presence::add(work.tx, gap))?;
+        rows::presence::beat(work.tx, this.beat)?;
+    }
+);
+step!(
+    /// Keeps requests that were turned away.
+    KeepRefused { rows: Vec<RefusedRow>, first: i64 } -> (),
+    |this, work| rows::refused::keep(work.tx, &this.rows, this.first)?
 );
 step!(
     /// Forgets versions that have not come back meanwhile.

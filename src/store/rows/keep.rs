@@ -102,6 +102,8 @@ pub fn delete_records(tx: &dyn Tx, until: &Spans, limit: usize) -> Read<u64> {
         ORDER BY at LIMIT ?2)";
     let attached = "DELETE FROM attached WHERE phone = 1 AND owner IN
         (SELECT id FROM phones WHERE at < ? ORDER BY at LIMIT ?)";
+    // Few as they are, all of them go at once.
+    tx.run("DELETE FROM gaps WHERE ended < ?", values![until.runs])?;
     let phones = "DELETE FROM phones WHERE id IN (SELECT id FROM phones WHERE at < ? ORDER BY at LIMIT ?)";
     tx.run(attached, values![until.messages, limit])?;
     Ok(tx.run(occurrences, values![until.runs, limit])? + tx.run(phones, values![until.messages, limit])?)

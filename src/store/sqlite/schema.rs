@@ -448,7 +448,6 @@ CREATE TABLE refused (
     sender TEXT NOT NULL,
     count INTEGER NOT NULL
 );
-CREATE INDEX refused_at ON refused (at);
 ",
 ];
 

@@ -13,6 +13,7 @@ mod model;
 mod outbox;
 mod people;
 mod phones;
+mod presence;
 mod questions;
 mod runs;
 mod triggers;

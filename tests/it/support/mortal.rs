@@ -157,6 +157,8 @@ mortal! {
         intake(run: NewRun) -> i64;
         begin(run: NewRun, turn: TurnCommit) -> Begun;
         commit_turn(turn: TurnCommit) -> Committed;
+        beat(beat: Beat, gaps: Vec<Gap>) -> ();
+        keep_refused(rows: Vec<RefusedRow>, first: i64) -> ();
         wake_runs(now: Timestamp) -> Woken;
         claim(account: &str, messages: Vec<ToClaim>, rules: ClaimRules, now: Timestamp) -> Claims;
         touch(id: MessageId) -> ();
@@ -174,6 +176,9 @@ mortal! {
         keep_flows(kept: KeptFlows) -> ();
         good_versions() -> BTreeMap<String, String>;
         flows_home() -> Option<FolderId>;
+        last_beat() -> Option<Beat>;
+        gaps(from: Timestamp, to: Timestamp) -> Vec<Gap>;
+        refused() -> Vec<RefusedRow>;
         armed() -> Vec<ArmedRow>;
         arm(gone: Vec<TriggerKey>, come: Vec<NewTrigger>) -> ();
         occurrences(filter: OccurrenceFilter) -> Vec<OccurrenceRecord>;
