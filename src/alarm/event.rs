@@ -1,11 +1,14 @@
 //! What a flow sees of what went wrong: `event.what` says which kind it is.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
 use crate::model::diagnostic::Diagnostic;
 use crate::store::records::Trouble;
+use crate::units::format_duration;
 
 fn fields(value: Value) -> Map<String, Value> {
     match value {
@@ -52,6 +55,16 @@ pub fn account(account: &Account<'_>, backlog: u64) -> Map<String, Value> {
         "reason": account.reason,
         "since": account.since.map(rfc3339),
         "backlog": backlog,
+    }))
+}
+
+/// A flow that nothing has come to for longer than it says.
+pub fn silence(name: &str, every: Duration, last: Option<Timestamp>) -> Map<String, Value> {
+    fields(json!({
+        "what": "silence",
+        "flow": name,
+        "every": format_duration(every),
+        "last": last.map(rfc3339),
     }))
 }
 

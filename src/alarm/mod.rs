@@ -15,14 +15,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::clock::{SharedClock, after};
+use crate::clock::{SharedClock, after, rfc3339};
 use crate::flow::catalog::Catalog;
 use crate::flow::{Flow, prepare};
 use crate::model::delivery::AttemptOutcome;
 use crate::outbox::Accounts;
 use crate::service::Service;
-use crate::store::records::{Telling, Trouble};
+use crate::store::records::{RunFilter, Telling, Trouble};
 use crate::store::{Store, StoreError};
+use crate::units::format_duration;
 use crate::wake::Bell;
 
 /// Rows read at once.
@@ -34,6 +35,8 @@ const LINES: u64 = 5;
 /// An account that does not send for so long is told of, and a flow that is broken for so long.
 const PAUSED: Duration = Duration::from_secs(300);
 const STALE: Duration = Duration::from_secs(60);
+/// A flow that is silent is looked at so often.
+const AGAIN: Duration = Duration::from_secs(60);
 /// After a failure of the store it is tried again then.
 pub const REST: Duration = Duration::from_secs(5);
 
@@ -56,6 +59,8 @@ pub struct Alarm {
     logged: BTreeMap<String, u64>,
     /// Since when flows are broken.
     stale: BTreeMap<Arc<str>, Timestamp>,
+    /// Since when flows are known that say how long they may be silent.
+    silent: BTreeMap<Arc<str>, Timestamp>,
     cursor: i64,
     /// Whether it knows what was told before.
     knows: bool,
@@ -92,7 +97,8 @@ impl Alarm {
         accounts: watch::Receiver<Arc<Accounts>>,
     ) -> Self {
         let (told, waiting, logged, stale) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { store, clock, bell, catalog, accounts, told, waiting, logged, stale, cursor: 0, knows: false }
+        let silent = BTreeMap::new();
+        Self { store, clock, bell, catalog, accounts, told, waiting, logged, stale, silent, cursor: 0, knows: false }
     }
 
     /// Looks at everything once; gives when to look again.
@@ -116,6 +122,7 @@ impl Alarm {
         let mut next = vec![self.messages(&catalog, &listeners, &mut telling, now).await?];
         next.push(self.accounts(&catalog, &accounts, &mut telling, now).await?);
         next.push(self.flows(&catalog, &mut telling, now));
+        next.push(self.silence(&catalog, &mut telling, now).await?);
         if !(telling.done.is_empty() && telling.causes.is_empty() && telling.over.is_empty()) {
             let (causes, over) = (telling.causes.clone(), telling.over.clone());
             self.store.tell(telling).await?;
@@ -294,6 +301,51 @@ impl Alarm {
         let mended = |cause: &str| cause.strip_prefix("flow:").is_some_and(|name| !catalog.stale.contains_key(name));
         telling.over.extend(self.told.keys().filter(|cause| mended(cause)).cloned());
         next
+    }
+}
+
+impl Alarm {
+    /// Tells of flows that have been silent for longer than they say. One that never ran is silent since it was first
+    /// seen here.
+    async fn silence(
+        &mut self,
+        catalog: &Catalog,
+        telling: &mut Telling,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let expects = |name: &str| catalog.flow(name).and_then(|flow| flow.expect.filter(|_| flow.enabled));
+        self.silent.retain(|name, _| expects(name).is_some());
+        let mut next = None;
+        for flow in catalog.flows.values() {
+            let Some(every) = expects(&flow.name) else { continue };
+            let cause = format!("silence:{}", flow.name);
+            let filter = RunFilter { flow: Some(flow.name.to_string()), limit: 1, ..RunFilter::default() };
+            let last = self.store.runs(filter).await?.rows.first().map(|run| run.created_at);
+            let first_seen = *self.silent.entry(flow.name.clone()).or_insert(now);
+            let since = last.unwrap_or(first_seen);
+            let due = after(since, every);
+            if due > now {
+                next = [next, Some(due)].into_iter().flatten().min();
+                if self.told.contains_key(&cause) {
+                    tracing::info!(flow = %flow.name, "it is not silent any more");
+                    telling.over.push(cause);
+                }
+            } else if !self.told.contains_key(&cause) {
+                let silent = format_duration(every);
+                tracing::warn!(flow = %flow.name, since = rfc3339(since), "nothing has come for longer than {silent} (`expect`)");
+                if let Some(hears) = hears(catalog, Some(flow)).filter(|hears| hears.name != flow.name) {
+                    let event = event::silence(&flow.name, every, last);
+                    telling.runs.push((prepare(hears, "failure", &event, now), None));
+                }
+                telling.causes.push((cause, now));
+            } else {
+                // It is looked at again, for nothing rings when a run begins.
+                next = [next, Some(after(now, AGAIN))].into_iter().flatten().min();
+            }
+        }
+        let gone = |cause: &str| cause.strip_prefix("silence:").is_some_and(|name| expects(name).is_none());
+        telling.over.extend(self.told.keys().filter(|cause| gone(cause)).cloned());
+        Ok(next)
     }
 }
 

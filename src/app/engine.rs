@@ -27,7 +27,7 @@ use crate::files::Files;
 use crate::flow::catalog::Catalog;
 use crate::flow::except::Calendars;
 use crate::flow::versions::Versions;
-use crate::http::{Rates, Doors, Editor, House, Notes, serve};
+use crate::http::{Doors, Editor, House, Notes, Rates, serve};
 use crate::inbound::Inbox;
 use crate::ledger::Ledger;
 use crate::links::LinkKey;
@@ -275,7 +275,7 @@ impl<'a> Foundation<'a> {
         };
         Ok(House {
             view,
-            intake: Intake::new(store.clone(), queue.clone(), clock.clone()),
+            intake: Intake::new(store.clone(), queue.clone(), clock.clone(), context.subscribers.clone()),
             inbox: Inbox::new(store, clock, catalog),
             lanes: self.signals.lanes.clone(),
             blobs: self.blobs.clone(),

@@ -92,12 +92,8 @@ impl Reloader {
         let ears = ["flows", "scripts", "postrider.yaml", ".env", "..data"].into_iter().map(listen).collect();
         let prepared = lanes.prepare(&workspace.settings).map_err(OpenError::Account)?;
         let ground = Arc::new(workspace.ground(prepared.accounts()));
-        let mut library = Library::new(
-            &workspace.root,
-            ground.clone(),
-            store.good_versions().await?,
-            store.flows_home().await?,
-        );
+        let mut library =
+            Library::new(&workspace.root, ground.clone(), store.good_versions().await?, store.flows_home().await?);
         let mut git = Lock::of(&workspace.root);
         git.released().await;
         library.look();

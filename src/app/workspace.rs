@@ -87,7 +87,10 @@ impl Workspace {
 
     /// Its files, as scripts may see them.
     pub fn files(&self) -> Files {
-        let own = Own::new(vec![self.root.join(".postrider")], vec![self.root.join("postrider.yaml"), self.root.join(".env")]);
+        let own = Own::new(
+            vec![self.root.join(".postrider")],
+            vec![self.root.join("postrider.yaml"), self.root.join(".env")],
+        );
         Files::new(self.root.clone(), own)
     }
 

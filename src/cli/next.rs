@@ -54,7 +54,8 @@ pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
 
 fn show(place: &Place, args: &NextArgs, chosen: &[&Flow], found: &[Row]) {
     if place.json {
-        let row = |row: &Row| json!({ "flow": row.flow, "trigger": row.trigger, "at": rfc3339(row.at), "note": row.note });
+        let row =
+            |row: &Row| json!({ "flow": row.flow, "trigger": row.trigger, "at": rfc3339(row.at), "note": row.note });
         let rows: Vec<Value> = found.iter().map(row).collect();
         say(format_args!("{}", json!({ "occurrences": rows })));
         return;

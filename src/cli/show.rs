@@ -82,7 +82,9 @@ pub fn why(place: &Place, subject: &str, day: &str) -> Result<(), Failure> {
     let answer = place.get(&format!("/why{}", query(&[("of", Some(subject)), ("day", Some(day))])))?;
     place.print(&answer, |answer| {
         let zone = answer["timezone"].as_str().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
-        let who = answer["name"].as_str().map_or_else(|| cell(&answer["subject"]), |name| format!("{name} ({})", cell(&answer["subject"])));
+        let who = answer["name"]
+            .as_str()
+            .map_or_else(|| cell(&answer["subject"]), |name| format!("{name} ({})", cell(&answer["subject"])));
         say(format_args!("{who}, {} ({})", cell(&answer["day"]), cell(&answer["timezone"])));
         let mut none = true;
         for fact in rows(answer, "facts") {

@@ -367,9 +367,15 @@ fn read_text(path: &str, bytes: Vec<u8>) -> Result<String, String> {
         && encoding != UTF_8
     {
         let text = encoding.decode_without_bom_handling_and_without_replacement(&bytes[length..]);
-        return text.map(Cow::into_owned).ok_or_else(|| format!("`{path}` is not the {} text that it says", encoding.name()));
+        return text
+            .map(Cow::into_owned)
+            .ok_or_else(|| format!("`{path}` is not the {} text that it says", encoding.name()));
     }
-    let is_table = || Path::new(path).extension().is_some_and(|end| end.eq_ignore_ascii_case("csv") || end.eq_ignore_ascii_case("tsv"));
+    let is_table = || {
+        Path::new(path)
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("csv") || end.eq_ignore_ascii_case("tsv"))
+    };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text),
         Err(error) if is_table() => Ok(WINDOWS_1252.decode_without_bom_handling(error.as_bytes()).0.into_owned()),

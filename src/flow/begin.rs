@@ -11,13 +11,15 @@ use crate::model::run::NewRun;
 pub fn prepare(flow: &Flow, trigger: &'static str, event: &impl Serialize, at: jiff::Timestamp) -> NewRun {
     let id = RunId::new(at);
     let whole = Event { trigger, at: rfc3339(at), flow: &flow.name, run: id, rest: event };
+    // Texts and numbers under text keys: that cannot fail to be written as JSON.
+    let event = serde_json::to_string(&whole).unwrap_or_default();
     NewRun {
         id,
         flow: flow.name.to_string(),
         version: flow.version.clone(),
         trigger: trigger.to_owned(),
-        // Texts and numbers under text keys: that cannot fail to be written as JSON.
-        event: serde_json::to_string(&whole).unwrap_or_default().into(),
+        slot: flow.slot(&event),
+        event: event.into(),
         seed: random_bytes(),
         at,
         root: None,

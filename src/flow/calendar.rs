@@ -154,7 +154,10 @@ mod tests {
     use super::*;
 
     fn calendar(events: &str) -> Result<Calendar, String> {
-        parse(&format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y//EN\r\n{}END:VCALENDAR\r\n", events.replace('\n', "\r\n")))
+        parse(&format!(
+            "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y//EN\r\n{}END:VCALENDAR\r\n",
+            events.replace('\n', "\r\n")
+        ))
     }
 
     #[test]

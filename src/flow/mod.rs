@@ -27,9 +27,11 @@ use sha2::{Digest, Sha256};
 use crate::clock::after;
 use crate::model::conversation;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::event;
 use crate::model::phone::Country;
 use crate::model::policy::Retry;
 use crate::model::recipient::Recipient;
+use crate::model::run::{Slot, WhenFull};
 use crate::model::walls::Who;
 use crate::script::Program;
 use crate::secret::{Secret, Veil};
@@ -75,6 +77,10 @@ pub struct Flow {
     pub retry: Retry,
     /// The flow that hears of a failed run.
     pub on_failure: Option<String>,
+    /// How many of its runs may be under way.
+    pub concurrency: Option<Concurrency>,
+    /// Longer than this it is not silent, unless something is wrong.
+    pub expect: Option<Duration>,
     /// The file that the script is in.
     pub script: String,
     /// The compiled script.
@@ -93,10 +99,32 @@ impl Flow {
         self.veil.get_or_init(|| Veil::over(self.secrets.values().flatten()))
     }
 
+    /// The place that the run of an event takes among its runs; none where these are not limited.
+    pub fn slot(&self, event: &str) -> Option<Slot> {
+        let Concurrency { limit, key, when_full } = self.concurrency.as_ref()?;
+        // What is not there is a value of its own, and all of those are counted together.
+        let part = key.as_ref().map_or(String::new(), |names| {
+            let value = event::at(event, names).unwrap_or_default();
+            hex::encode(&Sha256::digest(value)[..16])
+        });
+        Some(Slot { part, most: *limit, when_full: *when_full })
+    }
+
     /// Whether it holds a name of the environment that is not for it any more.
     pub fn holds_too_much(&self, environment: &Environment) -> bool {
         self.holds.iter().any(|name| environment.grants.refusal(&self.who, name).is_some())
     }
+}
+
+/// How many runs of a flow may be under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// So many.
+    pub limit: u32,
+    /// Counted for each value behind these names of the event; none counts all together.
+    pub key: Option<Vec<String>>,
+    /// What becomes of one more.
+    pub when_full: WhenFull,
 }
 
 /// A declared cause.

@@ -83,7 +83,13 @@ impl Kind {
 pub fn unpacked(headers: &HeaderMap, raw: &Bytes, limit: usize) -> Result<Bytes, Refused> {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let codings: Vec<String> = codings
-        .flat_map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase().split(',').map(|coding| coding.trim().to_owned()).collect::<Vec<_>>())
+        .flat_map(|value| {
+            String::from_utf8_lossy(value.as_bytes())
+                .to_ascii_lowercase()
+                .split(',')
+                .map(|coding| coding.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
         .filter(|coding| !matches!(coding.as_str(), "" | "identity"))
         .collect();
     if codings.len() > MOST_CODINGS {
@@ -132,9 +138,8 @@ fn printable(word: &str) -> String {
 }
 
 fn encoding(label: &str) -> Result<&'static Encoding, Refused> {
-    Encoding::for_label(label.as_bytes()).ok_or_else(|| {
-        unknown(format!("there is no charset `{}`", printable(label))).hint("send UTF-8")
-    })
+    Encoding::for_label(label.as_bytes())
+        .ok_or_else(|| unknown(format!("there is no charset `{}`", printable(label))).hint("send UTF-8"))
 }
 
 /// The text of a body; none when it is no text and does not say that it is. A mark of the byte order is left out.
@@ -189,7 +194,8 @@ pub fn form(kind: &Kind, bytes: &[u8]) -> Result<Value, Refused> {
         Encoding::for_label(label)
     };
     let fits = |encoding: &'static Encoding| {
-        let text = |bytes: &[u8]| Some(encoding.decode_without_bom_handling_and_without_replacement(bytes)?.into_owned());
+        let text =
+            |bytes: &[u8]| Some(encoding.decode_without_bom_handling_and_without_replacement(bytes)?.into_owned());
         let pair = |(name, value): &(Vec<u8>, Vec<u8>)| Some((text(name)?, text(value)?));
         fields.iter().map(pair).collect::<Option<Vec<_>>>()
     };

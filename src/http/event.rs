@@ -15,7 +15,7 @@ use super::content::{self, Kind};
 use super::error::Refused;
 use super::parts::{Part, Parts};
 use crate::flow::webhook::Verify;
-use crate::model::event::{from_bytes, swells};
+use crate::model::event::{at, from_bytes, swells};
 
 /// How deep a body in JSON may be nested; serde_json itself stops at 128, and an event adds some.
 const DEEPEST: usize = 100;
@@ -118,26 +118,17 @@ impl<'a> Read<'a> {
 
     /// What stands in the body behind these names, as text; none where there is nothing.
     pub fn at(&self, names: &[String]) -> Option<String> {
-        let found = match read_body(self).ok()? {
-            Content::Json(root) => names.iter().try_fold(root.to_owned(), |value, name| {
-                let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(value.get()).ok()?;
-                fields.remove(name)
-            }),
-            Content::Form(fields) => dig(&fields, names),
-            Content::Parts(fields) => dig(fields, names),
+        match read_body(self).ok()? {
+            Content::Json(root) => at(root.get(), names),
+            Content::Form(fields) => at(&fields.to_string(), names),
+            Content::Parts(fields) => at(&fields.to_string(), names),
             Content::Text(_) | Content::Bytes | Content::Nothing => None,
-        };
-        found.map(|value| value.get().to_owned()).filter(|text| !matches!(text.as_str(), "null" | "\"\""))
+        }
     }
 
     fn json(&self) -> &str {
         self.json.as_deref().or(self.text.as_deref()).unwrap_or_default()
     }
-}
-
-fn dig(fields: &Value, names: &[String]) -> Option<Box<RawValue>> {
-    let found = names.iter().try_fold(fields, |value, name| value.get(name))?;
-    serde_json::value::to_raw_value(found).ok()
 }
 
 /// The event of a request.

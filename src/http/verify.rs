@@ -101,7 +101,9 @@ fn signature(rule: &Signed, shown: &Shown<'_>) -> Result<Option<Once>, &'static 
         pieces.push(match part {
             Part::Text(text) => text.as_bytes(),
             Part::Stamp => stamp.unwrap_or_default().as_bytes(),
-            Part::Header(name) => text_of(shown.headers, name).next().ok_or("a header that is signed is missing")?.as_bytes(),
+            Part::Header(name) => {
+                text_of(shown.headers, name).next().ok_or("a header that is signed is missing")?.as_bytes()
+            }
             Part::Body => shown.body,
         });
     }

@@ -28,9 +28,10 @@ use crate::flow::webhook::{Mark as DedupeBy, Respond, Signed, Way, Webhook};
 use crate::flow::{Matched, Route};
 use crate::id::RunId;
 use crate::model::call::is_framing;
-use crate::model::run::{Mark, NewRun};
+use crate::model::run::{Mark, NewRun, RunState, WhenFull};
 use crate::run::{Reply, said_before};
 use crate::store::StoreError;
+use crate::store::records::RunRecord;
 use crate::units::format_duration;
 
 /// How long a caller with `respond: result` waits before it gets the run's id instead.
@@ -198,7 +199,10 @@ impl Call<'_> {
                 Err(StoreError::Repeated(first)) => accepted(StatusCode::OK, first, true),
                 outcome => {
                     outcome?;
-                    accepted(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), id, false)
+                    match self.passed_over(house, id).await? {
+                        Some(skipped) => skipped,
+                        None => accepted(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), id, false),
+                    }
                 }
             }),
             Respond::Result => self.answered(house, run).await,
@@ -266,6 +270,28 @@ impl Call<'_> {
         signed.into_iter().chain(named).collect()
     }
 
+    /// What a run that was passed over says.
+    async fn ended_at_once(&self, house: &House, id: RunId) -> Result<Option<Reply>, Refused> {
+        Ok(match self.route.flow.concurrency.is_some() {
+            true => said_before(&*house.view.store, id).await?,
+            false => None,
+        })
+    }
+
+    /// The answer for a run that its flow has passed over, if it has.
+    async fn passed_over(&self, house: &House, id: RunId) -> Result<Option<Response<Body>>, Refused> {
+        let skips = self.route.flow.concurrency.as_ref().is_some_and(|rule| rule.when_full == WhenFull::Skip);
+        if !skips {
+            return Ok(None);
+        }
+        let run = house.view.store.run(id).await?.filter(|run| run.state == RunState::Skipped);
+        let body = |run: RunRecord| {
+            let reason = run.error.map(|error| error.message);
+            answer(StatusCode::OK, &json!({ "run": id, "skipped": true, "reason": reason }))
+        };
+        Ok(run.map(body))
+    }
+
     /// Accepts a run and waits for what it has to say; a duplicate waits for what the first one says.
     async fn answered(&self, house: &House, run: NewRun) -> Result<Response<Body>, Refused> {
         let mut id = run.id;
@@ -273,7 +299,11 @@ impl Call<'_> {
         let deadline = house.view.clock.sleep_until(after(house.view.clock.now(), PATIENCE));
         let verified = self.route.webhook.verify.is_some();
         match house.intake.accept(run).await {
-            Ok(_) => {}
+            Ok(_) => {
+                if let Some(reply @ Reply::Ended(_)) = self.ended_at_once(house, id).await? {
+                    return Ok(said(id, reply, verified));
+                }
+            }
             Err(StoreError::Repeated(first)) => {
                 // Before it is asked what was said: between the two nothing is missed.
                 (id, place) = (first, house.subscribers.subscribe(first));

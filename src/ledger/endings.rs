@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::work::Work;
+use super::work::{Happened, Work};
 use super::{messages, questions, runs};
 use crate::id::RunId;
 use crate::model::question::{Question, Wait};
@@ -43,6 +43,7 @@ pub fn cancel(work: &mut Work<'_>, run: RunId, before: RunState, now: Timestamp)
     rows::runs::cancel(work.tx, run, now)?;
     recall_unsent(work, run, now)?;
     runs::is_now(work, run, cancelled)?;
+    work.happened.push_back(Happened::Over(run));
     Ok(true)
 }
 
@@ -56,5 +57,6 @@ pub fn set_aside(work: &mut Work<'_>, run: RunId, why: &str, now: Timestamp) -> 
     rows::delivery_waits::erase(work.tx, run)?;
     let message = format!("a row of the state file that this run needs cannot be read: {why}");
     rows::runs::fail(work.tx, run, &ScriptError::new("damaged", message), now)?;
+    work.happened.push_back(Happened::Over(run));
     runs::is_now(work, run, RunState::Failed)
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::react::react;
-use super::work::Work;
+use super::work::{Happened, Work};
 use super::{endings, runs};
 use crate::clock::rfc3339;
 use crate::id::RunId;
@@ -101,5 +101,6 @@ fn erase_run(work: &mut Work<'_>, run: RunId, mark: &str, now: Timestamp) -> Rea
     if let Some(state) = cancelled {
         runs::is_now(work, run, state)?;
     }
+    work.happened.push_back(Happened::Over(run));
     Ok(cancelled.is_some())
 }

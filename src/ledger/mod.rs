@@ -25,6 +25,7 @@ mod recovery;
 mod replies;
 mod run_timers;
 mod runs;
+mod slots;
 mod store;
 mod triggers;
 mod troubles;

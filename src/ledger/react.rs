@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::work::{Happened, Work};
-use super::{delivery_waits, endings, questions};
+use super::{delivery_waits, endings, operator, questions, slots};
 use crate::id::MessageId;
 use crate::model::delivery::MessageState;
 use crate::store::rows;
@@ -15,6 +15,8 @@ pub fn react(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
     while let Some(happened) = work.happened.pop_front() {
         match happened {
             Happened::Moved(message, state) => moved(work, message, state, now)?,
+            Happened::Over(run) => slots::leave(work, run)?,
+            Happened::Replaced(run) => drop(operator::cancel(work, run, now)?),
         }
     }
     Ok(())

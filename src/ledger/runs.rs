@@ -1,5 +1,6 @@
 //! Runs: accepted where there is room, and made ready.
 
+use super::slots::{self, Entered};
 use super::work::{Refusal, Work};
 use crate::id::RunId;
 use crate::model::question::Answer;
@@ -54,6 +55,19 @@ pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<i64> {
         return Ok(0);
     }
     rows::flows::count_runs(work.tx, &run.version, 1)?;
+    if let Some(slot) = &run.slot {
+        match slots::enter(work, run, slot, ready)? {
+            Entered::Begins => {}
+            Entered::InLine => {
+                inserted(work, run);
+                return Ok(0);
+            }
+            Entered::PassedOver => {
+                work.after.run_is(run.id, &run.flow, RunState::Skipped);
+                return Ok(0);
+            }
+        }
+    }
     inserted(work, run);
     Ok(ready)
 }

@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::commands::Command;
 use super::commands::groups::Runner;
 use super::commands::job::{Job, Step};
-use super::commands::steps::{KeepBeat, KeepRefused, 
+use super::commands::steps::{
     AnswerErrand, Arm, Begin, CancelRun, ChangeHandset, Claim, Click, CloseSessions, CommitTurn, Decide, Divert,
-    EmptyPhones, EndWait, Fire, Forget, Intake, KeepFlows, LimitBacklog, MoveMessages, NoteParts, OpenSession, OptIn,
-    Promise, Prune, PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles, Settle, StopCounting, Tell,
-    Touch, WakeRuns,
+    EmptyPhones, EndWait, Fire, Forget, Intake, KeepBeat, KeepFlows, KeepRefused, LimitBacklog, MoveMessages,
+    NoteParts, OpenSession, OptIn, Promise, Prune, PruneVersions, Receive, ReceiveOnPhone, Recover, RetryRun, SeeFiles,
+    Settle, StopCounting, Tell, Touch, WakeRuns,
 };
 use super::work::backlog::Door;
 use super::{failover, operator};
@@ -24,12 +24,13 @@ use crate::model::journal::{Entry, TurnCommit};
 use crate::model::message::{NewMessage, Promised};
 use crate::model::question::Answer;
 use crate::model::run::{NewRun, RunState};
-use crate::store::records::{Beat, Gap, RefusedRow, 
-    ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
-    FolderId, Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
-    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
-    Person, PhoneMessage, Prunable, Pruned, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen,
-    SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+use crate::store::records::{
+    ArmedRow, Beat, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate,
+    Firing, FolderId, Forgotten, Gap, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows,
+    LastHeard, Lately, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
+    Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy, RunBrief, RunDecided,
+    RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey,
+    Trouble, VersionRow, Woken,
 };
 use crate::store::rows;
 use crate::store::sqlite::Sqlite;

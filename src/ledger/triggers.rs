@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::runs;
 use super::work::{Refusal, Work};
+use super::{runs, slots};
 use crate::feed::Change;
-use crate::model::occurrence::Occurrence;
+use crate::model::occurrence::{Fate, Occurrence};
 use crate::store::records::{Firing, NewTrigger, Seen, TriggerKey};
 use crate::store::rows;
 use crate::store::tx::Read;
@@ -37,6 +37,15 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
     let mut begun = 0;
     for Firing { row, occurrences } in firings {
         for occurrence in occurrences {
+            if let Some(run) = &occurrence.run
+                && slots::is_passed_over(work, run)?
+            {
+                let reason = run.slot.as_ref().map(slots::why);
+                let skipped =
+                    Occurrence { run: None, late_by: None, fate: Fate::Skipped, reason, ..occurrence.clone() };
+                record(work, &row.key, &skipped)?;
+                continue;
+            }
             // An instant that has its fate already begins nothing again.
             if record(work, &row.key, occurrence)?
                 && let Some(run) = &occurrence.run

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::work::{Refusal, Work};
+use super::work::{Happened, Refusal, Work};
 use super::{delivery_waits, events, journal, messages, questions, runs, values};
 use crate::clock::{from_millis, millis, rfc3339};
 use crate::model::call::Call;
@@ -66,6 +66,9 @@ fn commit_if_ready(work: &mut Work<'_>, turn: &TurnCommit, ready: i64) -> Read<C
     let (leaving, errand) = leaving(work, turn)?;
     rows::runs::leave(work.tx, turn.run, &leaving)?;
     left(work, turn, &leaving, errand);
+    if leaving.state.is_some_and(RunState::is_over) {
+        work.happened.push_back(Happened::Over(turn.run));
+    }
     if let Some(next) = &turn.follow_up {
         runs::insert(work, next)?;
     }

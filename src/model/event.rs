@@ -9,6 +9,7 @@
 //! | none of them | the body: a text as it is, nothing as an empty text, everything else as its JSON |
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -48,6 +49,16 @@ pub fn raw_of(event: &str) -> Option<(String, bool)> {
         },
     };
     Some((raw, false))
+}
+
+/// What stands in an event behind these names, as JSON; none where there is nothing.
+pub fn at(json: &str, names: &[String]) -> Option<String> {
+    let root: &RawValue = serde_json::from_str(json).ok()?;
+    let found = names.iter().try_fold(root.to_owned(), |value, name| {
+        let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(value.get()).ok()?;
+        fields.remove(name)
+    })?;
+    Some(found.get().to_owned()).filter(|text| !matches!(text.as_str(), "null" | "\"\""))
 }
 
 /// The bytes of a file that came with an event.

@@ -157,6 +157,41 @@ pub struct NewRun {
     pub generation: u32,
     /// What makes another event the same one: while it is remembered no other run with it is accepted.
     pub marks: Vec<Mark>,
+    /// The place that it takes among the runs of its flow, where these are limited.
+    pub slot: Option<Slot>,
+}
+
+/// A place among the runs of a flow that limits how many of them are under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Those that are counted together, as a hash of what they have in common.
+    pub part: String,
+    /// How many of them may be under way.
+    pub most: u32,
+    /// What becomes of one more.
+    pub when_full: WhenFull,
+}
+
+/// What becomes of a run when as many are under way as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits in line.
+    Queue,
+    /// It is not run.
+    Skip,
+    /// The oldest one is cancelled for it.
+    Replace,
+}
+
+impl WhenFull {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Skip => "skip",
+            Self::Replace => "replace",
+        }
+    }
 }
 
 /// The name of an event, hashed with whose it is.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::blobs::Blobs;
-use crate::clock::{Passed, Clock, HandClock};
+use crate::clock::{Clock, HandClock, Passed};
 use crate::feed::Feed;
 use crate::fetch::Fetch;
 use crate::ledger::Ledger;

@@ -45,6 +45,7 @@ impl Committer {
     /// Hands in what came of working on a run. The thread does not wait for the disk.
     pub fn commit(&self, run: Arc<ReadyRun>, fresh: Option<Arc<Fresh>>, work: Result<Worked, StoreError>) {
         let committer = self.clone();
+        let work = work.map(|worked| self.with_slots(worked));
         match (work, fresh) {
             (Ok(Worked::Turn(commit, known)), None) => {
                 let after = After { said: said_of(&commit), next: goes_on(&commit), known };
@@ -79,6 +80,19 @@ impl Committer {
                 });
             }
         }
+    }
+
+    /// Runs that a turn begins take the places that their flows give them today.
+    fn with_slots(&self, mut worked: Worked) -> Worked {
+        if let Worked::Turn(commit, _) = &mut worked
+            && (!commit.promises.runs.is_empty() || commit.follow_up.is_some())
+        {
+            let catalog = self.context.catalog.borrow().clone();
+            for run in commit.promises.runs.iter_mut().chain(&mut commit.follow_up) {
+                run.slot = catalog.flow(&run.flow).and_then(|flow| flow.slot(&run.event));
+            }
+        }
+        worked
     }
 
     /// A run and its first turn are on disk, or are not.

@@ -212,6 +212,7 @@ fn fresh(id: u8, flow: &str) -> (ReadyRun, Arc<Fresh>) {
         root: None,
         generation: 0,
         marks: Vec::new(),
+        slot: None,
     };
     (ReadyRun::fresh(&run), Fresh::new(run).0)
 }

@@ -52,6 +52,11 @@ impl Subscribers {
         Subscription { run, number, subscribers: self.clone(), reply }
     }
 
+    /// The runs that somebody waits for.
+    pub fn waited_for(&self) -> Vec<RunId> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
     /// Tells whoever waits for the run.
     pub fn tell(&self, run: RunId, reply: impl FnOnce() -> Reply) {
         let waiters = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);

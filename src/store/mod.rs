@@ -30,12 +30,13 @@ use crate::shutdown::Breakdown;
 use crate::tally::Tally;
 use crate::wake::Bell;
 use arrivals::Arrivals;
-use records::{Beat, Gap, RefusedRow, 
-    ArmedRow, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate, Firing,
-    FolderId, Forgotten, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows, LastHeard, Lately,
-    MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord, Origin, Page,
-    Person, PhoneMessage, Prunable, Pruned, ReadyRun, ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen,
-    SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+use records::{
+    ArmedRow, Beat, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate,
+    Firing, FolderId, Forgotten, Gap, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows,
+    LastHeard, Lately, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
+    Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy, RunBrief, RunDecided,
+    RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey,
+    Trouble, VersionRow, Woken,
 };
 
 /// Whoever could not reach the store tries again then.

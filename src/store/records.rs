@@ -360,7 +360,7 @@ pub struct MessageRef {
 /// What a waiting run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingFor {
-    /// `time`, `reply`, `event`, `delivery`, `http`, `file` or `retry`.
+    /// `time`, `reply`, `event`, `delivery`, `http`, `file`, `retry` or `slot`.
     pub kind: String,
     /// Milliseconds since 1970.
     pub until: Option<i64>,

@@ -196,8 +196,7 @@ fn firing(key: &TriggerKey, item: &Item, calendars: &Calendars, now: Timestamp) 
     let (timed, position, since) = (&item.timed, item.position, item.since);
     let why_not = |at: Timestamp| calendars.why_not(&timed.except, timed.schedule.zone(), at);
     let is_done = |at: Timestamp| item.done.iter().flatten().any(|(from, until)| *from <= at && at <= *until);
-    let Dues { fates, reached } =
-        due(&Question { timed, why_not: &why_not, is_done: &is_done, position, since, now });
+    let Dues { fates, reached } = due(&Question { timed, why_not: &why_not, is_done: &is_done, position, since, now });
     let missed: Vec<&Due> = fates.iter().filter(|due| !matches!(due.fate, Fate::Ran | Fate::Skipped)).collect();
     if let [first, ..] = missed.as_slice() {
         let runs = missed.iter().filter(|due| due.begins()).count();

@@ -96,9 +96,7 @@ pub fn differences(seen: &[SeenFile], now_there: &[SeenFile], now: Timestamp) ->
     let known: HashMap<&str, &SeenFile> = seen.iter().map(|row| (row.path.as_str(), row)).collect();
     let there: BTreeSet<&str> = now_there.iter().map(|row| row.path.as_str()).collect();
     let as_known = |row: &&SeenFile| {
-        known
-            .get(row.path.as_str())
-            .is_some_and(|known| known.gone_at.is_none() && is_alike(known, row))
+        known.get(row.path.as_str()).is_some_and(|known| known.gone_at.is_none() && is_alike(known, row))
     };
     let changed = now_there.iter().filter(|row| !as_known(row)).cloned();
     let gone = seen.iter().filter(|row| row.gone_at.is_none() && !there.contains(row.path.as_str()));
@@ -255,9 +253,9 @@ impl FileWatch {
     /// Records what was read.
     async fn take_read(&mut self, rows: Vec<SeenFile>) -> Result<(), StoreError> {
         let unchanged = |row: &SeenFile| {
-            self.seen.get(&row.path).is_some_and(|known| {
-                known.hash.is_none() && known.gone_at.is_none() && is_alike(known, row)
-            })
+            self.seen
+                .get(&row.path)
+                .is_some_and(|known| known.hash.is_none() && known.gone_at.is_none() && is_alike(known, row))
         };
         let rows: Vec<SeenFile> = rows.into_iter().filter(unchanged).collect();
         let seen = rows.iter().map(|row| Seen { row: row.clone(), run: None }).collect();
@@ -326,7 +324,9 @@ impl FileWatch {
             let told = || {
                 let since = self.written.get(&path).copied().unwrap_or(now);
                 let name = self.around.files.root().join(&path);
-                !writers.is_complete && after(since, BELIEVED) > now && self.ears.iter().any(|ear| ear.is_writing(&name))
+                !writers.is_complete
+                    && after(since, BELIEVED) > now
+                    && self.ears.iter().any(|ear| ear.is_writing(&name))
             };
             if writers.have(look.device, look.inode) || told() {
                 self.written.entry(path.clone()).or_insert(now);

@@ -58,7 +58,7 @@ pub struct RunRow {
 /// What a run waits for.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Waiting {
-    /// `time`, `reply`, `event`, `delivery`, `http`, `file` or `retry`.
+    /// `time`, `reply`, `event`, `delivery`, `http`, `file`, `retry` or `slot`.
     pub kind: String,
     /// Until then at the latest.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -225,7 +225,9 @@ impl View {
                 true => RunState::Running,
                 false => run.state,
             };
-            let waiting = run.waiting_for.as_ref().filter(|_| state == RunState::Waiting);
+            // One that stands in line behind others of its flow waits before it has begun.
+            let waits = matches!(state, RunState::Waiting | RunState::Queued);
+            let waiting = run.waiting_for.as_ref().filter(|_| waits);
             rows.push(RunRow {
                 id: run.id,
                 flow: run.flow.clone(),

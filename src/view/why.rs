@@ -122,7 +122,9 @@ impl View {
     /// The zone that times of a subject are told in.
     pub fn zone_of(&self, subject: &Subject) -> TimeZone {
         match subject {
-            Subject::Flow(name) => self.catalog.borrow().flow(name).map_or_else(|| self.zone(), |flow| flow.zone.clone()),
+            Subject::Flow(name) => {
+                self.catalog.borrow().flow(name).map_or_else(|| self.zone(), |flow| flow.zone.clone())
+            }
             Subject::Recipient(_) => self.zone(),
         }
     }
@@ -131,7 +133,8 @@ impl View {
     pub async fn why(&self, subject: &Subject, date: Date) -> Seen<Why> {
         let zone = self.zone_of(subject);
         let start = |date: Date| date.to_zoned(zone.clone()).map_or(Timestamp::MAX, |day| day.timestamp());
-        let day = Day { from: start(date), to: start(date.saturating_add(jiff::Span::new().days(1))), zone: zone.clone() };
+        let day =
+            Day { from: start(date), to: start(date.saturating_add(jiff::Span::new().days(1))), zone: zone.clone() };
         let mut facts: Vec<Fact> =
             self.store.gaps(day.from, day.to).await?.iter().map(|gap| gap_said(gap, &day)).collect();
         let (name, more) = match subject {
@@ -314,7 +317,8 @@ fn message_said(message: &MessageRow, day: &Day, of_person: bool) -> Fact {
         (false, _, None) => format!("It had a message for {}", message.to),
     };
     let sent = message.attempts.last().filter(|_| message.state >= MessageState::Accepted).map(|attempt| attempt.at);
-    let when = sent.filter(|at| at.0 > message.created_at.0).map_or(String::new(), |at| format!(" at {}", day.clock(at.0)));
+    let when =
+        sent.filter(|at| at.0 > message.created_at.0).map_or(String::new(), |at| format!(" at {}", day.clock(at.0)));
     let said = format!("{who}: {}{when}.", word.text);
     let because = message.why.as_deref().map(|why| words::capital(&words::sentence(why)));
     Fact {

@@ -6,6 +6,7 @@ mod authors;
 mod bad_files;
 mod cli;
 mod clockwork;
+mod concurrency;
 mod conversations;
 mod corners;
 mod corpus;

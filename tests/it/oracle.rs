@@ -109,7 +109,8 @@ impl Line {
             let (least, most) = ranges[place];
             let mut fits = vec![false; most + 1];
             for item in parts[place].split(',') {
-                let (range, step) = item.split_once('/').map_or((item, 1), |(range, step)| (range, step.parse().unwrap()));
+                let (range, step) =
+                    item.split_once('/').map_or((item, 1), |(range, step)| (range, step.parse().unwrap()));
                 let (from, to) = match (range, range.split_once('-')) {
                     ("*", _) => (least, if place == 4 { 6 } else { most }),
                     (_, Some((from, to))) => (number(from, place), number(to, place)),
@@ -191,7 +192,8 @@ fn schedules_are_due_when_a_plain_walk_over_time_says_so() {
                         let schedule = Schedule::cron(line, zone.clone()).unwrap();
                         let found: BTreeSet<Timestamp> = schedule.after(begin).take_while(|at| *at <= end).collect();
                         let (more, less) = (found.difference(&walked), walked.difference(&found));
-                        let differs: Vec<String> = more.map(|at| format!("+{at}")).chain(less.map(|at| format!("-{at}"))).collect();
+                        let differs: Vec<String> =
+                            more.map(|at| format!("+{at}")).chain(less.map(|at| format!("-{at}"))).collect();
                         assert!(differs.is_empty(), "{line} in {name}: {differs:?}");
                         // One by one, and from within a minute.
                         let mut after = begin;

@@ -387,7 +387,11 @@ async fn flows_stay_live_while_their_folder_is_away_or_another_one_lies_there() 
     let mut house = House::open(&[("flows/in.yaml", &said("one")), ("flows/timed.yaml", timed)]).await;
     says(&house, "/in", "one").await;
     let stays = async |house: &House, why: &str| {
-        house.flows_are(why, |flows| flow_in(flows, "in")["stale"] == true && flows["diagnostics"].to_string().contains(why)).await;
+        house
+            .flows_are(why, |flows| {
+                flow_in(flows, "in")["stale"] == true && flows["diagnostics"].to_string().contains(why)
+            })
+            .await;
         for _ in 0..6 {
             house.pass(Duration::from_secs(10));
             assert_eq!(house.hook("/in", &json!({})).await.1, "one");

@@ -36,6 +36,7 @@ fn run(number: u8) -> NewRun {
         root: None,
         generation: 0,
         marks: Vec::new(),
+        slot: None,
         event: json!({ "n": number }).to_string().into(),
         seed: [number; 16],
         at: at(0),

@@ -415,3 +415,46 @@ async fn the_log_says_that_messages_ended_badly_and_is_not_flooded() {
     assert!((2..=10).contains(&lines), "{lines} lines: {log}");
     assert!(log.contains("on WhatsApp") || log.contains("(#1) x"), "the line says why: {log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_is_silent_for_too_long_is_told_of_once_until_it_speaks() {
+    let beats = "triggers: [{ webhook: /in }]\nexpect: { every: 25h }\nrun: 1\n";
+    let hears = "run: |\n  [event.what, event.flow, event.every, event.last]\n";
+    let files = [("flows/beats.yaml", beats), ("flows/ops.yaml", hears), ("postrider.yaml", "on_failure: ops\n")];
+    let mut house = House::open(&files).await;
+    let told = async |house: &House, count: usize| {
+        until(&format!("it to be told {count} times"), async || {
+            let runs = house.runs_of("ops").await;
+            assert!(runs.len() <= count, "{runs:?}");
+            (runs.len() == count && runs.iter().all(|run| run["state"] == "succeeded")).then_some(runs)
+        })
+        .await
+    };
+    house.pass(Duration::from_secs(24 * 3600));
+    assert_eq!(house.hook("/in", &json!({})).await.0, 200);
+    house.pass(Duration::from_secs(24 * 3600 + 1800));
+    assert!(house.runs_of("ops").await.is_empty());
+    house.pass(Duration::from_secs(3600));
+    let run = told(&house, 1).await[0]["id"].as_str().unwrap().to_owned();
+    let run = house.get(&format!("/runs/{run}")).await;
+    assert_eq!(
+        (&run["result"][0], &run["result"][1], &run["result"][2]),
+        (&json!("silence"), &json!("beats"), &json!("1d1h")),
+        "{run}"
+    );
+    // The same silence is told once, also over a restart.
+    let (folder, clock) = house.stop().await;
+    clock.advance(Duration::from_secs(3 * 3600));
+    house = House::again(folder, clock).await;
+    house.pass(Duration::from_secs(3600));
+    told(&house, 1).await;
+    assert_eq!(house.hook("/in", &json!({})).await.0, 200);
+    house.pass(Duration::from_secs(120));
+    until("the silence to be over", async || {
+        let told = house.engine.store().told().await.unwrap();
+        told.iter().all(|(cause, _)| !cause.starts_with("silence")).then_some(())
+    })
+    .await;
+    house.pass(Duration::from_secs(26 * 3600));
+    told(&house, 2).await;
+}

@@ -12,14 +12,16 @@ const OPENING: &str = "timezone: Europe/Berlin\ntriggers:\n  - cron: { schedule:
 async fn told(house: &House, of: &str) -> Vec<(String, Value)> {
     let answer = house.get(&format!("/why?of={of}&day=2026-11-20")).await;
     let facts = answer["facts"].as_array().unwrap().clone();
-    let said = |fact: &Value| format!("{} {}", fact["said"].as_str().unwrap(), fact["because"].as_str().unwrap_or_default());
+    let said =
+        |fact: &Value| format!("{} {}", fact["said"].as_str().unwrap(), fact["because"].as_str().unwrap_or_default());
     facts.iter().map(|fact| (said(fact).trim().to_owned(), fact.clone())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_is_told_in_sentences() {
     let house = House::open(&[("flows/opening.yaml", OPENING), ("postrider.yaml", "timezone: Europe/Berlin\n")]).await;
-    until("it to be on record that the engine is there", async || house.engine.store().last_beat().await.unwrap()).await;
+    until("it to be on record that the engine is there", async || house.engine.store().last_beat().await.unwrap())
+        .await;
     // It is 8:00 in Berlin. The power goes until 9:50.
     let (folder, clock) = house.down().await;
     clock.advance(Duration::from_secs(110 * 60));
@@ -94,7 +96,9 @@ async fn a_person_s_day_says_why_nothing_came() {
     house.messages_are(1, "rejected").await;
     let facts = told(&house, "%2B1%20541-754-3010").await;
     let said: Vec<&str> = facts.iter().map(|(said, _)| said.as_str()).collect();
-    for wanted in ["news had a message: ", "Wrote to sandbox: asked for no more messages", "news had a message: refused. "] {
+    for wanted in
+        ["news had a message: ", "Wrote to sandbox: asked for no more messages", "news had a message: refused. "]
+    {
         assert!(said.iter().any(|said| said.starts_with(wanted)), "{wanted}: {said:#?}");
     }
     assert!(said.iter().any(|said| said.contains("refused") && said.contains("no more")), "{said:#?}");
@@ -138,8 +142,9 @@ async fn a_clock_that_is_moved_and_a_computer_that_slept_are_on_record() {
         times.sort_unstable();
         assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "twice: {times:?}");
         let whole = times.windows(2).all(|pair| pair[1] - pair[0] == 600);
-        (whole && times.last().copied() >= Some(house.clock_text().parse::<jiff::Timestamp>().unwrap().as_second() - 600))
-            .then_some(())
+        (whole
+            && times.last().copied() >= Some(house.clock_text().parse::<jiff::Timestamp>().unwrap().as_second() - 600))
+        .then_some(())
     })
     .await;
 }

@@ -93,9 +93,6 @@ const KEYS: [&str; 15] = [
     "expect",
 ];
 
-/// Keys of flows that a later version of Postrider brings.
-const NOT_YET: [&str; 2] = ["concurrency", "expect"];
-
 /// Reads a flow.
 ///
 /// # Errors
@@ -116,11 +113,6 @@ pub fn read(file: &str, yaml: &Arc<str>, around: &Surroundings<'_>) -> Result<Fl
 
 fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, findings: &mut Findings) -> Option<Flow> {
     let mut fields = Fields::of(root, "a flow", &KEYS, findings)?;
-    for key in NOT_YET {
-        if let Some(node) = fields.take(key) {
-            findings.not_yet(node, key);
-        }
-    }
     let name = parts::name(fields.take("name"), file, findings);
     // Without a good name it is nobody, who has no more than anybody.
     let name_or_none: Arc<str> = name.as_deref().unwrap_or_default().into();
@@ -144,6 +136,8 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         findings,
     );
     let on_failure = fields.text("on_failure", findings);
+    let concurrency = parts::concurrency(fields.take("concurrency"), findings);
+    let expect = parts::expect(fields.take("expect"), findings);
     let (script, program) = program(file, yaml, root, &mut fields, around, findings)?;
     let content = content(file, yaml, &script, &program, &params, around);
     let version = version(&content, &params, around);
@@ -165,6 +159,8 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         holds,
         retry,
         on_failure,
+        concurrency,
+        expect,
         script,
         program,
         version,

@@ -1,6 +1,7 @@
 //! The parts of a flow file that are not a trigger or a script.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -8,12 +9,16 @@ use serde_json::Value;
 use super::node::{Fields, Findings, Node, Yaml};
 use super::share::Share;
 use super::{message, timed, watch, webhook};
-use crate::flow::{Timed, Trigger};
 use crate::flow::routes::overlap;
+use crate::flow::{Concurrency, Timed, Trigger};
 use crate::model::phone::Country;
 use crate::model::policy::Retry;
+use crate::model::run::WhenFull;
 use crate::secret::Secret;
 use crate::units::{nearest, parse_duration};
+
+/// A flow may be silent for so long at least before anybody is told.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// The kinds of trigger.
 const TRIGGERS: [&str; 6] = ["webhook", "cron", "every", "at", "watch", "message"];
@@ -165,6 +170,50 @@ pub fn secrets(node: Option<&Node>, share: &Share<'_>, findings: &mut Findings) 
         secrets.insert(name.to_owned(), value);
     }
     secrets
+}
+
+/// How many runs may be under way.
+pub fn concurrency(node: Option<&Node>, findings: &mut Findings) -> Option<Concurrency> {
+    let node = node?;
+    let mut fields = Fields::of(node, "`concurrency`", &["limit", "key", "when_full"], findings)?;
+    let limit = |text: &str| match text.parse() {
+        Ok(number @ 1..=1_000) => Ok(number),
+        _ => Err("it is a whole number from 1 to 1000".to_owned()),
+    };
+    let limit = match fields.take("limit") {
+        Some(_) => fields.parsed("limit", limit, findings)?,
+        None => 1,
+    };
+    let names = |text: &str| {
+        let names: Vec<String> = text.split('.').map(|name| name.trim().to_owned()).collect();
+        match names.iter().any(String::is_empty) {
+            true => Err(format!("`{text}` is no path of names in the event; write one such as `body.customer`")),
+            false => Ok(names.into_iter().skip_while(|name| name == "event").collect::<Vec<_>>()),
+        }
+    };
+    let key = fields.parsed("key", names, findings);
+    let when_full = |word: &str| match word {
+        "queue" => Ok(WhenFull::Queue),
+        "skip" => Ok(WhenFull::Skip),
+        "replace" => Ok(WhenFull::Replace),
+        other => Err(format!("`{other}` is none of `queue`, `skip`, `replace`")),
+    };
+    let when_full = fields.parsed("when_full", when_full, findings).unwrap_or(WhenFull::Queue);
+    Some(Concurrency { limit, key, when_full })
+}
+
+/// How long a flow may be silent.
+pub fn expect(node: Option<&Node>, findings: &mut Findings) -> Option<Duration> {
+    let node = node?;
+    let mut fields = Fields::of(node, "`expect`", &["every"], findings)?;
+    let every = |text: &str| match parse_duration(text)? {
+        span if span < SHORTEST_SILENCE => Err("a minute is the least".to_owned()),
+        span => Ok(span),
+    };
+    if fields.take("every").is_none() {
+        findings.at(node, "`expect` needs `every`").hint("write `expect: { every: 25h }`");
+    }
+    fields.parsed("every", every, findings)
 }
 
 /// How often and how soon to try again; what is left out is as in `default`.

@@ -79,13 +79,7 @@ pub fn verify(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option
     Some(Verify { way, observe })
 }
 
-fn in_header(
-    header: &str,
-    name: &str,
-    node: &Node,
-    share: &Share<'_>,
-    findings: &mut Findings,
-) -> Option<Way> {
+fn in_header(header: &str, name: &str, node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Way> {
     secrets(name, node, share, findings).map(|secrets| Way::Token(Place::Header(header.to_owned()), secrets))
 }
 
@@ -166,10 +160,8 @@ fn hmac(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Signe
         Some(_) => vec![Part::Stamp, Part::Text("."), Part::Body],
         None => vec![Part::Body],
     };
-    let stamp = stamped.map(|header| Stamp {
-        place: StampPlace::Header(header),
-        tolerance: tolerance.unwrap_or(TOLERANCE),
-    });
+    let stamp =
+        stamped.map(|header| Stamp { place: StampPlace::Header(header), tolerance: tolerance.unwrap_or(TOLERANCE) });
     let header = fields.parsed("header", header, findings);
     let secrets = secrets("secret", fields.take("secret")?, share, findings)?;
     let header = header?;

@@ -115,7 +115,9 @@ fn respond(node: &Node, findings: &mut Findings) -> Option<Respond> {
     };
     let status = fields.parsed("status", status, findings);
     if status.is_none() {
-        findings.at(node, "`respond` is `accepted`, `result`, or a map with `status`").hint("write `respond: { status: 202 }`");
+        findings
+            .at(node, "`respond` is `accepted`, `result`, or a map with `status`")
+            .hint("write `respond: { status: 202 }`");
     }
     status
 }

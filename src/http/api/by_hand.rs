@@ -154,12 +154,14 @@ async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend:
     }
     let now = house.view.clock.now();
     let new = RunId::new(now);
+    let event: Arc<str> = renamed(&origin.event, new)?.into();
     let run = NewRun {
         id: new,
         flow: origin.flow.clone(),
         version,
         trigger: origin.trigger.clone(),
-        event: renamed(&origin.event, new)?.into(),
+        slot: house.view.catalog.borrow().flow(&origin.flow).and_then(|flow| flow.slot(&event)),
+        event,
         seed: random_bytes(),
         at: now,
         root: (!resend).then(|| origin.root.unwrap_or(id)),

@@ -1,5 +1,6 @@
 //! Runs groups of commands: the hot ones as sets, the others one by one behind them.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +38,17 @@ impl Runner {
         (signals, door): (Signals, Arc<Door>),
     ) -> Read<Self> {
         // Only runs whose first turn is to come count, and all of those are ready.
-        let backlog = Backlog::new(most_backlog, rows::runs::waiting_for_first_turn(tx)?.into_iter());
+        let mut waiting: BTreeMap<String, u64> = rows::runs::waiting_for_first_turn(tx)?.into_iter().collect();
+        // So do those that stand in line, which are not ready.
+        for (flow, count) in rows::slots::in_line(tx)? {
+            *waiting.entry(flow).or_default() += count;
+        }
+        let backlog = Backlog::new(most_backlog, waiting.into_iter());
         backlog.publish(&door);
         let memory = Memory {
             seq: beginning.last_number,
             backlog,
+            limited: rows::slots::flows(tx)?.into_iter().collect(),
             on_the_wire: OnTheWire::default(),
             patterns: Patterns::default(),
             clocks: Clocks::default(),

@@ -25,10 +25,10 @@ use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::message::Content;
 use crate::model::question::{Question, Wait};
 use crate::model::run::{NewRun, RunState};
+use crate::store::StoreError;
 use crate::store::records::{
     Begun, Claimed, Claims, Committed, Inbound, KnownClaimed, Opened, Received, Settlement, ToClaim, Verdict,
 };
-use crate::store::StoreError;
 use crate::store::rows;
 use crate::store::rows::messages::Standing;
 use crate::store::tx::Read;
@@ -40,11 +40,14 @@ use crate::store::tx::Read;
 pub fn take(work: &mut Work<'_>, group: &mut [Command]) -> Read<()> {
     let (mut intakes, mut begins, mut turns) = (Vec::new(), Vec::new(), Vec::new());
     let (mut claims, mut settles, mut acks) = (Vec::new(), Vec::new(), Vec::new());
+    let limited = &work.memory.limited;
     for command in group {
         match command {
-            Command::Intake(job) => intakes.push(job),
-            Command::Begin(job) if is_plain_turn(&job.step.turn) => begins.push(job),
-            Command::Turn(job) if is_plain_turn(&job.step.turn) => turns.push(job),
+            Command::Intake(job) if job.step.run.slot.is_none() => intakes.push(job),
+            Command::Begin(job) if job.step.run.slot.is_none() && is_plain_turn(&job.step.turn) => begins.push(job),
+            Command::Turn(job) if is_plain_turn(&job.step.turn) && !limited.contains(&job.step.turn.flow) => {
+                turns.push(job);
+            }
             Command::Claim(job) if job.step.rules.budget.is_none() => claims.push(job),
             Command::Settle(job) if is_plain_settlement(&job.step.settlement) => settles.push(job),
             Command::Receive(job) if plain_acks(&job.step.inbound).is_some() => acks.push(job),

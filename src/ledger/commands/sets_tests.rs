@@ -24,7 +24,7 @@ use crate::model::message::{Body, Content, NewMessage, SendOptions};
 use crate::model::policy::Retry;
 use crate::model::question::{Asked, Errand};
 use crate::model::recipient::Recipient;
-use crate::model::run::{NewRun, ScriptError};
+use crate::model::run::{Mark, NewRun, ScriptError, Slot, WhenFull};
 use crate::model::walls::FlowNames;
 use crate::store::arrivals::Arrivals;
 use crate::store::disk::Disk;
@@ -244,10 +244,27 @@ fn shown(claims: Claims, promised: &BTreeMap<MessageId, Arc<NewMessage>>) -> Str
     format!("{claimed:?} {:?}", claims.held)
 }
 
+/// Some runs take places, and go the general way.
+fn is_limited(number: u8) -> bool {
+    number % RUNS % 4 == 1
+}
+
+fn flow_of(number: u8) -> String {
+    match is_limited(number) {
+        true => "limited".into(),
+        false => format!("flow-{}", number % RUNS % 2),
+    }
+}
+
+/// Some events have a name, and all of those the same one.
+fn mark_of(number: u8) -> Option<u8> {
+    (number % RUNS % 3 == 0).then_some(0)
+}
+
 fn new_run(number: u8, now: Timestamp) -> NewRun {
     NewRun {
         id: run_id(number),
-        flow: format!("flow-{}", number % RUNS % 2),
+        flow: flow_of(number),
         version: "v".into(),
         trigger: "webhook".into(),
         event: json!({ "n": number % RUNS }).to_string().into(),
@@ -255,7 +272,15 @@ fn new_run(number: u8, now: Timestamp) -> NewRun {
         at: now,
         root: None,
         generation: 0,
-        marks: Vec::new(),
+        marks: mark_of(number)
+            .map(|mark| Mark { mark: [mark; 16], until: after(now, Duration::from_secs(20)) })
+            .into_iter()
+            .collect(),
+        slot: is_limited(number).then(|| Slot {
+            part: (number % RUNS % 8).to_string(),
+            most: 1,
+            when_full: [WhenFull::Queue, WhenFull::Skip, WhenFull::Replace][usize::from(number % RUNS / 4 % 3)],
+        }),
     }
 }
 
@@ -283,7 +308,7 @@ fn promised(number: u8, how: u8) -> NewMessage {
     NewMessage {
         id: message_id(number),
         run: Some(run_id(number)),
-        flow: format!("flow-{}", number % RUNS % 2),
+        flow: flow_of(number),
         account: "main".into(),
         to: Recipient::parse(["+14155550101", "+14155550102"][how as usize % 2]).unwrap(),
         body: Body { content, options: SendOptions::default() },
@@ -342,7 +367,7 @@ fn turn(act: Act, ready: i64, now: Timestamp) -> TurnCommit {
     };
     TurnCommit {
         run,
-        flow: format!("flow-{}", act.which % RUNS % 2),
+        flow: flow_of(act.which),
         ready: if act.how.is_multiple_of(13) { ready + 1_000 } else { ready },
         attempt: 1,
         at: now,
@@ -412,6 +437,9 @@ fn ordered(group: Vec<Act>, sets: &Store) -> Vec<Act> {
             if act.what % 7 == 2 || (act.what % 7 == 4 && act.how.is_multiple_of(4)) {
                 means.push(act.how % RUNS);
             }
+            if act.what % 7 == 0 {
+                means.extend(mark_of(act.which).map(|mark| u8::MAX - mark));
+            }
             means.dedup();
             // What the clock moves is anything.
             (act.what % 7 < 6 || act.how.is_multiple_of(2)) && means.iter().all(|one| seen.insert(*one))
@@ -423,6 +451,7 @@ fn ordered(group: Vec<Act>, sets: &Store) -> Vec<Act> {
     };
     acts.sort_by_key(|act| match act.what % 7 {
         // Plain turns that come with their runs are behind the runs that come alone, and before other turns.
+        0 | 1 if is_limited(act.which) => 8,
         0 if act.how.is_multiple_of(3) => 0,
         0 if is_plain_turn(&turn(*act, 0, at(0))) => 1,
         0 => 8,

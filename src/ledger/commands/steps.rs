@@ -14,10 +14,10 @@ use crate::model::journal::TurnCommit;
 use crate::model::message::NewMessage;
 use crate::model::question::Answer;
 use crate::model::run::NewRun;
-use crate::store::records::{Beat, Gap, RefusedRow, 
-    Begun, ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, HandsetChange,
-    Inbound, KeptFlows, Moved, NewTrigger, PhoneMessage, Pruned, ResendPolicy, RunDecided, Seen, Settlement, Spans,
-    Telling, ToClaim, TriggerKey, Woken,
+use crate::store::records::{
+    Beat, Begun, ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, Gap,
+    HandsetChange, Inbound, KeptFlows, Moved, NewTrigger, PhoneMessage, Pruned, RefusedRow, ResendPolicy, RunDecided,
+    Seen, Settlement, Spans, Telling, ToClaim, TriggerKey, Woken,
 };
 
 use super::job::Step;
@@ -50,6 +50,11 @@ macro_rules! step {
             }
         }
     };
+}
+
+/// When some runs were accepted; where there are none nothing follows.
+fn begun_at<'a>(mut runs: impl Iterator<Item = &'a NewRun>) -> Timestamp {
+    runs.next().map_or(Timestamp::UNIX_EPOCH, |run| run.at)
 }
 
 step!(
@@ -103,12 +108,14 @@ step!(
 );
 step!(
     /// Gives instants their fate.
-    Fire { firings: Vec<Firing> } -> u64,
+    Fire { firings: Vec<Firing> } -> u64, at |step| begun_at(step.firings.iter().flat_map(|firing| {
+        firing.occurrences.iter().filter_map(|occurrence| occurrence.run.as_ref())
+    })),
     |this, work| triggers::fire(work, &this.firings)?
 );
 step!(
     /// Records what a trigger saw.
-    SeeFiles { key: TriggerKey, seen: Vec<Seen>, forget: Timestamp } -> (),
+    SeeFiles { key: TriggerKey, seen: Vec<Seen>, forget: Timestamp } -> (), at |step| begun_at(step.seen.iter().filter_map(|seen| seen.run.as_ref())),
     |this, work| triggers::see(work, &this.key, &this.seen, this.forget)?
 );
 step!(
@@ -118,7 +125,7 @@ step!(
 );
 step!(
     /// Accepts a run. Gives its number among the ready ones.
-    Intake { run: NewRun } -> i64, ours true,
+    Intake { run: NewRun } -> i64, at |step| step.run.at, ours true,
     |this, work| runs::intake(work, &this.run)?
 );
 step!(

@@ -1,6 +1,6 @@
 //! What the writer knows without asking the database. All of it can be made anew from there: it is never the truth.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
 use regex::Regex;
@@ -17,6 +17,8 @@ pub struct Memory {
     pub seq: i64,
     /// Runs that wait for their first turn.
     pub backlog: Backlog,
+    /// Flows that had runs with a limit since the start: whose runs end must see who is next.
+    pub limited: HashSet<String>,
     /// Messages that are on the wire.
     pub on_the_wire: OnTheWire,
     /// Patterns that runs wait for a message by.

@@ -8,7 +8,7 @@ pub mod on_the_wire;
 
 use std::collections::VecDeque;
 
-use crate::id::MessageId;
+use crate::id::{MessageId, RunId};
 use crate::model::delivery::MessageState;
 use crate::store::StoreError;
 use crate::store::rows;
@@ -36,6 +36,10 @@ impl From<StoreError> for Refusal {
 pub enum Happened {
     /// A message that somebody waits for has come to a state.
     Moved(MessageId, MessageState),
+    /// A run has come to its end.
+    Over(RunId),
+    /// Another run of its flow takes the place of this one.
+    Replaced(RunId),
 }
 
 /// What holds for a whole group: what is true of everybody, asked once as long as the group has not changed it.

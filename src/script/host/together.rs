@@ -108,6 +108,7 @@ fn start(ctx: &NativeCallContext, flow: &str, data: &Dynamic) -> HostResult<Stri
             root: None,
             generation: turn.generation.saturating_add(1),
             marks: Vec::new(),
+            slot: None,
         });
         Ok(id.to_string())
     })

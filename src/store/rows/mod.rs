@@ -21,6 +21,7 @@ pub mod refused;
 pub mod repeats;
 pub mod runs;
 pub mod seen_files;
+pub mod slots;
 pub mod triggers;
 pub mod troubles;
 pub mod values;

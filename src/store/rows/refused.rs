@@ -9,9 +9,8 @@ pub fn keep(tx: &dyn Tx, rows: &[RefusedRow], first: i64) -> Read<()> {
         ON CONFLICT (id) DO UPDATE SET at = excluded.at, count = excluded.count";
     for row in rows {
         let count = i64::try_from(row.count).unwrap_or(i64::MAX);
-        let values = values![
-            row.id, row.since, row.at, &row.what, u32::from(row.status), &row.reason, &row.from, count
-        ];
+        let values =
+            values![row.id, row.since, row.at, &row.what, u32::from(row.status), &row.reason, &row.from, count];
         tx.run(sql, values)?;
     }
     tx.run("DELETE FROM refused WHERE id < ?", values![first]).map(drop)

@@ -346,6 +346,24 @@ pub fn cancel(tx: &dyn Tx, run: RunId, now: Timestamp) -> Read<()> {
     tx.run(sql, values![now, run]).map(drop)
 }
 
+/// A new run stands in line, behind others of its flow.
+pub fn stand_in_line(tx: &dyn Tx, run: RunId, waiting: &WaitingFor) -> Read<()> {
+    let sql = "UPDATE runs SET ready = NULL, waiting = ? WHERE id = ? AND state = 0";
+    tx.run(sql, values![&text(waiting)?, run]).map(drop)
+}
+
+/// A run that stood in line may begin. Says whether it still wants to.
+pub fn let_in(tx: &dyn Tx, run: RunId, ready: i64) -> Read<bool> {
+    let sql = "UPDATE runs SET ready = ?, waiting = NULL WHERE id = ? AND state = 0 AND ready IS NULL";
+    Ok(tx.run(sql, values![ready, run])? == 1)
+}
+
+/// A new run is not run.
+pub fn skip(tx: &dyn Tx, run: RunId, why: &ScriptError, now: Timestamp) -> Read<()> {
+    let sql = "UPDATE runs SET state = 6, ready = NULL, finished_at = ?, error = ? WHERE id = ?";
+    tx.run(sql, values![now, &text(why)?, run]).map(drop)
+}
+
 /// A run fails otherwise than by a turn.
 pub fn fail(tx: &dyn Tx, run: RunId, error: &ScriptError, now: Timestamp) -> Read<()> {
     let sql = "UPDATE runs SET state = 4, ready = NULL, wake_at = NULL, waiting = NULL, finished_at = ?, error = ?

@@ -29,9 +29,8 @@ pub fn see(tx: &dyn Tx, key: &TriggerKey, row: &SeenFile) -> Read<()> {
         device = excluded.device";
     let size = i64::try_from(row.size).unwrap_or(i64::MAX);
     let (hash, device) = (row.hash.as_ref(), row.device.map(u64::cast_signed));
-    let values = values![
-        &key.flow, &key.trigger, &row.path, size, row.modified, hash, row.gone_at, row.changed, device
-    ];
+    let values =
+        values![&key.flow, &key.trigger, &row.path, size, row.modified, hash, row.gone_at, row.changed, device];
     tx.run(sql, values).map(drop)
 }
 

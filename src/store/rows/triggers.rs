@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use crate::model::occurrence::{Fate, Occurrence};
 use crate::store::StoreError;
 use crate::store::records::{ArmedRow, OccurrenceFilter, OccurrenceRecord, TriggerKey};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::engine::House;
 use crate::support::client;
+use crate::support::engine::House;
 
 async fn post(house: &House, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
     let url = format!("http://{}/hooks{path}", house.engine.address().listen);
@@ -32,7 +32,8 @@ async fn an_event_that_comes_again_is_known_by_its_name_until_its_window_has_pas
     let same = json!({ "run": first["run"], "duplicate": true });
     assert_eq!(post(&house, "/in", &[], r#"{"order": {"id": 7}, "n": 2}"#).await, (200, same.clone()));
     // A form says the same, a text is another name, and where none is given each counts.
-    for body in [r#"{"order":{"id":"7"}}"#, r#"{"order":{"id":8}}"#, r#"{"order":{}}"#, r#"{"order":{}}"#, "words", ""] {
+    for body in [r#"{"order":{"id":"7"}}"#, r#"{"order":{"id":8}}"#, r#"{"order":{}}"#, r#"{"order":{}}"#, "words", ""]
+    {
         let (status, answer) = post(&house, "/in", &[], body).await;
         assert_eq!((status, answer.get("duplicate")), (200, None), "{body}: {answer}");
     }
@@ -75,10 +76,7 @@ async fn of_many_that_come_at_once_one_begins() {
 async fn a_duplicate_gets_the_answer_of_the_first_one() {
     let flow = "triggers:\n  - webhook: { path: /in, respond: result, dedupe: { body: id } }\nrun: |\n  if event.body.slow == true { sleep(\"5s\"); }\n  if event.body.teapot == true { respond(418, \"short\", #{ \"X-Pot\": \"1\" }); sleep(\"1h\"); }\n  if event.body.fails == true { throw \"no\"; }\n  event.body.id * 10\n";
     let house = House::open(&[("flows/in.yaml", flow)]).await;
-    for (body, wanted) in [
-        (r#"{"id":1}"#, (200, json!(10))),
-        (r#"{"id":2,"fails":true}"#, (500, Value::Null)),
-    ] {
+    for (body, wanted) in [(r#"{"id":1}"#, (200, json!(10))), (r#"{"id":2,"fails":true}"#, (500, Value::Null))] {
         for _ in 0..2 {
             let (status, answer) = post(&house, "/in", &[], body).await;
             assert_eq!(status, wanted.0, "{answer}");
@@ -130,7 +128,11 @@ async fn who_comes_too_often_is_told_when_to_come_again() {
     house.clock.advance(Duration::from_secs(10));
     assert_eq!(call().await.0, 200);
     let refused = house.get("/refused").await;
-    assert_eq!((&refused["refused"][0]["status"], &refused["refused"][0]["count"]), (&json!(429), &json!(1)), "{refused}");
+    assert_eq!(
+        (&refused["refused"][0]["status"], &refused["refused"][0]["count"]),
+        (&json!(429), &json!(1)),
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +164,9 @@ async fn addresses_are_those_that_a_trusted_proxy_names() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_has_the_status_that_the_sender_wants() {
-    for (rest, status) in [("respond: accepted", 200), ("respond: { status: 202 }", 202), ("respond: { status: 201 }", 201)] {
+    for (rest, status) in
+        [("respond: accepted", 200), ("respond: { status: 202 }", 202), ("respond: { status: 201 }", 201)]
+    {
         let house = House::open(&[("flows/in.yaml", &hook(rest))]).await;
         assert_eq!(post(&house, "/in", &[], "{}").await.0, status, "{rest}");
     }

@@ -85,8 +85,7 @@ async fn the_examples_of_the_vendors_are_right() {
     // https://www.twilio.com/docs/usage/security: the address and the fields, by its own example.
     let verify = "{ twilio: \"12345\" }";
     let flow = format!("triggers:\n  - webhook: {{ path: /myapp.php, verify: {verify} }}\nrun: 1\n");
-    let folder =
-        folder(&[("flows/in.yaml", flow.as_str()), ("postrider.yaml", "public_url: https://mycompany.com\n")]);
+    let folder = folder(&[("flows/in.yaml", flow.as_str()), ("postrider.yaml", "public_url: https://mycompany.com\n")]);
     let house = House::again(folder, Arc::new(HandClock::new(Timestamp::UNIX_EPOCH))).await;
     let url = format!("http://{}/hooks/myapp.php?foo=1&bar=2", house.engine.address().listen);
     let signed = "https://mycompany.com/hooks/myapp.php?foo=1&bar=2CallSidCA1Digits1234";
@@ -122,7 +121,10 @@ const SENDERS: [(&str, bool, Sign); 8] = [
     ("woocommerce", false, |body, _| plain("x-wc-webhook-signature", STANDARD.encode(over(&[body])))),
     ("stripe", true, |body, at| {
         let signature = hex::encode(over(&[at.to_string().as_bytes(), b".", body]));
-        plain("stripe-signature", format!("t={at},v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39,v1={signature}"))
+        plain(
+            "stripe-signature",
+            format!("t={at},v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39,v1={signature}"),
+        )
     }),
     ("slack", true, |body, at| {
         let signature = hex::encode(over(&[b"v0:", at.to_string().as_bytes(), b":", body]));
@@ -131,7 +133,11 @@ const SENDERS: [(&str, bool, Sign); 8] = [
     ("standard-webhooks", true, |body, at| {
         let signature = STANDARD.encode(over(&[b"msg_1.", at.to_string().as_bytes(), b".", body]));
         let at = at.to_string();
-        headers(&[("webhook-signature", &format!("v1,{signature}")), ("webhook-id", "msg_1"), ("webhook-timestamp", &at)])
+        headers(&[
+            ("webhook-signature", &format!("v1,{signature}")),
+            ("webhook-id", "msg_1"),
+            ("webhook-timestamp", &at),
+        ])
     }),
     ("hmac", true, |body, at| {
         let signature = hex::encode(over(&[at.to_string().as_bytes(), b".", body]));
@@ -214,7 +220,11 @@ async fn tokens_stand_where_their_senders_put_them_and_scripts_do_not_see_them()
             String::new(),
             Some(("X-Telegram-Bot-Api-Secret-Token", SECRET.to_owned())),
         ),
-        (format!("{{ token: {{ header: X-Mine, secret: {SECRET} }} }}"), String::new(), Some(("X-Mine", SECRET.into()))),
+        (
+            format!("{{ token: {{ header: X-Mine, secret: {SECRET} }} }}"),
+            String::new(),
+            Some(("X-Mine", SECRET.into())),
+        ),
         (format!("{{ token: {{ query: proof, secret: {SECRET} }} }}"), format!("?a=1&proof={SECRET}"), None),
         (format!("{{ token: [old-token-of-some-length, {SECRET}] }}"), String::new(), Some(("X-Token", SECRET.into()))),
         (format!("{{ basic: \"ada:{SECRET}\" }}"), String::new(), Some(("Authorization", format!("Basic {usual}")))),
@@ -225,7 +235,8 @@ async fn tokens_stand_where_their_senders_put_them_and_scripts_do_not_see_them()
         assert_eq!(status, 200, "{verify}: {answer}");
         let run = house.run_is(answer["run"].as_str().unwrap(), "succeeded").await;
         assert!(!run.to_string().contains(SECRET) && !run.to_string().contains(&usual), "{verify}: {run}");
-        let wrong: Vec<(String, String)> = given.iter().map(|(name, value)| (name.clone(), format!("{value}x"))).collect();
+        let wrong: Vec<(String, String)> =
+            given.iter().map(|(name, value)| (name.clone(), format!("{value}x"))).collect();
         assert_eq!(post(&house, &query.replace(SECRET, "guess"), &wrong, b"{}").await.0, 401, "{verify}");
         assert_eq!(post(&house, "", &[], b"{}").await.0, 401, "{verify}");
     }

@@ -94,7 +94,8 @@ async fn packed_bodies_are_unpacked_within_the_limit() {
         ("br", brotli.to_vec()),
         ("zstd", zstd.to_vec()),
     ] {
-        let (status, seen) = sent(&house, &[("content-encoding", coding), ("content-type", "application/json")], &body).await;
+        let (status, seen) =
+            sent(&house, &[("content-encoding", coding), ("content-type", "application/json")], &body).await;
         assert_eq!((status, &seen["body"]["name"]), (200, &json!("Ada")), "{coding}: {seen}");
         assert_eq!(seen["raw"], "{\"name\":\"Ada\"}", "{coding}");
     }
@@ -150,7 +151,8 @@ async fn a_form_in_parts_has_fields_and_files() {
     );
     assert_eq!((&seen["saved"][0]["size"], &seen["read"]), (&json!(5), &json!("hello")));
     // Bytes that are no text come out as they went in.
-    let mut bytes: Vec<u8> = b"--X\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a b.txt\"\r\n\r\n".to_vec();
+    let mut bytes: Vec<u8> =
+        b"--X\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a b.txt\"\r\n\r\n".to_vec();
     let all: Vec<u8> = (0..=255).collect();
     bytes.extend(&all);
     bytes.extend(b"\r\n--X--\r\n");

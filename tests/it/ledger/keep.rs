@@ -115,7 +115,10 @@ async fn runs_go_with_their_journals_unless_something_of_them_is_open() {
 async fn a_version_is_free_when_its_last_run_is_gone() {
     let ledger = Ledger::new();
     let version = VersionRow { id: "v1".into(), flow: "flow".into(), content: "{}".into() };
-    ledger.keep_flows(KeptFlows { good: vec![("a.yaml".into(), version)], gone: Vec::new(), home: None }).await.unwrap();
+    ledger
+        .keep_flows(KeptFlows { good: vec![("a.yaml".into(), version)], gone: Vec::new(), home: None })
+        .await
+        .unwrap();
     ledger.keep_flows(KeptFlows { gone: vec!["a.yaml".into()], ..KeptFlows::default() }).await.unwrap();
     for number in 1..=2 {
         ledger.begin(number).await;

@@ -10,7 +10,10 @@ async fn it_is_known_when_nobody_was_there() {
     assert_eq!(ledger.last_beat().await.unwrap(), None);
     let gap = |from, to, kind| Gap { from: at(from), to: at(to), kind };
     ledger.beat(Beat { at: at(10), stopped: false }, vec![gap(1, 5, GapKind::Down)]).await.unwrap();
-    ledger.beat(Beat { at: at(30), stopped: true }, vec![gap(12, 20, GapKind::Asleep), gap(25, 22, GapKind::Back)]).await.unwrap();
+    ledger
+        .beat(Beat { at: at(30), stopped: true }, vec![gap(12, 20, GapKind::Asleep), gap(25, 22, GapKind::Back)])
+        .await
+        .unwrap();
     let ledger = ledger.again();
     assert_eq!(ledger.last_beat().await.unwrap(), Some(Beat { at: at(30), stopped: true }));
     let kinds = async |from, to| {

@@ -22,7 +22,15 @@ fn new(trigger: &str, second: i64) -> NewTrigger {
 }
 
 fn file(path: &str) -> SeenFile {
-    SeenFile { path: path.into(), size: 3, modified: 7, changed: Some(8), device: Some(u64::MAX), hash: Some([1; 16]), gone_at: None }
+    SeenFile {
+        path: path.into(),
+        size: 3,
+        modified: 7,
+        changed: Some(8),
+        device: Some(u64::MAX),
+        hash: Some([1; 16]),
+        gone_at: None,
+    }
 }
 
 /// An instant at which a run is begun.

@@ -70,7 +70,9 @@ impl World {
             Question::Errand(Errand::Move { .. }) if chance.one_in(4) => return refuses("file"),
             Question::Errand(Errand::Move { .. }) => Value::Null,
             Question::Errand(Errand::Save { .. }) if chance.one_in(4) => return refuses("media"),
-            Question::Errand(Errand::Save { to, .. } | Errand::Part { to, .. }) => json!({ "path": to, "size": chance.below(1_000) }),
+            Question::Errand(Errand::Save { to, .. } | Errand::Part { to, .. }) => {
+                json!({ "path": to, "size": chance.below(1_000) })
+            }
             Question::Change(Change::Increment { shared, key, by }) => {
                 match (self.values(*shared, kept, now).get(key).map_or(Some(0), Value::as_i64), by.as_i64()) {
                     (Some(before), Some(by)) => before.wrapping_add(by).into(),
