@@ -124,7 +124,7 @@ fn length(event: &Component<'_>, first: Date) -> Result<i32, String> {
 
 fn exceptions(event: &Component<'_>) -> Vec<Date> {
     let listed = event.properties.iter().filter(|property| property.name == "EXDATE");
-    listed.flat_map(|property| property.val.to_string().split(',').filter_map(day_of).collect::<Vec<_>>()).collect()
+    listed.flat_map(|property| property.val.as_ref().split(',').filter_map(day_of).collect::<Vec<_>>()).collect()
 }
 
 /// What comes again each year on its day; none for another rule (3.3.10).

@@ -16,7 +16,7 @@ pub fn react(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
         match happened {
             Happened::Moved(message, state) => moved(work, message, state, now)?,
             Happened::Over(run) => slots::leave(work, run)?,
-            Happened::Replaced(run) => drop(operator::cancel(work, run, now)?),
+            Happened::Replaced(run) => _ = operator::cancel(work, run, now)?,
         }
     }
     Ok(())

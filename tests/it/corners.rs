@@ -34,7 +34,7 @@ async fn a_key_used_twice_in_one_run_is_one_message_whatever_stands_between() {
 async fn json_that_could_not_be_read_again_is_refused_at_the_door() {
     let house = House::open(&[("flows/in.yaml", "triggers:\n  - webhook: /in\nrun: 1\n")]).await;
     let url = format!("http://{}/hooks/in", house.engine.address().listen);
-    for body in [r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, r#"{"a":"\u12"}"#, "{\"a\":\"\u{1}\"}"] {
+    for body in [r#"{"a":1e999}"#, r#"{"a":"\u12"}"#, "{\"a\":\"\u{1}\"}"] {
         let request = client().post(&url).header("content-type", "application/json").body(body);
         let response = request.send().await.unwrap();
         let (status, text) = (response.status().as_u16(), response.text().await.unwrap());

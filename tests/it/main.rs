@@ -22,6 +22,7 @@ mod inbound;
 mod keep;
 mod kill;
 mod ledger;
+mod odd_files;
 mod oracle;
 mod order;
 mod pages;

@@ -307,11 +307,6 @@ impl Findings {
         latest
     }
 
-    /// The node is of a later version.
-    pub fn not_yet(&mut self, node: &Node, what: &str) {
-        self.at(node, format!("`{what}` is not supported yet"));
-    }
-
     /// Findings that were made elsewhere.
     pub fn extend(&mut self, list: Vec<Diagnostic>) {
         self.list.extend(list);

@@ -258,7 +258,7 @@ fn flow_of(number: u8) -> String {
 
 /// Some events have a name, and all of those the same one.
 fn mark_of(number: u8) -> Option<u8> {
-    (number % RUNS % 3 == 0).then_some(0)
+    (number % RUNS).is_multiple_of(3).then_some(0)
 }
 
 fn new_run(number: u8, now: Timestamp) -> NewRun {
