@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use icalendar::parser::{Component, read_calendar, unfold};
 use jiff::civil::{Date, date};
 use jiff::{Span, ToSpan as _};
 
@@ -55,32 +54,74 @@ fn days_between(first: Date, day: Date) -> i32 {
     day.since(first).map_or(-1, |span| span.get_days())
 }
 
-/// Reads the events of a calendar.
+/// Reads the events of a calendar. Only lines, names and values of RFC 5545 are needed for that: a library would bring
+/// a second library for times and a second one for parsing with it.
 ///
 /// # Errors
 /// A sentence, for what is no calendar and for repetitions that are not read.
 pub fn parse(text: &str) -> Result<Calendar, String> {
-    let unfolded = unfold(text.trim_start_matches('\u{feff}'));
-    let read = read_calendar(&unfolded).map_err(|_| "this is no calendar file".to_owned())?;
+    // A line that begins with a blank belongs to the one before (3.1).
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    let unfolded = text.replace("\n ", "").replace("\n\t", "");
+    let mut lines = unfolded.lines().filter(|line| !line.trim().is_empty());
+    if !lines.next().is_some_and(|line| line.trim().eq_ignore_ascii_case("BEGIN:VCALENDAR")) {
+        return Err("this is no calendar file".into());
+    }
     let mut calendar = Calendar::default();
-    for event in read.components.iter().filter(|component| component.name == "VEVENT") {
-        let is = |name: &str, value: &str| text_of(event, name).is_some_and(|text| text.eq_ignore_ascii_case(value));
-        if !is("STATUS", "CANCELLED") {
-            calendar.add(event)?;
+    let mut event: Option<Event> = None;
+    // What lies within an event, such as an alarm, has dates of its own.
+    let mut within = 0;
+    for (name, value) in lines.filter_map(property) {
+        match (name.as_str(), value.trim().to_ascii_uppercase().as_str()) {
+            ("BEGIN", "VEVENT") => event = Some(Event::default()),
+            ("BEGIN", _) if event.is_some() => within += 1,
+            ("END", "VEVENT") => {
+                if let Some(event) = event.take().filter(|event| event.text("STATUS") != Some("CANCELLED")) {
+                    calendar.add(&event)?;
+                }
+                within = 0;
+            }
+            ("END", _) if within > 0 => within -= 1,
+            _ => {
+                if let Some(event) = event.as_mut().filter(|_| within == 0) {
+                    event.0.push((name, value.trim().to_owned()));
+                }
+            }
         }
     }
     Ok(calendar)
 }
 
+/// The name of a line in capital letters, and its value. A parameter between the two may hold a colon in quotes.
+fn property(line: &str) -> Option<(String, &str)> {
+    let mut quoted = false;
+    let colon = line.find(|c: char| {
+        quoted ^= c == '"';
+        c == ':' && !quoted
+    })?;
+    let name = line[..colon].split(';').next().unwrap_or_default();
+    Some((name.trim().to_ascii_uppercase(), &line[colon + 1..]))
+}
+
+/// The lines of an event.
+#[derive(Default)]
+struct Event(Vec<(String, String)>);
+
+impl Event {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 impl Calendar {
-    fn add(&mut self, event: &Component<'_>) -> Result<(), String> {
-        let name = text_of(event, "SUMMARY").map_or_else(|| "a day of the calendar".to_owned(), |name| plain(&name));
-        let Some(begin) = text_of(event, "DTSTART") else { return Ok(()) };
-        let first = day_of(&begin).ok_or_else(|| format!("`DTSTART:{begin}` is no day"))?;
+    fn add(&mut self, event: &Event) -> Result<(), String> {
+        let name = event.text("SUMMARY").map_or_else(|| "a day of the calendar".to_owned(), plain);
+        let Some(begin) = event.text("DTSTART") else { return Ok(()) };
+        let first = day_of(begin).ok_or_else(|| format!("`DTSTART:{begin}` is no day"))?;
         let length = length(event, first)?.clamp(1, LONGEST);
-        match text_of(event, "RRULE") {
+        match event.text("RRULE") {
             Some(rule) => {
-                let yearly = yearly(&rule, first, length, name.clone(), exceptions(event));
+                let yearly = yearly(rule, first, length, name.clone(), exceptions(event));
                 self.yearly.push(yearly.ok_or_else(|| {
                     format!("`{name}` comes again by `{rule}`; only `FREQ=YEARLY` is read, so list its days one by one")
                 })?);
@@ -92,10 +133,6 @@ impl Calendar {
         }
         Ok(())
     }
-}
-
-fn text_of(event: &Component<'_>, name: &str) -> Option<String> {
-    event.find_prop(name).map(|property| property.val.to_string().trim().to_owned())
 }
 
 /// RFC 5545, 3.3.11.
@@ -111,20 +148,20 @@ fn day_of(text: &str) -> Option<Date> {
 }
 
 /// How many days it has. The end of an event of whole days is the day behind it (3.6.1).
-fn length(event: &Component<'_>, first: Date) -> Result<i32, String> {
-    if let Some(end) = text_of(event, "DTEND") {
-        let last = day_of(&end).ok_or_else(|| format!("`DTEND:{end}` is no day"))?;
+fn length(event: &Event, first: Date) -> Result<i32, String> {
+    if let Some(end) = event.text("DTEND") {
+        let last = day_of(end).ok_or_else(|| format!("`DTEND:{end}` is no day"))?;
         let is_whole = !end.contains('T') || end.contains("T000000");
         return Ok(days_between(first, last) + i32::from(!is_whole));
     }
-    let Some(span) = text_of(event, "DURATION") else { return Ok(1) };
+    let Some(span) = event.text("DURATION") else { return Ok(1) };
     let span: Span = span.parse().map_err(|_| format!("`DURATION:{span}` is no span"))?;
     Ok(span.get_weeks() * 7 + span.get_days())
 }
 
-fn exceptions(event: &Component<'_>) -> Vec<Date> {
-    let listed = event.properties.iter().filter(|property| property.name == "EXDATE");
-    listed.flat_map(|property| property.val.as_ref().split(',').filter_map(day_of).collect::<Vec<_>>()).collect()
+fn exceptions(event: &Event) -> Vec<Date> {
+    let listed = event.0.iter().filter(|(name, _)| name == "EXDATE");
+    listed.flat_map(|(_, value)| value.split(',').filter_map(day_of)).collect()
 }
 
 /// What comes again each year on its day; none for another rule (3.3.10).

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use encoding_rs::{Encoding, UTF_8};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -329,6 +330,17 @@ fn request(call: &Call, flow: &Flow, key: &str) -> Result<Request, ScriptError> 
     Ok(Request { method, url, headers, body, private, private_body, private_path: call.path.is_some() })
 }
 
+/// The text of an answer by the charset that it says, else UTF-8; what is none has marks in its place.
+fn body_text(fetched: &Fetched) -> String {
+    let kind = fetched.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let charset = kind.split(';').skip(1).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    let encoding = charset.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
+    encoding.decode(&fetched.body).0.into_owned()
+}
+
 /// The answer as it is recorded; none when it is larger than it may be. A server may say back what it
 /// was told: secrets are not put on record.
 fn answer(call: &Call, fetched: &Fetched, veil: &Veil) -> Option<Value> {
@@ -346,7 +358,7 @@ fn answer(call: &Call, fetched: &Fetched, veil: &Veil) -> Option<Value> {
         "status": fetched.status,
         "ok": (200..300).contains(&fetched.status),
         "headers": headers,
-        "body": veil.drawn_over(String::from_utf8_lossy(&fetched.body).into_owned()),
+        "body": veil.drawn_over(body_text(fetched)),
     }))
 }
 

@@ -114,6 +114,24 @@ pub fn of(ast: &AST, file: &str) -> Vec<Call> {
     calls
 }
 
+/// Calls that wait for the clock or for somebody.
+const LONG: [&str; 5] = ["sleep", "sleep_until", "ask", "wait_for_message", "wait_for_event"];
+
+/// The first call of a script that waits for the clock or for somebody, with its line.
+pub fn first_wait(ast: &AST) -> Option<(&'static str, usize)> {
+    let own: HashSet<String> = ast.iter_functions().map(|function| function.name.to_string()).collect();
+    let mut found = None;
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(Stmt::FnCall(call, at)) | ASTNode::Expr(Expr::FnCall(call, at))) = path.last()
+            && let Some(name) = LONG.into_iter().find(|name| *name == call.name.as_str() && !own.contains(*name))
+        {
+            found = found.or(Some((name, at.line().unwrap_or_default())));
+        }
+        found.is_none()
+    });
+    found
+}
+
 fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
     let named = match call.name.as_str() {
         // A question is a text too, whatever it may become where there are buttons.

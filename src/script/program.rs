@@ -136,6 +136,12 @@ impl Program {
         &self.calls
     }
 
+    /// The first call that waits for the clock or for somebody, with its line.
+    pub fn first_wait(&self) -> Option<(&'static str, usize)> {
+        let engine = engine::bare();
+        self.texts.values().find_map(|text| calls::first_wait(&compile(&engine, text).ok()?))
+    }
+
     /// Warnings: what would be an error, should a run come there.
     pub fn doubts(&self) -> &[Diagnostic] {
         &self.doubts

@@ -191,6 +191,8 @@ async fn a_rule_that_cannot_be_meant_is_refused() {
         ("{ limit: 1, key: \"a..b\" }", "no path of names"),
         ("{ when_full: drop }", "none of `queue`, `skip`, `replace`"),
         ("3", "is a map"),
+        // What may be meant is warned of.
+        ("{ limit: 2 }", "`sleep` at line 6 waits, and others wait for its run meanwhile"),
     ] {
         house.write("flows/in.yaml", &flow(rule));
         house.flows_are(rule, |flows| flows["diagnostics"].to_string().contains(part)).await;

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 pub use parts::retry;
 pub use timed::named_zone;
 
-use super::{Flow, Trigger};
+use super::{Concurrency, Flow, Trigger};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
 use crate::model::policy::Retry;
@@ -136,9 +136,9 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         findings,
     );
     let on_failure = fields.text("on_failure", findings);
-    let concurrency = parts::concurrency(fields.take("concurrency"), findings);
     let expect = parts::expect(fields.take("expect"), findings);
     let (script, program) = program(file, yaml, root, &mut fields, around, findings)?;
+    let concurrency = limited(&fields, &program, findings);
     let content = content(file, yaml, &script, &program, &params, around);
     let version = version(&content, &params, around);
     let name: Arc<str> = name?.into();
@@ -167,6 +167,17 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         content,
         doubts: Vec::new(),
     })
+}
+
+/// How many runs may be under way; warns of a script that holds its place while it waits.
+fn limited(fields: &Fields<'_>, program: &Program, findings: &mut Findings) -> Option<Concurrency> {
+    let node = fields.take("concurrency")?;
+    let concurrency = parts::concurrency(node, findings)?;
+    if let Some((call, line)) = program.first_wait() {
+        let message = format!("`{call}` at line {line} waits, and others wait for its run meanwhile");
+        findings.warn(node, message).hint("that may be meant; else a larger `limit`, or `when_full: skip`");
+    }
+    Some(concurrency)
 }
 
 /// Reads a country. Some readers of YAML take Norway for a denial.

@@ -173,8 +173,7 @@ pub fn secrets(node: Option<&Node>, share: &Share<'_>, findings: &mut Findings) 
 }
 
 /// How many runs may be under way.
-pub fn concurrency(node: Option<&Node>, findings: &mut Findings) -> Option<Concurrency> {
-    let node = node?;
+pub fn concurrency(node: &Node, findings: &mut Findings) -> Option<Concurrency> {
     let mut fields = Fields::of(node, "`concurrency`", &["limit", "key", "when_full"], findings)?;
     let limit = |text: &str| match text.parse() {
         Ok(number @ 1..=1_000) => Ok(number),

@@ -1,7 +1,7 @@
 //! Rows that nobody can work on, mended when a file is opened. This is SQLite's own: its columns hold values of any
 //! type.
 
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 
 use super::schema::error_of;
@@ -78,13 +78,8 @@ const LAST_NUMBER: i64 = 1 << 53;
 
 /// The highest number that an engine has given.
 fn highest(connection: &Connection, table: &str, number: &str) -> Read<i64> {
-    let sql = format!("SELECT {number} FROM {table} WHERE {number} <= {LAST_NUMBER} ORDER BY {number} DESC");
-    let mut find = connection.prepare(&sql)?;
-    let mut rows = find.query([])?;
-    while let Some(row) = rows.next()? {
-        if let ValueRef::Integer(number) = row.get_ref(0)? {
-            return Ok(number);
-        }
-    }
-    Ok(0)
+    let sql = format!(
+        "SELECT coalesce(max({number}), 0) FROM {table} WHERE typeof({number}) = 'integer' AND {number} <= {LAST_NUMBER}"
+    );
+    connection.query_row(&sql, [], |row| row.get(0))
 }
