@@ -358,8 +358,9 @@ impl Engine {
 
         let (reload, doors) = (Bell::default(), house.doors.clone());
         house.view.turned_away.fill(base.store.refused().await?);
+        let pulse = Pulse::open(base.store.clone(), clock.clone()).await?;
         let mut services = base.services(&context, &queue, &accounts, &house.view.turned_away);
-        services.run("the pulse", Pulse::open(base.store.clone(), clock.clone()).await?, STORE_REST);
+        services.run("the pulse", pulse, STORE_REST);
         services.add("the reload of flows", reloader.run(context.versions.clone(), reload.clone(), shutdown));
         services.run("the triggers", supervisor, STORE_REST);
         services.add("the listeners", serve(Arc::new(house), public, private));

@@ -12,7 +12,9 @@ use super::client::Place;
 use super::table::say;
 use crate::app::Workspace;
 use crate::config::Flags;
+use crate::flow::except::{Calendars, Except};
 use crate::flow::file::shown::{is_script, shown};
+use crate::flow::{Flow, Trigger};
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::plain::plain;
 
@@ -21,7 +23,10 @@ pub fn check(place: &Place) -> Result<(), Failure> {
         Err(findings) => (findings, 0),
         Ok(workspace) => {
             let catalog = workspace.catalog()?;
-            (catalog.findings, catalog.flows.len())
+            let mut findings = catalog.findings;
+            let calendars = Calendars::new(workspace.files());
+            findings.extend(catalog.flows.values().flat_map(|flow| unread(flow, &calendars)));
+            (findings, catalog.flows.len())
         }
     };
     if place.json {
@@ -37,6 +42,20 @@ pub fn check(place: &Place) -> Result<(), Failure> {
         true => Err(Failure::Reported),
         false => Ok(()),
     }
+}
+
+/// Calendars of a flow that cannot be read, so that no day of theirs is left out.
+fn unread(flow: &Flow, calendars: &Calendars) -> Vec<Diagnostic> {
+    let timed = flow.triggers.iter().filter_map(|trigger| match trigger {
+        Trigger::Timed(timed) => Some(timed),
+        _ => None,
+    });
+    let paths = timed.flat_map(|timed| timed.except.iter()).filter_map(|except| match except {
+        Except::Calendar(path) => Some(path),
+        Except::Days(..) => None,
+    });
+    let why = paths.filter_map(|path| calendars.read(path).err());
+    why.map(|why| Diagnostic::warning(&flow.file, 0, 0, format!("no day of a calendar is left out: {why}"))).collect()
 }
 
 /// Prints findings to standard error, each with its place in the file.

@@ -92,7 +92,8 @@ pub fn why(place: &Place, subject: &str, day: &str) -> Result<(), Failure> {
             let at = fact["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
             let at = at.map_or(String::new(), |at| at.to_zoned(zone.clone()).strftime("%H:%M").to_string());
             let because = fact["because"].as_str().map_or(String::new(), |because| format!(" {because}"));
-            say(format_args!("{at}  {}{}", cell(&fact["said"]), plain(&because)));
+            let said = fact["said"].as_str().unwrap_or_default();
+            say(format_args!("{at}  {}{}", plain(said), plain(&because)));
             if let Some(text) = fact["text"].as_str() {
                 say(format_args!("       “{}”", shortened(&plain(text), LONGEST_TEXT)));
             }

@@ -195,3 +195,26 @@ async fn other_content_counts_also_with_the_size_and_the_time_that_it_had() {
         "{results:?}"
     );
 }
+
+#[test]
+fn a_calendar_that_cannot_be_read_is_told_and_the_days_of_one_that_can_are_left_out() {
+    let flow = |except: &str| {
+        format!("timezone: UTC\ntriggers:\n  - cron: {{ schedule: \"0 9 * * *\", except: {except} }}\nrun: 1\n")
+    };
+    let calendar = "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART;VALUE=DATE:20261225\r\nSUMMARY:Christmas\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let files = [
+        ("flows/a.yaml", flow("[days.ics, 2026-12-27]")),
+        ("flows/b.yaml", flow("gone.ics")),
+        ("days.ics", calendar.to_owned()),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let folder = folder(&files);
+    let output = binary::run(folder.path(), &["check"]);
+    let text = String::from_utf8_lossy(&output.stderr).replace("\n  │ ", " ");
+    assert!(output.status.success() && text.contains("flows/b.yaml") && text.contains("gone.ics"), "{text}");
+    assert!(!text.contains("days.ics"), "{text}");
+    let next = binary::json(folder.path(), &["next", "a", "--from", "2026-12-24T00:00Z", "--count", "3"]);
+    let days: Vec<&str> =
+        next["occurrences"].as_array().unwrap().iter().map(|row| &row["at"].as_str().unwrap()[..10]).collect();
+    assert_eq!(days, ["2026-12-24", "2026-12-26", "2026-12-28"]);
+}
