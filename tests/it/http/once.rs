@@ -130,7 +130,7 @@ async fn who_comes_too_often_is_told_when_to_come_again() {
     let refused = house.get("/refused").await;
     assert_eq!(
         (&refused["refused"][0]["status"], &refused["refused"][0]["count"]),
-        (&json!(429), &json!(1)),
+        (&json!(429), &json!(2)),
         "{refused}"
     );
 }
