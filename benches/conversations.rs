@@ -3,7 +3,7 @@
 //! machine with it.
 //!
 //! `cargo bench --bench conversations -- --runs 200000 --replies 50 --acks 100000 --incoming 20000 --gets 1000
-//! --slow 5000 --connections 256`; a part whose count is 0 is left out.
+//! --slow 5000 --repeats 100000 --connections 256`; a part whose count is 0 is left out.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
 
 #[path = "support/engine.rs"]
@@ -16,6 +16,8 @@ mod figures;
 mod house;
 #[path = "support/posts.rs"]
 mod posts;
+#[path = "support/repeats.rs"]
+mod repeats;
 #[path = "support/told.rs"]
 mod told;
 #[path = "support/waiting.rs"]
@@ -29,6 +31,7 @@ fn main() {
     let (runs, replies) = (number("--runs", 200_000), number("--replies", 50));
     let (acks, incoming) = (number("--acks", 100_000), number("--incoming", 20_000));
     let (gets, slow) = (number("--gets", 1_000), number("--slow", 5_000));
+    let repeats = number("--repeats", 100_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     row("figure", "found", "goal");
     runtime.block_on(async {
@@ -40,6 +43,9 @@ fn main() {
         }
         if gets > 0 || slow > 0 {
             fetching::show(gets, slow, connections).await;
+        }
+        if repeats > 0 {
+            repeats::show(repeats, connections).await;
         }
     });
 }

@@ -72,7 +72,7 @@ async fn tell_how_far(house: &House, chats: &Chats, messages: usize, connections
 
 async fn write(house: &House, incoming: usize, connections: usize) {
     let (begun, cpu) = (Timestamp::now(), house.engine.cpu());
-    let posted = posts::all(house.engine.public, connections, incoming, message).await;
+    let posted = posts::all(house.engine.public, connections, incoming, move |number| message(number, begun)).await;
     let on_the_way = ["flow=heard&state=queued", "flow=heard&state=running"].map(|filter| ("runs", filter));
     house.empty(&on_the_way).await;
     let cpu = (house.engine.cpu() - cpu).as_secs_f64() * 1e6 / incoming as f64;
@@ -106,7 +106,8 @@ fn ack(number: usize, chat: &str, step: &str) -> Post {
     }))
 }
 
-fn message(number: usize) -> Post {
+/// Written at `at`: what is older than a week is believed of no gateway.
+fn message(number: usize, at: Timestamp) -> Post {
     let person = format!("1541{number:07}@s.whatsapp.net");
     signed(json!({
         "event": "message",
@@ -116,7 +117,7 @@ fn message(number: usize) -> Post {
             "chat_id": person,
             "from": person,
             "from_name": "Ada",
-            "timestamp": "2026-11-20T07:00:00Z",
+            "timestamp": at.to_string(),
             "is_from_me": false,
             "body": format!("Where is my order {number}?"),
         },

@@ -181,7 +181,18 @@ fn sides(
             .at(node, "`admin` is open to others, so `admin_hosts` must name how it may be called")
             .hint("add `admin_hosts: [postrider.example.com]`, or leave `admin` on 127.0.0.1");
     }
+    if listen.zip(admin).is_some_and(|(listen, admin)| is_one_place(listen, admin)) {
+        findings
+            .at(fields.take("admin").unwrap_or(node), "`admin` and `listen` are the same address")
+            .hint("give them two ports: the public side must not show what the private one does");
+    }
     (listen, admin, admin_hosts.unwrap_or_default())
+}
+
+/// Whether two sides would come in each other's way. Port 0 is any that is free.
+fn is_one_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_host = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    same_host && one.port() == other.port() && one.port() != 0
 }
 
 fn unknown_zone(node: &Node, why: String, findings: &mut Findings) -> TimeZone {

@@ -307,7 +307,7 @@ fn find(base: &Base, path: &str) -> Result<Spot, Refused> {
 fn may_have(base: &Base, spot: &Spot, name: &OsStr, about: Option<&Stat>) -> Result<(), Refused> {
     // Copies of the settings beside them have the same secrets.
     let settings = |name: &[u8]| ["postrider.yaml", "postrider.yml"].iter().any(|own| begins_with(name, own));
-    if spot.folders.len() == 1 && settings(name.as_encoded_bytes()) {
+    if spot.is_at_top() && settings(name.as_encoded_bytes()) {
         return Err(Refused::Hidden);
     }
     match base.held().has_file(spot.folder().id, name, about) {
@@ -402,8 +402,15 @@ mod tests {
         std::os::unix::fs::symlink(outside.path().join("secret"), root.join("files/out")).unwrap();
         std::os::unix::fs::symlink("a.txt", root.join("files/in")).unwrap();
         std::os::unix::fs::symlink("../.env", root.join("files/env")).unwrap();
+        // As Kubernetes mounts a configuration.
+        fs::create_dir(root.join("..one")).unwrap();
+        for name in ["list.csv", "postrider.yaml", ".env"] {
+            fs::write(root.join("..one").join(name), "x").unwrap();
+            std::os::unix::fs::symlink(format!("..data/{name}"), root.join(format!("mounted-{name}"))).unwrap();
+        }
+        std::os::unix::fs::symlink("..one", root.join("..data")).unwrap();
         let files = Files::new(root.to_owned(), Own::new(Vec::new(), Vec::new()));
-        for good in ["files/a.txt", "./files/a.txt", "files/in"] {
+        for good in ["files/a.txt", "./files/a.txt", "files/in", "mounted-list.csv"] {
             assert!(files.open(good).is_ok(), "{good}");
         }
         for (bad, why) in [
@@ -416,6 +423,9 @@ mod tests {
             ("./postrider.yaml", "postrider.yaml"),
             ("files/out", "leads out"),
             ("files/env", "hidden file"),
+            ("mounted-postrider.yaml", "postrider.yaml"),
+            ("mounted-.env", "hidden file"),
+            ("..data/list.csv", "hidden"),
             ("files", "regular"),
             ("files/none", "no such file"),
         ] {

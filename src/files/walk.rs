@@ -85,8 +85,6 @@ pub struct Base {
     /// What it is called where a link leads out of it.
     called: String,
     held: Held,
-    /// Whether the links of mounted configurations are followed.
-    mounts: bool,
 }
 
 /// What becomes of the last part of a path.
@@ -147,6 +145,11 @@ impl Spot {
         Some((name, about))
     }
 
+    /// Whether it lies in the base itself; what is mounted there counts as if it did.
+    pub fn is_at_top(&self) -> bool {
+        self.folders[1..].iter().all(|step| step.name.as_bytes().starts_with(b".."))
+    }
+
     /// Its path below the base, without links.
     pub fn real(&self) -> PathBuf {
         let folders = self.folders[1..].iter().map(|step| step.name.as_os_str());
@@ -195,16 +198,14 @@ impl Base {
     pub fn workspace(path: &Path, own: &Own) -> Result<Self, Refused> {
         let top = open(path, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
         let id = id(&fstat(&top)?);
-        Ok(Self { path: path.into(), top, id, called: "the workspace".into(), held: own.now(), mounts: false })
+        Ok(Self { path: path.into(), top, id, called: "the workspace".into(), held: own.now() })
     }
 
-    /// One of its folders, with mounted configurations: what is in it stays below it, and it is not the
-    /// workspace itself.
+    /// One of its folders: what is in it stays below it, and it is not the workspace itself.
     ///
     /// # Errors
     /// When there is no such folder, or it lies outside or is hidden.
-    pub fn narrowed(mut self, folder: &str) -> Result<Self, Refused> {
-        self.mounts = true;
+    pub fn narrowed(self, folder: &str) -> Result<Self, Refused> {
         let mut spot = settled(|| self.walk(parts(Path::new(folder))?, Last::Followed))?;
         match spot.folders.pop() {
             Some(step) if spot.leaf.is_none() && !spot.folders.is_empty() => Ok(Self {
@@ -286,7 +287,7 @@ impl Way<'_> {
             };
         }
         let mounted = std::mem::take(&mut self.mounted);
-        let is_mount = by_link && self.base.mounts && name == MOUNT;
+        let is_mount = by_link && name == MOUNT;
         if name.as_bytes().starts_with(b".") && !mounted && !is_mount {
             return Err(if by_link { Refused::LinkHidden } else { Refused::Hidden });
         }

@@ -27,12 +27,13 @@ pub enum When {
 /// A sentence that says how a time is written.
 pub fn parse_when(text: &str) -> Result<When, String> {
     let text = text.trim();
+    // `2026-12-24T18:00[America/New_York]`: the zone is part of what is said, and must fit an offset beside it.
+    if text.contains('[') {
+        let zoned = text.parse::<Zoned>().map_err(|error| format!("`{text}` is no time: {error}"))?;
+        return Ok(When::Instant(zoned.timestamp()));
+    }
     if let Ok(instant) = text.parse() {
         return Ok(When::Instant(instant));
-    }
-    // `2026-12-24T18:00[America/New_York]`: the zone is part of what is said.
-    if let Ok(zoned) = text.parse::<Zoned>() {
-        return Ok(When::Instant(zoned.timestamp()));
     }
     let local = text.parse().or_else(|_| text.parse::<civil::Date>().map(|date| date.at(0, 0, 0, 0)));
     local

@@ -11,14 +11,16 @@ use super::limits::{room_for, tick};
 use super::types::{Moment, SecretText, Span, type_name};
 use crate::model::call::SECRET;
 
-/// A Rhai value from JSON. Whole numbers beyond 64 signed bits become floats.
+/// A Rhai value from JSON. Whole numbers from 2^63 on become texts, as far as JSON is read with all their digits
+/// (below 2^64): nobody reckons with such numbers, and as floats they would lose digits.
 pub fn to_dynamic(value: &Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
         Value::Bool(flag) => (*flag).into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => whole.into(),
-            None => number.as_f64().unwrap_or(f64::NAN).into(),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => whole.into(),
+            (None, Some(large)) => large.to_string().into(),
+            (None, None) => number.as_f64().unwrap_or(f64::NAN).into(),
         },
         Value::String(text) => text.as_str().into(),
         Value::Array(items) => items.iter().map(to_dynamic).collect::<Array>().into(),
@@ -62,7 +64,7 @@ impl<'de> Deserialize<'de> for Read {
                 Ok(number.into())
             }
             fn visit_u64<E>(self, number: u64) -> Result<Dynamic, E> {
-                Ok(i64::try_from(number).map_or_else(|_| (number as f64).into(), Dynamic::from))
+                Ok(i64::try_from(number).map_or_else(|_| number.to_string().into(), Dynamic::from))
             }
             fn visit_f64<E>(self, number: f64) -> Result<Dynamic, E> {
                 Ok(number.into())

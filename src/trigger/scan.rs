@@ -66,7 +66,7 @@ pub fn scan(files: &Files, patterns: &[Pattern]) -> Found {
     let mut found = Found::default();
     let held = files.held();
     for pattern in patterns {
-        Search { files, held: &held, pattern }.run(&mut found);
+        Search { files, held: &held, pattern, patterns }.run(&mut found);
     }
     found
 }
@@ -83,6 +83,8 @@ struct Search<'a> {
     /// What the engine keeps for itself.
     held: &'a Held,
     pattern: &'a Pattern,
+    /// All of the trigger's.
+    patterns: &'a [Pattern],
 }
 
 impl Search<'_> {
@@ -107,12 +109,23 @@ impl Search<'_> {
         let walk = WalkDir::new(&base).follow_links(true).max_depth(pattern.depth().unwrap_or(DEEPEST));
         let mut refused = Vec::new();
         let mut walk = walk.into_iter();
+        // How deep the folder lies that a link led to, while what is below it is walked.
+        let mut linked: Option<usize> = None;
         while let Some(entry) = walk.next() {
+            let depth = entry.as_ref().map_or_else(walkdir::Error::depth, DirEntry::depth);
+            linked = linked.filter(|above| depth > *above);
             match entry {
                 Ok(entry) if !self.allows(&entry, &real, &mut refused) => {
                     if entry.file_type().is_dir() {
                         walk.skip_current_dir();
                     }
+                }
+                Ok(entry) if entry.file_type().is_dir() => {
+                    linked = linked.or_else(|| (depth > 0 && entry.path_is_symlink()).then_some(depth));
+                }
+                Ok(entry) if linked.is_some() && self.comes_by_its_own_path(&entry) => {
+                    // It may have been seen by this one, by an engine before this one.
+                    found.blind.push(relative(files, entry.path()));
                 }
                 Ok(entry) => self.take(&entry, found),
                 Err(error) if error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound) => {}
@@ -150,6 +163,13 @@ impl Search<'_> {
                 false
             }
         }
+    }
+
+    /// Whether a file that a linked folder shows is meant where it really lies, too: there it is one file, and here
+    /// it would be another.
+    fn comes_by_its_own_path(&self, entry: &DirEntry) -> bool {
+        let real = self.files.real(&relative(self.files, entry.path()));
+        real.is_ok_and(|real| real.to_str().is_some_and(|real| self.patterns.iter().any(|meant| meant.means(real))))
     }
 
     /// Takes a file that the pattern means.

@@ -151,6 +151,7 @@ fn triggers_with_many_errors_say_them_all() {
   - watch: { paths: "in/*", events: [changed], settle: fast, backlog: some, poll: 1ms }
   - watch: { events: [created] }
   - message: {}
+  - at: "2027-03-01T18:00+09:00[America/New_York]"
 run: 1
 "#;
     insta::assert_snapshot!(findings(&[("flows/bad.yaml", flow)]).join("\n"));

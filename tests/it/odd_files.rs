@@ -30,6 +30,18 @@ async fn words_are_words_and_leading_zeros_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_digit_of_a_whole_number_is_lost() {
+    let script = "`${event.body.id} ${json::parse(event.raw).id}`";
+    let flow = format!("triggers:\n  - webhook: {{ path: /n, respond: result }}\nrun: '{script}'\n");
+    let house = House::open(&[("flows/n.yaml", &flow)]).await;
+    for number in ["9223372036854775807", "9223372036854775808", "-9223372036854775808", "18446744073709551615"] {
+        let id: Value = serde_json::from_str(number).unwrap();
+        let answer = house.hook("/n", &json!({ "id": id })).await;
+        assert_eq!(answer, (200, json!(format!("{number} {number}"))));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_word_of_another_program_is_no_value() {
     let house = House::open(&[]).await;
     for (text, hint) in [

@@ -191,6 +191,40 @@ async fn what_vanishes_or_leads_out_is_no_error_and_deletions_are_seen_if_wanted
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_linked_folder_shows_once_more_is_one_file() {
+    let house = open("{ paths: [\"inbox/**/*.csv\"], events: [created, deleted] }").await;
+    let root = house.folder.path();
+    house.write("inbox/2026/nov/a.csv", "a");
+    house.write("elsewhere/b.csv", "b");
+    symlink("2026/nov", root.join("inbox/latest")).unwrap();
+    // What lies nowhere else below the pattern comes by the link.
+    symlink("../elsewhere", root.join("inbox/other")).unwrap();
+    assert_eq!(seen(&house, 2).await, ["created inbox/2026/nov/a.csv 1", "created inbox/other/b.csv 1"]);
+    house.remove("inbox/2026/nov/a.csv");
+    assert_eq!(seen(&house, 3).await[2], "deleted inbox/2026/nov/a.csv 1");
+    nothing_but(&house, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_mounted_configuration_are_seen_and_read_and_its_swap_is_noticed() {
+    let read = "run: '`${event.kind} ${event.path} ${files::csv(event.path)[0].name}`'\n";
+    let flow = format!("triggers:\n  - watch: \"lists/*.csv\"\n{read}");
+    let house = House::open(&[
+        ("flows/in.yaml", &flow),
+        ("lists/..one/people.csv", "name\nAda\n"),
+        ("lists/..two/people.csv", "name\nGrace\n"),
+    ])
+    .await;
+    let lists = house.folder.path().join("lists");
+    symlink("..one", lists.join("..data")).unwrap();
+    symlink("..data/people.csv", lists.join("people.csv")).unwrap();
+    assert_eq!(seen(&house, 1).await, ["created lists/people.csv Ada"]);
+    symlink("..two", lists.join("..data_tmp")).unwrap();
+    fs::rename(lists.join("..data_tmp"), lists.join("..data")).unwrap();
+    assert_eq!(seen(&house, 2).await[1], "modified lists/people.csv Grace");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_tells_of_is_found_by_looking() {
     let house = open("{ paths: \"inbox/*.csv\", poll: 3s }").await;
     house.write("real/a.csv", "a");

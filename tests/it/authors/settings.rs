@@ -90,6 +90,21 @@ fn hosts_are_names() {
 }
 
 #[test]
+fn the_two_sides_need_two_addresses() {
+    for (both, at) in [
+        ("listen: 127.0.0.1:8700\nadmin: 127.0.0.1:8700\n", 2),
+        ("admin: 127.0.0.1:9000\nlisten: 0.0.0.0:9000\n", 1),
+        ("admin: 127.0.0.1:8700\n", 1),
+    ] {
+        let said = check(&[("postrider.yaml", both)]);
+        let place = format!("error postrider.yaml:{at} `admin` and `listen` are the same address");
+        assert!(said.len() == 1 && said[0].starts_with(&place), "{both}: {said:?}");
+    }
+    let good = "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n";
+    assert_eq!(check(&[("postrider.yaml", good)]), [] as [&str; 0]);
+}
+
+#[test]
 fn short_secrets_of_gateways_are_told() {
     for (account, warns) in [
         ("transport: gowa, webhook_secret: fifteen-letters", true),
