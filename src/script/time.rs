@@ -29,8 +29,9 @@ pub fn parse_when(text: &str) -> Result<When, String> {
     let text = text.trim();
     // `2026-12-24T18:00[America/New_York]`: the zone is part of what is said, and must fit an offset beside it.
     if text.contains('[') {
-        let zoned = text.parse::<Zoned>().map_err(|error| format!("`{text}` is no time: {error}"))?;
-        return Ok(When::Instant(zoned.timestamp()));
+        let zoned = text.parse::<Zoned>();
+        let wrong = "the zone in brackets must be one, and an offset before it must be the one that it has then";
+        return zoned.map(|zoned| When::Instant(zoned.timestamp())).map_err(|_| format!("`{text}` is no time: {wrong}"));
     }
     if let Ok(instant) = text.parse() {
         return Ok(When::Instant(instant));

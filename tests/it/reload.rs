@@ -380,6 +380,57 @@ async fn checkouts_of_twenty_flows_under_load_harm_no_request_and_nobody_sees_ha
     assert!(one > 0 && two > 0, "there was no load: {one} {two}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_schedules_and_files_notice_nothing_while_the_flows_are_away() {
+    let flow = "triggers:\n  - webhook: /in\n  - watch: \"inbox/*.csv\"\n  - cron: { schedule: \"* * * * * *\", missed: all }\nrun: event.trigger\n";
+    let house = House::open(&[("flows/in.yaml", flow), ("inbox/.gitkeep", "")]).await;
+    let (mut hooks, mut files) = (0, 0);
+    let mut a_second = async |house: &House| {
+        for _ in 0..5 {
+            let (status, answer) = house.hook("/in", &json!({})).await;
+            assert_eq!(status, 200, "{answer}");
+            hooks += 1;
+        }
+        house.write(&format!("inbox/{files}.csv"), &format!("file {files}"));
+        files += 1;
+        house.pass(Duration::from_secs(1));
+    };
+    let begun: jiff::Timestamp = house.clock_text().parse().unwrap();
+    for _ in 0..5 {
+        a_second(&house).await;
+    }
+    house.rename("flows", "away");
+    // As under a mount point.
+    std::fs::create_dir(house.folder.path().join("flows")).unwrap();
+    for _ in 0..60 {
+        a_second(&house).await;
+    }
+    house.flows_are("the folder to be missed", |flows| flow_in(flows, "in")["stale"] == true).await;
+    std::fs::remove_dir(house.folder.path().join("flows")).unwrap();
+    house.rename("away", "flows");
+    house.flows_are("the folder to be back", |flows| flow_in(flows, "in")["stale"] == false).await;
+    for _ in 0..5 {
+        a_second(&house).await;
+    }
+    let of = |runs: &[Value], trigger: &str| runs.iter().filter(|run| run["trigger"] == trigger).count();
+    until("every file to have its run", async || {
+        house.pass(Duration::from_secs(1));
+        (of(&house.runs_of("in").await, "watch") >= files).then_some(())
+    })
+    .await;
+    let runs = house.runs_of("in").await;
+    assert_eq!((of(&runs, "webhook"), of(&runs, "watch")), (hooks, files));
+    let due = house.get("/occurrences?flow=in&limit=1000").await;
+    let mut seconds: Vec<i64> = Vec::new();
+    for row in due["occurrences"].as_array().unwrap() {
+        let at = |name: &str| row[name].as_str().map(|text| text.parse::<jiff::Timestamp>().unwrap().as_second());
+        seconds.extend(at("at").unwrap()..=at("until").or(at("at")).unwrap());
+    }
+    seconds.sort_unstable();
+    assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] == 1), "{seconds:?}");
+    assert!(seconds[0] <= begun.as_second() + 1 && seconds.len() >= 70, "{seconds:?}");
+}
+
 /// A share that is unmounted, and one that is mounted late.
 #[tokio::test(flavor = "multi_thread")]
 async fn flows_stay_live_while_their_folder_is_away_or_another_one_lies_there() {
