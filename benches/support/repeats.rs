@@ -1,13 +1,10 @@
 //! A webhook that senders post twice, each time at nearly the same moment, to a flow that runs once for each key.
 
-use serde_json::Value;
-
 use crate::house::House;
 use crate::posts::{self, Post};
 use crate::row;
 
-const FLOW: &str =
-    "triggers:\n  - webhook: { path: /orders, dedupe: { body: id, window: 1h } }\nrun: event.body.id\n";
+const FLOW: &str = "triggers:\n  - webhook: { path: /orders, dedupe: { body: id, window: 1h } }\nrun: event.body.id\n";
 
 /// So many requests; each of their keys comes twice.
 pub async fn show(requests: usize, connections: usize) {
@@ -20,9 +17,8 @@ pub async fn show(requests: usize, connections: usize) {
     .await;
     let cpu = (house.engine.cpu() - cpu).as_secs_f64() * 1e6 / requests as f64;
     house.empty(&["state=queued", "state=running"].map(|filter| ("runs", filter))).await;
-    let mut keys = std::collections::HashSet::new();
-    let runs = house.rows("runs", "state=succeeded", |run: &Value| drop(keys.insert(run["id"].to_string()))).await;
-    assert_eq!((runs, keys.len()), (requests.div_ceil(2), runs), "each key ran once");
+    let runs = house.rows("runs", "state=succeeded", |_| {}).await;
+    assert_eq!(runs, requests.div_ceil(2), "one run for two requests");
     let found = format!("{:.0}/s, p99 {:.1} ms", posted.rate(), posted.percentile(99));
     row(&format!("webhooks with `dedupe`: {requests}, each key twice"), &found, "5,000/s");
     row("  each key ran once", &format!("{runs} runs, {cpu:.0} µs of CPU each"), "");

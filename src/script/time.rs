@@ -31,7 +31,9 @@ pub fn parse_when(text: &str) -> Result<When, String> {
     if text.contains('[') {
         let zoned = text.parse::<Zoned>();
         let wrong = "the zone in brackets must be one, and an offset before it must be the one that it has then";
-        return zoned.map(|zoned| When::Instant(zoned.timestamp())).map_err(|_| format!("`{text}` is no time: {wrong}"));
+        return zoned
+            .map(|zoned| When::Instant(zoned.timestamp()))
+            .map_err(|_| format!("`{text}` is no time: {wrong}"));
     }
     if let Ok(instant) = text.parse() {
         return Ok(When::Instant(instant));
