@@ -21,8 +21,7 @@ use crate::store::tx::{Read, text};
 /// Erases everything that is kept of a person, whatever address it stands under, and the runs that
 /// know of them. Those that are under way end: their journals cannot be replayed without the words.
 /// That the person wants to hear no more, if so, stays: it is what keeps others from writing again.
-pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Timestamp) -> Read<Forgotten> {
-    let names = rows::people::all_names(work.tx, who)?;
+pub fn forget(work: &mut Work<'_>, known: &Known, mark: &str, now: Timestamp) -> Read<Forgotten> {
     let mut blobs = BTreeSet::new();
     let mut forgotten = Forgotten::default();
     for run in &known.runs {
@@ -38,21 +37,24 @@ pub fn forget(work: &mut Work<'_>, who: &str, known: &Known, mark: &str, now: Ti
         erased.messages += erase(work, &rows::forget::erase_message(work.tx, *id)?, &mut blobs)?;
         erased.messages += blobs_of(&rows::forget::erase_on_phones(work.tx, *id)?, &mut blobs);
     }
-    for name in &names {
+    for name in &known.names {
         erased.messages += erase(work, &rows::forget::erase_messages_to(work.tx, name)?, &mut blobs)?;
         erased.messages += blobs_of(&rows::forget::erase_phone(work.tx, name)?, &mut blobs);
-        erased.events += rows::forget::erase_name(work.tx, name)?;
+        rows::forget::erase_name(work.tx, name)?;
+    }
+    for (account, id) in &known.written {
+        erased.events += rows::forget::erase_written(work.tx, account, id)?;
     }
     for (account, id) in &known.events {
         erased.events += rows::forget::erase_event(work.tx, account, id)?;
     }
-    for name in &names {
+    for name in &known.names {
         rows::forget::erase_alias(work.tx, name)?;
     }
     work.ask_anew();
     rows::forget::note_forgotten(work.tx, mark, &text(&forgotten.erased)?, now)?;
     forgotten.blobs = rows::keep::unattached(work.tx, blobs.into_iter().collect())?;
-    work.after.compact();
+    work.after.scrub();
     Ok(forgotten)
 }
 

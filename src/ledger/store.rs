@@ -1,6 +1,6 @@
 //! The store as callers see it: what is written are steps of the ledger, what is read are rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -302,14 +302,16 @@ impl Store for Ledger {
     fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten> {
         let (this, who, mark) = (self.clone(), who.to_owned(), mark.to_owned());
         Box::pin(async move {
-            let mut all = Forgotten::default();
+            let (mut all, mut names) = (Forgotten::default(), BTreeSet::new());
             for round in 0..LOOKS {
                 let name = who.clone();
-                let known = this.aside(move |tx| rows::forget::known_by(tx, &name)).await?;
-                if round > 0 && known.is_empty() {
+                let led = names.len();
+                let known = this.aside(move |tx| rows::forget::known_by(tx, &name, names)).await?;
+                if round > 0 && known.is_empty() && known.names.len() == led {
                     break;
                 }
-                all.add(this.take(Forget { who: who.clone(), known, mark: mark.clone(), now }).await?);
+                names = known.names.clone();
+                all.add(this.take(Forget { known, mark: mark.clone(), now }).await?);
             }
             Ok(all)
         })

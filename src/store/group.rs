@@ -55,7 +55,7 @@ pub enum Afterwards {
     /// Room that nothing stands in is given back, if it is much.
     Reclaim,
     /// What was deleted is to be gone from the disk too.
-    Compact,
+    Scrub,
 }
 
 /// What a backend knows when it begins.

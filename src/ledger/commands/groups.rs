@@ -90,8 +90,8 @@ impl Rules for Runner {
         self.memory.keep();
         self.memory.backlog.publish(&self.door);
         self.after.ring(&self.signals);
-        match (self.after.wants_compact(), self.after.wants_reclaim()) {
-            (true, _) => Afterwards::Compact,
+        match (self.after.wants_scrub(), self.after.wants_reclaim()) {
+            (true, _) => Afterwards::Scrub,
             (false, true) => Afterwards::Reclaim,
             (false, false) => Afterwards::Nothing,
         }

@@ -208,8 +208,8 @@ step!(
 );
 step!(
     /// Erases a person.
-    Forget { who: String, known: Known, mark: String, now: Timestamp } -> Forgotten, at |step| step.now,
-    |this, work| forget::forget(work, &this.who, &this.known, &this.mark, this.now)?
+    Forget { known: Known, mark: String, now: Timestamp } -> Forgotten, at |step| step.now,
+    |this, work| forget::forget(work, &this.known, &this.mark, this.now)?
 );
 step!(
     /// Somebody followed a message's link.

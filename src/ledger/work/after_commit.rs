@@ -23,7 +23,7 @@ pub struct AfterCommit {
     run_timer: bool,
     message_timer: bool,
     troubles: bool,
-    compact: bool,
+    scrub: bool,
     reclaim: bool,
     run_states: Vec<RunState>,
     /// Messages that came to a state, by the place of their account.
@@ -43,7 +43,7 @@ pub struct Told {
     arrivals: usize,
     late: usize,
     changes: usize,
-    compact: bool,
+    scrub: bool,
 }
 
 impl AfterCommit {
@@ -55,7 +55,7 @@ impl AfterCommit {
             arrivals: self.arrivals.len(),
             late: self.late.len(),
             changes: self.changes.len(),
-            compact: self.compact,
+            scrub: self.scrub,
         }
     }
 
@@ -66,7 +66,7 @@ impl AfterCommit {
         self.arrivals.truncate(mark.arrivals);
         self.late.truncate(mark.late);
         self.changes.truncate(mark.changes);
-        self.compact = mark.compact;
+        self.scrub = mark.scrub;
     }
 
     /// Nothing to tell yet; `watched` says whether somebody wants to know what changes.
@@ -117,13 +117,13 @@ impl AfterCommit {
     }
 
     /// What was deleted is to be gone from the disk too.
-    pub fn compact(&mut self) {
-        self.compact = true;
+    pub fn scrub(&mut self) {
+        self.scrub = true;
     }
 
     /// Whether something that was deleted is to be gone from the disk too.
-    pub fn wants_compact(&self) -> bool {
-        self.compact
+    pub fn wants_scrub(&self) -> bool {
+        self.scrub
     }
 
     /// Rows were deleted whose room may be given back.

@@ -17,26 +17,31 @@ use crate::store::tx::{Columns, Read, Tx, Value, if_readable, values};
 /// What knows of a person.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
+    /// All addresses that lead to them.
+    pub names: BTreeSet<String>,
     /// Runs that wrote or listened to them, that heard of them, and all whose event or journal names them.
     pub runs: BTreeSet<RunId>,
     /// Messages to others that name them, also on the sandbox's phones.
     pub messages: BTreeSet<MessageId>,
-    /// What others wrote that names them: the accounts that it came to, and its ids there.
+    /// What they wrote, or was written in their chats: the accounts that it came to, and its ids there.
+    pub written: BTreeSet<(String, String)>,
+    /// What others wrote that names them, likewise.
     pub events: BTreeSet<(String, String)>,
 }
 
 impl Known {
     /// Whether nothing does.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.messages.is_empty() && self.events.is_empty()
+        self.runs.is_empty() && self.messages.is_empty() && self.written.is_empty() && self.events.is_empty()
     }
 }
 
-/// Looks for all that knows of a person. To be done beside the writer, for it looks at everything.
-pub fn known_by(tx: &dyn Tx, who: &str) -> Read<Known> {
-    let names = people::all_names(tx, who)?;
-    let mut known = Known::default();
-    for name in &names {
+/// Looks for all that knows of a person, also under names that led to them before. To be done beside the writer, for
+/// it looks at everything.
+pub fn known_by(tx: &dyn Tx, who: &str, before: BTreeSet<String>) -> Read<Known> {
+    let names = people::all_names(tx, who)?.into_iter().chain(before).collect();
+    let mut known = Known { names, ..Known::default() };
+    for name in &known.names {
         for sql in [
             "SELECT DISTINCT run FROM messages WHERE recipient = ? AND run IS NOT NULL",
             "SELECT run FROM listening WHERE chat = ?",
@@ -44,7 +49,7 @@ pub fn known_by(tx: &dyn Tx, who: &str) -> Read<Known> {
             known.runs.extend(tx.readable(sql, values![name], "runs", |row| row.get::<RunId>(0))?);
         }
     }
-    let patterns = names.iter().map(|name| recipient::pattern(name)).collect::<Vec<_>>().join("|");
+    let patterns = known.names.iter().map(|name| recipient::pattern(name)).collect::<Vec<_>>().join("|");
     let names_them = Regex::new(&patterns).map_err(|error| StoreError::Other(error.to_string()))?;
     for sql in [
         "SELECT event || coalesce(result, '') || coalesce(pending, '') || coalesce(answer, '') || coalesce(error, ''), id
@@ -62,11 +67,24 @@ pub fn known_by(tx: &dyn Tx, who: &str) -> Read<Known> {
             Ok(())
         })?;
     }
-    all_that_name(tx, "SELECT event, account, id FROM incoming", &names_them, &mut |row| {
-        known.events.insert((row.get(1)?, row.get(2)?));
-        Ok(())
-    })?;
+    all_incoming(tx, &names_them, &mut known)?;
     Ok(known)
+}
+
+fn all_incoming(tx: &dyn Tx, names_them: &Regex, known: &mut Known) -> Read<()> {
+    let sql = "SELECT event, account, id, sender, chat FROM incoming";
+    tx.visit(sql, values![], &mut |row| {
+        let is_theirs = |column| match row.column(column)? {
+            Value::Text(name) => Ok(known.names.contains(name)),
+            _ => Ok(false),
+        };
+        let written = is_theirs(3)? || is_theirs(4)?;
+        if written || stands_in(names_them, &words_of(row)?) {
+            let found = if written { &mut known.written } else { &mut known.events };
+            if_readable((|| Ok(found.insert((row.get(1)?, row.get(2)?))))())?;
+        }
+        Ok(true)
+    })
 }
 
 /// Visits the rows whose first column names somebody. What has no id that can be one cannot be erased by it.
@@ -77,15 +95,19 @@ fn all_that_name(
     found: &mut dyn FnMut(&dyn Columns) -> Read<()>,
 ) -> Read<()> {
     tx.visit(sql, values![], &mut |row| {
-        let text = match row.column(0)? {
-            Value::Text(text) => Cow::Borrowed(text),
-            Value::Blob(bytes) => String::from_utf8_lossy(bytes),
-            _ => return Ok(true),
-        };
-        if stands_in(names_them, &text) {
+        if stands_in(names_them, &words_of(row)?) {
             if_readable(found(row))?;
         }
         Ok(true)
+    })
+}
+
+/// The first column, also of a damaged row.
+fn words_of<'a>(row: &'a dyn Columns) -> Read<Cow<'a, str>> {
+    Ok(match row.column(0)? {
+        Value::Text(text) => Cow::Borrowed(text),
+        Value::Blob(bytes) => String::from_utf8_lossy(bytes),
+        _ => Cow::Borrowed(""),
     })
 }
 
@@ -202,19 +224,30 @@ pub fn erase_phone(tx: &dyn Tx, name: &str) -> Read<Vec<Option<Body>>> {
     tx.all("DELETE FROM phones WHERE recipient = ? RETURNING body", values![name], |row| if_readable(row.json(0)))
 }
 
-/// Erases what came from an address or in its chat, and what is known of it. Gives how many events are gone.
-pub fn erase_name(tx: &dyn Tx, name: &str) -> Read<u64> {
-    let events = tx.run("DELETE FROM incoming WHERE sender = ?1 OR chat = ?1", values![name])?;
+/// Erases what a person wrote. Gives how much that was.
+pub fn erase_written(tx: &dyn Tx, account: &str, id: &str) -> Read<u64> {
+    tx.run("DELETE FROM incoming WHERE account = ? AND id = ?", values![account, id])
+}
+
+/// Erases what is known of an address.
+pub fn erase_name(tx: &dyn Tx, name: &str) -> Read<()> {
+    // By account: there is no index by recipient alone.
     for sql in [
-        "DELETE FROM heard WHERE recipient = ?",
-        "DELETE FROM acquaintances WHERE recipient = ?",
+        "DELETE FROM heard WHERE recipient = ? AND account IN (WITH RECURSIVE accounts (name) AS (
+            SELECT min(account) FROM heard
+            UNION ALL SELECT (SELECT min(account) FROM heard WHERE account > name) FROM accounts WHERE name IS NOT NULL)
+         SELECT name FROM accounts WHERE name IS NOT NULL)",
+        "DELETE FROM acquaintances WHERE recipient = ? AND account IN (WITH RECURSIVE accounts (name) AS (
+            SELECT min(account) FROM acquaintances
+            UNION ALL SELECT (SELECT min(account) FROM acquaintances WHERE account > name) FROM accounts WHERE name IS NOT NULL)
+         SELECT name FROM accounts WHERE name IS NOT NULL)",
         "DELETE FROM people WHERE address = ?",
         "DELETE FROM handsets WHERE phone = ?",
         "DELETE FROM early WHERE chat = ?",
     ] {
         tx.run(sql, values![name])?;
     }
-    Ok(events)
+    Ok(())
 }
 
 /// What somebody else wrote is gone. That it came stays known, so that it is not taken in once more.
@@ -233,5 +266,6 @@ pub fn erase_alias(tx: &dyn Tx, name: &str) -> Read<()> {
 
 /// That somebody was forgotten, and how much went.
 pub fn note_forgotten(tx: &dyn Tx, mark: &str, counts: &str, now: Timestamp) -> Read<()> {
-    tx.run("INSERT INTO forgotten (at, mark, counts) VALUES (?, ?, ?)", values![now, mark, counts]).map(drop)
+    let sql = "INSERT INTO forgotten (at, mark, counts, on_disk) VALUES (?, ?, ?, 1)";
+    tx.run(sql, values![now, mark, counts]).map(drop)
 }

@@ -10,7 +10,7 @@ use super::schema::error_of;
 use crate::store::StoreError;
 
 /// How long it is waited for another program to let go of the file.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens a connection that may write.
 pub fn connect(file: &Path) -> Result<Connection, StoreError> {

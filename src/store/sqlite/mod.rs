@@ -6,6 +6,7 @@ pub mod place;
 mod readers;
 mod repair;
 pub(crate) mod schema;
+mod scrub;
 mod transaction;
 mod writer;
 
@@ -22,6 +23,7 @@ use crate::shutdown::Breakdown;
 use checkpoint::Checkpoints;
 use connect::{connect, read_only};
 use readers::Readers;
+use scrub::Scrub;
 use writer::Writer;
 
 /// A database in one SQLite file, which runs commands by somebody's rules.
@@ -61,12 +63,14 @@ impl<C: Send + 'static> Sqlite<C> {
         restrict(file)?;
         let mut connection = connect(file)?;
         schema::migrate(&mut connection)?;
+        scrub::give_map(&connection);
         place::settle(&connection, file)?;
         // From here on the file by itself shows what it is and where it belongs.
         place::fold_some(&connection);
         let last_number = repair::repair(&connection)?;
         let rules = begin(&connection, Beginning { last_number, disk: Disk::of(file.to_owned()) })?;
-        let writer = Writer::start(connection, Checkpoints::start(file)?, rules, breakdown)?;
+        let scrub = Scrub::new(file, scrub::is_owed(&connection)?);
+        let writer = Writer::start(connection, Checkpoints::start(file)?, scrub, rules, breakdown)?;
         Ok(Self { writer, readers: Arc::new(Readers::new(file)) })
     }
 

@@ -9,7 +9,7 @@ const APPLICATION: i64 = 0x706f_7374;
 
 /// One step for each format; the number of a format is its place here, from 1. A step that has
 /// been released never changes.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     "
 CREATE TABLE versions (
     id TEXT PRIMARY KEY,
@@ -448,6 +448,10 @@ CREATE TABLE refused (
     sender TEXT NOT NULL,
     count INTEGER NOT NULL
 );
+",
+    "
+-- Whether bytes of what was erased may still stand in free space of the file.
+ALTER TABLE forgotten ADD COLUMN on_disk INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

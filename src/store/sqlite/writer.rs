@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::checkpoint::Checkpoints;
 use super::schema::error_of;
+use super::scrub::{self, Scrub, Scrubbed};
 use crate::shutdown::Breakdown;
 use crate::store::StoreError;
 use crate::store::group::{Afterwards, Rules, Undone};
@@ -46,6 +47,7 @@ impl<C: Send + 'static> Writer<C> {
     pub fn start<R: Rules<Command = C>>(
         connection: Connection,
         checkpoints: Checkpoints,
+        scrub: Scrub,
         rules: R,
         breakdown: Breakdown,
     ) -> Result<Self, StoreError> {
@@ -54,7 +56,7 @@ impl<C: Send + 'static> Writer<C> {
         let counted = counters.clone();
         let run = move || {
             let _told = Told(breakdown);
-            Thread { connection, checkpoints, rules, counters: counted }.run(&inbox);
+            Thread { connection, checkpoints, scrub, rules, counters: counted }.run(&inbox);
         };
         std::thread::Builder::new()
             .name("store".into())
@@ -88,14 +90,28 @@ impl Drop for Told {
 struct Thread<R> {
     connection: Connection,
     checkpoints: Checkpoints,
+    scrub: Scrub,
     rules: R,
     counters: Arc<Counters>,
 }
 
 impl<R: Rules> Thread<R> {
     fn run(mut self, inbox: &Receiver<R::Command>) {
-        while let Ok(first) = inbox.recv() {
-            let mut group = vec![first];
+        loop {
+            // What is erased from the disk beside it has its turn even if commands never end.
+            let due_in = self.scrub.due_in();
+            if due_in == Some(Duration::ZERO) {
+                self.scrub();
+            }
+            let first = match due_in {
+                None => inbox.recv().map_err(RecvTimeoutError::from),
+                Some(pause) => inbox.recv_timeout(pause),
+            };
+            let mut group = match first {
+                Ok(first) => vec![first],
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             while group.len() < GROUP
                 && let Ok(next) = inbox.try_recv()
             {
@@ -148,7 +164,7 @@ impl<R: Rules> Thread<R> {
                 match self.rules.kept(*took) {
                     Afterwards::Nothing => {}
                     Afterwards::Reclaim => self.reclaim(),
-                    Afterwards::Compact => self.compact(),
+                    Afterwards::Scrub => self.scrub.begin(),
                 }
             }
             Err(_) => self.rules.undone(),
@@ -177,20 +193,18 @@ impl<R: Rules> Thread<R> {
         }
     }
 
-    /// Writes the file anew: rows that were deleted or changed leave their bytes in free space, and pages
-    /// that were balanced leave copies. Whoever hands in something meanwhile waits.
-    fn compact(&mut self) {
-        // In memory the copy might not have room.
-        let done = self.connection.execute_batch("PRAGMA temp_store = FILE; VACUUM;");
-        let done = self.connection.execute_batch("PRAGMA temp_store = MEMORY;").and(done).and_then(|()| {
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
-        });
-        match done {
-            Ok(0) => {}
-            Ok(_) => tracing::warn!("the log was being read; what was erased may stand in it until the engine stops"),
+    /// Goes on with overwriting what deleted rows left.
+    fn scrub(&mut self) {
+        let whole = match self.scrub.step(&self.connection) {
+            Ok(step) => step == Scrubbed::Whole,
             Err(error) => {
-                tracing::error!(%error, "the state file cannot be written anew; what was erased may still stand in its free space");
+                self.scrub.give_up();
+                tracing::error!(%error, "the state file cannot be overwritten where rows were erased: their bytes may stand in its free space until the engine starts again");
+                return;
             }
+        };
+        if whole && let Err(error) = scrub::note_done(&self.connection) {
+            tracing::error!(%error, "what was erased is overwritten once more at the next start: that it was done cannot be noted");
         }
     }
 }
