@@ -1,8 +1,10 @@
 //! Erasing a person: nothing that was said to them or by them is left, neither to be seen nor on the
 //! disk. What belongs to others stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use postrider::clock::HandClock;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -145,6 +147,58 @@ async fn what_was_written_over_before_is_gone_too() {
     house.messages_are(30, "delivered").await;
     forget_her(&house).await;
     assert_eq!(house.messages_are(30, "scheduled").await.len(), 30);
+}
+
+/// Ada was told something, and is forgotten; all of that with the engine at rest. Gives its folder and its clock.
+async fn forgotten_and_down() -> (tempfile::TempDir, Arc<HandClock>) {
+    let house = House::open(&[]).await;
+    sent(&house, json!({ "to": ADA, "text": HERS })).await;
+    forget_her(&house).await;
+    house.down().await
+}
+
+/// A row that stood in the file and was deleted by the way.
+fn leave_words(file: &std::path::Path, more: &str) {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let rows = "INSERT INTO kv (flow, key, value) VALUES ('f', '1', 'quetzal-7351'); DELETE FROM kv;";
+    connection.execute_batch(&format!("{rows} {more}")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_the_rest_to_the_next_start() {
+    let (folder, clock) = forgotten_and_down().await;
+    leave_words(&folder.path().join(".postrider/state.db"), "UPDATE forgotten SET on_disk = 1;");
+    let house = House::again(folder, clock).await;
+    leaves_the_disk(&house, HERS).await;
+    let (folder, clock) = house.down().await;
+    leave_words(&folder.path().join(".postrider/state.db"), "");
+    let house = House::again(folder, clock).await;
+    sent(&house, json!({ "to": BOB, "text": HIS })).await;
+    assert!(on_disk(&house, HERS), "once it is done it is not done at every start");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_first_versions_is_overwritten_too() {
+    let (folder, clock) = forgotten_and_down().await;
+    leave_words(&folder.path().join(".postrider/state.db"), "PRAGMA auto_vacuum = NONE; VACUUM;");
+    let house = House::again(folder, clock).await;
+    sent(&house, json!({ "to": ADA, "text": HERS })).await;
+    forget_her(&house).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_the_file_for_long_holds_nobody_else_up() {
+    let house = House::open(&[TALK]).await;
+    sent(&house, json!({ "to": ADA, "text": HERS })).await;
+    let reader = rusqlite::Connection::open(house.folder.path().join(".postrider/state.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM messages;").unwrap();
+    house.post("/forget", json!({ "recipient": ADA })).await;
+    for _ in 0..20 {
+        sent(&house, json!({ "to": BOB, "text": HIS })).await;
+    }
+    assert!(on_disk(&house, HERS), "what is being read stays");
+    reader.execute_batch("COMMIT").unwrap();
+    leaves_the_disk(&house, HERS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
