@@ -30,11 +30,11 @@ impl Service for Refusals {
     const TROUBLE: &'static str = "refused requests are not on record yet";
 
     async fn turn(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let (rows, first) = self.list.unwritten();
+        let (rows, gone) = self.list.unwritten();
         if !rows.is_empty() {
             let numbers: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            if let Err(error) = self.store.keep_refused(rows, first).await {
-                self.list.write_again(&numbers);
+            if let Err(error) = self.store.keep_refused(rows, gone.clone()).await {
+                self.list.write_again(&numbers, &gone);
                 return Err(error);
             }
         }

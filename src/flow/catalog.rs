@@ -225,12 +225,15 @@ impl Catalog {
 
     /// Warns of webhooks that anybody may call, where others can reach them and the file does not say so.
     fn look_at_doors(&mut self) {
-        let ajar = |webhook: &&Webhook| webhook.verify.is_none() && !webhook.open;
+        let ajar = |webhook: &&Webhook| !webhook.is_verified() && !webhook.open;
         for flow in self.flows.values().filter(|flow| flow.enabled && self.ground.exposed) {
             let Some(webhook) = flow.triggers.iter().filter_map(Trigger::webhook).find(ajar) else { continue };
             let message = format!("anybody who can reach this computer may call the webhook {}", webhook.path);
             let finding = Diagnostic::warning(&flow.file, webhook.at.0, webhook.at.1, message);
-            let hint = "add `verify: { token: \"${NAME}\" }` to it, or `verify: none` if that is how it should be";
+            let hint = match webhook.verify.is_some() {
+                true => "take `mode: observe` away when the log shows that callers are verified as they should be",
+                false => "add `verify: { token: \"${NAME}\" }` to it, or `verify: none` if that is how it should be",
+            };
             self.findings.push(finding.with_hint(hint));
         }
         let shut = |webhook: &&Webhook| {

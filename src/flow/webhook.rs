@@ -174,6 +174,13 @@ pub fn key_within(secret: &Secret) -> Option<Vec<u8>> {
     key.filter(|key| !key.is_empty())
 }
 
+impl Webhook {
+    /// Whether nobody gets in who has not shown that they may: who is only observed gets in.
+    pub fn is_verified(&self) -> bool {
+        self.verify.as_ref().is_some_and(|rule| !rule.observe)
+    }
+}
+
 impl Verify {
     /// The headers, in small letters, that carry what is shown: not for scripts.
     pub fn headers(&self) -> impl Iterator<Item = &str> {

@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use url::Url;
+use url::{Host, Url};
 
 use super::error::Refused;
 use crate::flow::webhook::Webhook;
@@ -39,16 +39,16 @@ pub fn permitted(webhook: &Webhook, headers: &HeaderMap) -> Result<Response<Body
     Ok(response)
 }
 
-/// Lets a request in, and says which listed page it comes from, if from one. Whoever shows a token or a
-/// signature is let in from anywhere: a page has neither.
+/// Lets a request in, and says which listed page it comes from, if from one. Whoever has to show a token or a
+/// signature is let in from anywhere: a page has neither. `public` is where the engine is known to be.
 ///
 /// # Errors
 /// 403, when a page wants it that is not listed.
-pub fn admitted(webhook: &Webhook, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refused> {
+pub fn admitted(webhook: &Webhook, headers: &HeaderMap, public: Option<&Url>) -> Result<Option<HeaderValue>, Refused> {
     if let Some(page) = listed(webhook, headers) {
         return Ok(Some(page));
     }
-    if webhook.verify.is_some() {
+    if webhook.is_verified() {
         return Ok(None);
     }
     let sites = headers.get_all(SITE).iter();
@@ -57,9 +57,26 @@ pub fn admitted(webhook: &Webhook, headers: &HeaderMap) -> Result<Option<HeaderV
         site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site")
     });
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    match others.next().is_none() && origins.all(|origin| is_own(origin, headers)) {
+    let is_page = headers.contains_key(SITE) || headers.contains_key(header::ORIGIN);
+    let is_ours = others.next().is_none() && origins.all(|origin| is_own(origin, headers));
+    match !is_page || (is_ours && is_known(headers, public)) {
         true => Ok(None),
         false => Err(foreign()),
+    }
+}
+
+/// Whether a browser was sent to a name that is ours for certain. Whoever owns another name can have it lead here at
+/// any moment (DNS rebinding): a page of theirs is then of the same site to the browser.
+fn is_known(headers: &HeaderMap, public: Option<&Url>) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let Some(url) = host.and_then(|host| Url::parse(&format!("http://{host}")).ok()) else { return false };
+    match url.host() {
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+        Some(Host::Domain(name)) => {
+            let is_local = name == "localhost" || name.ends_with(".localhost");
+            is_local || public.and_then(Url::host_str).is_some_and(|own| own.eq_ignore_ascii_case(name))
+        }
+        None => false,
     }
 }
 

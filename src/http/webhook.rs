@@ -84,6 +84,15 @@ pub fn turned_away(house: &House, from: IpAddr, asked: &str, response: &Response
     let Some(told) = told.filter(|_| status.is_client_error()) else { return };
     let what: String = asked.chars().take(LONGEST_PATH).collect();
     let from = from.to_string();
+    match status {
+        // What is wrong with it was said by the account.
+        StatusCode::UNAUTHORIZED if what.contains(" /gateways") => {}
+        // Whoever tries addresses makes many of these.
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            tracing::info!(asked = what, status = status.as_u16(), from, "a request was refused: {}", told.message);
+        }
+        _ => tracing::warn!(asked = what, status = status.as_u16(), from, "a request was refused: {}", told.message),
+    }
     house.view.turned_away.note(house.view.clock.now(), &what, status.as_u16(), &told.message, &from);
     house.view.feed.tell([Change::Incoming { what: "refused", from: what, outcome: "refused" }]);
 }
@@ -117,7 +126,7 @@ async fn accept(house: &House, from: IpAddr, request: Request<Body>) -> Result<R
         return answer;
     }
     let Some(route) = route(method) else { return Err(not_taken(path, method, &matched)) };
-    let page = origin::admitted(&route.webhook, &head.headers)?;
+    let page = origin::admitted(&route.webhook, &head.headers, catalog.ground.public_url.as_ref())?;
     let call = Call { route, params: &matched.params, head: &head, from };
     let mut answered = match call.take(house, &catalog, body).await {
         Ok(answered) => answered,
@@ -167,7 +176,11 @@ struct Call<'a> {
 impl Call<'_> {
     async fn take(&self, house: &House, catalog: &Catalog, body: Body) -> Result<Response<Body>, Refused> {
         let webhook = &self.route.webhook;
-        self.has_room(house)?;
+        self.is_near()?;
+        // Where callers show who they are, strangers take no room from them.
+        if !webhook.is_verified() {
+            self.has_room(house)?;
+        }
         let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
         let larger = |refused: Refused| match refused.status() {
             StatusCode::PAYLOAD_TOO_LARGE => refused.hint("raise `limits.body` in postrider.yaml"),
@@ -175,6 +188,9 @@ impl Call<'_> {
         };
         let raw = whole(body, limit).await.map_err(larger)?;
         let once = self.verified(catalog, house.view.clock.now(), &raw)?;
+        if webhook.is_verified() {
+            self.has_room(house)?;
+        }
         let run = {
             let bytes = unpacked(&self.head.headers, &raw, limit).map_err(larger)?;
             let read = event::Read::of(&self.head.headers, &bytes).await?;
@@ -209,13 +225,19 @@ impl Call<'_> {
         }
     }
 
-    /// Whether it comes from where it may, and not too often. Asked before anything is done for it.
-    fn has_room(&self, house: &House) -> Result<(), Refused> {
-        let Route { flow, webhook } = self.route;
+    /// Whether it comes from where it may.
+    fn is_near(&self) -> Result<(), Refused> {
+        let webhook = &self.route.webhook;
         if !webhook.from.is_empty() && !webhook.from.iter().any(|net| net.contains(&self.from)) {
             let message = format!("{} is no address that may call this webhook", self.from);
             return Err(Refused::new(StatusCode::FORBIDDEN, "address", message).hint("`from:` lists those that may"));
         }
+        Ok(())
+    }
+
+    /// Whether it does not come too often.
+    fn has_room(&self, house: &House) -> Result<(), Refused> {
+        let Route { flow, webhook } = self.route;
         let Some(rate) = webhook.rate else { return Ok(()) };
         house.rates.take((&flow.name, &webhook.path), rate, house.view.clock.now()).map_err(|wait| {
             let message = format!("more than {} requests came in {}", rate.most, format_duration(rate.per));
@@ -249,7 +271,10 @@ impl Call<'_> {
         let Route { flow, webhook } = self.route;
         let mark = |kind: &str, value: &[u8], window: Duration| {
             let mut hash = Sha256::new();
-            for piece in [flow.name.as_bytes(), webhook.path.as_bytes(), kind.as_bytes()] {
+            let pieces = [flow.name.as_bytes(), webhook.path.as_bytes(), kind.as_bytes()];
+            // What a signature is over does not tell one path from another.
+            let params = self.params.iter().filter(|_| kind == "dedupe").map(|(_, value)| value.as_bytes());
+            for piece in pieces.into_iter().chain(params) {
                 hash.update(piece);
                 hash.update([0]);
             }
@@ -261,6 +286,9 @@ impl Call<'_> {
         let signed = once.map(|once| mark("signature", &once.mark, once.for_));
         let named = webhook.dedupe.as_ref().and_then(|dedupe| {
             let value = match &dedupe.by {
+                DedupeBy::Whole if read.bytes.is_empty() => {
+                    Sha256::digest(self.head.uri.query().unwrap_or_default()).to_vec()
+                }
                 DedupeBy::Whole => Sha256::digest(read.bytes).to_vec(),
                 DedupeBy::Header(name) => self.head.headers.get(name)?.as_bytes().to_vec(),
                 DedupeBy::Body(names) => read.at(names)?.into_bytes(),
@@ -297,7 +325,7 @@ impl Call<'_> {
         let mut id = run.id;
         let mut place = house.subscribers.subscribe(id);
         let deadline = house.view.clock.sleep_until(after(house.view.clock.now(), PATIENCE));
-        let verified = self.route.webhook.verify.is_some();
+        let verified = self.route.webhook.is_verified();
         match house.intake.accept(run).await {
             Ok(_) => {
                 if let Some(reply @ Reply::Ended(_)) = self.ended_at_once(house, id).await? {

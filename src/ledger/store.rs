@@ -125,8 +125,8 @@ impl Store for Ledger {
         self.aside(move |tx| rows::presence::gaps(tx, from, to))
     }
 
-    fn keep_refused(&self, rows: Vec<RefusedRow>, first: i64) -> Reply<()> {
-        self.take(KeepRefused { rows, first })
+    fn keep_refused(&self, rows: Vec<RefusedRow>, gone: Vec<i64>) -> Reply<()> {
+        self.take(KeepRefused { rows, gone })
     }
 
     fn refused(&self) -> Reply<Vec<RefusedRow>> {

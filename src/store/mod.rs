@@ -134,8 +134,8 @@ pub trait Store: Send + Sync + 'static {
     fn last_beat(&self) -> Reply<Option<Beat>>;
     /// Times in a span in which nobody was there, oldest first.
     fn gaps(&self, from: Timestamp, to: Timestamp) -> Reply<Vec<Gap>>;
-    /// Keeps requests that were turned away as they are now, and forgets those before a number.
-    fn keep_refused(&self, rows: Vec<RefusedRow>, first: i64) -> Reply<()>;
+    /// Keeps requests that were turned away as they are now, and forgets others.
+    fn keep_refused(&self, rows: Vec<RefusedRow>, gone: Vec<i64>) -> Reply<()>;
     /// The requests that were turned away, oldest first.
     fn refused(&self) -> Reply<Vec<RefusedRow>>;
     /// The text of a flow version.

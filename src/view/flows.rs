@@ -241,7 +241,7 @@ fn trigger_row(trigger: &Trigger, enabled: bool, now: Timestamp) -> TriggerRow {
             said: format!("{} /hooks{}", webhook.methods.join(", "), webhook.path),
             path: Some(format!("/hooks{}", webhook.path)),
             methods: Some(webhook.methods.clone()),
-            verified: Some(webhook.verify.is_some()),
+            verified: Some(webhook.is_verified()),
             respond: Some(if webhook.respond == Respond::Result { "result" } else { "accepted" }),
             ..TriggerRow::default()
         },

@@ -1,6 +1,6 @@
 //! What came in, and what became of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -53,8 +53,26 @@ struct List {
     rows: VecDeque<RefusedRow>,
     /// Those that are not on record as they are now.
     unwritten: BTreeSet<i64>,
+    /// Those that are on record and not remembered any more.
+    gone: Vec<i64>,
     /// The last number given out.
     last: i64,
+}
+
+impl List {
+    /// The oldest of those that are most: a thousand addresses that somebody tries do not push out the one request
+    /// whose signature was wrong.
+    fn forget_one(&mut self) {
+        let mut counts = BTreeMap::<u16, usize>::new();
+        self.rows.iter().for_each(|row| *counts.entry(row.status).or_default() += 1);
+        let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return };
+        if let Some(place) = self.rows.iter().rposition(|row| row.status == most)
+            && let Some(row) = self.rows.remove(place)
+        {
+            self.unwritten.remove(&row.id);
+            self.gone.push(row.id);
+        }
+    }
 }
 
 impl TurnedAway {
@@ -66,7 +84,9 @@ impl TurnedAway {
     pub fn fill(&self, rows: Vec<RefusedRow>) {
         let mut list = self.list();
         list.last = rows.last().map_or(0, |row| row.id);
-        list.rows = rows.into_iter().rev().take(REMEMBERED).collect();
+        let older = rows.len().saturating_sub(REMEMBERED);
+        list.gone.extend(rows.iter().take(older).map(|row| row.id));
+        list.rows = rows.into_iter().skip(older).rev().collect();
     }
 
     /// One more.
@@ -98,22 +118,26 @@ impl TurnedAway {
         (one.at, one.count) = (at, one.count.saturating_add(1));
         list.unwritten.insert(one.id);
         list.rows.push_front(one);
-        list.rows.truncate(REMEMBERED);
+        if list.rows.len() > REMEMBERED {
+            list.forget_one();
+        }
         drop(list);
         self.bell.nudge();
     }
 
-    /// What is not on record yet, and the lowest number that is still remembered.
-    pub fn unwritten(&self) -> (Vec<RefusedRow>, i64) {
+    /// What is not on record yet, and what is to go from there.
+    pub fn unwritten(&self) -> (Vec<RefusedRow>, Vec<i64>) {
         let mut list = self.list();
         let unwritten = std::mem::take(&mut list.unwritten);
-        let first = list.rows.iter().map(|row| row.id).min().unwrap_or(0);
-        (list.rows.iter().filter(|row| unwritten.contains(&row.id)).cloned().collect(), first)
+        let rows = list.rows.iter().filter(|row| unwritten.contains(&row.id)).cloned().collect();
+        (rows, std::mem::take(&mut list.gone))
     }
 
-    /// These could not be put on record.
-    pub fn write_again(&self, numbers: &[i64]) {
-        self.list().unwritten.extend(numbers);
+    /// That could not be put on record.
+    pub fn write_again(&self, numbers: &[i64], gone: &[i64]) {
+        let mut list = self.list();
+        list.unwritten.extend(numbers);
+        list.gone.extend(gone);
     }
 
     /// Resolves when there is something to put on record.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::Url;
 
 use super::net::networks;
@@ -48,14 +49,14 @@ pub fn read(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<W
         Some(node) => respond(node, findings)?,
         None => Respond::Accepted(200),
     };
-    let from = networks("from", fields.take("from"), findings);
+    let from = from(fields.take("from"), findings)?;
     let dedupe = match fields.take("dedupe") {
         Some(node) => Some(dedupe(node, findings)?),
         None => None,
     };
     let rate = fields.parsed("rate", parse_rate, findings).map(|(most, per)| Rate { most, per });
     let origins = match fields.take("origins") {
-        Some(node) => origins(node, verify.is_some(), findings)?,
+        Some(node) => origins(node, verify.as_ref().is_some_and(|rule| !rule.observe), findings)?,
         None => Vec::new(),
     };
     let Some(path_node) = fields.take("path") else {
@@ -178,6 +179,16 @@ fn methods(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
         return None;
     }
     Some(methods)
+}
+
+/// Addresses that may call. An empty list would let in everybody, where it looks as if it let in nobody.
+fn from(node: Option<&Node>, findings: &mut Findings) -> Option<Vec<IpNet>> {
+    let Some(node) = node else { return Some(Vec::new()) };
+    if node.as_text().is_none() && node.list("from", findings)?.is_empty() {
+        findings.at(node, "`from` is empty").hint("list the addresses that may call, or remove the line");
+        return None;
+    }
+    Some(networks("from", Some(node), findings))
 }
 
 /// Pages by their origins, as browsers write them.

@@ -82,8 +82,8 @@ step!(
 );
 step!(
     /// Keeps requests that were turned away.
-    KeepRefused { rows: Vec<RefusedRow>, first: i64 } -> (),
-    |this, work| rows::refused::keep(work.tx, &this.rows, this.first)?
+    KeepRefused { rows: Vec<RefusedRow>, gone: Vec<i64> } -> (),
+    |this, work| rows::refused::keep(work.tx, &this.rows, &this.gone)?
 );
 step!(
     /// Forgets versions that have not come back meanwhile.

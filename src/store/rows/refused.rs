@@ -3,8 +3,8 @@
 use crate::store::records::RefusedRow;
 use crate::store::tx::{Read, Tx, values};
 
-/// Keeps some as they are now, and forgets those before `first`.
-pub fn keep(tx: &dyn Tx, rows: &[RefusedRow], first: i64) -> Read<()> {
+/// Keeps some as they are now, and forgets others.
+pub fn keep(tx: &dyn Tx, rows: &[RefusedRow], gone: &[i64]) -> Read<()> {
     let sql = "INSERT INTO refused (id, since, at, what, status, reason, sender, count) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET at = excluded.at, count = excluded.count";
     for row in rows {
@@ -13,7 +13,7 @@ pub fn keep(tx: &dyn Tx, rows: &[RefusedRow], first: i64) -> Read<()> {
             values![row.id, row.since, row.at, &row.what, u32::from(row.status), &row.reason, &row.from, count];
         tx.run(sql, values)?;
     }
-    tx.run("DELETE FROM refused WHERE id < ?", values![first]).map(drop)
+    gone.iter().try_for_each(|id| tx.run("DELETE FROM refused WHERE id = ?", values![*id]).map(drop))
 }
 
 /// All of them, oldest first.

@@ -50,6 +50,8 @@ fn an_empty_lock_is_an_error_and_an_open_door_says_so() {
     let said = check(&[exposed, ("flows/a.yaml", two)]);
     let wanted = "warning flows/a.yaml:2 anybody who can reach this computer may call the webhook /a (add `verify: ";
     assert!(said.len() == 1 && said[0].starts_with(wanted) && said[0].contains("`verify: none`"), "{said:?}");
+    let said = check(&[exposed, ("flows/a.yaml", &hook("verify: { token: a-long-random-text, mode: observe }"))]);
+    assert!(said.len() == 1 && said[0].contains("anybody") && said[0].contains("`mode: observe` away"), "{said:?}");
     for (settings, flow) in [
         ("listen: 127.0.0.2:8700\n", two.to_owned()),
         ("listen: \"[::1]:8700\"\n", two.to_owned()),

@@ -53,6 +53,8 @@ fn a_key_that_stands_empty_is_an_error() {
         ("enabled:\nrun: 1\n", "`enabled` has no value"),
         ("account:\nrun: 1\n", "`account` has no value"),
         ("triggers:\n  - message: { from: }\nrun: 1\n", "`from` has no value"),
+        ("triggers:\n  - webhook: { path: /in, from: [] }\nrun: 1\n", "`from` is empty"),
+        ("triggers:\n  - webhook: { path: /in, from: }\nrun: 1\n", "`from`"),
     ] {
         let said = check(&[("flows/a.yaml", flow)]);
         assert!(said.len() == 1 && said[0].starts_with("error") && said[0].contains(part), "{flow}: {said:?}");

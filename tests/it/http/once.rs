@@ -47,6 +47,43 @@ async fn an_event_that_comes_again_is_known_by_its_name_until_its_window_has_pas
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_to_another_address_is_another_event() {
+    let flow = "triggers:
+  - webhook: { path: \"/of/{shop}\", methods: [POST, GET], dedupe: { body: order.id } }
+  - webhook: { path: \"/by/{shop}\", dedupe: { header: x-id } }
+  - webhook: { path: \"/whole/{shop}\", methods: [POST, GET], dedupe: { hash: body } }
+run: event.path
+";
+    let house = House::open(&[("flows/in.yaml", flow)]).await;
+    let is_new = async |path: &str| {
+        let (status, answer) = post(&house, path, &[("x-id", "7")], r#"{"order":{"id":7}}"#).await;
+        assert_eq!(status, 200, "{answer}");
+        answer.get("duplicate").is_none()
+    };
+    for (path, new) in [
+        ("/of/a", true),
+        ("/of/b", true),
+        ("/of/b", false),
+        ("/by/a", true),
+        ("/by/b", true),
+        ("/by/a", false),
+        ("/whole/a", true),
+        ("/whole/b", true),
+        ("/whole/b", false),
+        ("/whole/b?again", false),
+    ] {
+        assert_eq!(is_new(path).await, new, "{path}");
+    }
+    // Where there is no body, the address says all.
+    for (query, new) in [("?id=1", true), ("?id=2", true), ("?id=1", false)] {
+        let url = format!("http://{}/hooks/whole/a{query}", house.engine.address().listen);
+        let answer = client().get(url).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer.get("duplicate").is_none(), new, "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_that_come_at_once_one_begins() {
     for (rule, headers, body) in [
         ("{ header: Idempotency-Key }", &[("idempotency-key", "a")][..], r#"{"n":1}"#),
@@ -133,6 +170,37 @@ async fn who_comes_too_often_is_told_when_to_come_again() {
         (&json!(429), &json!(2)),
         "{refused}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_take_no_room_from_those_who_show_who_they_are() {
+    let flow = hook("rate: 3/10s, verify: { token: \"${T:-a-token-of-some-length}\" }");
+    let house = House::open(&[("flows/in.yaml", &flow)]).await;
+    for _ in 0..10 {
+        assert_eq!(post(&house, "/in", &[("x-token", "a guess")], "{}").await.0, 401);
+    }
+    let statuses = async || post(&house, "/in", &[("x-token", "a-token-of-some-length")], "{}").await.0;
+    assert_eq!([statuses().await, statuses().await, statuses().await, statuses().await], [200, 200, 200, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_addresses_that_are_tried_do_not_hide_a_wrong_token() {
+    let flow = hook("verify: { token: \"${T:-a-token-of-some-length}\" }");
+    let house = House::open(&[("flows/in.yaml", &flow)]).await;
+    assert_eq!(post(&house, "/in", &[("x-token", "a guess")], "{}").await.0, 401);
+    let mut calls = JoinSet::new();
+    for number in 0..1_000 {
+        let url = format!("http://{}/hooks/try-{number}", house.engine.address().listen);
+        calls.spawn(async move { client().get(url).send().await.unwrap().status().as_u16() });
+    }
+    assert!(calls.join_all().await.into_iter().all(|status| status == 404));
+    let refused = async |house: &House| house.get("/refused").await["refused"].as_array().unwrap().clone();
+    let wrong = |rows: &[Value]| rows.iter().filter(|row| row["status"] == 401).count();
+    let rows = refused(&house).await;
+    assert_eq!((rows.len(), wrong(&rows)), (500, 1));
+    let house = house.crash().await;
+    let rows = refused(&house).await;
+    assert!(rows.len() <= 500 && wrong(&rows) == 1, "{} rows", rows.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

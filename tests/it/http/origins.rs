@@ -30,7 +30,8 @@ async fn ask(house: &House, request: &str, headers: &[&str]) -> super::Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_page_cannot_call_an_open_webhook() {
-    let house = House::open(&FLOWS).await;
+    let settings = ("postrider.yaml", "public_url: https://hooks.example.com\n");
+    let house = House::open(&[&FLOWS[..], &[settings]].concat()).await;
     for headers in [
         &["Origin: https://evil.example"][..],
         &["Origin: null"],
@@ -65,6 +66,35 @@ async fn a_strangers_page_cannot_call_an_open_webhook() {
     assert!(matches!(answer.status, 200..300), "{answer:?}");
     assert_eq!(answer.header("access-control-allow-origin"), None);
     assert_eq!(house.runs_of("open").await.len(), 4);
+}
+
+/// Whoever owns a name can have it lead to this computer: to the browser their page is then of the same site.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_name_was_led_here_cannot_call_an_open_webhook() {
+    let house = House::open(&FLOWS).await;
+    let port = house.engine.address().listen.port();
+    let ask = async |host: &str, headers: &str| {
+        let mut line = Line::to(house.engine.address().listen).await;
+        line.send(format!("POST /hooks/open HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n{headers}\r\n")).await;
+        line.answer().await.status
+    };
+    for host in [format!("evil.example:{port}"), "localhost.evil.example".into(), "hooks.example.com".into()] {
+        assert_eq!(
+            ask(&host, &format!("Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n")).await,
+            403,
+            "{host}"
+        );
+        assert_eq!(ask(&host, "Sec-Fetch-Site: same-origin\r\n").await, 403, "{host}");
+        // Programs are not led.
+        assert_eq!(ask(&host, "").await, 200, "{host}");
+    }
+    for host in [format!("127.0.0.1:{port}"), format!("[::1]:{port}"), "localhost".into(), "app.localhost".into()] {
+        assert_eq!(
+            ask(&host, &format!("Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n")).await,
+            200,
+            "{host}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -260,4 +260,9 @@ async fn meta_is_told_that_this_is_the_right_address_and_observing_lets_in() {
     let (status, answer) = post(&house, "", &[], b"{}").await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(json!(house.runs_of("in").await.len()), 1);
+    // Whoever gets in without a proof is a stranger.
+    let flows = house.get("/flows/in").await;
+    assert_eq!(flows["triggers"][0]["verified"], false, "{flows}");
+    let origin = [("origin".to_owned(), "https://evil.example".to_owned())];
+    assert_eq!(post(&house, "", &origin, b"{}").await.0, 403);
 }

@@ -39,7 +39,7 @@ async fn refused_requests_are_kept_as_they_are_and_the_oldest_go() {
         from: "203.0.113.9".into(),
         count,
     };
-    ledger.keep_refused(vec![row(1, 1), row(2, 1)], 0).await.unwrap();
-    ledger.keep_refused(vec![row(2, 7), row(3, 1)], 2).await.unwrap();
+    ledger.keep_refused(vec![row(1, 1), row(2, 1)], vec![]).await.unwrap();
+    ledger.keep_refused(vec![row(2, 7), row(3, 1)], vec![1, 9]).await.unwrap();
     assert_eq!(ledger.again().refused().await.unwrap(), [row(2, 7), row(3, 1)]);
 }

@@ -71,6 +71,9 @@ async fn one_event_is_one_plain_line_of_the_log() {
         let folder = files();
         let process = start(folder.path(), format);
         fill(&process, folder.path()).await;
+        // So is a request that is refused.
+        let nowhere = client().post(format!("http://{}/hooks/no%0Awhere", process.public)).send().await.unwrap();
+        assert_eq!(nowhere.status(), 404);
         // Files with mistakes are told of too, and their names may be anything.
         std::fs::write(folder.path().join("flows/x\u{1b}[31m\n\u{202e}y.yaml"), "nonsense: 1\n").unwrap();
         std::fs::write(folder.path().join("flows/keys.yaml"), "\"a\\e[31m\\u202Eb\": 1\nrun: 1\n").unwrap();
@@ -89,6 +92,8 @@ async fn one_event_is_one_plain_line_of_the_log() {
             }
         }
         assert!(log.matches("FORGED").count() >= 8, "{log}");
+        let refused: Vec<&str> = log.lines().filter(|line| line.contains("a request was refused")).collect();
+        assert!(refused.len() == 1 && refused[0].contains("/hooks/no%0Awhere"), "{refused:?}");
         assert!(log.matches(HONEST).count() >= 4, "{log}");
         if format == "json" {
             let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

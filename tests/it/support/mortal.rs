@@ -175,7 +175,7 @@ mortal! {
         good_versions() -> BTreeMap<String, String>;
         // Notes that decide nothing: a death at each of them would only make the table long.
         beat(beat: Beat, gaps: Vec<Gap>) -> ();
-        keep_refused(rows: Vec<RefusedRow>, first: i64) -> ();
+        keep_refused(rows: Vec<RefusedRow>, gone: Vec<i64>) -> ();
         flows_home() -> Option<FolderId>;
         last_beat() -> Option<Beat>;
         gaps(from: Timestamp, to: Timestamp) -> Vec<Gap>;

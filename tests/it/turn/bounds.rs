@@ -338,6 +338,15 @@ fn closures_that_hold_themselves_are_noticed() {
 }
 
 #[test]
+fn what_a_turn_gives_back_is_no_memory_left_behind() {
+    let large = "let all = []; for i in 0..20_000 { all.push(#{ id: i, ok: true, none: [] }) }";
+    for last in ["all", "#{ got: all }", "kv::set(\"all\", all)", "respond(200, all); sleep(\"1s\"); 1"] {
+        let leaked = Run::new(&format!("{large} {last}")).turn().leaked;
+        assert_eq!(leaked, 0, "{last}");
+    }
+}
+
+#[test]
 fn what_a_turn_used_too_much_of_is_not_committed() {
     // The last call of the script is the one that takes too long: no operation comes behind it.
     let mut run = Run::new("send_text(\"+15417543010\", \"x\"); let s = \"\"; s.pad(20_000_000, 'x'); hash::sha256(s)");
