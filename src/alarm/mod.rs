@@ -37,6 +37,10 @@ const PAUSED: Duration = Duration::from_secs(300);
 const STALE: Duration = Duration::from_secs(60);
 /// A flow that is silent is looked at so often.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// Begins the note of when a flow that may not be silent for long was last heard of.
+const AWAITED: &str = "awaited:";
+const DAY: Duration = Duration::from_secs(86_400);
 /// After a failure of the store it is tried again then.
 pub const REST: Duration = Duration::from_secs(5);
 
@@ -59,8 +63,6 @@ pub struct Alarm {
     logged: BTreeMap<String, u64>,
     /// Since when flows are broken.
     stale: BTreeMap<Arc<str>, Timestamp>,
-    /// Since when flows are known that say how long they may be silent.
-    silent: BTreeMap<Arc<str>, Timestamp>,
     cursor: i64,
     /// Whether it knows what was told before.
     knows: bool,
@@ -97,8 +99,7 @@ impl Alarm {
         accounts: watch::Receiver<Arc<Accounts>>,
     ) -> Self {
         let (told, waiting, logged, stale) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        let silent = BTreeMap::new();
-        Self { store, clock, bell, catalog, accounts, told, waiting, logged, stale, silent, cursor: 0, knows: false }
+        Self { store, clock, bell, catalog, accounts, told, waiting, logged, stale, cursor: 0, knows: false }
     }
 
     /// Looks at everything once; gives when to look again.
@@ -314,15 +315,13 @@ impl Alarm {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let expects = |name: &str| catalog.flow(name).and_then(|flow| flow.expect.filter(|_| flow.enabled));
-        self.silent.retain(|name, _| expects(name).is_some());
         let mut next = None;
         for flow in catalog.flows.values() {
             let Some(every) = expects(&flow.name) else { continue };
             let cause = format!("silence:{}", flow.name);
             let filter = RunFilter { flow: Some(flow.name.to_string()), limit: 1, ..RunFilter::default() };
             let last = self.store.runs(filter).await?.rows.first().map(|run| run.created_at);
-            let first_seen = *self.silent.entry(flow.name.clone()).or_insert(now);
-            let since = last.unwrap_or(first_seen);
+            let since = self.heard_of(&flow.name, last, telling, now);
             let due = after(since, every);
             if due > now {
                 next = [next, Some(due)].into_iter().flatten().min();
@@ -343,9 +342,26 @@ impl Alarm {
                 next = [next, Some(after(now, AGAIN))].into_iter().flatten().min();
             }
         }
-        let gone = |cause: &str| cause.strip_prefix("silence:").is_some_and(|name| expects(name).is_none());
+        let gone = |cause: &str| {
+            let name = cause.strip_prefix("silence:").or_else(|| cause.strip_prefix(AWAITED));
+            name.is_some_and(|name| expects(name).is_none())
+        };
         telling.over.extend(self.told.keys().filter(|cause| gone(cause)).cloned());
         Ok(next)
+    }
+}
+
+impl Alarm {
+    /// Since when nothing has come to a flow: since its last run, else since it was first seen. That is kept, or each
+    /// restart would begin the wait anew; from time to time it follows the runs, which do not stay on record for ever.
+    fn heard_of(&self, flow: &str, last: Option<Timestamp>, telling: &mut Telling, now: Timestamp) -> Timestamp {
+        let cause = format!("{AWAITED}{flow}");
+        let known = self.told.get(&cause).copied();
+        let since = last.into_iter().chain(known).max().unwrap_or(now);
+        if known.is_none_or(|known| after(known, DAY) <= since) {
+            telling.causes.push((cause, since));
+        }
+        since
     }
 }
 

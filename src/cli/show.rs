@@ -86,6 +86,9 @@ pub fn why(place: &Place, subject: &str, day: &str) -> Result<(), Failure> {
             .as_str()
             .map_or_else(|| cell(&answer["subject"]), |name| format!("{name} ({})", cell(&answer["subject"])));
         say(format_args!("{who}, {} ({})", cell(&answer["day"]), cell(&answer["timezone"])));
+        for note in answer["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            say(format_args!("{}", plain(note)));
+        }
         let mut none = true;
         for fact in rows(answer, "facts") {
             none = false;
@@ -102,7 +105,10 @@ pub fn why(place: &Place, subject: &str, day: &str) -> Result<(), Failure> {
             say(format_args!("nothing is on record of that day"));
         }
         if answer["more"] == true {
-            say(format_args!("there is more of this day; `postrider runs` and `postrider messages` have all of it"));
+            say(format_args!(
+                "there is more of this day than the newest that are told here; `postrider runs --flow NAME`, \
+                 `postrider messages` and `GET /api/v1/occurrences` have the rest"
+            ));
         }
     });
     Ok(())

@@ -33,14 +33,20 @@ pub fn recall_unsent(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<()
 }
 
 /// Takes a run back, and with it what it promised and has not sent, but for what is to be kept. Says whether that
-/// is legal in the state that it is in.
-pub fn cancel(work: &mut Work<'_>, run: RunId, before: RunState, now: Timestamp) -> Read<bool> {
+/// is legal in the state that it is in. `why` is told where it is not by a person's wish.
+pub fn cancel(
+    work: &mut Work<'_>,
+    run: RunId,
+    before: RunState,
+    why: Option<&ScriptError>,
+    now: Timestamp,
+) -> Read<bool> {
     let Some(cancelled) = before.after(RunStep::Cancel) else { return Ok(false) };
     let_go(work, run, now)?;
     if before == RunState::Queued {
         runs::leave_backlog(work, run)?;
     }
-    rows::runs::cancel(work.tx, run, now)?;
+    rows::runs::cancel(work.tx, run, why, now)?;
     recall_unsent(work, run, now)?;
     runs::is_now(work, run, cancelled)?;
     work.happened.push_back(Happened::Over(run));

@@ -23,7 +23,7 @@ fn state(work: &Work<'_>, run: RunId) -> Read<Option<RunState>> {
 /// Takes a run back.
 pub fn cancel(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<RunDecided> {
     let Some(before) = state(work, run)? else { return Ok(RunDecided::Missing) };
-    Ok(match endings::cancel(work, run, before, now)? {
+    Ok(match endings::cancel(work, run, before, None, now)? {
         true => RunDecided::Done,
         false => RunDecided::NotIn(before),
     })

@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 
 use super::work::{Happened, Work};
-use super::{delivery_waits, endings, operator, questions, slots};
-use crate::id::MessageId;
+use super::{delivery_waits, endings, questions, slots};
+use crate::id::{MessageId, RunId};
 use crate::model::delivery::MessageState;
+use crate::model::run::ScriptError;
 use crate::store::rows;
 use crate::store::tx::Read;
 
@@ -16,10 +17,17 @@ pub fn react(work: &mut Work<'_>, now: Timestamp) -> Read<()> {
         match happened {
             Happened::Moved(message, state) => moved(work, message, state, now)?,
             Happened::Over(run) => slots::leave(work, run)?,
-            Happened::Replaced(run) => _ = operator::cancel(work, run, now)?,
+            Happened::Replaced(run) => replaced(work, run, now)?,
         }
     }
     Ok(())
+}
+
+/// A newer run of its flow takes the place of a run.
+fn replaced(work: &mut Work<'_>, run: RunId, now: Timestamp) -> Read<()> {
+    let Some(before) = rows::runs::state(work.tx, run)?.flatten() else { return Ok(()) };
+    let why = ScriptError::new("replaced", "a newer run of the flow took its place (`concurrency`)");
+    endings::cancel(work, run, before, Some(&why), now).map(drop)
 }
 
 /// A message that somebody waits for has come to a state. What stands in the rows of those who wait decides nothing

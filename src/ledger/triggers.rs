@@ -36,14 +36,22 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
     }
     let mut begun = 0;
     for Firing { row, occurrences } in firings {
+        // What the next run stands for has its fate when that is known to begin.
+        let mut stood_for: Option<&Occurrence> = None;
         for occurrence in occurrences {
-            if let Some(run) = &occurrence.run
-                && slots::is_passed_over(work, run)?
-            {
-                let reason = run.slot.as_ref().map(slots::why);
-                let skipped =
-                    Occurrence { run: None, late_by: None, fate: Fate::Skipped, reason, ..occurrence.clone() };
-                record(work, &row.key, &skipped)?;
+            if occurrence.fate == Fate::Coalesced {
+                stood_for = Some(occurrence);
+                continue;
+            }
+            let passed_over = match &occurrence.run {
+                Some(run) if slots::is_passed_over(work, run)? => run.slot.as_ref().map(slots::why),
+                _ => None,
+            };
+            if let Some(earlier) = stood_for.take() {
+                record(work, &row.key, &skipped(earlier, passed_over.clone()))?;
+            }
+            if passed_over.is_some() {
+                record(work, &row.key, &skipped(occurrence, passed_over))?;
                 continue;
             }
             // An instant that has its fate already begins nothing again.
@@ -54,14 +62,27 @@ pub fn fire(work: &mut Work<'_>, firings: &[Firing]) -> Result<u64, Refusal> {
                 begun += 1;
             }
         }
+        if let Some(earlier) = stood_for {
+            record(work, &row.key, earlier)?;
+        }
         rows::triggers::advance(work.tx, row)?;
     }
     Ok(begun)
 }
 
+/// An occurrence that is passed over for a reason; as it was where there is none.
+fn skipped(occurrence: &Occurrence, reason: Option<String>) -> Occurrence {
+    match reason {
+        None => occurrence.clone(),
+        reason => Occurrence { run: None, late_by: None, fate: Fate::Skipped, reason, ..occurrence.clone() },
+    }
+}
+
 /// Writes down an instant's fate, unless it has one; says whether it did.
 fn record(work: &mut Work<'_>, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
-    let is_new = rows::triggers::insert(work.tx, key, occurrence)?;
+    // Times that follow each other and are passed over for one reason are one row.
+    let is_new = (occurrence.fate == Fate::Skipped && rows::triggers::extend(work.tx, key, occurrence)?)
+        || rows::triggers::insert(work.tx, key, occurrence)?;
     if is_new {
         if let Some(late) = occurrence.late_by {
             work.after.late(late);

@@ -11,8 +11,8 @@ use super::limits::{room_for, tick};
 use super::types::{Moment, SecretText, Span, type_name};
 use crate::model::call::SECRET;
 
-/// A Rhai value from JSON. Whole numbers from 2^63 on become texts, as far as JSON is read with all their digits
-/// (below 2^64): nobody reckons with such numbers, and as floats they would lose digits.
+/// A Rhai value from JSON. Whole numbers that do not fit into 64 bits become texts, as far as they were read with all
+/// their digits (below 2^64): nobody reckons with such numbers, and as floats they would lose digits.
 pub fn to_dynamic(value: &Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
@@ -35,7 +35,42 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
 /// # Errors
 /// Where and why the text is no JSON.
 pub fn read_json(text: &str) -> Result<Dynamic, serde_json::Error> {
-    serde_json::from_str::<Read>(text).map(|Read(value)| value)
+    serde_json::from_str::<Read>(&large_as_texts(text)).map(|Read(value)| value)
+}
+
+/// Digits of the largest number that certainly fits into 64 bits.
+const CERTAIN: usize = 18;
+
+/// JSON whose whole numbers stand as texts where they do not fit into 64 bits: what reads it would make floats of them.
+fn large_as_texts(json: &str) -> Cow<'_, str> {
+    let (mut whole, mut done) = (String::new(), 0);
+    let (mut place, mut in_text) = (0, false);
+    let bytes = json.as_bytes();
+    while let Some(byte) = bytes.get(place) {
+        match byte {
+            b'\\' if in_text => place += 1,
+            b'"' => in_text = !in_text,
+            b'-' | b'0'..=b'9' if !in_text => {
+                let rest = &bytes[place..];
+                let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                let end = place + rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+                let number = &json[place..end];
+                let is_whole = number.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+                if number.len() > CERTAIN && is_whole && number.parse::<i64>().is_err() {
+                    whole.extend([&json[done..place], "\"", number, "\""]);
+                    done = end;
+                }
+                place = end;
+                continue;
+            }
+            _ => {}
+        }
+        place += 1;
+    }
+    match done {
+        0 => Cow::Borrowed(json),
+        _ => Cow::Owned(whole + &json[done..]),
+    }
 }
 
 /// A value may take many times what its text does.

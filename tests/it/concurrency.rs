@@ -132,6 +132,35 @@ async fn one_more_is_passed_over_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_run_stands_for_missed_times_where_it_is_passed_over_itself() {
+    let flow = "triggers: [{ every: 10m }]\nconcurrency: { limit: 1, when_full: skip }\nrun: ask(\"+15417543010\", \"Well?\")\n";
+    let house = House::open(&[("flows/f.yaml", flow)]).await;
+    house.pass(Duration::from_secs(600));
+    let run = until("the first run", async || house.runs_of("f").await.first().cloned()).await;
+    house.run_is(run["id"].as_str().unwrap(), "waiting").await;
+    let fates = async |house: &House| -> Vec<(String, Value)> {
+        let rows = house.get("/occurrences?flow=f").await["occurrences"].as_array().unwrap().clone();
+        rows.iter().map(|row| (row["fate"].as_str().unwrap().to_owned(), row["count"].clone())).collect()
+    };
+    // While it asks, the times are passed over: one row for all of them, also for those of a time without an engine.
+    for count in 1..=3 {
+        house.pass(Duration::from_secs(600));
+        let wanted = [("skipped".to_owned(), json!(count)), ("ran".to_owned(), json!(1))];
+        until("the fate", async || (fates(&house).await == wanted).then_some(())).await;
+    }
+    let (folder, clock) = house.down().await;
+    clock.advance(Duration::from_secs(3 * 600 + 60));
+    let house = House::again(folder, clock).await;
+    let wanted = [("skipped".to_owned(), json!(6)), ("ran".to_owned(), json!(1))];
+    until("the fates of the missed ones", async || (fates(&house).await == wanted).then_some(())).await;
+    assert_eq!(house.runs_of("f").await.len(), 1);
+    let why = house.get("/why?of=f&day=2026-11-20").await;
+    let said: Vec<&str> = why["facts"].as_array().unwrap().iter().filter_map(|fact| fact["said"].as_str()).collect();
+    assert!(said.contains(&"It was due 6 times until 08:10, and was passed over."), "{said:#?}");
+    assert!(!said.iter().any(|said| said.contains("stands for")), "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_newest_takes_the_place_of_the_oldest_with_what_that_has_not_sent() {
     let replaces = "triggers:\n  - webhook: { path: /in, respond: result }\nconcurrency: { limit: 1, key: body.customer, when_full: replace }\nrun: |\n  let to = \"+15417543010\";\n  send_text(to, `now ${event.body.n}`);\n  send_text(to, `later ${event.body.n}`, #{ at: \"10m\" });\n  send_text(to, `kept ${event.body.n}`, #{ at: \"10m\", keep: true });\n  sleep(\"1m\");\n  event.body.n\n";
     let house = House::open(&[("flows/in.yaml", replaces)]).await;

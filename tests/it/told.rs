@@ -417,6 +417,33 @@ async fn the_log_says_that_messages_ended_badly_and_is_not_flooded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_never_ran_is_silent_since_it_was_first_seen_also_over_restarts() {
+    let beats = "triggers: [{ webhook: /in }]\nexpect: { every: 25h }\nrun: 1\n";
+    let hears = "run: event.what\n";
+    let files = [("flows/beats.yaml", beats), ("flows/ops.yaml", hears), ("postrider.yaml", "on_failure: ops\n")];
+    let mut house = House::open(&files).await;
+    until("it to be seen", async || {
+        house.engine.store().told().await.unwrap().iter().any(|(cause, _)| cause == "awaited:beats").then_some(())
+    })
+    .await;
+    let hour = Duration::from_secs(3_600);
+    for day in 0..4 {
+        house.pass(10 * hour);
+        let expected = usize::from(day > 0);
+        until(&format!("day {day}: it to be told {expected} times"), async || {
+            let runs = house.runs_of("ops").await;
+            assert!(runs.len() <= expected, "{runs:?}");
+            (runs.len() == expected).then_some(())
+        })
+        .await;
+        house.pass(9 * hour);
+        let (folder, clock) = house.stop().await;
+        clock.advance(5 * hour);
+        house = House::again(folder, clock).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flow_that_is_silent_for_too_long_is_told_of_once_until_it_speaks() {
     let beats = "triggers: [{ webhook: /in }]\nexpect: { every: 25h }\nrun: 1\n";
     let hears = "run: |\n  [event.what, event.flow, event.every, event.last]\n";

@@ -49,8 +49,8 @@ async fn a_day_is_told_in_sentences() {
     let said: Vec<&str> = facts.iter().map(|(said, _)| said.as_str()).collect();
     for (wanted, count) in [
         ("The engine was down from 08:00 to 09:50. It had ended without a word", 1),
-        ("It was due, and ran 1 h 20 min late: nobody was there in time.", 1),
-        ("It was due, and was passed over. 2026-11-20 is left out (`except`).", 1),
+        ("It was due by `cron 30 8 * * *`, and ran 1 h 20 min late: nobody was there in time.", 1),
+        ("`cron 0 9 * * *`, and was passed over. 2026-11-20 is left out (`except`).", 1),
         ("It had a message for", 1),
         ("A request was refused with 401, 3 times: POST /hooks/open/berlin from 127.0.0.1. A token is missing", 1),
         ("A request came: POST /hooks/open/berlin.", 1),
@@ -81,6 +81,89 @@ async fn a_day_is_told_in_sentences() {
     let (status, answer) = house.api(reqwest::Method::GET, "/why?of=openin", None).await;
     assert_eq!(status, 404);
     assert!(answer["error"]["message"].as_str().unwrap().contains("did you mean the flow `opening`"), "{answer}");
+}
+
+async fn sentences(house: &House, of: &str) -> Vec<String> {
+    let answer = house.get(&format!("/why?of={of}&day=2026-11-20")).await;
+    let notes = answer["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap().to_owned());
+    notes.chain(told(house, of).await.into_iter().map(|(said, _)| said)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_the_matter_with_the_flow_itself_is_told() {
+    let replaced = "concurrency: { limit: 1, when_full: replace }\nrun: sleep(\"1h\")\n";
+    let queued = "triggers: [{ every: 10m }]\nconcurrency: { limit: 1 }\nrun: sleep(\"1h\")\n";
+    let silent = "triggers: [{ webhook: /in }]\nexpect: { every: 25m }\non_failure: hears\nrun: 1\n";
+    let house = House::open(&[
+        ("flows/off.yaml", "enabled: false\ntriggers: [{ every: 10m }]\nrun: 1\n"),
+        ("flows/gone.yaml", "triggers: [{ every: 10m }, { cron: \"*/10 * * * *\" }]\nrun: 1\n"),
+        ("flows/wrong.yaml", "trigers: 1\nrun: 1\n"),
+        ("flows/stale.yaml", "run: 1\n"),
+        ("flows/replaced.yaml", replaced),
+        ("flows/queued.yaml", queued),
+        ("flows/silent.yaml", silent),
+        ("flows/hears.yaml", "run: event.what\n"),
+    ])
+    .await;
+    for _ in 0..2 {
+        house.trigger("replaced", Value::Null).await;
+    }
+    for round in 1..=3 {
+        house.pass(Duration::from_secs(600));
+        until("the runs of the clock", async || (house.runs_of("gone").await.len() == 2 * round).then_some(())).await;
+    }
+    until("the lines", async || (house.runs_of("queued").await.len() == 3).then_some(())).await;
+    until("the silence to be told", async || (house.runs_of("hears").await.len() == 1).then_some(())).await;
+    std::fs::remove_file(house.folder.path().join("flows/gone.yaml")).unwrap();
+    std::fs::write(house.folder.path().join("flows/stale.yaml"), "run: nonsense()\n").unwrap();
+    until("the flow to be gone", async || {
+        house.pass(Duration::from_secs(1));
+        let flows = house.get("/flows").await;
+        let flows = flows["flows"].as_array().unwrap();
+        let is_stale = flows.iter().any(|flow| flow["name"] == "stale" && flow["stale"] == true);
+        (is_stale && flows.iter().all(|flow| flow["name"] != "gone")).then_some(())
+    })
+    .await;
+    for (of, wanted) in [
+        ("off", "the flow is disabled (`enabled: false`)"),
+        ("gone", "there is no such flow any more"),
+        ("gone", "It was due by `every 10m`, and ran."),
+        ("gone", "It was due by `cron */10 * * * *`, and ran."),
+        ("stale", "its last good version goes on: flows/stale.yaml:1:6: there is no function `nonsense`"),
+        ("replaced", "The run was cancelled. A newer run of the flow took its place (`concurrency`)."),
+        ("queued", "It was due; its run has not begun yet. It waits for its turn among the runs of its flow."),
+        ("queued", "The run waits, until 08:10."),
+        ("silent", "Nothing had come for longer than `expect` says; `hears` was told."),
+        ("hears", "It was told that nothing had come to `silent` for longer than 25m."),
+    ] {
+        let said = sentences(&house, of).await;
+        assert!(said.iter().any(|said| said.contains(wanted)), "{of}: {wanted}: {said:#?}");
+    }
+    let (status, answer) = house.api(reqwest::Method::GET, "/why?of=wrong", None).await;
+    assert_eq!(status, 404);
+    let said = answer["error"]["message"].as_str().unwrap();
+    assert!(said.contains("flows/wrong.yaml:1") && said.contains("`trigers`"), "{said}");
+    let later = house.get("/why?of=silent&day=2030-01-01").await;
+    assert!(later["notes"][0].as_str().unwrap().contains("yet to come"), "{later}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_times_that_went_well_are_one_sentence_and_the_bad_one_stands_out() {
+    let flow =
+        "triggers: [{ every: 1m }]\nrun: |\n  if event.scheduled_at.to_string().contains(\"08:20\") { throw \"no\" }\n";
+    let house = House::open(&[("flows/f.yaml", flow)]).await;
+    for minute in 1..=100 {
+        house.pass(Duration::from_secs(60));
+        until("the minute", async || (house.runs_of("f").await.len() >= minute.min(100)).then_some(())).await;
+    }
+    until("all to be over", async || {
+        house.runs_of("f").await.iter().all(|run| run["finished_at"].is_string()).then_some(())
+    })
+    .await;
+    let said = sentences(&house, "f").await;
+    assert!(said.len() < 10, "{said:#?}");
+    assert!(said.iter().any(|said| said.contains("times until") && said.contains("ran each time")), "{said:#?}");
+    assert!(said.iter().any(|said| said.contains("The run failed at line")), "{said:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

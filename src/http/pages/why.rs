@@ -89,6 +89,6 @@ impl WhyPage {
     }
 
     fn is_person(&self, why: &Why) -> bool {
-        !self.flows.contains(&why.subject)
+        !why.is_flow
     }
 }

@@ -13,12 +13,16 @@ pub fn beat(tx: &dyn Tx, beat: Beat) -> Read<()> {
     tx.run(sql, values![beat.at, beat.stopped]).map(drop)
 }
 
-/// When it was last known to be there.
+/// When it was last known to be there: by its beat, or by what the last runs did since.
 pub fn last_beat(tx: &dyn Tx) -> Read<Option<Beat>> {
     let found = tx.readable("SELECT at, stopped FROM heartbeat", values![], "heartbeat", |row| {
         Ok(Beat { at: row.get(0)?, stopped: row.get::<i64>(1)? != 0 })
     })?;
-    Ok(found.into_iter().next())
+    let Some(beat) = found.into_iter().next() else { return Ok(None) };
+    let sql = "SELECT coalesce(finished_at, started_at, created_at) FROM runs ORDER BY id DESC LIMIT 50";
+    let signs = tx.readable(sql, values![], "runs", |row| row.get::<Timestamp>(0))?;
+    let later = signs.into_iter().filter(|_| !beat.stopped).max();
+    Ok(Some(Beat { at: later.map_or(beat.at, |sign| sign.max(beat.at)), ..beat }))
 }
 
 /// It was not there, or its clock was moved.

@@ -340,10 +340,11 @@ pub fn go_on(tx: &dyn Tx, run: RunId, ready: i64, pending: Option<&Pending>, ans
 }
 
 /// A run is taken back. What it waited for stays, for whoever looks.
-pub fn cancel(tx: &dyn Tx, run: RunId, now: Timestamp) -> Read<()> {
+pub fn cancel(tx: &dyn Tx, run: RunId, why: Option<&ScriptError>, now: Timestamp) -> Read<()> {
     let sql = "UPDATE runs SET state = 5, ready = NULL, wake_at = NULL, answer = NULL, waiting = NULL,
-        finished_at = ? WHERE id = ?";
-    tx.run(sql, values![now, run]).map(drop)
+        finished_at = ?, error = coalesce(?, error) WHERE id = ?";
+    let why = why.map(text).transpose()?;
+    tx.run(sql, values![now, why.as_ref(), run]).map(drop)
 }
 
 /// A new run stands in line, behind others of its flow.

@@ -56,6 +56,26 @@ pub fn insert(tx: &dyn Tx, key: &TriggerKey, occurrence: &Occurrence) -> Read<bo
     Ok(tx.run(sql, values)? == 1)
 }
 
+/// Adds instants to those before them, which had the same fate for the same reason. Says whether there were such.
+pub fn extend(tx: &dyn Tx, key: &TriggerKey, occurrence: &Occurrence) -> Read<bool> {
+    let sql = "UPDATE occurrences SET until = ?, count = coalesce(count, 1) + ?
+        WHERE flow = ? AND trigger = ? AND fate = ? AND reason = ? AND run IS NULL AND coalesce(until, at) < ? AND at =
+            (SELECT max(at) FROM occurrences WHERE flow = ? AND trigger = ? AND at < ?)";
+    let values = values![
+        occurrence.until.unwrap_or(occurrence.at),
+        occurrence.count.unwrap_or(1),
+        &key.flow,
+        &key.trigger,
+        occurrence.fate as i64,
+        occurrence.reason.as_ref(),
+        occurrence.at,
+        &key.flow,
+        &key.trigger,
+        occurrence.at,
+    ];
+    Ok(tx.run(sql, values)? == 1)
+}
+
 /// Occurrences, newest first.
 pub fn occurrences(tx: &dyn Tx, filter: &OccurrenceFilter) -> Read<Vec<OccurrenceRecord>> {
     let mut only = Where::default();
