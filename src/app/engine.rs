@@ -38,6 +38,7 @@ use crate::run::{
 };
 use crate::service::{self, Service};
 use crate::shutdown::{Breakdown, Phase, Shutdown, Stopper, Unasked, channel};
+use crate::store::records::MessageFilter;
 use crate::store::sqlite::place;
 use crate::store::{STORE_REST, Signals, Store, StoreError};
 use crate::transport::Download;
@@ -45,6 +46,9 @@ use crate::transport::site::Phones;
 use crate::trigger::Supervisor;
 use crate::view::{EngineFacts, TurnedAway, View};
 use crate::wake::Bell;
+
+/// So many of the newest messages say by which accounts messages went.
+const LATEST: usize = 50;
 
 /// How long turns and sends in flight may take to end.
 const GRACE: Duration = Duration::from_secs(30);
@@ -293,6 +297,25 @@ impl<'a> Foundation<'a> {
         })
     }
 
+    /// Says it loudly when there are no settings where there were some: whatever is sent goes to the sandbox then.
+    async fn say_what_is_missing(&self) -> Result<(), StartError> {
+        let settings = &self.workspace.settings;
+        if settings.sandbox || !settings.said_by.is_empty() {
+            return Ok(());
+        }
+        let latest = MessageFilter { limit: LATEST, ..MessageFilter::default() };
+        let messages = self.store.messages(latest).await?.rows;
+        let other = messages.iter().find(|message| settings.accounts.iter().all(|own| own.name != message.account));
+        if let Some(message) = other {
+            tracing::warn!(
+                account = %message.account,
+                "there is no postrider.yaml, so that all messages go to the sandbox and reach nobody; earlier ones went by \
+                 an account that is not configured any more"
+            );
+        }
+        Ok(())
+    }
+
     /// Starts what follows the clock and the store.
     fn services(
         &self,
@@ -345,6 +368,7 @@ impl Engine {
         };
         base.fetch.never(&[address.listen, address.admin]);
 
+        base.say_what_is_missing().await?;
         let changes = Changes::new(&workspace.root);
         let reloader = base.flows(&changes).await?;
         let (catalog, accounts) = (reloader.live().catalog.subscribe(), reloader.lanes().accounts());

@@ -268,6 +268,10 @@ impl Reloader {
         let workspace = self.workspace.clone();
         let read = tokio::task::spawn_blocking(move || workspace.again()).await;
         let new = read.map_err(|error| failed(error.to_string()))??;
+        let silenced = new.settings.silenced(&self.workspace.settings);
+        if !silenced.is_empty() {
+            return Err(silenced);
+        }
         let prepared = self.lanes.prepare(&new.settings).map_err(failed)?;
         let ground = Arc::new(new.ground(prepared.accounts()));
         self.lanes.apply(prepared);

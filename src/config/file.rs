@@ -139,6 +139,7 @@ fn build(
         editable,
         environment,
         doubts: Vec::new(),
+        said_by: Vec::new(),
     })
 }
 

@@ -64,6 +64,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Warnings.
     pub doubts: Vec<Diagnostic>,
+    /// Which of the files that settings are read from say something.
+    pub said_by: Vec<&'static str>,
 }
 
 /// What flags say; they win over the environment, which wins over the file.
@@ -107,22 +109,32 @@ impl Settings {
         let doubts = nearly(root)?;
         let process: BTreeMap<String, String> = process.into_iter().collect();
         let zone = system_zone(process.get("TZ").map(String::as_str));
-        let environment = Environment::new(dotenv(root)?, process);
+        let (text, variables) = (text(root, FILE)?, text(root, DOTENV)?);
+        let environment = Environment::new(dotenv(variables.as_deref().unwrap_or_default())?, process);
         let flags = flags.or_environment(&environment);
-        let path = root.join("postrider.yaml");
-        let text = match text(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                let message = format!("the file cannot be read: {error}");
-                return Err(vec![Diagnostic::error("postrider.yaml", 0, 0, message)]);
-            }
-        };
         let mut settings = file::read(root, text.as_deref(), flags, environment, zone)?;
         settings.doubts.splice(0..0, doubts);
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.trim().is_empty());
+        let files = [(FILE, says(&text)), (DOTENV, says(&variables))];
+        settings.said_by = files.into_iter().filter(|(_, says)| *says).map(|(file, _)| file).collect();
         Ok(settings)
     }
+
+    /// What is wrong with taking these settings over from others that were in force. A file that is away or empty may be
+    /// one that is just being replaced, or whose drive is not there: without it, messages would go to the sandbox, and
+    /// look as if they had been sent.
+    pub fn silenced(&self, before: &Self) -> Vec<Diagnostic> {
+        let gone = before.said_by.iter().filter(|file| !self.said_by.contains(file));
+        gone.map(|file| {
+            let hint = "put it back; or stop the engine and run it again, to go on without it";
+            Diagnostic::error(file, 0, 0, "the file is away, or empty; what it said stays in force").with_hint(hint)
+        })
+        .collect()
+    }
 }
+
+const FILE: &str = "postrider.yaml";
+const DOTENV: &str = ".env";
 
 /// Names that people and their editors give to the files that settings are read from, with the right one.
 const NEARLY: [(&str, &str); 11] = [
@@ -168,18 +180,21 @@ fn system_zone(variable: Option<&str>) -> Result<TimeZone, String> {
     }
 }
 
-fn dotenv(root: &Path) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
-    match text(&root.join(".env")) {
-        Ok(text) => parse_dotenv(&text).map_err(|wrong| {
-            wrong.into_iter().map(|(line, message)| Diagnostic::error(".env", line, 1, message)).collect()
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(vec![Diagnostic::error(".env", 0, 0, format!("the file cannot be read: {error}"))]),
-    }
+fn dotenv(text: &str) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
+    let wrong = |(line, message)| Diagnostic::error(DOTENV, line, 1, message);
+    parse_dotenv(text).map_err(|all| all.into_iter().map(wrong).collect())
 }
 
-fn text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    open_regular(path)?.read_to_string(&mut text)?;
-    Ok(text)
+/// What a file says; none where there is no such file.
+fn text(root: &Path, file: &'static str) -> Result<Option<String>, Vec<Diagnostic>> {
+    let (path, mut text) = (root.join(file), String::new());
+    let wrong = |message: String| vec![Diagnostic::error(file, 0, 0, message)];
+    match open_regular(&path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match path.symlink_metadata() {
+            Ok(_) => Err(wrong("the file is a link, and what it leads to is not there".into())),
+            Err(_) => Ok(None),
+        },
+        Err(error) => Err(wrong(format!("the file cannot be read: {error}"))),
+    }
 }

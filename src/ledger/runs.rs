@@ -50,6 +50,7 @@ pub fn disk_has_room(work: &mut Work<'_>) -> Result<(), Refusal> {
 /// Puts a run in without asking. The same promise of a run is one run. Gives its number among the ready ones: 0 for
 /// one that was accepted before.
 pub fn insert(work: &mut Work<'_>, run: &NewRun) -> Read<i64> {
+    slots::make_way(work, run)?;
     let ready = work.memory.next_seq();
     if !rows::runs::insert(work.tx, run, ready)? {
         return Ok(0);

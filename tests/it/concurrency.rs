@@ -132,6 +132,48 @@ async fn one_more_is_passed_over_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_in_line_is_overtaken_when_the_rule_changes() {
+    let house = House::open(&[("flows/in.yaml", &flow("{ limit: 1 }"))]).await;
+    let mut runs = Vec::new();
+    for n in 1..=4 {
+        runs.push(begin(&house, json!({ "n": n })).await);
+    }
+    is(&house, &runs[0], "time").await;
+    let rule_is = async |rule: &str| {
+        let before = house.get("/flows/in").await["version"].clone();
+        house.write("flows/in.yaml", &rule_of(rule));
+        until("the rule to be live", async || (house.get("/flows/in").await["version"] != before).then_some(())).await;
+    };
+    // Two at once: the one that came second begins, and the new one stands behind all of them.
+    rule_is("concurrency: { limit: 2 }\n").await;
+    runs.push(begin(&house, json!({ "n": 5 })).await);
+    for (place, kind) in ["time", "time", "slot", "slot", "slot"].into_iter().enumerate() {
+        is(&house, &runs[place], kind).await;
+    }
+    // The newest alone: whoever stood in line makes way too.
+    rule_is("concurrency: { limit: 1, when_full: replace }\n").await;
+    runs.push(begin(&house, json!({ "n": 6 })).await);
+    is(&house, &runs[5], "time").await;
+    for run in &runs[..5] {
+        house.run_is(run, "cancelled").await;
+    }
+    // No rule: nobody stands in line.
+    rule_is("concurrency: { limit: 1 }\n").await;
+    runs.push(begin(&house, json!({ "n": 7 })).await);
+    is(&house, &runs[6], "slot").await;
+    rule_is("").await;
+    runs.push(begin(&house, json!({ "n": 8 })).await);
+    for run in &runs[5..] {
+        is(&house, run, "time").await;
+    }
+}
+
+/// The flow, with these lines about how many may be under way.
+fn rule_of(lines: &str) -> String {
+    format!("triggers:\n  - webhook: /in\n{lines}run: |\n  sleep(\"60s\");\n  event.body.n\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_run_stands_for_missed_times_where_it_is_passed_over_itself() {
     let flow = "triggers: [{ every: 10m }]\nconcurrency: { limit: 1, when_full: skip }\nrun: ask(\"+15417543010\", \"Well?\")\n";
     let house = House::open(&[("flows/f.yaml", flow)]).await;

@@ -137,6 +137,56 @@ async fn secrets_zones_and_limits_change_and_what_is_wrong_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_that_are_away_or_empty_stay_in_force() {
+    let gateway = Gateway::start().await;
+    let settings = format!("{}\nsecrets: {{ CRM: [crm/*] }}\n", gateway.settings("pace: unlimited"));
+    let spy = "secrets: [CRM]\nrun: 1\n";
+    let files = [
+        ("flows/in.yaml", SEND),
+        ("postrider.yaml", &settings),
+        (".env", "CRM=a-long-secret\n"),
+        ("flows/spy.yaml", spy),
+    ];
+    let house = House::open(&files).await;
+    let (file, away) = (house.folder.path().join("postrider.yaml"), house.folder.path().join("away"));
+    let said = |flows: &Value| flows["diagnostics"].to_string().contains("the file is away, or empty");
+    for how in ["removed", "empty", "a link that leads nowhere"] {
+        std::fs::rename(&file, &away).unwrap();
+        match how {
+            "empty" => std::fs::write(&file, "").unwrap(),
+            "removed" => {}
+            _ => std::os::unix::fs::symlink("nowhere", &file).unwrap(),
+        }
+        let told = |flows: &Value| said(flows) || flows["diagnostics"].to_string().contains("leads to is not there");
+        let flows = house.flows_are(how, told).await;
+        assert!(flows["flows"].as_array().unwrap().iter().all(|flow| flow["name"] != "spy"), "{how}: the wall stands");
+        let accounts = house.get("/accounts").await;
+        assert_eq!(accounts["accounts"][0]["transport"], "gowa", "{how}: {accounts}");
+        send(&house, how).await;
+        arrives(&gateway, how).await;
+        std::fs::rename(&away, &file).unwrap();
+        house.flows_are("it to be as before", |flows| !told(flows)).await;
+    }
+    // Nor does a file of variables that is away.
+    std::fs::remove_file(house.folder.path().join(".env")).unwrap();
+    house.flows_are("the variables to be missed", said).await;
+    house.write(".env", "CRM=another-long-secret\n");
+    house.flows_are("nothing to be missed", |flows| !said(flows)).await;
+}
+
+#[test]
+fn settings_behind_a_link_that_leads_nowhere_are_no_missing_settings() {
+    let folder = folder(&[("flows/a.yaml", "run: 1\n")]);
+    for file in ["postrider.yaml", ".env"] {
+        std::os::unix::fs::symlink("nowhere", folder.path().join(file)).unwrap();
+        let output = binary::postrider(folder.path(), &["check"]).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("what it leads to is not there"), "{file}: {said}");
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edited_account_does_not_begin_with_a_burst_again() {
     let gateway = Gateway::start().await;
     let settings = |timeout: u32| gateway.settings(&format!("pace: {{ rate: 1/min, burst: 2 }}, timeout: {timeout}s"));

@@ -41,10 +41,11 @@ pub fn take(work: &mut Work<'_>, group: &mut [Command]) -> Read<()> {
     let (mut intakes, mut begins, mut turns) = (Vec::new(), Vec::new(), Vec::new());
     let (mut claims, mut settles, mut acks) = (Vec::new(), Vec::new(), Vec::new());
     let limited = &work.memory.limited;
+    let is_free = |run: &NewRun| run.slot.is_none() && !limited.contains(&run.flow);
     for command in group {
         match command {
-            Command::Intake(job) if job.step.run.slot.is_none() => intakes.push(job),
-            Command::Begin(job) if job.step.run.slot.is_none() && is_plain_turn(&job.step.turn) => begins.push(job),
+            Command::Intake(job) if is_free(&job.step.run) => intakes.push(job),
+            Command::Begin(job) if is_free(&job.step.run) && is_plain_turn(&job.step.turn) => begins.push(job),
             Command::Turn(job) if is_plain_turn(&job.step.turn) && !limited.contains(&job.step.turn.flow) => {
                 turns.push(job);
             }

@@ -40,6 +40,24 @@ pub fn next(tx: &dyn Tx, flow: &str, part: &str) -> Read<Option<(RunId, u64)>> {
     tx.first(sql, values![flow, part], |row| Ok((row.get(0)?, row.get::<i64>(1)?.unsigned_abs())))
 }
 
+/// All of those in line, the oldest first.
+pub fn line(tx: &dyn Tx, flow: &str, part: &str) -> Read<Vec<RunId>> {
+    let sql = "SELECT run FROM slots WHERE flow = ? AND part = ? AND held = 0 ORDER BY place";
+    tx.readable(sql, values![flow, part], "slots", |row| row.get(0))
+}
+
+/// The parts of a flow that runs stand in line for.
+pub fn parts_with_a_line(tx: &dyn Tx, flow: &str) -> Read<Vec<String>> {
+    let sql = "SELECT DISTINCT part FROM slots WHERE flow = ? AND held = 0";
+    tx.readable(sql, values![flow], "slots", |row| row.get(0))
+}
+
+/// So many may be under way from now on, also of those in line.
+pub fn go_by(tx: &dyn Tx, flow: &str, slot: &Slot) -> Read<()> {
+    let sql = "UPDATE slots SET most = ? WHERE flow = ? AND part = ? AND held = 0 AND most <> ?";
+    tx.run(sql, values![slot.most, flow, &slot.part, slot.most]).map(drop)
+}
+
 /// The one in line has a place now.
 pub fn hold(tx: &dyn Tx, run: RunId) -> Read<()> {
     tx.run("UPDATE slots SET held = 1 WHERE run = ?", values![run]).map(drop)
