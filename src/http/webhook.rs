@@ -15,16 +15,16 @@ use sha2::{Digest, Sha256};
 
 use super::House;
 use super::body::whole;
-use super::content::unpacked;
+use super::content::{Kind, unpacked};
 use super::error::{Refused, Told, answer};
 use super::event::{self, event};
 use super::origin;
 use super::side::Seat;
-use super::verify::{Once, Shown, verify};
+use super::verify::{BASIC, BEARER, Denied, Once, Shown, verify};
 use crate::clock::after;
 use crate::feed::Change;
 use crate::flow::catalog::Catalog;
-use crate::flow::webhook::{Mark as DedupeBy, Respond, Signed, Way, Webhook};
+use crate::flow::webhook::{Handshake, Mark as DedupeBy, Place, Respond, Signed, Verify, Way, Webhook};
 use crate::flow::{Matched, Route};
 use crate::id::RunId;
 use crate::model::call::is_framing;
@@ -139,7 +139,8 @@ fn not_taken(path: &str, method: &str, matched: &Matched<'_>) -> Refused {
 /// The answer to Meta's question whether this is the right address, where the webhook knows it:
 /// <https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests>.
 fn handshake(webhook: &Webhook, head: &Parts) -> Option<Result<Response<Body>, Refused>> {
-    let Way::Signed(Signed { handshake: Some(word), .. }) = &webhook.verify.as_ref()?.way else { return None };
+    let rule = webhook.verify.as_ref()?;
+    let Way::Signed(Signed { handshake: Some(Handshake::Word(word)), .. }) = &rule.way else { return None };
     let field = |name: &str| {
         let mut fields = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
         fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
@@ -148,12 +149,33 @@ fn handshake(webhook: &Webhook, head: &Parts) -> Option<Result<Response<Body>, R
     let is_right = field("hub.verify_token").is_some_and(|given| word.matches(given.as_bytes()));
     Some(match is_right {
         true => Ok(field("hub.challenge").unwrap_or_default().into_response()),
-        false => Err(unauthorized("`hub.verify_token` is another one")),
+        false => Err(unauthorized(rule, "`hub.verify_token` is another one".into())),
     })
 }
 
-fn unauthorized(why: &'static str) -> Refused {
-    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why)
+/// Whether it is what WooCommerce sends once when a webhook is saved, and does not sign: it only looks whether it gets
+/// 200 (`WC_Webhook::deliver_ping`).
+fn is_ping(webhook: &Webhook, headers: &HeaderMap, body: &[u8]) -> bool {
+    let rule = webhook.verify.as_ref().map(|rule| &rule.way);
+    let Some(Way::Signed(Signed { handshake: Some(Handshake::Ping), header, .. })) = rule else { return false };
+    let number = body.strip_prefix(b"webhook_id=");
+    Kind::of(headers).is_form()
+        && !headers.contains_key(header)
+        && number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
+
+/// 401, with the way to show something where HTTP has a word for it (RFC 9110, 11.6.1).
+fn unauthorized(rule: &Verify, denied: Denied) -> Refused {
+    let refused = Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", denied.why);
+    let refused = match denied.hint {
+        Some(hint) => refused.hint(hint),
+        None => refused,
+    };
+    match rule.way {
+        Way::Basic(_) => refused.with(header::WWW_AUTHENTICATE, BASIC),
+        Way::Token(Place::Usual, _) => refused.with(header::WWW_AUTHENTICATE, BEARER),
+        Way::Token(..) | Way::Signed(_) | Way::Twilio(_) => refused,
+    }
 }
 
 /// A request that came to its webhook.
@@ -174,6 +196,9 @@ impl Call<'_> {
             _ => refused,
         };
         let raw = whole(body, limit).await.map_err(larger)?;
+        if is_ping(webhook, &self.head.headers, &raw) {
+            return Ok(StatusCode::OK.into_response());
+        }
         let once = self.verified(catalog, house.view.clock.now(), &raw)?;
         let run = {
             let bytes = unpacked(&self.head.headers, &raw, limit).map_err(larger)?;
@@ -235,12 +260,12 @@ impl Call<'_> {
         let shown = Shown { headers: &self.head.headers, query, body: raw, url: url.as_deref(), now };
         match verify(rule, &shown) {
             Ok(once) => Ok(once),
-            Err(why) if rule.observe => {
+            Err(denied) if rule.observe => {
                 let (flow, path) = (&self.route.flow.name, &self.route.webhook.path);
-                tracing::warn!(%flow, path, from = %self.from, "let in, for `mode` is `observe`: {why}");
+                tracing::warn!(%flow, path, from = %self.from, "let in, for `mode` is `observe`: {}", denied.why);
                 Ok(None)
             }
-            Err(why) => Err(unauthorized(why)),
+            Err(denied) => Err(unauthorized(rule, denied)),
         }
     }
 
