@@ -29,6 +29,7 @@ use crate::flow::{Matched, Route};
 use crate::id::RunId;
 use crate::model::call::is_framing;
 use crate::model::run::{Mark, NewRun, RunState, WhenFull};
+use crate::plain::shortened;
 use crate::run::{Reply, said_before};
 use crate::store::StoreError;
 use crate::store::records::RunRecord;
@@ -38,6 +39,8 @@ use crate::units::format_duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Most characters of a path that are remembered.
 const LONGEST_PATH: usize = 200;
+/// The same of a method; the longest that are in use have about so many.
+const LONGEST_METHOD: usize = 20;
 
 /// Takes any request below `/hooks`.
 pub async fn webhook(
@@ -45,12 +48,17 @@ pub async fn webhook(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let asked = format!("{} {}", request.method(), request.uri().path());
+    let asked = format!("{} {}", word(request.method()), request.uri().path());
     let from = caller(&house, peer, request.headers());
     let taken = accept(&house, from, request).await;
     let response = taken.unwrap_or_else(IntoResponse::into_response);
     turned_away(&house, from, &asked, &response);
     response
+}
+
+/// A method as it is told: callers may write words of any length.
+pub fn word(method: &Method) -> String {
+    shortened(method.as_str(), LONGEST_METHOD)
 }
 
 /// Who calls: the other end of the connection, or whom a proxy that we trust says that it speaks for. The list is
@@ -131,6 +139,7 @@ async fn accept(house: &House, from: IpAddr, request: Request<Body>) -> Result<R
 
 fn not_taken(path: &str, method: &str, matched: &Matched<'_>) -> Refused {
     let allowed: Vec<_> = matched.routes.iter().flat_map(|route| route.webhook.methods.iter().cloned()).collect();
+    let (path, method) = (shortened(path, LONGEST_PATH), shortened(method, LONGEST_METHOD));
     let message = format!("{path} takes {}, not {method}", allowed.join(" and "));
     let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", message);
     refused.with(header::ALLOW, allowed.join(", "))
@@ -192,7 +201,7 @@ impl Call<'_> {
         self.has_room(house)?;
         let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
         let larger = |refused: Refused| match refused.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => refused.hint("raise `limits.body` in postrider.yaml"),
+            StatusCode::PAYLOAD_TOO_LARGE => refused.for_owner("raise `limits.body` in postrider.yaml"),
             _ => refused,
         };
         let raw = whole(body, limit).await.map_err(larger)?;

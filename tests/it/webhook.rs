@@ -135,6 +135,26 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_the_next_one_is_ser
         assert_eq!(headers["location"], place.as_str());
     }
     assert_eq!(house.get("/runs").await["runs"].as_array().unwrap().len(), 2, "only the good ones became runs");
+    // The owner is told what only the owner can do; callers are not. What is long is cut.
+    let newest = async || house.get("/refused").await["refused"][0].clone();
+    let (_, answer, _) = caller.call(Method::POST, "/hooks/echo/a/b", &[], vec![b'x'; (1 << 20) + 1]).await;
+    assert_eq!(
+        answer["error"],
+        json!({ "kind": "too_large", "message": "the body is larger than 1048576 bytes", "hint": null })
+    );
+    assert_eq!(
+        newest().await["reason"],
+        "the body is larger than 1048576 bytes; raise `limits.body` in postrider.yaml"
+    );
+    let long = Method::from_bytes(&[b'X'; 3_000]).unwrap();
+    for (method, path) in
+        [(long, "/hooks/echo/a/b".to_owned()), (Method::POST, format!("/hooks/{}", "x".repeat(3_000)))]
+    {
+        caller.call(method, &path, &[], Vec::new()).await;
+        let row = newest().await;
+        assert!(row["reason"].as_str().unwrap().chars().count() < 300, "{row}");
+        assert!(row["what"].as_str().unwrap().contains(" /hooks/"), "{row}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
