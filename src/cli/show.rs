@@ -11,6 +11,7 @@ use super::{Chosen, Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsComman
 use crate::app::{Workspace, stopped};
 use crate::config::Flags;
 use crate::id::RunId;
+use crate::json::mistake;
 use crate::plain::{plain, shortened};
 
 /// Most characters of a text that is told.
@@ -26,7 +27,7 @@ pub fn cells(row: &Value, fields: &[&str]) -> Vec<String> {
 
 pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
     let parse = |text: &str, what: &str| -> Result<Value, Failure> {
-        serde_json::from_str(text).map_err(|error| format!("{what} is no JSON: {error}").into())
+        serde_json::from_str(text).map_err(|error| mistake(what, text.as_bytes(), &error).into())
     };
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"));
     let wish = match (&args.data, &args.event) {
