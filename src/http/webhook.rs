@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -104,12 +104,8 @@ async fn accept(house: &House, from: IpAddr, request: Request<Body>) -> Result<R
     let path = head.uri.path().strip_prefix("/hooks").unwrap_or_default();
     let catalog = house.view.catalog.borrow().clone();
     let Some(matched) = catalog.route(path) else {
-        let refused = Refused::missing(format!("no flow has a webhook at {path}"));
-        let near = path.trim_end_matches('/');
-        return Err(match near != path && catalog.route(near).is_some() {
-            true => refused.hint(format!("there is one at /hooks{near}, without a slash at the end")),
-            false => refused,
-        });
+        let refused = Refused::missing(format!("no flow has a webhook at {}", shortened(path, LONGEST_PATH)));
+        return Err(with_near(refused, &catalog, path));
     };
     let method = head.method.as_str();
     let route = |method: &str| matched.routes.iter().find(|route| route.webhook.methods.iter().any(|m| m == method));
@@ -135,6 +131,25 @@ async fn accept(house: &House, from: IpAddr, request: Request<Body>) -> Result<R
         origin::tell(&mut answered, page);
     }
     Ok(answered)
+}
+
+/// Names the webhook that was meant by a path with slashes too many: a base address often ends with one.
+fn with_near(refused: Refused, catalog: &Catalog, path: &str) -> Refused {
+    let near: String = path.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect();
+    match near != path && catalog.route(&near).is_some() {
+        true => refused.hint(format!("there is one at /hooks{near}, without a slash too many")),
+        false => refused,
+    }
+}
+
+/// Takes what no other route of the public side does.
+pub async fn elsewhere(State(house): State<Arc<House>>, uri: Uri) -> Refused {
+    let refused = Refused::missing("there is nothing here; webhooks are below /hooks");
+    // A slash before the first part leads here.
+    match uri.path().trim_start_matches('/').strip_prefix("hooks/") {
+        Some(path) => with_near(refused, &house.view.catalog.borrow(), path),
+        None => refused,
+    }
 }
 
 fn not_taken(path: &str, method: &str, matched: &Matched<'_>) -> Refused {
