@@ -164,8 +164,18 @@ async fn a_form_in_parts_has_fields_and_files() {
     let run = house.get(&format!("/runs/{}", runs[0]["id"].as_str().unwrap())).await;
     assert_eq!(run["event"]["files"][0]["file_name"], "a b.txt", "{run}");
     assert!(run["event"]["files"][0].get("bytes").is_none(), "{run}");
-    for (kind, body) in [("multipart/form-data", "--X--\r\n"), ("multipart/form-data; boundary=X", "--X\r\nbroken")] {
-        let (status, answer) = sent(&house, &[("content-type", kind)], body.as_bytes()).await;
+    let (plain, file) = ("; name=\"caf\u{e9}\"", "; name=\"f\"; filename=\"caf\u{e9}.txt\"");
+    let latin = |names: &str| {
+        let part = format!("--X\r\nContent-Disposition: form-data{names}\r\n\r\nx\r\n--X--\r\n");
+        part.chars().map(|letter| letter as u8).collect::<Vec<u8>>()
+    };
+    for (kind, body) in [
+        ("multipart/form-data", b"--X--\r\n".to_vec()),
+        ("multipart/form-data; boundary=X", b"--X\r\nbroken".to_vec()),
+        ("multipart/form-data; boundary=X", latin(plain)),
+        ("multipart/form-data; boundary=X", latin(file)),
+    ] {
+        let (status, answer) = sent(&house, &[("content-type", kind)], &body).await;
         assert_eq!(status, 400, "{answer}");
     }
 }
