@@ -11,6 +11,7 @@ use super::{Chosen, Failure, MessagesArgs, MessagesCommand, RunsArgs, RunsComman
 use crate::app::{Workspace, stopped};
 use crate::config::Flags;
 use crate::id::RunId;
+use crate::json::mistake;
 use crate::plain::{plain, shortened};
 
 /// Most characters of a text that is told.
@@ -26,7 +27,7 @@ pub fn cells(row: &Value, fields: &[&str]) -> Vec<String> {
 
 pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
     let parse = |text: &str, what: &str| -> Result<Value, Failure> {
-        serde_json::from_str(text).map_err(|error| format!("{what} is no JSON: {error}").into())
+        serde_json::from_str(text).map_err(|error| mistake(what, text.as_bytes(), &error).into())
     };
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"));
     let wish = match (&args.data, &args.event) {
@@ -44,7 +45,8 @@ pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
                     Some(path) => read(path)?,
                     None => body.clone(),
                 };
-                json!({ "event": request(&text) })
+                let flow = place.get(&format!("/flows/{}", args.flow))?;
+                json!({ "event": request(&flow, &text) })
             }
             None => json!({}),
         },
@@ -66,14 +68,17 @@ pub fn trigger(place: &Place, args: &TriggerArgs) -> Result<(), Failure> {
     }
 }
 
-/// The event of a request that brings this body.
-fn request(text: &str) -> Value {
+/// The event of a request that brings this body to a flow's first webhook; its parameters stay as they are written.
+fn request(flow: &Value, text: &str) -> Value {
     let body = match text.trim() {
         "" => Value::Null,
         trimmed => serde_json::from_str(trimmed).unwrap_or_else(|_| text.into()),
     };
+    let webhook = rows(flow, "triggers").find(|trigger| trigger["kind"] == "webhook").unwrap_or(&Value::Null);
+    let path = webhook["path"].as_str().and_then(|path| path.strip_prefix("/hooks")).unwrap_or("/");
+    let method = webhook["methods"][0].as_str().unwrap_or("POST");
     json!({
-        "trigger": "webhook", "method": "POST", "path": "/", "params": {}, "query": {}, "headers": {},
+        "trigger": "webhook", "method": method, "path": path, "params": {}, "query": {}, "headers": {},
         "body": body, "raw": text, "ip": "127.0.0.1",
     })
 }

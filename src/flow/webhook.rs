@@ -123,8 +123,19 @@ pub struct Signed {
     pub over: Vec<Part>,
     /// When it was signed.
     pub stamp: Option<Stamp>,
-    /// Answers the question that Meta asks once, whether this is the right address: with what it must show.
-    pub handshake: Option<Secret>,
+    /// The header that names a message, which stays the same when the sender tries again with another signature.
+    pub id: Option<&'static str>,
+    /// A question of the sender that is answered without a run.
+    pub handshake: Option<Handshake>,
+}
+
+/// What a sender asks beside its events, to learn whether this is the right address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// Meta's question, with the word that it must show.
+    Word(Secret),
+    /// WooCommerce's ping, which it does not sign.
+    Ping,
 }
 
 /// A part of what is signed.
@@ -165,6 +176,16 @@ pub enum Encoding {
     Hex,
     /// Standard alphabet.
     Base64,
+}
+
+impl Encoding {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hex => "hex",
+            Self::Base64 => "base64",
+        }
+    }
 }
 
 /// The key that a secret holds in base64, behind `whsec_` (Standard Webhooks, "Signature scheme").

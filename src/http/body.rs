@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::Refused;
 use super::side::Crowded;
+use crate::json::mistake;
 
 /// How long a body may take; whoever lets it drip holds its memory.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,7 +77,7 @@ impl<S: Sync> FromRequest<S> for Json {
             return Ok(Self(Value::Null));
         }
         let value = serde_json::from_slice(&body);
-        value.map(Self).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")))
+        value.map(Self).map_err(|error| Refused::bad(mistake("the body", &body, &error)))
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Refused(Box<Parts>);
 /// What a refusal says, beside its answer: a page says it in its own way.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// What is wrong.
+    /// What is wrong, and what the owner can do about it.
     pub message: String,
     /// What to do instead.
     pub hint: Option<String>,
@@ -26,13 +26,14 @@ struct Parts {
     kind: &'static str,
     message: String,
     hint: Option<String>,
+    remedy: Option<&'static str>,
     header: Option<(header::HeaderName, String)>,
 }
 
 impl Refused {
     /// With a status, a kind and a sentence.
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self(Box::new(Parts { status, kind, message: message.into(), hint: None, header: None }))
+        Self(Box::new(Parts { status, kind, message: message.into(), hint: None, remedy: None, header: None }))
     }
 
     /// 400.
@@ -76,6 +77,12 @@ impl Refused {
         self
     }
 
+    /// What only the owner can do about it: for the log and the list of what was refused, not for callers.
+    pub fn for_owner(mut self, remedy: &'static str) -> Self {
+        self.0.remedy = Some(remedy);
+        self
+    }
+
     /// One more header.
     pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
         self.0.header = Some((name, value.into()));
@@ -105,9 +112,13 @@ impl From<StoreError> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response<Body> {
-        let Parts { status, kind, message, hint, header } = *self.0;
+        let Parts { status, kind, message, hint, remedy, header } = *self.0;
         let body = json!({ "error": { "kind": kind, "message": &message, "hint": &hint } });
         let mut response = answer(status, &body);
+        let message = match remedy {
+            Some(remedy) => format!("{message}; {remedy}"),
+            None => message,
+        };
         response.extensions_mut().insert(Told { message, hint });
         if let Some((name, value)) = header
             && let Ok(value) = HeaderValue::from_str(&value)

@@ -15,6 +15,7 @@ use super::content::{self, Kind};
 use super::error::Refused;
 use super::parts::{Part, Parts};
 use crate::flow::webhook::Verify;
+use crate::json::{is_too_deep, mistake, place};
 use crate::model::event::{at, from_bytes, swells};
 
 /// How deep a body in JSON may be nested; serde_json itself stops at 128, and an event adds some.
@@ -197,16 +198,14 @@ fn read_body<'a>(body: &'a Read<'_>) -> Result<Content<'a>, Refused> {
         return Ok(if form { Content::Form(Value::Object(Map::new())) } else { Content::Nothing });
     }
     if kind.is_json() {
-        return read_json(body.json()).map_err(|error| Refused::bad(format!("the body is no JSON: {error}")));
+        return read_json(body.json());
     }
     let looks_like_json = text.trim_start().starts_with(['{', '[']);
     if (kind.name.is_empty() || form) && looks_like_json {
         match read_json(body.json()) {
             Ok(content) => return Ok(content),
-            // In a form these characters are written another way.
-            Err(error) if form => {
-                return Err(Refused::bad(format!("the body is no JSON: {error}"))
-                    .hint("a body that is no JSON needs its content type, such as `text/plain`"));
+            Err(refused) if form && !names_fields(text) => {
+                return Err(refused.hint("a body that is no JSON needs its content type, such as `text/plain`"));
             }
             Err(_) => {}
         }
@@ -214,14 +213,26 @@ fn read_body<'a>(body: &'a Read<'_>) -> Result<Content<'a>, Refused> {
     Ok(if form { Content::Form(content::form(kind, body.bytes)?) } else { Content::Text(text) })
 }
 
+/// Whether a text is a form, though it begins as JSON does: before its first `=` stands a name, and no name of a form
+/// has a quote that is not encoded. Without that it is JSON with a mistake, which curl calls a form.
+fn names_fields(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(name, _)| !name.contains('"'))
+}
+
 /// Reads the whole text without keeping it: whatever is wrong with it is known before anything
 /// is accepted.
-fn read_json(text: &str) -> serde_json::Result<Content<'_>> {
-    serde_json::from_str::<Sound>(text)?;
-    let content = serde_json::from_str(text).map(Content::Json)?;
+fn read_json(text: &str) -> Result<Content<'_>, Refused> {
+    let broken = |error| Refused::bad(mistake("the body", text.as_bytes(), &error));
+    match serde_json::from_str::<Sound>(text) {
+        Err(error) if !is_too_deep(&error) => return Err(broken(error)),
+        Ok(_) | Err(_) => {}
+    }
     match too_deep(text) {
-        true => Err(serde::de::Error::custom(format!("it is nested more than {DEEPEST} deep"))),
-        false => Ok(content),
+        Some(at) => {
+            let place = place(text.as_bytes(), at);
+            Err(Refused::bad(format!("the body is nested more than {DEEPEST} deep, at {place}")))
+        }
+        None => serde_json::from_str(text).map(Content::Json).map_err(broken),
     }
 }
 
@@ -269,10 +280,10 @@ impl<'de> serde::de::Visitor<'de> for Sound {
     }
 }
 
-/// Whether JSON is nested deeper than it could be read again.
-fn too_deep(text: &str) -> bool {
+/// Where JSON is nested deeper than it could be read again.
+fn too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    text.bytes().any(|byte| {
+    text.bytes().position(|byte| {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_text => escaped = true,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::House;
 use super::body::{too_large, whole};
 use super::error::Refused;
-use super::webhook::{caller, turned_away};
+use super::webhook::{caller, turned_away, word};
 use crate::inbound::Letterbox;
 use crate::model::inbound::Told;
 use crate::outbox::{Account, Accounts, SharedView};
@@ -51,7 +51,7 @@ pub async fn incoming(
 
 /// Takes a request, and remembers one that was refused: by its account alone, for the rest may hold its token.
 async fn noted(house: Arc<House>, peer: SocketAddr, name: &str, suffix: &str, request: Request) -> Response<Body> {
-    let asked = format!("{} /gateways/{}", request.method(), shortened(&readable(name), LONGEST_NAME));
+    let asked = format!("{} /gateways/{}", word(request.method()), shortened(&readable(name), LONGEST_NAME));
     let from = caller(&house, peer, request.headers());
     let response = heard(house.clone(), name, suffix, request).await.unwrap_or_else(IntoResponse::into_response);
     turned_away(&house, from, &asked, &response);

@@ -1,6 +1,7 @@
 //! A form in parts (RFC 7578): its fields as values, and its files.
 
 use axum::body::{Body, Bytes};
+use axum::http::header;
 use multer::Multipart;
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +50,10 @@ impl Parts {
         while let Some(part) = form.next_field().await.map_err(|error| broken(&error))? {
             if fields.len() + files.len() >= MOST {
                 return Err(broken(&format!("it has more than {MOST} parts")));
+            }
+            let names = part.headers().get(header::CONTENT_DISPOSITION);
+            if names.is_some_and(|names| std::str::from_utf8(names.as_bytes()).is_err()) {
+                return Err(broken(&"the name of a field or file is not written in UTF-8"));
             }
             let name = part.name().unwrap_or_default().to_owned();
             let file_name = part.file_name().map(str::to_owned);

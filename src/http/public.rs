@@ -6,10 +6,9 @@ use axum::Router;
 use axum::routing::{any, get};
 
 use super::House;
-use super::error::Refused;
 use super::gateways::{incoming, incoming_below};
 use super::hosted::{link, media};
-use super::webhook::webhook;
+use super::webhook::{elsewhere, webhook};
 
 /// Its routes.
 pub fn router(house: Arc<House>) -> Router {
@@ -21,6 +20,6 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/media/{token}", get(media))
         .route("/l/{token}", get(link))
         .route("/healthz", get(|| async { "ok" }))
-        .fallback(|| async { Refused::missing("there is nothing here; webhooks are below /hooks") })
+        .fallback(elsewhere)
         .with_state(house)
 }

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::House;
 use super::error::Refused;
 use super::origin::is_own;
-use super::verify::bearer;
+use super::verify::{BEARER, bearer};
 use crate::clock::after;
 use crate::id::random_bytes;
 use crate::store::StoreError;
@@ -185,7 +185,7 @@ async fn entrance(house: &House, method: &Method, headers: &HeaderMap, peer: Soc
     }
     Err(Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", "the API wants the admin token, or a session")
         .hint("send `Authorization: Bearer ...` with what is in .postrider/admin-token, or open the link of `postrider open`")
-        .with(header::WWW_AUTHENTICATE, "Bearer"))
+        .with(header::WWW_AUTHENTICATE, BEARER))
 }
 
 /// Programs come in by the token, pages by their session.

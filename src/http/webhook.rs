@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -15,20 +15,21 @@ use sha2::{Digest, Sha256};
 
 use super::House;
 use super::body::whole;
-use super::content::unpacked;
+use super::content::{Kind, unpacked};
 use super::error::{Refused, Told, answer};
 use super::event::{self, event};
 use super::origin;
 use super::side::Seat;
-use super::verify::{Once, Shown, verify};
+use super::verify::{BASIC, BEARER, Denied, Once, Shown, verify};
 use crate::clock::after;
 use crate::feed::Change;
 use crate::flow::catalog::Catalog;
-use crate::flow::webhook::{Mark as DedupeBy, Respond, Signed, Way, Webhook};
+use crate::flow::webhook::{Handshake, Mark as DedupeBy, Place, Respond, Signed, Verify, Way, Webhook};
 use crate::flow::{Matched, Route};
 use crate::id::RunId;
 use crate::model::call::is_framing;
 use crate::model::run::{Mark, NewRun, RunState, WhenFull};
+use crate::plain::shortened;
 use crate::run::{Reply, said_before};
 use crate::store::StoreError;
 use crate::store::records::RunRecord;
@@ -38,6 +39,8 @@ use crate::units::format_duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Most characters of a path that are remembered.
 const LONGEST_PATH: usize = 200;
+/// The same of a method; the longest that are in use have about so many.
+const LONGEST_METHOD: usize = 20;
 
 /// Takes any request below `/hooks`.
 pub async fn webhook(
@@ -45,12 +48,17 @@ pub async fn webhook(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let asked = format!("{} {}", request.method(), request.uri().path());
+    let asked = format!("{} {}", word(request.method()), request.uri().path());
     let from = caller(&house, peer, request.headers());
     let taken = accept(&house, from, request).await;
     let response = taken.unwrap_or_else(IntoResponse::into_response);
     turned_away(&house, from, &asked, &response);
     response
+}
+
+/// A method as it is told: callers may write words of any length.
+pub fn word(method: &Method) -> String {
+    shortened(method.as_str(), LONGEST_METHOD)
 }
 
 /// Who calls: the other end of the connection, or whom a proxy that we trust says that it speaks for. The list is
@@ -105,12 +113,8 @@ async fn accept(house: &House, from: IpAddr, request: Request<Body>) -> Result<R
     let path = head.uri.path().strip_prefix("/hooks").unwrap_or_default();
     let catalog = house.view.catalog.borrow().clone();
     let Some(matched) = catalog.route(path) else {
-        let refused = Refused::missing(format!("no flow has a webhook at {path}"));
-        let near = path.trim_end_matches('/');
-        return Err(match near != path && catalog.route(near).is_some() {
-            true => refused.hint(format!("there is one at /hooks{near}, without a slash at the end")),
-            false => refused,
-        });
+        let refused = Refused::missing(format!("no flow has a webhook at {}", shortened(path, LONGEST_PATH)));
+        return Err(with_near(refused, &catalog, path));
     };
     let method = head.method.as_str();
     let route = |method: &str| matched.routes.iter().find(|route| route.webhook.methods.iter().any(|m| m == method));
@@ -138,8 +142,28 @@ async fn accept(house: &House, from: IpAddr, request: Request<Body>) -> Result<R
     Ok(answered)
 }
 
+/// Names the webhook that was meant by a path with slashes too many: a base address often ends with one.
+fn with_near(refused: Refused, catalog: &Catalog, path: &str) -> Refused {
+    let near: String = path.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect();
+    match near != path && catalog.route(&near).is_some() {
+        true => refused.hint(format!("there is one at /hooks{near}, without a slash too many")),
+        false => refused,
+    }
+}
+
+/// Takes what no other route of the public side does.
+pub async fn elsewhere(State(house): State<Arc<House>>, uri: Uri) -> Refused {
+    let refused = Refused::missing("there is nothing here; webhooks are below /hooks");
+    // A slash before the first part leads here.
+    match uri.path().trim_start_matches('/').strip_prefix("hooks/") {
+        Some(path) => with_near(refused, &house.view.catalog.borrow(), path),
+        None => refused,
+    }
+}
+
 fn not_taken(path: &str, method: &str, matched: &Matched<'_>) -> Refused {
     let allowed: Vec<_> = matched.routes.iter().flat_map(|route| route.webhook.methods.iter().cloned()).collect();
+    let (path, method) = (shortened(path, LONGEST_PATH), shortened(method, LONGEST_METHOD));
     let message = format!("{path} takes {}, not {method}", allowed.join(" and "));
     let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", message);
     refused.with(header::ALLOW, allowed.join(", "))
@@ -148,7 +172,8 @@ fn not_taken(path: &str, method: &str, matched: &Matched<'_>) -> Refused {
 /// The answer to Meta's question whether this is the right address, where the webhook knows it:
 /// <https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests>.
 fn handshake(webhook: &Webhook, head: &Parts) -> Option<Result<Response<Body>, Refused>> {
-    let Way::Signed(Signed { handshake: Some(word), .. }) = &webhook.verify.as_ref()?.way else { return None };
+    let rule = webhook.verify.as_ref()?;
+    let Way::Signed(Signed { handshake: Some(Handshake::Word(word)), .. }) = &rule.way else { return None };
     let field = |name: &str| {
         let mut fields = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes());
         fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
@@ -157,12 +182,33 @@ fn handshake(webhook: &Webhook, head: &Parts) -> Option<Result<Response<Body>, R
     let is_right = field("hub.verify_token").is_some_and(|given| word.matches(given.as_bytes()));
     Some(match is_right {
         true => Ok(field("hub.challenge").unwrap_or_default().into_response()),
-        false => Err(unauthorized("`hub.verify_token` is another one")),
+        false => Err(unauthorized(rule, "`hub.verify_token` is another one".into())),
     })
 }
 
-fn unauthorized(why: &'static str) -> Refused {
-    Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", why)
+/// Whether it is what WooCommerce sends once when a webhook is saved, and does not sign: it only looks whether it gets
+/// 200 (`WC_Webhook::deliver_ping`).
+fn is_ping(webhook: &Webhook, headers: &HeaderMap, body: &[u8]) -> bool {
+    let rule = webhook.verify.as_ref().map(|rule| &rule.way);
+    let Some(Way::Signed(Signed { handshake: Some(Handshake::Ping), header, .. })) = rule else { return false };
+    let number = body.strip_prefix(b"webhook_id=");
+    Kind::of(headers).is_form()
+        && !headers.contains_key(header)
+        && number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
+
+/// 401, with the way to show something where HTTP has a word for it (RFC 9110, 11.6.1).
+fn unauthorized(rule: &Verify, denied: Denied) -> Refused {
+    let refused = Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", denied.why);
+    let refused = match denied.hint {
+        Some(hint) => refused.hint(hint),
+        None => refused,
+    };
+    match rule.way {
+        Way::Basic(_) => refused.with(header::WWW_AUTHENTICATE, BASIC),
+        Way::Token(Place::Usual, _) => refused.with(header::WWW_AUTHENTICATE, BEARER),
+        Way::Token(..) | Way::Signed(_) | Way::Twilio(_) => refused,
+    }
 }
 
 /// A request that came to its webhook.
@@ -183,10 +229,13 @@ impl Call<'_> {
         }
         let limit = usize::try_from(catalog.ground.limits.body).unwrap_or(usize::MAX);
         let larger = |refused: Refused| match refused.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => refused.hint("raise `limits.body` in postrider.yaml"),
+            StatusCode::PAYLOAD_TOO_LARGE => refused.for_owner("raise `limits.body` in postrider.yaml"),
             _ => refused,
         };
         let raw = whole(body, limit).await.map_err(larger)?;
+        if is_ping(webhook, &self.head.headers, &raw) {
+            return Ok(StatusCode::OK.into_response());
+        }
         let once = self.verified(catalog, house.view.clock.now(), &raw)?;
         if webhook.is_verified() {
             self.has_room(house)?;
@@ -257,12 +306,12 @@ impl Call<'_> {
         let shown = Shown { headers: &self.head.headers, query, body: raw, url: url.as_deref(), now };
         match verify(rule, &shown) {
             Ok(once) => Ok(once),
-            Err(why) if rule.observe => {
+            Err(denied) if rule.observe => {
                 let (flow, path) = (&self.route.flow.name, &self.route.webhook.path);
-                tracing::warn!(%flow, path, from = %self.from, "let in, for `mode` is `observe`: {why}");
+                tracing::warn!(%flow, path, from = %self.from, "let in, for `mode` is `observe`: {}", denied.why);
                 Ok(None)
             }
-            Err(why) => Err(unauthorized(why)),
+            Err(denied) => Err(unauthorized(rule, denied)),
         }
     }
 

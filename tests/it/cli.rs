@@ -16,7 +16,9 @@ async fn post(process: &Process, body: &Value) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_and_everything_that_can_be_seen_of_it() {
-    let folder = folder(&[("flows/in.yaml", HOOK)]);
+    let shop =
+        "triggers:\n  - every: 1d\n  - webhook: { path: \"/shop/{id}\", methods: [PUT, POST] }\nrun: event.path\n";
+    let folder = folder(&[("flows/in.yaml", HOOK), ("flows/shop.yaml", shop)]);
     let path = folder.path();
     let process = Process::start(path);
     assert!(
@@ -75,6 +77,8 @@ async fn a_webhook_and_everything_that_can_be_seen_of_it() {
         }),
     );
     assert_eq!((waited["state"].clone(), waited["trigger"].clone()), (json!("succeeded"), json!("webhook")));
+    let asked = binary::json(path, &["trigger", "shop", "--body", "{}", "--wait"]);
+    assert_eq!((&asked["result"], &asked["event"]["method"]), (&json!("/shop/{id}"), &json!("PUT")), "{asked}");
 
     for (args, code, part) in [
         (&["run"][..], 1, "another Postrider runs on this workspace (process "),

@@ -85,6 +85,9 @@ async fn the_script_sees_the_request() {
     };
     assert_eq!(body(&[form], "name=Ada+L&x=%26&x=2").await, json!({ "name": "Ada L", "x": ["&", "2"] }));
     assert_eq!(body(&[form], r#"{"curl": "says nothing"}"#).await, json!({ "curl": "says nothing" }));
+    // What begins as JSON and is none is a form, if it has names as a form does.
+    assert_eq!(body(&[form], "[0]=a&[1]=b").await, json!({ "[0]": "a", "[1]": "b" }));
+    assert_eq!(body(&[form], "{x}=1").await, json!({ "{x}": "1" }));
     assert_eq!(body(&[("content-type", "text/plain")], "{words}").await, json!("{words}"));
     assert_eq!(body(&[], "").await, Value::Null);
     let (status, event, _) = caller.call(Method::GET, "/hooks/echo/a/b", &[], Vec::new()).await;
@@ -109,8 +112,33 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_the_next_one_is_ser
         (Method::POST, "/hooks/echo/a/b", vec![json], b"{\"a\": 1} trailing".to_vec(), 400, "line 1 column 10"),
         // Curl calls it a form; in a form it would be written another way.
         (Method::POST, "/hooks/echo/a/b", vec![form], b"{\"a\":".to_vec(), 400, "no JSON: EOF"),
-        (Method::POST, "/hooks/echo/a/b", vec![json], deep.into_bytes(), 400, "no JSON"),
-        (Method::POST, "/hooks/echo/a/b", vec![json], nested.into_bytes(), 400, "100 deep"),
+        (
+            Method::POST,
+            "/hooks/echo/a/b",
+            vec![json],
+            deep.into_bytes(),
+            400,
+            "nested more than 100 deep, at line 1 column 101",
+        ),
+        (
+            Method::POST,
+            "/hooks/echo/a/b",
+            vec![json],
+            nested.into_bytes(),
+            400,
+            "nested more than 100 deep, at line 1 column 101",
+        ),
+        (
+            Method::POST,
+            "/hooks/echo/a/b",
+            vec![json],
+            b"{\n \"a\": 1,\n \"b\": tru\n}".to_vec(),
+            400,
+            "line 3 column 10",
+        ),
+        (Method::POST, "/hooks/echo/a/b", vec![json], "{\"\u{e9}\": x}".into(), 400, "line 1 column 7"),
+        (Method::POST, "/hooks/echo/a/b", vec![json], b"{\"a\":1e400}".to_vec(), 400, "a number that is too large"),
+        (Method::POST, "/hooks/echo/a/b", vec![form], b"{\"a\": \"x=1\", }".to_vec(), 400, "no JSON: "),
         (Method::POST, "/hooks/echo/a/b", vec![], vec![b'x'; (1 << 20) + 1], 413, "larger than 1048576 bytes"),
         (Method::POST, "/hooks/nowhere", vec![], Vec::new(), 404, "no flow has a webhook at /nowhere"),
         (Method::POST, "/hooks/off", vec![], Vec::new(), 404, "no flow has"),
@@ -135,6 +163,26 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_the_next_one_is_ser
         assert_eq!(headers["location"], place.as_str());
     }
     assert_eq!(house.get("/runs").await["runs"].as_array().unwrap().len(), 2, "only the good ones became runs");
+    // The owner is told what only the owner can do; callers are not. What is long is cut.
+    let newest = async || house.get("/refused").await["refused"][0].clone();
+    let (_, answer, _) = caller.call(Method::POST, "/hooks/echo/a/b", &[], vec![b'x'; (1 << 20) + 1]).await;
+    assert_eq!(
+        answer["error"],
+        json!({ "kind": "too_large", "message": "the body is larger than 1048576 bytes", "hint": null })
+    );
+    assert_eq!(
+        newest().await["reason"],
+        "the body is larger than 1048576 bytes; raise `limits.body` in postrider.yaml"
+    );
+    let long = Method::from_bytes(&[b'X'; 3_000]).unwrap();
+    for (method, path) in
+        [(long, "/hooks/echo/a/b".to_owned()), (Method::POST, format!("/hooks/{}", "x".repeat(3_000)))]
+    {
+        caller.call(method, &path, &[], Vec::new()).await;
+        let row = newest().await;
+        assert!(row["reason"].as_str().unwrap().chars().count() < 300, "{row}");
+        assert!(row["what"].as_str().unwrap().contains(" /hooks/"), "{row}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use super::node::{Fields, Findings, Node, Yaml};
 use super::share::Share;
 use super::shown::named;
 use super::strength::is_secret;
-use crate::flow::webhook::{Encoding, Part, Place, Signed, Stamp, StampPlace, Verify, Way, key_within};
+use crate::flow::webhook::{Encoding, Handshake, Part, Place, Signed, Stamp, StampPlace, Verify, Way, key_within};
 use crate::secret::{Hash, Secret};
 use crate::units::{nearest, parse_duration};
 
@@ -165,24 +165,25 @@ fn hmac(node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Signe
     let header = fields.parsed("header", header, findings);
     let secrets = secrets("secret", fields.take("secret")?, share, findings)?;
     let header = header?;
-    Some(Signed { header, secrets, wrapped: false, algorithm, encoding, prefix, over, stamp, handshake: None })
+    Some(Signed {
+        header,
+        secrets,
+        wrapped: false,
+        algorithm,
+        encoding,
+        prefix,
+        over,
+        stamp,
+        id: None,
+        handshake: None,
+    })
 }
 
 /// The signature of a known sender, as its documentation has it.
 fn preset(name: &str, node: &Node, share: &Share<'_>, findings: &mut Findings) -> Option<Signed> {
     let (node, handshake) = match (name, &node.value) {
-        ("meta", Yaml::Map(_)) => {
-            let fields = Fields::of(node, "`meta`", &["secret", "verify_token"], findings)?;
-            let Some(secret) = fields.take("secret") else {
-                findings.at(node, "`meta` needs `secret`").hint("write `secret: \"${APP_SECRET}\"`");
-                return None;
-            };
-            let word = match fields.take("verify_token") {
-                Some(word) => Some(Secret::new(word.filled("verify_token", share, findings)?)),
-                None => None,
-            };
-            (secret, word)
-        }
+        ("meta", Yaml::Map(_)) => meta(node, share, findings)?,
+        ("woocommerce", _) => (node, Some(Handshake::Ping)),
         _ => (node, None),
     };
     let secrets = secrets(name, node, share, findings)?;
@@ -219,8 +220,33 @@ fn preset(name: &str, node: &Node, share: &Share<'_>, findings: &mut Findings) -
             ("webhook-signature", Encoding::Base64, "v1,", over, Some(within("webhook-timestamp")))
         }
     };
-    let (header, prefix, wrapped) = (header.to_owned(), prefix.to_owned(), name == "standard-webhooks");
-    Some(Signed { header, secrets, wrapped, algorithm: Hash::Sha256, encoding, prefix, over, stamp, handshake })
+    let (header, prefix, standard) = (header.to_owned(), prefix.to_owned(), name == "standard-webhooks");
+    Some(Signed {
+        header,
+        secrets,
+        wrapped: standard,
+        algorithm: Hash::Sha256,
+        encoding,
+        prefix,
+        over,
+        stamp,
+        id: standard.then_some("webhook-id"),
+        handshake,
+    })
+}
+
+/// The long form of `meta`: its secret, and the word of its question.
+fn meta<'n>(node: &'n Node, share: &Share<'_>, findings: &mut Findings) -> Option<(&'n Node, Option<Handshake>)> {
+    let fields = Fields::of(node, "`meta`", &["secret", "verify_token"], findings)?;
+    let Some(secret) = fields.take("secret") else {
+        findings.at(node, "`meta` needs `secret`").hint("write `secret: \"${APP_SECRET}\"`");
+        return None;
+    };
+    let word = match fields.take("verify_token") {
+        Some(word) => Some(Handshake::Word(Secret::new(word.filled("verify_token", share, findings)?))),
+        None => None,
+    };
+    Some((secret, word))
 }
 
 /// One secret, or two while one replaces the other.

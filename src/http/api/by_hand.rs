@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::{Answer, fine, runs};
+use super::{Answer, fine, known, runs};
 use crate::flow::Flow;
 use crate::http::House;
 use crate::http::body::Json;
@@ -22,19 +22,6 @@ use crate::store::records::{Erased, Origin, RunDecided};
 
 fn conflict(message: impl Into<String>) -> Refused {
     Refused::new(StatusCode::CONFLICT, "state", message)
-}
-
-/// Refuses a body with other fields than these; none at all is as good.
-fn known(body: &Value, known: &[&str]) -> Result<(), Refused> {
-    let Some(map) = body.as_object() else {
-        return if body.is_null() { Ok(()) } else { Err(Refused::bad("the body is a map")) };
-    };
-    match map.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(key) => {
-            Err(Refused::bad(format!("`{key}` is not known here")).hint(format!("it takes {}", known.join(", "))))
-        }
-        None => Ok(()),
-    }
 }
 
 fn flag(body: &Value, name: &str) -> Result<bool, Refused> {
@@ -57,9 +44,7 @@ pub async fn decide(
     Path((id, decision)): Path<(String, String)>,
     Json(body): Json,
 ) -> Answer {
-    if decision == "replay" {
-        known(&body, &["latest", "resend"])?;
-    }
+    known(&body, if decision == "replay" { &["latest", "resend"] } else { &[] })?;
     let id = runs::found(&house, &id).await?;
     let wish = Wish { latest: flag(&body, "latest")?, resend: flag(&body, "resend")? };
     let shown = settle(&house, id, &decision, wish).await?;

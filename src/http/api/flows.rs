@@ -6,7 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Query, fine, with};
+use super::{Answer, Query, fine, known, with};
 use crate::flow::Flow;
 use crate::flow::catalog::Catalog;
 use crate::http::House;
@@ -82,6 +82,7 @@ pub async fn source(house: &House, name: &str) -> Answer {
     responses((status = 200, description = "`{\"hash\", \"diagnostics\"}`"), (status = 409, description = "the file was changed meanwhile"), (status = 403, description = "editing is switched off")))]
 pub async fn put_source(house: &House, name: &str, headers: &HeaderMap, wish: &Value) -> Answer {
     let flow = find(&house.view.catalog.borrow(), name)?;
+    known(wish, &["text"])?;
     let text = wish["text"].as_str().ok_or_else(|| Refused::bad("`text` is missing"))?;
     let hash = headers.get(header::IF_MATCH).and_then(|hash| hash.to_str().ok()).map(|hash| hash.trim_matches('"'));
     let hash = hash.ok_or_else(|| {
@@ -97,6 +98,7 @@ pub async fn put_source(house: &House, name: &str, headers: &HeaderMap, wish: &V
 #[utoipa::path(post, path = "/flows", tag = "flows",
     responses((status = 201, description = "`{\"file\", \"hash\"}`"), (status = 409, description = "the file is there already")))]
 pub async fn create(State(house): State<Arc<House>>, Json(wish): Json) -> Answer {
+    known(&wish, &["name", "text"])?;
     let field = |name: &str| wish[name].as_str().ok_or_else(|| Refused::bad(format!("`{name}` is missing")));
     let (name, text) = (field("name")?, field("text")?);
     let file = crate::http::editor::file_of(name)?;
@@ -108,6 +110,7 @@ pub async fn create(State(house): State<Arc<House>>, Json(wish): Json) -> Answer
 #[utoipa::path(post, path = "/check", tag = "flows",
     responses((status = 200, description = "`{\"diagnostics\": [...]}`")))]
 pub async fn check(State(house): State<Arc<House>>, Json(wish): Json) -> Answer {
+    known(&wish, &["file", "text"])?;
     let file = wish["file"].as_str().unwrap_or("flows/new.yaml");
     let text = wish["text"].as_str().ok_or_else(|| Refused::bad("`text` is missing"))?;
     fine(&json!({ "diagnostics": house.view.check(file.to_owned(), text.to_owned()).await }))
@@ -124,6 +127,7 @@ pub async fn trigger(house: &House, name: &str, wish: &Value) -> Answer {
 /// Starts a run by hand.
 pub async fn start(house: &House, name: &str, wish: &Value) -> Result<RunId, Refused> {
     let flow = find(&house.view.catalog.borrow(), name)?;
+    known(wish, &["data", "event"])?;
     let (trigger, event) = event(wish)?;
     let run = house.intake.prepare(&flow, trigger, &event);
     let id = run.id;

@@ -6,7 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, MOST, Query, fine, with};
+use super::{Answer, MOST, Query, fine, known, with};
 use crate::http::House;
 use crate::http::body::Json;
 use crate::http::error::Refused;
@@ -115,6 +115,7 @@ pub async fn decide(
     Path((id, word)): Path<(String, String)>,
     Json(body): Json,
 ) -> Answer {
+    known(&body, if word == "release" { &["as"] } else { &[] })?;
     let decision = decision(&word, body["as"].as_str())?;
     let message = find(&house, &id).await?;
     settle(&house, message.id, decision).await?;
@@ -141,6 +142,7 @@ pub async fn settle(house: &House, id: MessageId, decision: Decision) -> Result<
 #[utoipa::path(post, path = "/messages/decisions", tag = "messages",
     responses((status = 200, description = "`{\"done\": [ids], \"refused\": [{id, error}]}`")))]
 pub async fn decide_many(State(house): State<Arc<House>>, Json(body): Json) -> Answer {
+    known(&body, &["decision", "as", "ids"])?;
     let decision = decision(body["decision"].as_str().unwrap_or_default(), body["as"].as_str())?;
     let Some(ids) = body["ids"].as_array().filter(|ids| ids.len() <= MOST) else {
         return Err(Refused::bad(format!("`ids` is a list of up to {MOST} messages")));

@@ -17,8 +17,10 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::error::{Refused, answer};
+use crate::plain::shortened;
 
 /// What a route gives.
 pub type Answer = Result<Response<Body>, Refused>;
@@ -26,6 +28,8 @@ pub type Answer = Result<Response<Body>, Refused>;
 /// Most rows of one page, and how many there are when nobody says.
 pub const MOST: usize = 1_000;
 const USUAL: usize = 100;
+/// Most characters of a field's name that are told.
+const LONGEST_KEY: usize = 64;
 
 /// An answer that says yes.
 pub fn fine(body: &impl Serialize) -> Answer {
@@ -37,6 +41,20 @@ pub fn with(status: StatusCode, body: &impl Serialize) -> Answer {
     let body = serde_json::to_value(body);
     let body = body.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
     Ok(answer(status, &body))
+}
+
+/// Refuses a body with other fields than these; none at all is as good. A word that is written wrong would be passed
+/// over without a sound.
+pub fn known(body: &Value, known: &[&str]) -> Result<(), Refused> {
+    let Some(map) = body.as_object() else {
+        return if body.is_null() { Ok(()) } else { Err(Refused::bad("the body is a map")) };
+    };
+    let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let refused = Refused::bad(format!("`{}` is not known here", shortened(key, LONGEST_KEY)));
+    Err(match known.is_empty() {
+        true => refused.hint("it takes no fields"),
+        false => refused.hint(format!("it takes {}", known.join(", "))),
+    })
 }
 
 /// The query of a list, each name once; unknown names are refused.

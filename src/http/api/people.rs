@@ -6,7 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use serde_json::json;
 
 use super::accounts::named;
-use super::{Answer, Query, fine};
+use super::{Answer, Query, fine, known};
 use crate::http::House;
 use crate::http::body::Json;
 use crate::http::error::Refused;
@@ -41,6 +41,7 @@ pub async fn show(State(house): State<Arc<House>>, Path(who): Path<String>, RawQ
     params(("address" = String, Path, description = "a phone or another address")),
     responses((status = 200, description = "`{\"changed\"}`")))]
 pub async fn opt_in(State(house): State<Arc<House>>, Path(who): Path<String>, Json(body): Json) -> Answer {
+    known(&body, &["account"])?;
     let account = body["account"].as_str().ok_or_else(|| Refused::bad("`account` is missing"))?;
     let changed = let_write(&house, account, &address(&house, &who)?).await?;
     fine(&json!({ "changed": changed }))

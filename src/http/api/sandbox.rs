@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, Query, fine, with};
+use super::{Answer, Query, fine, known, with};
 use crate::clock::rfc3339;
 use crate::http::House;
 use crate::http::body::Json;
@@ -63,6 +63,7 @@ pub async fn phones(State(house): State<Arc<House>>, RawQuery(query): RawQuery) 
     params(("phone" = String, Path, description = "its number")),
     responses((status = 200, description = "`{\"phone\"}`")))]
 pub async fn change(State(house): State<Arc<House>>, Path(phone): Path<String>, Json(body): Json) -> Answer {
+    known(&body, &["name", "off"])?;
     let phone = Recipient::read(&phone, house.view.country()).map_err(Refused::bad)?;
     let name = body["name"].as_str().map(str::to_owned);
     switch(&house, &phone, HandsetChange { name, off: body["off"].as_bool() }).await?;
@@ -147,10 +148,7 @@ pub struct Typed {
 #[utoipa::path(post, path = "/sandbox/messages", tag = "sandbox",
     responses((status = 202, description = "`{\"id\", \"message_id\"}`"), (status = 400, description = "nothing was typed")))]
 pub async fn reply(State(house): State<Arc<House>>, Json(body): Json) -> Answer {
-    let known = ["from", "text", "media", "choice", "account", "reply_to", "chat", "name"];
-    if let Some(key) = body.as_object().and_then(|map| map.keys().find(|key| !known.contains(&key.as_str()))) {
-        return Err(Refused::bad(format!("`{key}` is not known here")).hint(format!("it takes {}", known.join(", "))));
-    }
+    known(&body, &["from", "text", "media", "choice", "account", "reply_to", "chat", "name"])?;
     let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let country = house.view.country();
     let from = text("from").ok_or_else(|| Refused::bad("`from` is missing: the phone that is typed on"))?;

@@ -13,6 +13,7 @@ use crate::http::House;
 use crate::http::api::flows::{find, start};
 use crate::http::editor::file_of;
 use crate::http::error::Refused;
+use crate::json::mistake;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::store::records::OccurrenceFilter;
 use crate::view::{DueRow, FlowRow, FlowSource, OccurrenceRow, RunList, RunWish, hash_of, words};
@@ -219,7 +220,7 @@ pub async fn act(
             Some(data) => match serde_json::from_str::<serde_json::Value>(data) {
                 Ok(data) => serde_json::json!({ "data": data }),
                 Err(error) => {
-                    let why = Refused::bad(format!("the event is no JSON: {error}"));
+                    let why = Refused::bad(mistake("the event", data.as_bytes(), &error));
                     return Ok(failed(&house, &back, "It was not started", &why, data));
                 }
             },

@@ -16,7 +16,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -31,6 +33,7 @@ use room::Leaving;
 pub use room::{Room, Seat};
 use wire::Wire;
 
+use super::error::Refused;
 use crate::shutdown::Shutdown;
 
 /// Most bytes of a request's head, and of what is read of it at once.
@@ -126,6 +129,8 @@ async fn host(stream: TcpStream, peer: SocketAddr, router: Router, leaves: Leavi
     let mut builder = http1::Builder::new();
     // Time is kept by the wire, which knows a slow head from a connection that is merely kept.
     builder.header_read_timeout(None).max_buf_size(HEAD);
+    // A caller that has nothing more to say still listens.
+    builder.half_close(true);
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut draining = pin!(shutdown.draining());
     tokio::select! {
@@ -152,12 +157,35 @@ async fn answer(
     head.extensions.insert(ConnectInfo(peer));
     head.extensions.insert(seat.clone());
     let body = Body::new(Carried::new(body, seat.clone()));
-    let mut response = router.call(Request::from_parts(head, body)).await?;
+    let refused = unsound(&head);
+    let ends = refused.is_some();
+    let mut response = match refused {
+        Some(refused) => refused.into_response(),
+        None => router.call(Request::from_parts(head, body)).await?,
+    };
     seat.releases();
-    if seat.has_unread() {
+    if ends || seat.has_unread() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Answer::new(body, seat.clone())))
+}
+
+/// Refuses a head that somebody else on the way may have read another way: about whom it calls (RFC 9112, 3.2), and
+/// about how its body is written (6.1), of which hyper reads `chunked` alone.
+fn unsound(head: &Parts) -> Option<Refused> {
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
+        return Some(Refused::bad("a request has one `Host` header"));
+    }
+    let lines = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let codings: Vec<&[u8]> = codings.filter(|coding| !coding.is_empty()).collect();
+    if codings.iter().any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
+        let message = "of `Transfer-Encoding` only `chunked` is understood";
+        let refused = Refused::new(StatusCode::NOT_IMPLEMENTED, "unsupported", message);
+        return Some(refused.hint("say with `Content-Encoding` how the body is packed"));
+    }
+    (codings.len() > 1).then(|| Refused::bad("`Transfer-Encoding` says `chunked` more than once"))
 }
 
 #[cfg(test)]

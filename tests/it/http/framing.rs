@@ -1,8 +1,11 @@
 //! Where a request or an answer ends is ours to say, whatever scripts and other servers hand on.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::{Line, post};
 use crate::conversations::server::{LOCAL, Say, Server};
@@ -182,4 +185,78 @@ async fn the_private_side_wants_one_host_and_knows_its_names() {
         line.send(head).await;
         assert_eq!(line.answer_to("GET").await.status, status, "{head}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_said_all_and_still_listens_is_answered() {
+    let flow = "triggers:\n  - webhook: { path: /f, methods: [POST, GET], respond: result }\nrun: |\n  let n = 0;\n  while n < 20_000 { n += 1; }\n  42\n";
+    let house = House::open(&[("flows/f.yaml", flow)]).await;
+    let (listen, admin) = (house.engine.address().listen, house.engine.address().admin);
+    let whole = post("/hooks/f", &[], "{}");
+    let chunked = "POST /hooks/f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    for (address, request, answers) in [
+        (listen, whole.as_str(), vec!["42"]),
+        (listen, chunked, vec!["42"]),
+        (listen, "GET /hooks/f HTTP/1.1\r\nHost: x\r\n\r\n", vec!["42"]),
+        (listen, "GET /hooks/f HTTP/1.0\r\n\r\n", vec!["42"]),
+        (listen, &[whole.as_str(), &whole].concat(), vec!["42", "42"]),
+        (admin, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n", vec!["ready"]),
+    ] {
+        let mut line = Line::to(address).await;
+        line.send(request).await;
+        line.stream.shutdown().await.unwrap();
+        for answer in answers {
+            let got = line.answer().await;
+            assert_eq!((got.status, got.text().as_str()), (200, answer), "{request}");
+        }
+        assert!(line.rest().await.is_empty(), "{request}");
+    }
+    let runs = house.runs_of("f").await.len();
+    // What is not whole, and never will be, ends at once and begins nothing.
+    for half in ["", "POST /hooks/f HTT", &whole[..whole.len() - 1], &chunked[..chunked.len() - 7]] {
+        let mut line = Line::to(listen).await;
+        line.send(half).await;
+        line.stream.shutdown().await.unwrap();
+        let rest = timeout(Duration::from_secs(3), line.rest()).await.expect("it ends at once");
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 400 "), "{half}: {}", String::from_utf8_lossy(&rest));
+    }
+    assert_eq!(house.runs_of("f").await.len(), runs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_can_be_read_in_two_ways_is_refused_on_both_sides() {
+    let flow = "triggers:\n  - webhook: { path: /f, respond: result }\nrun: event.raw\n";
+    let house = House::open(&[("flows/f.yaml", flow)]).await;
+    let (listen, admin) = (house.engine.address().listen, house.engine.address().admin);
+    let chunks = "2\r\n{}\r\n0\r\n\r\n";
+    for (version, lines, status) in [
+        // RFC 9112, 3.2.
+        ("1.1", "Host: localhost\r\n", 200),
+        ("1.1", "", 400),
+        ("1.1", "Host: localhost\r\nHost: localhost\r\n", 400),
+        ("1.0", "Host: localhost\r\nHost: other\r\n", 400),
+        // 6.1 and 7.
+        ("1.1", "Host: localhost\r\nTransfer-Encoding: chunked\r\n", 200),
+        ("1.1", "Host: localhost\r\nTransfer-Encoding: Chunked\r\n", 200),
+        ("1.1", "Host: localhost\r\nTransfer-Encoding: gzip, chunked\r\n", 501),
+        ("1.1", "Host: localhost\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501),
+        ("1.1", "Host: localhost\r\nTransfer-Encoding: chunked, chunked\r\n", 400),
+        ("1.1", "Host: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
+        ("1.1", "Host: localhost\r\nTransfer-Encoding: chunked, gzip\r\n", 400),
+    ] {
+        for (address, asked) in [(listen, "POST /hooks/f"), (admin, "GET /readyz")] {
+            let body = if lines.contains("Transfer") { chunks } else { "" };
+            let mut line = Line::to(address).await;
+            line.send(format!("{asked} HTTP/{version}\r\n{lines}\r\n{body}")).await;
+            let answer = line.answer().await;
+            assert_eq!(answer.status, status, "{asked} {version} {lines}: {answer:?}");
+            if status != 200 {
+                assert_eq!(answer.header("connection"), Some("close"), "{asked} {version} {lines}: {answer:?}");
+            }
+        }
+    }
+    let mut line = Line::to(listen).await;
+    line.send("POST /hooks/f HTTP/1.0\r\n\r\n").await;
+    assert_eq!(line.answer().await.status, 200, "HTTP/1.0 knows no `Host`");
+    assert_eq!(house.runs_of("f").await.len(), 4);
 }

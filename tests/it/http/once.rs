@@ -32,12 +32,14 @@ async fn an_event_that_comes_again_is_known_by_its_name_until_its_window_has_pas
     let same = json!({ "run": first["run"], "duplicate": true });
     assert_eq!(post(&house, "/in", &[], r#"{"order": {"id": 7}, "n": 2}"#).await, (200, same.clone()));
     // A form says the same, a text is another name, and where none is given each counts.
-    for body in [r#"{"order":{"id":"7"}}"#, r#"{"order":{"id":8}}"#, r#"{"order":{}}"#, r#"{"order":{}}"#, "words", ""]
-    {
-        let (status, answer) = post(&house, "/in", &[], body).await;
+    let names = [r#""7""#, "8", "7.0", r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#, "null", "null", r#""""#, r#""""#];
+    let named = names.map(|name| format!(r#"{{"order":{{"id":{name}}}}}"#));
+    let bare = [r#"{"order":{}}"#, r#"{"order":{}}"#, "words", ""].map(str::to_owned);
+    for body in named.into_iter().chain(bare) {
+        let (status, answer) = post(&house, "/in", &[], &body).await;
         assert_eq!((status, answer.get("duplicate")), (200, None), "{body}: {answer}");
     }
-    assert_eq!(house.runs_of("in").await.len(), 7);
+    assert_eq!(house.runs_of("in").await.len(), 14);
     // Also over a crash.
     house = house.crash().await;
     assert_eq!(post(&house, "/in", &[], r#"{"order":{"id":7}}"#).await, (200, same));

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use postrider::clock::HandClock;
+use postrider::clock::{Clock as _, HandClock};
 use serde_json::{Value, json};
 
 use crate::support::engine::House;
@@ -265,4 +265,131 @@ async fn meta_is_told_that_this_is_the_right_address_and_observing_lets_in() {
     assert_eq!(flows["triggers"][0]["verified"], false, "{flows}");
     let origin = [("origin".to_owned(), "https://evil.example".to_owned())];
     assert_eq!(post(&house, "", &origin, b"{}").await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ping_of_a_shop_is_answered_and_begins_nothing() {
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    let house_of = async |verify: &str| house(verify, at).await;
+    let shop = house_of(&format!("{{ woocommerce: {SECRET} }}")).await;
+    let (form, json) = ("application/x-www-form-urlencoded; charset=UTF-8", "application/json");
+    // `WC_Webhook::deliver_ping`: the owner is told of any status but 200.
+    for (kind, signature, body, status) in [
+        (form, None, "webhook_id=17", 200),
+        (form, None, "webhook_id=", 401),
+        (form, None, "webhook_id=17&more=1", 401),
+        (form, None, "webhook_id=1x", 401),
+        (form, None, "other=17", 401),
+        (form, Some(""), "webhook_id=17", 401),
+        (form, Some("bm90aGluZw=="), "webhook_id=17", 401),
+        (json, None, "webhook_id=17", 401),
+    ] {
+        let mut given = headers(&[("content-type", kind)]);
+        given.extend(signature.map(|text| ("x-wc-webhook-signature".into(), String::from(text))));
+        let url = format!("http://{}/hooks/in", shop.engine.address().listen);
+        let mut request = client().post(url).body(body);
+        for (name, value) in &given {
+            request = request.header(name, value);
+        }
+        assert_eq!(request.send().await.unwrap().status(), status, "{given:?} {body}");
+    }
+    assert!(shop.runs_of("in").await.is_empty());
+    let other = house_of(&format!("{{ shopify: {SECRET} }}")).await;
+    assert_eq!(post(&other, "", &headers(&[("content-type", form)]), b"webhook_id=17").await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_sent_again_with_another_signature_is_the_same() {
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    let house = house(&rule("standard-webhooks"), at).await;
+    let sent = async |id: &str, body: &str| {
+        let at = house.clock.now().as_second().to_string();
+        let signature = STANDARD.encode(over(&[id.as_bytes(), b".", at.as_bytes(), b".", body.as_bytes()]));
+        let signature = format!("v1,{signature}");
+        let given = [("webhook-id", id), ("webhook-timestamp", &at), ("webhook-signature", &signature)];
+        let (status, answer) = post(&house, "", &headers(&given), body.as_bytes()).await;
+        (status, answer["duplicate"] == true, answer["run"].clone())
+    };
+    let (status, again, first) = sent("msg_1", "{}").await;
+    assert_eq!((status, again), (200, false));
+    // Its senders try again for hours, each time with a new time and signature.
+    for passed in [1, 299, 3_600, 82_000] {
+        house.pass(std::time::Duration::from_secs(passed));
+        assert_eq!(sent("msg_1", "{}").await, (200, true, first.clone()), "{passed} seconds later");
+    }
+    let (_, again, other) = sent("msg_2", "{}").await;
+    assert!(!again && other != first);
+    house.pass(std::time::Duration::from_secs(501));
+    let (status, again, _) = sent("msg_1", "{}").await;
+    assert_eq!((status, again), (200, false), "after a day it is forgotten");
+    assert_eq!(house.runs_of("in").await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_let_in_is_told_what_is_missing_and_where() {
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    let not_ascii = || vec![("x-sig".to_owned(), "schl\u{fc}ssel".to_owned())];
+    let hmac = format!("{{ hmac: {{ header: X-Sig, secret: {SECRET}, timestamp_header: X-At }} }}");
+    for (verify, given, way, message) in [
+        (
+            format!("{{ basic: \"ada:{SECRET}\" }}"),
+            vec![],
+            Some("Basic realm=\"postrider\", charset=\"UTF-8\""),
+            "a name and a password are missing",
+        ),
+        (
+            format!("{{ basic: \"ada:{SECRET}\" }}"),
+            headers(&[("authorization", "Basic bm8=")]),
+            Some("Basic realm=\"postrider\", charset=\"UTF-8\""),
+            "the name or the password is wrong",
+        ),
+        (format!("{{ token: {SECRET} }}"), vec![], Some("Bearer realm=\"postrider\""), "a token is missing"),
+        (
+            format!("{{ token: {{ header: X-Api-Key, secret: {SECRET} }} }}"),
+            vec![],
+            None,
+            "the token is missing: there is no header `x-api-key`",
+        ),
+        (
+            format!("{{ token: {{ query: key, secret: {SECRET} }} }}"),
+            vec![],
+            None,
+            "the token is missing: there is no `key` in the query of the address",
+        ),
+        (hmac.clone(), vec![], None, "the signature is missing: there is no header `x-sig`"),
+        (
+            hmac.clone(),
+            headers(&[("x-sig", "00")]),
+            None,
+            "the time of the signature is missing: there is no header `x-at`",
+        ),
+        (hmac, not_ascii(), None, "the signature cannot be read: the header `x-sig` has letters that are not ASCII"),
+        (
+            rule("standard-webhooks"),
+            headers(&[("webhook-signature", "v1,AAAA"), ("webhook-timestamp", "1700000000")]),
+            None,
+            "what is signed is missing: there is no header `webhook-id`",
+        ),
+        (
+            "{ twilio: \"12345\" }".into(),
+            vec![],
+            None,
+            "the signature is missing: there is no header `x-twilio-signature`",
+        ),
+    ] {
+        let house = house(&verify, at).await;
+        let url = format!("http://{}/hooks/in", house.engine.address().listen);
+        let mut request = client().post(url);
+        for (name, value) in &given {
+            request = request.header(name, value.as_bytes());
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 401, "{verify}");
+        // RFC 9110, 11.6.1; of signatures HTTP knows no way.
+        let told = response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(told.as_deref(), way, "{verify}");
+        let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(answer["error"]["message"], message, "{verify}");
+        assert_eq!(house.get("/refused").await["refused"][0]["reason"], message, "{verify}");
+    }
 }

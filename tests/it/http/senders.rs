@@ -5,6 +5,7 @@ use std::io::Write;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::{Line, post};
 use crate::support::client;
 use crate::support::engine::House;
 
@@ -163,8 +164,18 @@ async fn a_form_in_parts_has_fields_and_files() {
     let run = house.get(&format!("/runs/{}", runs[0]["id"].as_str().unwrap())).await;
     assert_eq!(run["event"]["files"][0]["file_name"], "a b.txt", "{run}");
     assert!(run["event"]["files"][0].get("bytes").is_none(), "{run}");
-    for (kind, body) in [("multipart/form-data", "--X--\r\n"), ("multipart/form-data; boundary=X", "--X\r\nbroken")] {
-        let (status, answer) = sent(&house, &[("content-type", kind)], body.as_bytes()).await;
+    let (plain, file) = ("; name=\"caf\u{e9}\"", "; name=\"f\"; filename=\"caf\u{e9}.txt\"");
+    let latin = |names: &str| {
+        let part = format!("--X\r\nContent-Disposition: form-data{names}\r\n\r\nx\r\n--X--\r\n");
+        part.chars().map(|letter| letter as u8).collect::<Vec<u8>>()
+    };
+    for (kind, body) in [
+        ("multipart/form-data", b"--X--\r\n".to_vec()),
+        ("multipart/form-data; boundary=X", b"--X\r\nbroken".to_vec()),
+        ("multipart/form-data; boundary=X", latin(plain)),
+        ("multipart/form-data; boundary=X", latin(file)),
+    ] {
+        let (status, answer) = sent(&house, &[("content-type", kind)], &body).await;
         assert_eq!(status, 400, "{answer}");
     }
 }
@@ -172,12 +183,23 @@ async fn a_form_in_parts_has_fields_and_files() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slash_too_many_names_the_path_that_is_there() {
     let house = House::open(&[("flows/seen.yaml", SEEN)]).await;
-    let answer = async |path: &str| -> Value {
-        let url = format!("http://{}/hooks{path}", house.engine.address().listen);
-        serde_json::from_str(&client().post(url).send().await.unwrap().text().await.unwrap()).unwrap()
-    };
-    let there = answer("/seen/").await;
-    assert!(there["error"]["hint"].as_str().unwrap().contains("/hooks/seen, without a slash"), "{there}");
-    let nowhere = answer("/other/").await;
-    assert_eq!(nowhere["error"]["hint"], Value::Null, "{nowhere}");
+    for (path, near) in [
+        ("/hooks/seen/", true),
+        ("/hooks//seen", true),
+        ("//hooks/seen", true),
+        ("///hooks//seen//", true),
+        ("/hooks/other/", false),
+        ("/hooks//other", false),
+        ("//hooks/other", false),
+        ("//hooks", false),
+        ("//", false),
+    ] {
+        let mut line = Line::to(house.engine.address().listen).await;
+        line.send(post(path, &[], "")).await;
+        let answer = line.answer().await;
+        assert_eq!(answer.status, 404, "{path}");
+        let hint = serde_json::from_str::<Value>(&answer.text()).unwrap()["error"]["hint"].clone();
+        let wanted = near.then_some("there is one at /hooks/seen, without a slash too many");
+        assert_eq!(hint.as_str(), wanted, "{path}");
+    }
 }

@@ -273,6 +273,38 @@ async fn filters_that_are_not_there_are_refused_by_every_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn words_that_nobody_knows_are_refused_and_do_nothing() {
+    let house = House::open(&[("flows/hook.yaml", "triggers:\n  - webhook: /in\nrun: 1\n")]).await;
+    let (_, run) = house.hook("/in", &json!({})).await;
+    let run = run["run"].as_str().unwrap();
+    let sent = house.post("/messages", json!({ "to": ADA, "text": "x" })).await;
+    let message = sent["message"].as_str().unwrap();
+    for (method, path, body, takes) in [
+        (Method::POST, "/flows/hook/trigger", json!({ "evnt": {} }), "data, event"),
+        (Method::POST, "/flows/hook/trigger", json!({ "data": 1, "wait": true }), "data, event"),
+        (Method::POST, "/flows/hook/trigger", json!([1]), ""),
+        (Method::PUT, "/flows/hook/source", json!({ "text": "", "txt": "" }), "text"),
+        (Method::POST, "/flows", json!({ "name": "a", "text": "", "file": "" }), "name, text"),
+        (Method::POST, "/check", json!({ "text": "", "name": "" }), "file, text"),
+        (Method::POST, &format!("/runs/{run}/replay"), json!({ "resent": true }), "latest, resend"),
+        (Method::POST, &format!("/runs/{run}/cancel"), json!({ "why": "" }), "no fields"),
+        (Method::POST, &format!("/messages/{message}/release"), json!({ "how": "sent" }), "as"),
+        (Method::POST, &format!("/messages/{message}/cancel"), json!({ "as": "sent" }), "no fields"),
+        (Method::POST, "/messages/decisions", json!({ "decision": "cancel", "ids": [], "id": 1 }), "decision, as, ids"),
+        (Method::POST, &format!("/people/{ADA}/opt-in"), json!({ "account": "sandbox", "to": 1 }), "account"),
+        (Method::PUT, &format!("/sandbox/phones/{ADA}"), json!({ "nmae": "Ada" }), "name, off"),
+        (Method::POST, "/sandbox/messages", json!({ "from": ADA, "txt": "x" }), "from, text"),
+        (Method::POST, "/forget", json!({ "recipient": ADA, "all": true }), "recipient"),
+    ] {
+        let (status, answer) = house.api(method, path, Some(body.clone())).await;
+        assert_eq!(status, 400, "{path} {body}: {answer}");
+        let hint = answer["error"]["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains(takes), "{path} {body}: {answer}");
+    }
+    assert_eq!(house.runs_of("hook").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_is_not_there_writes_to_nobody_again() {
     let house = House::open(&[super::ASKS]).await;
     let status = async |account: &str| {
