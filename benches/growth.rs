@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use postrider::app::{Engine as InProcess, Outside, Workspace, open_store};
+use postrider::app::{Engine as InProcess, Outside, Workspace, open_store, read_address, read_token};
 use postrider::clock::HandClock;
 use postrider::config::Flags;
 use support::engine::Engine;
@@ -76,6 +76,52 @@ async fn beside(settled: usize, seconds: Duration, rounds: u64) {
         ratios.push(with / without);
     }
     println!("median of {rounds} rounds: {:.3} (goal: 0.9)", median(ratios));
+    forgotten(full.path(), count).await;
+}
+
+/// A person is erased from the full store, while others come 200 times a second.
+async fn forgotten(folder: &Path, count: Count) {
+    let engine = Engine::start(folder);
+    let api = format!("http://{}/api/v1/forget", read_address(folder).expect("an address").admin);
+    let token = read_token(folder).expect("a token").reveal().to_owned();
+    let client = postrider::transport::client(Duration::from_secs(600)).expect("a client");
+    let forgets = tokio::spawn(async move {
+        let begun = Instant::now();
+        let asked = client.post(api).bearer_auth(token).header("content-type", "application/json");
+        let answer = asked.body(r#"{"recipient":"+15412000001"}"#).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+        begun.elapsed()
+    });
+    let (begun, over) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+    let state = folder.join(".postrider/state.db");
+    let watch = tokio::task::spawn_blocking({
+        let over = over.clone();
+        move || {
+            let connection = rusqlite::Connection::open(state).expect("the state");
+            let owed = "SELECT count(*), total(on_disk) FROM forgotten";
+            loop {
+                std::thread::sleep(Duration::from_millis(100));
+                let owed = connection.query_row(owed, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, f64>(1)?)));
+                if owed.is_ok_and(|(forgotten, owed)| forgotten > 0 && owed == 0.0) {
+                    over.store(true, Ordering::Relaxed);
+                    return begun.elapsed();
+                }
+            }
+        }
+    });
+    let mut times = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let press = Press::Rate(200);
+        let outcome = load::run(engine.public, "/hooks/orders", count.clone(), 8, Duration::from_secs(1), press).await;
+        times.push(outcome.percentile(100.0));
+    }
+    println!(
+        "a person is erased after {:.1?}, and from the free space of the file after {:.1?}; the longest answer to others meanwhile {:.1?}",
+        forgets.await.expect("an answer"),
+        watch.await.expect("the end"),
+        times.iter().max().copied().unwrap_or_default(),
+    );
+    drop(engine.stop());
 }
 
 async fn delivered(folder: &Path, count: Count, seconds: Duration) -> f64 {

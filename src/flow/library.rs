@@ -46,7 +46,7 @@ pub struct Library {
 struct Reading {
     outcome: Result<Arc<Flow>, Vec<Diagnostic>>,
     /// Script files that it was read against, those that are missing included.
-    needs: BTreeSet<String>,
+    needs: Box<[String]>,
 }
 
 /// What a look found.
@@ -152,6 +152,7 @@ impl Library {
             wrong.extend(needs.iter().filter_map(unread));
             wrong
         });
+        let needs = needs.into_iter().collect();
         self.readings.insert(path.into(), Reading { outcome, needs });
     }
 
@@ -346,6 +347,6 @@ pub fn checked(files: &Files, catalog: &Catalog, file: &str, text: &str) -> Vec<
     // What was live comes back where the text cannot come in, and is no finding of the text.
     let candidate = Candidate { flow: flow.clone(), standing, wrong: Vec::new(), before: None };
     let set = Catalog::of(others.chain([candidate]).collect(), Vec::new(), catalog.ground.clone());
-    let own = |finding: &Diagnostic| finding.file == file || flow.content.scripts.contains_key(&finding.file);
+    let own = |finding: &Diagnostic| finding.file == file || flow.content.scripts.get(&finding.file).is_some();
     set.findings.into_iter().filter(own).collect()
 }

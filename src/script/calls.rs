@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::constants::line_column;
 use super::message::{self, Fields};
+use crate::few::Few;
 use crate::model::accounts::{AccountFacts, Accounts, NoAccount};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::message::{Body, Contact, Content, SendOptions, Snapshot, Source};
@@ -25,7 +26,7 @@ pub struct Call {
     /// From 1.
     pub column: u32,
     kind: String,
-    fields: BTreeMap<String, Written>,
+    fields: Few<Written>,
     /// Whether all fields could be read; else the account may be among them.
     whole: bool,
     /// Recipients that are written out.
@@ -166,7 +167,7 @@ fn read(call: &FnCallExpr, at: Position, file: &str) -> Option<Call> {
         (None, _) => return None,
     };
     let (line, column) = line_column(at);
-    Some(Call { file: file.into(), line, column, kind, fields: all, whole, to })
+    Some(Call { file: file.into(), line, column, kind, fields: all.into(), whole, to })
 }
 
 impl Call {

@@ -12,6 +12,7 @@ use super::engine;
 use super::limits::Watch;
 use super::look::{beyond_definitions, look};
 use super::report::report;
+use crate::few::Few;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
 use crate::units::format_duration;
@@ -34,7 +35,7 @@ pub struct Program {
     pub(super) main: String,
     /// Names of the modules that it uses.
     modules: Vec<String>,
-    texts: BTreeMap<String, Arc<str>>,
+    texts: Few<Arc<str>>,
     indent: u32,
     calls: Vec<Call>,
     doubts: Vec<Diagnostic>,
@@ -86,7 +87,7 @@ impl Program {
         let (code, mut calls, mut doubts) = built(&main, load, &mut texts)?;
         calls.iter_mut().filter(|call| call.file == file).for_each(|call| call.column += indent);
         doubts.iter_mut().filter(|doubt| doubt.file == file).for_each(|doubt| doubt.column += indent);
-        let modules = code.modules.into_keys().collect();
+        let (modules, texts) = (code.modules.into_keys().collect(), texts.into());
         Ok(Self { main: file, modules, texts, indent, calls, doubts, recent: Mutex::default() })
     }
 
@@ -111,7 +112,7 @@ impl Program {
             let message = findings.first().map_or_else(String::new, |finding| finding.message.clone());
             ScriptError::new("limit", format!("the script could not be compiled again: {message}"))
         };
-        let (code, ..) = built(&main, &load, &mut self.texts.clone()).map_err(failed)?;
+        let (code, ..) = built(&main, &load, &mut BTreeMap::new()).map_err(failed)?;
         let code = Arc::new(code);
         recent.code = Some(code.clone());
         Ok(code)
@@ -139,7 +140,7 @@ impl Program {
     /// The first call that waits for the clock or for somebody, with its line.
     pub fn first_wait(&self) -> Option<(&'static str, usize)> {
         let engine = engine::bare();
-        self.texts.values().find_map(|text| calls::first_wait(&compile(&engine, text).ok()?))
+        self.texts.iter().find_map(|(_, text)| calls::first_wait(&compile(&engine, text).ok()?))
     }
 
     /// Warnings: what would be an error, should a run come there.

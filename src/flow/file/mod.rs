@@ -25,6 +25,7 @@ pub use parts::retry;
 pub use timed::named_zone;
 
 use super::{Concurrency, Flow, Trigger};
+use crate::few::Few;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
 use crate::model::policy::Retry;
@@ -42,7 +43,7 @@ pub struct Content {
     /// Text of the flow file.
     pub yaml: Arc<str>,
     /// Texts of the script files that it uses, by path below the workspace.
-    pub scripts: BTreeMap<String, Arc<str>>,
+    pub scripts: Few<Arc<str>>,
     /// Its constants, filled in: whatever becomes of the environment, its runs go on with these.
     #[serde(default)]
     pub params: Option<serde_json::Value>,
@@ -208,6 +209,7 @@ fn content(
     }
     let zone = around.home.zone.iana_name().map(str::to_owned);
     let country = around.home.country.map(|country| country.name().to_owned());
+    let scripts = scripts.into();
     Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone, country }
 }
 
@@ -221,7 +223,7 @@ fn version(content: &Content, params: &serde_json::Value, around: &Surroundings<
     };
     add(&content.file);
     add(&content.yaml);
-    for (path, text) in &content.scripts {
+    for (path, text) in content.scripts.iter() {
         add(path);
         add(text);
     }

@@ -122,7 +122,7 @@ fn script_of(content: Option<&Content>) -> (String, String) {
     let Some(content) = content else { return (String::new(), String::new()) };
     let inline = content.yaml.lines().any(|line| line.starts_with("run:"));
     match content.scripts.iter().next().filter(|_| !inline) {
-        Some((file, text)) => (file.clone(), text.to_string()),
+        Some((file, text)) => (file.to_owned(), text.to_string()),
         None => (content.file.clone(), content.yaml.to_string()),
     }
 }
