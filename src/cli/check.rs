@@ -44,18 +44,19 @@ pub fn check(place: &Place) -> Result<(), Failure> {
     }
 }
 
-/// Calendars of a flow that cannot be read, so that no day of theirs is left out.
+/// Calendars of a flow that cannot be read, or not in full.
 fn unread(flow: &Flow, calendars: &Calendars) -> Vec<Diagnostic> {
     let timed = flow.triggers.iter().filter_map(|trigger| match trigger {
         Trigger::Timed(timed) => Some(timed),
         _ => None,
     });
-    let paths = timed.flat_map(|timed| timed.except.iter()).filter_map(|except| match except {
-        Except::Calendar(path) => Some(path),
+    let complaint = |except: &Except| match except {
+        Except::Calendar { path, place: (line, column) } => {
+            calendars.complaint(path).map(|said| Diagnostic::warning(&flow.file, *line, *column, said))
+        }
         Except::Days(..) => None,
-    });
-    let why = paths.filter_map(|path| calendars.read(path).err());
-    why.map(|why| Diagnostic::warning(&flow.file, 0, 0, format!("no day of a calendar is left out: {why}"))).collect()
+    };
+    timed.flat_map(|timed| timed.except.iter()).filter_map(complaint).collect()
 }
 
 /// Prints findings to standard error, each with its place in the file.
