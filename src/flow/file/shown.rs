@@ -152,8 +152,9 @@ fn hidden_of_value(key: &str, line: &str, begin: usize) -> Vec<Range<usize>> {
     if is_reference(&line[begin..]) {
         return Vec::new();
     }
+    let all = begin..line.len();
     if !HARMLESS.contains(&key) {
-        return vec![begin..line.len()];
+        return vec![all];
     }
     let mut reader = Reader { line, place: begin, fine: begin, hidden: Vec::new() };
     if reader.whole(key).is_none() {
