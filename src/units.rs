@@ -101,9 +101,10 @@ pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     if wrong.len() > 100 {
         return None;
     }
+    let wrong = wrong.to_lowercase();
     names
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .map(|name| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len().max(wrong.len()) / 3).clamp(1, 3))
         .min()
         .map(|(_, name)| name)
@@ -137,6 +138,7 @@ mod tests {
     #[test]
     fn near_names_are_offered_and_far_ones_not() {
         assert_eq!(nearest("webhok", ["webhook", "watch"]), Some("webhook"));
+        assert_eq!(nearest("LATE", ["late", "LATER"]), Some("late"));
         assert_eq!(nearest("zebra", ["webhook", "watch"]), None);
     }
 }

@@ -44,18 +44,19 @@ pub fn check(place: &Place) -> Result<(), Failure> {
     }
 }
 
-/// Calendars of a flow that cannot be read, so that no day of theirs is left out.
+/// Calendars of a flow that cannot be read, or not in full.
 fn unread(flow: &Flow, calendars: &Calendars) -> Vec<Diagnostic> {
     let timed = flow.triggers.iter().filter_map(|trigger| match trigger {
         Trigger::Timed(timed) => Some(timed),
         _ => None,
     });
-    let paths = timed.flat_map(|timed| timed.except.iter()).filter_map(|except| match except {
-        Except::Calendar(path) => Some(path),
+    let complaint = |except: &Except| match except {
+        Except::Calendar { path, place: (line, column) } => {
+            calendars.complaint(path).map(|said| Diagnostic::warning(&flow.file, *line, *column, said))
+        }
         Except::Days(..) => None,
-    });
-    let why = paths.filter_map(|path| calendars.read(path).err());
-    why.map(|why| Diagnostic::warning(&flow.file, 0, 0, format!("no day of a calendar is left out: {why}"))).collect()
+    };
+    timed.flat_map(|timed| timed.except.iter()).filter_map(complaint).collect()
 }
 
 /// Prints findings to standard error, each with its place in the file.
@@ -88,17 +89,16 @@ pub fn report(root: &Path, findings: &[Diagnostic]) {
 fn excerpt(finding: &Diagnostic, text: &str) -> Option<(Excerpt, usize)> {
     let script = |number: &u32| is_script(&finding.file, text, *number);
     let own = shown(&finding.file, text, finding.line)?;
-    let written = text.lines().nth(finding.line as usize - 1)?;
-    // As far as the line is shown as it is written; what is hidden begins there.
-    let same = written.chars().zip(own.chars()).take(finding.column.max(1) as usize - 1);
-    let before: String = same.take_while(|(written, own)| written == own).map(|(_, own)| own).collect();
-    let around = |number: u32| shown(&finding.file, text, number).filter(|_| script(&finding.line) && script(&number));
+    let column = finding.column.max(1) as usize;
+    let (own, before) = (own.text(), own.before(column));
+    let may = |number: &u32| script(&finding.line) && script(number);
+    let around = |number: u32| shown(&finding.file, text, number).filter(|_| may(&number)).map(|line| line.text());
     let above = around(finding.line - 1);
     let lines: Vec<String> =
         above.iter().chain([&own]).chain(&around(finding.line + 1)).map(|line| plain(line).into()).collect();
     let offset = above.as_ref().map_or(0, |above| plain(above).len() + 1) + plain(&before).len();
     let first = finding.line as usize - 1 - above.iter().count();
-    Some((Excerpt { file: plain(&finding.file).into(), lines: lines.join("\n"), first }, offset))
+    Some((Excerpt { file: plain(&finding.file).into(), lines: lines.join("\n"), first, column: column - 1 }, offset))
 }
 
 /// Some lines of a file, with their numbers there.
@@ -106,6 +106,8 @@ struct Excerpt {
     file: String,
     lines: String,
     first: usize,
+    /// Of the finding, in its line as it is written.
+    column: usize,
 }
 
 impl SourceCode for Excerpt {
@@ -116,7 +118,9 @@ impl SourceCode for Excerpt {
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let here = self.lines.read_span(span, before, after)?;
-        let (line, column, count) = (self.first + here.line(), here.column(), here.line_count());
+        let (line, count) = (self.first + here.line(), here.line_count());
+        // Without lines around it the finding's own place is asked for, to be named.
+        let column = if before + after == 0 { self.column } else { here.column() };
         Ok(Box::new(MietteSpanContents::new_named(self.file.clone(), here.data(), *here.span(), line, column, count)))
     }
 }

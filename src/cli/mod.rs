@@ -315,6 +315,8 @@ pub enum Failure {
     Reported,
     /// To be said.
     Said(String),
+    /// To be said; the command was not written as it should be.
+    Usage(String),
 }
 
 impl From<String> for Failure {
@@ -372,6 +374,10 @@ pub fn main() -> ExitCode {
         Err(Failure::Said(message)) => {
             table::complain(&message);
             ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            table::complain(&message);
+            ExitCode::from(2)
         }
     }
 }

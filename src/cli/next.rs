@@ -1,6 +1,7 @@
 //! `next`: when schedules are due, by the same code that the engine counts with.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::check::report;
@@ -11,9 +12,10 @@ use crate::app::Workspace;
 use crate::clock::{Clock, SystemClock, rfc3339};
 use crate::config::Flags;
 use crate::flow::except::Calendars;
+use crate::flow::schedule::{LAST_YEAR, just_before};
 use crate::flow::{Flow, Trigger};
 use crate::model::diagnostic::Severity;
-use crate::script::time::parse_moment;
+use crate::script::time::{When, parse_when};
 use crate::units::nearest;
 
 pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
@@ -23,7 +25,7 @@ pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
     })?;
     let from = match &args.from {
         Some(text) => {
-            parse_moment(text, &workspace.settings.zone).map_err(|error| format!("--from: {error}"))?.0.timestamp()
+            instant(text, &workspace.settings.zone).map_err(|why| Failure::Usage(format!("--from: {why}")))?
         }
         None => SystemClock.now(),
     };
@@ -52,6 +54,14 @@ pub fn next(place: &Place, args: &NextArgs) -> Result<(), Failure> {
     if broken { Err(Failure::Reported) } else { Ok(()) }
 }
 
+/// A time, local to a zone where it has none of its own.
+fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
+    match parse_when(text)? {
+        When::Instant(instant) => Ok(instant),
+        When::Local(local) => zone.to_timestamp(local).map_err(|_| format!("`{text}` is out of range")),
+    }
+}
+
 fn show(place: &Place, args: &NextArgs, chosen: &[&Flow], found: &[Row]) {
     if place.json {
         let row =
@@ -70,11 +80,12 @@ fn show(place: &Place, args: &NextArgs, chosen: &[&Flow], found: &[Row]) {
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
     let heads = ["LOCAL TIME", "UTC", "FLOW", "TRIGGER", "ON THIS DAY"];
     let none = chosen.iter().all(|flow| timed(flow).next().is_none());
+    let nothing = format!("nothing is due any more, up to the end of {LAST_YEAR}");
     let empty = match chosen {
         [flow] if args.flow.is_some() && !flow.enabled => "the flow is disabled",
         _ if none && args.flow.is_some() => "the flow has no trigger by the clock",
         _ if none => "no flow has a trigger by the clock",
-        _ => "nothing is due any more",
+        _ => &nothing,
     };
     table(&heads[..if has_notes { 5 } else { 4 }], &rows, empty);
 }
@@ -99,9 +110,8 @@ fn timed(flow: &Flow) -> impl Iterator<Item = (&Flow, &crate::flow::Timed, Strin
 
 /// The next instants of all these flows, earliest first.
 fn due(flows: &[&Flow], calendars: &Calendars, from: Timestamp, count: usize) -> Vec<Row> {
-    // What is due exactly at the time that was asked for belongs to it.
-    let before = from.saturating_sub(std::time::Duration::from_millis(1)).unwrap_or(from);
-    let mut all: Vec<_> = flows.iter().flat_map(|flow| timed(flow)).map(|trigger| (trigger, before)).collect();
+    let triggers = flows.iter().flat_map(|flow| timed(flow));
+    let mut all: Vec<_> = triggers.map(|trigger| (trigger, just_before(from))).collect();
     let mut found = Vec::new();
     while found.len() < count {
         let next = |(place, ((_, timed, _), after)): (usize, &((&Flow, &crate::flow::Timed, String), Timestamp))| {

@@ -1,6 +1,7 @@
 //! Commands that ask the running engine.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -84,6 +85,10 @@ fn request(flow: &Value, text: &str) -> Value {
 }
 
 pub fn why(place: &Place, subject: &str, day: &str) -> Result<(), Failure> {
+    if !matches!(day, "today" | "yesterday") && day.parse::<Date>().is_err() {
+        let wrong = format!("`{day}` is no day; write one such as `2026-10-25`, `today` or `yesterday`");
+        return Err(Failure::Usage(wrong));
+    }
     let answer = place.get(&format!("/why{}", query(&[("of", Some(subject)), ("day", Some(day))])))?;
     place.print(&answer, |answer| {
         let zone = answer["timezone"].as_str().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);

@@ -22,8 +22,10 @@ use crate::units::{format_duration, nearest, parse_duration};
 /// Intervals up to this run by real time, longer ones by the local clock.
 const REAL_TIME: Duration = Duration::from_secs(3600);
 const DAY: u64 = 86_400;
-/// Nothing is due after this year.
-const LAST_YEAR: u16 = 2200;
+/// Whole days are counted from 1970: a longer one has no time before the last year.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(36_525 * DAY);
+/// Nothing is due after this year, but for a single time.
+pub const LAST_YEAR: u16 = 2200;
 /// From 2000 to 2027 the calendar shows each of its fourteen years: what is not due by then never is.
 const LAST_CYCLE: u16 = 2028;
 
@@ -111,6 +113,11 @@ impl Schedule {
     /// A sentence: not below a second, whole seconds; above a day whole days.
     pub fn every(text: &str, zone: TimeZone) -> Result<Self, String> {
         let span = parse_duration(text)?;
+        if span > LONGEST_INTERVAL {
+            return Err(format!(
+                "`{text}` is longer than a hundred years, so it would never be due; write a shorter one"
+            ));
+        }
         let seconds = span.as_secs();
         if seconds == 0 || span.subsec_nanos() != 0 {
             return Err(format!("`{text}` is no whole number of seconds, from `1s` on"));
@@ -167,8 +174,9 @@ impl Schedule {
     /// like all others.
     pub fn note(&self, at: Timestamp) -> Option<String> {
         let day = at.to_zoned(self.zone.clone()).start_of_day().ok()?;
-        let end = day.tomorrow().ok()?.timestamp();
-        let change = self.zone.following(day.timestamp()).take_while(|change| change.timestamp() < end);
+        let end = day.tomorrow().ok()?.start_of_day().ok()?.timestamp();
+        // Where the clock is put forward at midnight, the day begins with that.
+        let change = self.zone.following(just_before(day.timestamp())).take_while(|change| change.timestamp() < end);
         let (change, before) = change.into_iter().find_map(|change| {
             let second = change.timestamp().checked_sub(jiff::SignedDuration::from_secs(1)).ok()?;
             let before = self.zone.to_offset(second);
@@ -304,6 +312,11 @@ impl Instants<'_> {
             }
         }
     }
+}
+
+/// What lies behind this is what is due from `at` on.
+pub fn just_before(at: Timestamp) -> Timestamp {
+    at.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(at)
 }
 
 /// The fields that a name such as `@daily` stands for.

@@ -27,8 +27,8 @@ const AT_ONCE: usize = 2_000;
 /// All armed schedules.
 pub struct Clockwork {
     calendars: Calendars,
-    /// Calendars that cannot be read, which was said.
-    said: BTreeSet<String>,
+    /// What was said of calendars that cannot be read, or not in full.
+    said: HashMap<String, String>,
     items: HashMap<TriggerKey, Item>,
     queue: BTreeSet<(Timestamp, TriggerKey)>,
     last: Option<Timestamp>,
@@ -52,7 +52,7 @@ impl Clockwork {
     /// None yet; days are left out by these calendars.
     pub fn new(calendars: Calendars) -> Self {
         let (items, queue) = (HashMap::new(), BTreeSet::new());
-        Self { calendars, said: BTreeSet::new(), items, queue, last: None }
+        Self { calendars, said: HashMap::new(), items, queue, last: None }
     }
 
     /// A schedule begins to count, or goes on with another version of its flow.
@@ -178,16 +178,17 @@ impl Clockwork {
     }
 }
 
-/// Says once of each calendar that it cannot be read.
-fn say_unread(said: &mut BTreeSet<String>, calendars: &Calendars, key: &TriggerKey, item: &Item) {
+/// Says once of each calendar that it cannot be read, or what of it is not.
+fn say_unread(said: &mut HashMap<String, String>, calendars: &Calendars, key: &TriggerKey, item: &Item) {
     for except in item.timed.except.iter() {
-        let Except::Calendar(path) = except else { continue };
-        match calendars.read(path) {
-            Ok(_) => drop(said.remove(path)),
-            Err(why) if said.insert(path.clone()) => {
-                tracing::error!(flow = %key.flow, "no day of this calendar is left out: {why}");
-            }
-            Err(_) => {}
+        let Except::Calendar { path, .. } = except else { continue };
+        let Some(complaint) = calendars.complaint(path) else {
+            said.remove(path);
+            continue;
+        };
+        if said.get(path) != Some(&complaint) {
+            tracing::error!(flow = %key.flow, "{complaint}");
+            said.insert(path.clone(), complaint);
         }
     }
 }

@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn days_that_are_left_out_have_their_fate_and_no_run_stands_for_them() {
         let every = Timed {
-            except: [crate::flow::except::Except::parse("2026-11-20").unwrap()].into(),
+            except: [crate::flow::except::Except::parse("2026-11-20", (1, 1)).unwrap()].into(),
             ..timed(Missed::Latest, 60)
         };
         let left_out = |from: &'static str, to: &'static str| {

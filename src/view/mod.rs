@@ -44,7 +44,7 @@ pub use needs::{Need, NeedKind};
 pub use people::{Bubble, PersonRow, PersonWhole};
 pub use phones::{Chat, PhoneRow};
 pub use runs::{EntryRow, RunList, RunRow, RunWhole, RunWish, Waiting};
-pub use schedule::{DueRow, Lane, OccurrenceRow, Shift};
+pub use schedule::{DayDue, DueRow, Lane, OccurrenceRow, Shift};
 pub use why::{Fact, Subject, Why};
 
 /// An instant: RFC 3339 in UTC with milliseconds, wherever it is written.

@@ -6,14 +6,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Seen, Time, View, words};
+use crate::flow::schedule::just_before;
 use crate::flow::{Timed, Trigger};
 use crate::id::RunId;
 use crate::model::occurrence::Fate;
 use crate::store::records::{OccurrenceFilter, OccurrenceRecord};
 use crate::units::format_duration;
 
-/// Times that are counted of one trigger.
+/// Past times that are read of all flows together. Where there are more, each flow is read by itself.
 const MOST: usize = 10_000;
+/// Past times of one flow that are read then: four days of one that is due each minute.
+const MOST_OF_A_FLOW: usize = 6_000;
+/// Coming times of a flow that are counted of a day: what is due each 30 seconds stays below.
+const MOST_OF_A_DAY: usize = 3_000;
+/// Past times that are read, and coming ones that are counted, in all; from there on only some of each.
+const MOST_COUNTED: usize = 100_000;
+/// As many of a day as are drawn one by one, and some more.
+const FEWEST: usize = 20;
 
 /// A time that was due.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -63,7 +72,7 @@ pub struct DueRow {
     pub note: Option<String>,
 }
 
-/// All times of one flow in a span.
+/// All times of one flow in some days.
 #[derive(Clone, Debug)]
 pub struct Lane {
     /// Name of the flow.
@@ -72,9 +81,18 @@ pub struct Lane {
     pub enabled: bool,
     /// What was due.
     pub past: Vec<OccurrenceRow>,
-    /// What will be.
-    pub due: Vec<Timestamp>,
-    /// There are more than these.
+    /// What was due before this was not read: it is too much.
+    pub read_from: Option<Timestamp>,
+    /// What will be, day by day.
+    pub due: Vec<DayDue>,
+}
+
+/// What will be due on one day.
+#[derive(Clone, Debug, Default)]
+pub struct DayDue {
+    /// When, earliest first.
+    pub times: Vec<Timestamp>,
+    /// There are more than these; nobody counted.
     pub more: bool,
 }
 
@@ -130,13 +148,15 @@ impl View {
         all
     }
 
-    /// What will be due, earliest first.
+    /// What will be due, from `from` on, earliest first.
     pub fn next(&self, from: Timestamp, to: Option<Timestamp>, most: usize) -> Vec<DueRow> {
         let mut heads: Vec<_> = self
             .timed()
             .into_iter()
             .filter(|(.., enabled)| *enabled)
-            .filter_map(|(flow, key, timed, _)| self.due_next(&timed, from).map(|at| (at, flow, key, timed)))
+            .filter_map(|(flow, key, timed, _)| {
+                self.due_next(&timed, just_before(from)).map(|at| (at, flow, key, timed))
+            })
             .collect();
         let mut rows = Vec::new();
         while rows.len() < most {
@@ -172,36 +192,75 @@ impl View {
         rows
     }
 
-    /// All times of a span, flow by flow: what became of those before now, and what comes.
-    pub async fn lanes(&self, from: Timestamp, to: Timestamp) -> Seen<Vec<Lane>> {
-        let filter = OccurrenceFilter { flow: None, from: Some(from), to: Some(to), limit: MOST };
-        let past = self.occurrences(filter).await?;
-        let now = self.clock.now();
+    /// All times of some days, flow by flow: what became of those before now, and what comes. A day ends where the
+    /// next one begins, the last one at the last instant.
+    pub async fn lanes(&self, days: &[Timestamp]) -> Seen<Vec<Lane>> {
+        let filter =
+            OccurrenceFilter { flow: None, from: days.first().copied(), to: days.last().copied(), limit: MOST };
+        let past = self.occurrences(filter.clone()).await?;
+        let (mut read, mut counted) = (0, 0);
         let mut lanes: Vec<Lane> = Vec::new();
         for (flow, _, timed, enabled) in self.timed() {
             let place = match lanes.iter().position(|lane| lane.flow == flow) {
                 Some(place) => place,
                 None => {
-                    let past = past.iter().filter(|row| row.flow == flow).cloned().collect();
-                    lanes.push(Lane { flow, enabled, past, due: Vec::new(), more: false });
+                    let limit = MOST_OF_A_FLOW.min(MOST_COUNTED.saturating_sub(read)).max(FEWEST * 7);
+                    let own = OccurrenceFilter { flow: Some(flow.clone()), limit, ..filter.clone() };
+                    let (past, read_from) = match past.len() < MOST {
+                        true => (past.iter().filter(|row| row.flow == flow).cloned().collect(), None),
+                        false => {
+                            let own = self.occurrences(own).await?;
+                            let oldest = own.get(limit - 1).map(|oldest| oldest.at.0);
+                            (own, oldest)
+                        }
+                    };
+                    read += past.len();
+                    let due = vec![DayDue::default(); days.len().saturating_sub(1)];
+                    lanes.push(Lane { flow, enabled, past, read_from, due });
                     lanes.len() - 1
                 }
             };
-            for at in timed.due_after(from.max(now), &self.calendars).take_while(|at| enabled && *at < to) {
-                if lanes[place].due.len() >= MOST {
-                    lanes[place].more = true;
-                    break;
-                }
-                lanes[place].due.push(at);
+            for (day, due) in days.windows(2).zip(&mut lanes[place].due).filter(|_| enabled) {
+                let most = MOST_OF_A_DAY.min(MOST_COUNTED.saturating_sub(counted)).max(FEWEST);
+                counted += self.fill(due, &timed, day, most);
             }
         }
+        lanes.iter_mut().flat_map(|lane| &mut lane.due).for_each(|day| day.times.sort_unstable());
         Ok(lanes)
+    }
+
+    /// Adds what a trigger has to come on a day; gives how many times it added.
+    fn fill(&self, day: &mut DayDue, timed: &Timed, span: &[Timestamp], most: usize) -> usize {
+        let &[from, to] = span else { return 0 };
+        let now = self.clock.now();
+        // What is due just now has its fate already.
+        let after = if from > now { just_before(from) } else { now };
+        if after >= to {
+            return 0;
+        }
+        let before = day.times.len();
+        let room = most.saturating_sub(before);
+        let mut coming = timed.due_after(after, &self.calendars).take_while(|at| *at < to);
+        day.times.extend(coming.by_ref().take(room));
+        day.more |= coming.next().is_some();
+        day.times.len() - before
+    }
+
+    /// The zones whose clocks flows go by, each once.
+    pub fn zones_in_use(&self) -> Vec<TimeZone> {
+        let mut zones: Vec<TimeZone> = Vec::new();
+        for (.., timed, _) in self.timed().into_iter().filter(|(.., enabled)| *enabled) {
+            if !zones.contains(timed.schedule.zone()) {
+                zones.push(timed.schedule.zone().clone());
+            }
+        }
+        zones
     }
 
     /// When clocks change in a span, in one zone.
     pub fn shifts(&self, zone: &TimeZone, from: Timestamp, to: Timestamp) -> Vec<Shift> {
         let offset = |at: Timestamp| zone.to_offset(at).seconds();
-        let changes = zone.following(from).take_while(|change| change.timestamp() < to);
+        let changes = zone.following(just_before(from)).take_while(|change| change.timestamp() < to);
         let shift = |change: jiff::tz::TimeZoneTransition<'_>| {
             let at = change.timestamp();
             let before = at.checked_sub(std::time::Duration::from_secs(1)).unwrap_or(at);

@@ -140,7 +140,9 @@ fn triggers_with_many_errors_say_them_all() {
   - cron: "0 0 30 2 *"
   - cron: { schedule: "0 9 * * *", missed: never, not_after: soon, jitter: 30s, except: [2026-12-25] }
   - cron: { shedule: "0 9 * * *", timezone: Europe/Berln }
+  - cron: { schedule: "0 8 * * *", except: [2026-12-24T09:00] }
   - every: 36h
+  - every: 10000000d
   - every: { interval: 1h }
   - at: tomorrow
   - at: 2026-12-24T18:00

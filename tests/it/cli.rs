@@ -34,6 +34,11 @@ async fn a_webhook_and_everything_that_can_be_seen_of_it() {
     })
     .await;
 
+    let wrong = binary::run(path, &["why", "in", "xx"]);
+    let why = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.status.code() == Some(2) && why.contains("`xx` is no day; write one such as"), "{why}");
+    assert_eq!(binary::run(path, &["why", "nobody"]).status.code(), Some(1));
+
     let runs = binary::json(path, &["runs"]);
     assert_eq!(
         (runs["runs"][0]["id"].as_str(), runs["runs"][0]["state"].as_str()),

@@ -260,6 +260,12 @@ fn next_shows_when_schedules_are_due_without_an_engine() {
     let said = binary::said(root, &["next", "work", "--from", "2026-03-27T12:00", "--count", "2"]);
     assert!(said.contains("Mon 2026-03-30 09:00:00  2026-03-30T07:00:00.000Z  work"), "{said}");
     assert!(binary::said(root, &["next", "off"]).contains("disabled"));
+    assert!(binary::said(root, &["next", "work", "--from", "3000-01-01"]).contains("up to the end of 2200"));
+    for (from, why) in [("xx", "`xx` is no time; write"), ("9999-12-31", "`9999-12-31` is out of range")] {
+        let output = binary::run(root, &["next", "--from", from]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(why) && said.lines().count() == 1, "{said}");
+    }
     assert!(binary::said(root, &["next", "hook"]).contains("no trigger by the clock"));
     assert!(binary::said(root, &["next", "once", "--from", "2031-01-01"]).contains("nothing is due any more"));
     crate::support::write(root, "flows/bad.yaml", "triggers:\n  - cron: \"0 9 30 2 *\"\nrun: 1\n");

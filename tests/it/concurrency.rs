@@ -264,6 +264,8 @@ async fn a_rule_that_cannot_be_meant_is_refused() {
         ("3", "is a map"),
         // What may be meant is warned of.
         ("{ limit: 2 }", "`sleep` at line 6 waits, and others wait for its run meanwhile"),
+        ("{ limit: 2, when_full: skip }", "`sleep` at line 6 waits, and what comes meanwhile is passed over"),
+        ("{ limit: 2, when_full: replace }", "`sleep` at line 6 waits, and a newer run ends it meanwhile"),
     ] {
         house.write("flows/in.yaml", &flow(rule));
         house.flows_are(rule, |flows| flows["diagnostics"].to_string().contains(part)).await;

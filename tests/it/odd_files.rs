@@ -226,16 +226,51 @@ fn a_calendar_that_cannot_be_read_is_told_and_the_days_of_one_that_can_are_left_
     let files = [
         ("flows/a.yaml", flow("[days.ics, 2026-12-27]")),
         ("flows/b.yaml", flow("gone.ics")),
+        ("flows/c.yaml", flow("[days.ics, half.ics]")),
+        ("flows/d.yaml", flow("yoga.ics")),
         ("days.ics", calendar.to_owned()),
+        ("half.ics", calendar.replace("END:VCALENDAR\r\n", "")),
+        (
+            "yoga.ics",
+            calendar.replace(
+                "END:VCALENDAR",
+                "BEGIN:VEVENT\r\nDTSTART:20261201\r\nRRULE:FREQ=WEEKLY\r\nSUMMARY:Yoga\r\nEND:VEVENT\r\nEND:VCALENDAR",
+            ),
+        ),
     ];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let folder = folder(&files);
     let output = binary::run(folder.path(), &["check"]);
-    let text = String::from_utf8_lossy(&output.stderr).replace("\n  │ ", " ");
-    assert!(output.status.success() && text.contains("flows/b.yaml") && text.contains("gone.ics"), "{text}");
-    assert!(!text.contains("days.ics"), "{text}");
-    let next = binary::json(folder.path(), &["next", "a", "--from", "2026-12-24T00:00Z", "--count", "3"]);
-    let days: Vec<&str> =
-        next["occurrences"].as_array().unwrap().iter().map(|row| &row["at"].as_str().unwrap()[..10]).collect();
-    assert_eq!(days, ["2026-12-24", "2026-12-26", "2026-12-28"]);
+    assert!(output.status.success());
+    let found = binary::json(folder.path(), &["check"]);
+    let found: Vec<String> = found["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| {
+            let said = found["message"].as_str().unwrap();
+            format!("{}:{}:{} {said}", found["file"].as_str().unwrap(), found["line"], found["column"])
+        })
+        .collect();
+    let expected = [
+        ("flows/b.yaml:3:44 ", "`gone.ics`", "none of its days is left out"),
+        (
+            "flows/c.yaml:3:55 `half.ics` ",
+            "cannot be read, so none of its days is left out",
+            "cut off: `END:VCALENDAR`",
+        ),
+        ("flows/d.yaml:3:44 `yoga.ics` ", "is not read in full", "`Yoga` is not read: it comes again by `FREQ=WEEKLY`"),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (said, (place, what, why)) in found.iter().zip(expected) {
+        assert!(said.starts_with(place) && said.contains(what) && said.contains(why), "{said}");
+    }
+    for (flow, days) in
+        [("a", ["2026-12-24", "2026-12-26", "2026-12-28"]), ("d", ["2026-12-24", "2026-12-26", "2026-12-27"])]
+    {
+        let next = binary::json(folder.path(), &["next", flow, "--from", "2026-12-24T00:00Z", "--count", "3"]);
+        let due: Vec<&str> =
+            next["occurrences"].as_array().unwrap().iter().map(|row| &row["at"].as_str().unwrap()[..10]).collect();
+        assert_eq!(due, days, "{flow}");
+    }
 }

@@ -78,9 +78,11 @@ async fn a_day_is_told_in_sentences() {
     // Another day, and nobody at all.
     let empty = house.get("/why?of=opening&day=2026-11-18").await;
     assert_eq!(empty["facts"], json!([]), "{empty}");
-    let (status, answer) = house.api(reqwest::Method::GET, "/why?of=openin", None).await;
-    assert_eq!(status, 404);
-    assert!(answer["error"]["message"].as_str().unwrap().contains("did you mean the flow `opening`"), "{answer}");
+    for of in ["openin", "OPENING"] {
+        let (status, answer) = house.api(reqwest::Method::GET, &format!("/why?of={of}"), None).await;
+        assert_eq!(status, 404);
+        assert!(answer["error"]["message"].as_str().unwrap().contains("did you mean the flow `opening`"), "{answer}");
+    }
 }
 
 async fn sentences(house: &House, of: &str) -> Vec<String> {

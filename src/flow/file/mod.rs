@@ -29,6 +29,7 @@ use crate::few::Few;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::phone::Country;
 use crate::model::policy::Retry;
+use crate::model::run::WhenFull;
 use crate::model::walls::Who;
 use crate::script::{Main, Program};
 use fill::Environment;
@@ -175,8 +176,13 @@ fn limited(fields: &Fields<'_>, program: &Program, findings: &mut Findings) -> O
     let node = fields.take("concurrency")?;
     let concurrency = parts::concurrency(node, findings)?;
     if let Some((call, line)) = program.first_wait() {
-        let message = format!("`{call}` at line {line} waits, and others wait for its run meanwhile");
-        findings.warn(node, message).hint("that may be meant; else a larger `limit`, or `when_full: skip`");
+        let (what, other) = match concurrency.when_full {
+            WhenFull::Queue => ("others wait for its run meanwhile", ", or `when_full: skip`"),
+            WhenFull::Skip => ("what comes meanwhile is passed over", ", or `when_full: queue`"),
+            WhenFull::Replace => ("a newer run ends it meanwhile", ", or `when_full: queue`"),
+        };
+        let message = format!("`{call}` at line {line} waits, and {what}");
+        findings.warn(node, message).hint(format!("that may be meant; else a larger `limit`{other}"));
     }
     Some(concurrency)
 }

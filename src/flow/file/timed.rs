@@ -66,7 +66,8 @@ fn except(node: &Node, findings: &mut Findings) -> Vec<Except> {
         Some(_) => std::slice::from_ref(node),
         None => node.list("except", findings).unwrap_or_default(),
     };
-    items.iter().filter_map(|item| item.parsed("except", Except::parse, findings)).collect()
+    let read = |item: &Node| item.parsed("except", |text| Except::parse(text, (item.line, item.column)), findings);
+    items.iter().filter_map(read).collect()
 }
 
 /// Reads an interval.

@@ -118,6 +118,34 @@ fn stars_run_through_gap_and_overlap_by_real_time() {
 }
 
 #[test]
+fn a_day_on_which_the_clock_changes_has_a_note() {
+    for (line, name, day, note) in [
+        (
+            "@daily",
+            "Asia/Beirut",
+            "2027-03-28",
+            "from 00:00 to 01:00, over the time of this line: it is due right behind",
+        ),
+        ("@daily", "Africa/Cairo", "2027-04-30", "from 00:00 to 01:00, over"),
+        ("@daily", "America/Havana", "2027-03-14", "from 00:00 to 01:00, over"),
+        ("@daily", "America/Santiago", "2027-09-05", "from 00:00 to 01:00, over"),
+        ("0 9 * * *", "Asia/Beirut", "2027-03-28", "from 00:00 to 01:00"),
+        ("@daily", "Asia/Beirut", "2027-03-27", ""),
+        ("0 23 * * *", "Asia/Beirut", "2027-03-27", ""),
+        ("30 0 * * *", "Asia/Beirut", "2027-03-29", ""),
+        ("30 2 * * *", "Europe/Berlin", "2027-03-28", "from 02:00 to 03:00, over"),
+        ("@daily", "Europe/Berlin", "2027-10-31", "from 03:00 back to 02:00"),
+        ("@daily", "Europe/Berlin", "2027-10-30", ""),
+    ] {
+        let schedule = cron(line, name);
+        let begin = day.parse::<Date>().unwrap().to_zoned(zone(name)).unwrap().timestamp();
+        let found = schedule.note(schedule.next(just_before(begin)).unwrap()).unwrap_or_default();
+        assert_eq!(found.is_empty(), note.is_empty(), "{line} {name} {day}: {found}");
+        assert!(found.contains(note), "{line} {name} {day}: {found}");
+    }
+}
+
+#[test]
 fn intervals_are_counted_from_local_midnight() {
     let every = |text: &str| Schedule::every(text, zone("Europe/Berlin")).unwrap();
     for (text, from, wanted) in [
@@ -136,9 +164,13 @@ fn intervals_are_counted_from_local_midnight() {
     assert_eq!(due(&every("1w"), "2026-11-20T10:00:00", 1), ["11-23 00:00:00+01"], "a Monday");
     let (one, other) = (due(&every("2d"), "2026-11-20T10:00:00", 3), due(&every("2d"), "2026-11-21T10:00:00", 3));
     assert!(one[1] == other[0] || one[0] == other[0], "every second day is the same for everybody: {one:?} {other:?}");
-    for (text, part) in
-        [("0s", "from `1s` on"), ("1500ms", "whole number"), ("36h", "whole days"), ("x", "no duration")]
-    {
+    for (text, part) in [
+        ("10000000d", "longer than a hundred years"),
+        ("0s", "from `1s` on"),
+        ("1500ms", "whole number"),
+        ("36h", "whole days"),
+        ("x", "no duration"),
+    ] {
         assert!(Schedule::every(text, TimeZone::UTC).unwrap_err().contains(part), "{text}");
     }
 }

@@ -33,7 +33,7 @@ pub async fn list(State(house): State<Arc<House>>, RawQuery(query): RawQuery) ->
 /// Times that will be due, earliest first, and changes of the clock among them.
 #[utoipa::path(get, path = "/next", tag = "schedule",
     params(
-        ("from" = Option<String>, Query, description = "after this; else from now on"),
+        ("from" = Option<String>, Query, description = "from this on; else from now on"),
         ("to" = Option<String>, Query, description = "before this"),
         ("timezone" = Option<String>, Query, description = "whose clock; else the workspace's"),
         ("limit" = Option<usize>, Query, description = "at most so many")),

@@ -28,7 +28,8 @@ pub async fn why(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> 
 /// # Errors
 /// 404 when nobody is meant, 400 when no day is.
 pub async fn told(house: &House, of: &str, day: Option<&str>) -> Result<Why, Refused> {
-    let subject = house.view.subject(of).await?.map_err(Refused::missing)?;
+    let whom = "write the name of a flow, a phone, or what a person is called";
+    let subject = house.view.subject(of).await?.map_err(|why| Refused::missing(why).hint(whom))?;
     let today = house.view.clock.now().to_zoned(house.view.zone_of(&subject)).date();
     let date = match day.map(str::trim).filter(|day| !day.is_empty()) {
         None | Some("today") => today,

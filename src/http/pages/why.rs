@@ -25,8 +25,8 @@ struct WhyPage {
     /// Names of flows, to choose from.
     flows: Vec<String>,
     why: Option<Why>,
-    /// Why there is no answer.
-    missing: Option<String>,
+    /// Why there is no answer, and what to do instead.
+    missing: Option<(String, Option<String>)>,
 }
 
 /// The page.
@@ -38,7 +38,10 @@ pub async fn page(State(house): State<Arc<House>>, headers: HeaderMap, uri: Uri)
     if !of.trim().is_empty() {
         match told(&house, &of, day.as_deref()).await {
             Ok(found) => why = Some(found),
-            Err(refused) => missing = Some(refused.message().to_owned()),
+            Err(refused) => {
+                let remedy = refused.remedy().map(|hint| words::sentence(&words::capital(hint)));
+                missing = Some((refused.message().to_owned(), remedy));
+            }
         }
     }
     let today = asked.look.now.to_zoned(asked.look.zone.clone()).date().to_string();

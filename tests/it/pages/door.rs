@@ -234,6 +234,9 @@ async fn pages_that_are_not_there_say_so_as_pages_and_the_api_as_json() {
         ("/pictures/abc", 404, "There is no such picture"),
         ("/runs?state=odd", 400, "is none of"),
         ("/schedule?from=never", 400, "is no day"),
+        ("/schedule?from=9999-12-31", 400, "No week begins"),
+        ("/why?of=approval&day=xx", 200, "Write one such as <code>2026-10-25</code>"),
+        ("/why?of=nobody", 200, "Write the name of a flow, a phone"),
         ("/people/%ff", 400, "not written in UTF-8"),
         ("/sign-out", 405, "does not take this method"),
     ] {

@@ -362,7 +362,7 @@ async fn a_week_shows_what_ran_what_did_not_and_when_the_clock_changes() {
     assert!(page.contains("96 due") && page.contains("17 November to 23 November"), "{page}");
     // The week in which the clock goes back.
     let page = visitor.page("/schedule?from=2026-10-23").await;
-    assert!(page.contains("the clock goes back by an hour at 02:00 in Berlin"), "{page}");
+    assert!(page.contains("the clock goes back by an hour at 03:00 in Berlin"), "{page}");
     let next = house.get("/next?to=2026-11-21T00:00:00Z&limit=3").await;
     assert_eq!(next["occurrences"].as_array().unwrap().len(), 3);
     let shifts = house.get("/next?from=2026-10-20T00:00:00Z&to=2026-10-30T00:00:00Z&limit=1").await;
@@ -370,6 +370,50 @@ async fn a_week_shows_what_ran_what_did_not_and_when_the_clock_changes() {
         shifts["shifts"],
         json!([{ "at": "2026-10-25T01:00:00.000Z", "timezone": "Europe/Berlin", "minutes": -60 }])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_week_to_come_counts_all_that_is_due_or_says_that_nobody_counted() {
+    let flow = |trigger: &str| format!("triggers:\n  - {trigger}\nrun: 1\n");
+    let triggers = ["cron: \"@daily\"", "cron: \"* * * * *\"", "every: 30s", "every: 1s"].map(flow);
+    let names = ["flows/a.yaml", "flows/b.yaml", "flows/c.yaml", "flows/d.yaml", "postrider.yaml"];
+    let texts = triggers.iter().map(String::as_str).chain(["timezone: UTC\n"]);
+    let files: Vec<(&str, &str)> = names.into_iter().zip(texts).collect();
+    let house = House::open(&files).await;
+    let visitor = Visitor::of(&house).await;
+    let page = visitor.page("/schedule?from=2026-12-05").await;
+    for said in ["00:00: 1 due", "1,440 due", "2,880 due", "more than 3,000 due"] {
+        assert_eq!(page.matches(&format!("aria-label=\"{said}\"")).count(), 7, "{said}: {page}");
+    }
+    assert!(page.contains("These days have yet to come: more than 51,247 times are due."), "{page}");
+    let next = house.get("/next?from=2026-12-05T00:00:00Z&limit=4").await;
+    let rows = next["occurrences"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["at"] == "2026-12-05T00:00:00.000Z"), "{next}");
+    let page = visitor.page("/schedule?from=2025-03-01").await;
+    assert!(page.contains("Nothing was due on these days, as far as is on record."), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_change_are_named_once_for_each_time_by_the_hands_before() {
+    let flow = |zone: &str| format!("timezone: {zone}\ntriggers:\n  - at: 2020-01-01T00:00:00Z\nrun: 1\n");
+    let files = ["Europe/Paris", "Europe/London", "America/New_York", "Asia/Tokyo"].map(flow);
+    let names = ["flows/a.yaml", "flows/b.yaml", "flows/c.yaml", "flows/d.yaml"];
+    let mut all: Vec<(&str, &str)> = names.into_iter().zip(files.iter().map(String::as_str)).collect();
+    all.push(("postrider.yaml", "timezone: Europe/Berlin\n"));
+    let house = House::open(&all).await;
+    let visitor = Visitor::of(&house).await;
+    for (from, said) in [
+        ("2027-03-26", &["goes on by an hour at 02:00 in Berlin, Paris", "goes on by an hour at 01:00 in London"][..]),
+        ("2027-10-29", &["goes back by an hour at 03:00 in Berlin, Paris", "goes back by an hour at 02:00 in London"]),
+        ("2026-10-30", &["goes back by an hour at 02:00 in New York"]),
+        ("2026-12-05", &[]),
+    ] {
+        let page = visitor.page(&format!("/schedule?from={from}")).await;
+        assert!(said.iter().all(|said| page.contains(&format!("the clock {said}<"))), "{from}: {page}");
+        assert_eq!(page.matches("class=\"shift\"").count(), said.len(), "{from}: {page}");
+    }
+    let page = visitor.page("/schedule?from=2026-12-05").await;
+    assert!(page.contains("These days have yet to come. Nothing is due on them."), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

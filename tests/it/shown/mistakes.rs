@@ -129,6 +129,16 @@ fn mistakes_in_flows_show_neither_proofs_nor_constants() {
     );
     let said = everything(&[("flows/a.yaml", "triggers:\n  - webhook: no-slash\nrun: 1\n")]);
     assert!(said.contains("- webhook: no-slash"), "{said}");
+    // Place and caret agree, also where something is hidden.
+    for (trigger, place, line) in [
+        ("cron: \"0 9 * * FRI#6\"", ":2:11]", "- cron: \"0 9 * * FRI#6\""),
+        ("cron: { schedule: \"0 9 * * *\", missed: nevr }", ":2:44]", "missed: nevr }"),
+        ("webhook: { path: /x, verify: { token: hunter2hunter2 }, mx: 1 }", ":2:61]", "verify: ***, mx: ***"),
+    ] {
+        let said = everything(&[("flows/a.yaml", &format!("triggers:\n  - {trigger}\nrun: 1\n"))]);
+        assert!(said.contains(place) && said.contains(&place.replace(']', ": ")) && said.contains(line), "{said}");
+        assert!(!said.contains(SECRET), "{said}");
+    }
 }
 
 #[test]
