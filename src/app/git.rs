@@ -62,3 +62,29 @@ impl Lock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_that_of_the_repository_that_the_folder_lies_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for path in ["alone/.git", "above/.git", "above/in/it", "tree/flows", "alone/.git/worktrees/tree"] {
+            fs::create_dir_all(root.join(path)).unwrap();
+        }
+        fs::write(root.join("tree/.git"), "gitdir: ../alone/.git/worktrees/tree\n").unwrap();
+        for (workspace, lock) in [
+            ("alone", "alone/.git/index.lock"),
+            ("above/in/it", "above/.git/index.lock"),
+            ("tree", "alone/.git/worktrees/tree/index.lock"),
+        ] {
+            let watched = Lock::of(&root.join(workspace));
+            assert!(!watched.is_held(), "{workspace}");
+            fs::write(root.join(lock), "").unwrap();
+            assert!(watched.is_held(), "{workspace}");
+            fs::remove_file(root.join(lock)).unwrap();
+        }
+    }
+}

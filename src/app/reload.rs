@@ -255,7 +255,8 @@ impl Reloader {
             library.catalog(now)
         };
         let (mut catalog, away) = tokio::task::spawn_blocking(build).await?;
-        catalog.findings.splice(0..0, self.wrong.iter().cloned());
+        let wrong: Vec<_> = self.wrong.iter().filter(|wrong| !catalog.findings.contains(wrong)).cloned().collect();
+        catalog.findings.splice(0..0, wrong);
         self.publish(catalog, Some(versions)).await?;
         Ok(away)
     }

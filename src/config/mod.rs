@@ -8,7 +8,6 @@ mod gateways;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -17,7 +16,8 @@ use jiff::tz::TimeZone;
 use crate::fetch::Allowed;
 use crate::files::open_regular;
 use crate::flow::file::fill::{Environment, parse_dotenv};
-use crate::model::diagnostic::Diagnostic;
+use crate::flow::near::near_names;
+use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::model::phone::Country;
 use crate::model::policy::{Keep, Limits};
 
@@ -106,14 +106,17 @@ impl Settings {
         flags: Flags,
         process: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let doubts = nearly(root)?;
+        let wrong: Vec<Diagnostic> =
+            near_names(root).into_iter().filter(|near| near.severity == Severity::Error).collect();
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
         let process: BTreeMap<String, String> = process.into_iter().collect();
         let zone = system_zone(process.get("TZ").map(String::as_str));
         let (text, variables) = (text(root, FILE)?, text(root, DOTENV)?);
         let environment = Environment::new(dotenv(variables.as_deref().unwrap_or_default())?, process);
         let flags = flags.or_environment(&environment);
         let mut settings = file::read(root, text.as_deref(), flags, environment, zone)?;
-        settings.doubts.splice(0..0, doubts);
         let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.trim().is_empty());
         let files = [(FILE, says(&text)), (DOTENV, says(&variables))];
         settings.said_by = files.into_iter().filter(|(_, says)| *says).map(|(file, _)| file).collect();
@@ -135,39 +138,6 @@ impl Settings {
 
 const FILE: &str = "postrider.yaml";
 const DOTENV: &str = ".env";
-
-/// Names that people and their editors give to the files that settings are read from, with the right one.
-const NEARLY: [(&str, &str); 11] = [
-    ("postrider.yml", "postrider.yaml"),
-    ("postrider.YAML", "postrider.yaml"),
-    ("postrider.YML", "postrider.yaml"),
-    ("Postrider.yaml", "postrider.yaml"),
-    ("Postrider.yml", "postrider.yaml"),
-    ("postrider.yaml.txt", "postrider.yaml"),
-    ("postrider.yml.txt", "postrider.yaml"),
-    (".postrider.yaml", "postrider.yaml"),
-    (".env.txt", ".env"),
-    ("env.txt", ".env"),
-    (".ENV", ".env"),
-];
-
-/// Warnings about files with nearly the right names. Where the right one is missing it is an error: messages
-/// would go to the sandbox, and look as if they had been sent.
-fn nearly(root: &Path) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-    let file = |name: &str| std::fs::metadata(root.join(name)).ok().filter(std::fs::Metadata::is_file);
-    let mut doubts = Vec::new();
-    for (near, name) in NEARLY {
-        let (Some(about), right) = (file(near), file(name)) else { continue };
-        let message = format!("nothing is read from this file: its name should be `{name}`");
-        match right {
-            None => return Err(vec![Diagnostic::error(near, 0, 0, message).with_hint("rename it")]),
-            // Where large and small letters are one it is that very file.
-            Some(right) if (right.dev(), right.ino()) == (about.dev(), about.ino()) => {}
-            Some(_) => doubts.push(Diagnostic::warning(near, 0, 0, message).with_hint("remove it")),
-        }
-    }
-    Ok(doubts)
-}
 
 /// The zone of the computer, or of the variable `TZ`, which may name one that does not exist.
 fn system_zone(variable: Option<&str>) -> Result<TimeZone, String> {

@@ -14,6 +14,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
 use rustix::fs::{AtFlags, Dir, FileType, Stat, statat};
 use rustix::process::geteuid;
 
@@ -95,10 +96,38 @@ impl Files {
     /// # Errors
     /// What stands in its way: as of [`Self::text`], or it leads out of the workspace.
     pub fn text_if_there(&self, path: &str) -> Result<Option<String>, String> {
-        match std::fs::symlink_metadata(self.root().join(path)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            _ => self.text(path).map(Some),
+        let is_missing = |path: &String| {
+            let about = std::fs::symlink_metadata(self.root().join(path));
+            about.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        match self.spellings(path).iter().all(is_missing) {
+            true => Ok(None),
+            false => self.text(path).map(Some),
         }
+    }
+
+    /// The path as it is written, or as its names may be written on the disk, whichever is there. Where nothing is, it
+    /// is the path itself.
+    pub fn spellings(&self, path: &str) -> Vec<String> {
+        let mut ways = vec![String::new()];
+        for (place, part) in path.split('/').enumerate() {
+            let below = |way: &str, name: &str| if place == 0 { name.to_owned() } else { format!("{way}/{name}") };
+            let others = alike(part);
+            ways = ways
+                .iter()
+                .flat_map(|way| {
+                    let others = others.iter().map(|other| below(way, other));
+                    let mut there: Vec<String> = std::iter::once(below(way, part)).chain(others).collect();
+                    if there.len() > 1 && there.iter().any(|way| self.is_taken(way)) {
+                        there.retain(|way| self.is_taken(way));
+                    } else {
+                        there.truncate(1);
+                    }
+                    there
+                })
+                .collect();
+        }
+        ways
     }
 
     /// Whether something has this name already, whoever may read it.
@@ -314,6 +343,20 @@ fn may_have(base: &Base, spot: &Spot, name: &OsStr, about: Option<&Stat>) -> Res
         true => Err(Refused::Own),
         false => Ok(()),
     }
+}
+
+/// A text with its letters put together: a Mac writes `ü` as `u` and two dots.
+pub fn composed(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+/// The other ways in which systems write a name: its letters put together, and taken apart.
+fn alike(name: &str) -> Vec<String> {
+    if name.is_ascii() {
+        return Vec::new();
+    }
+    let others = [composed(name), DecomposingNormalizerBorrowed::new_nfd().normalize(name)];
+    others.into_iter().filter(|other| other != name).map(Cow::into_owned).collect()
 }
 
 fn begins_with(name: &[u8], with: &str) -> bool {

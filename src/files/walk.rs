@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, open, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::alike;
 use super::own::{Held, Id, Own};
 
 /// Folders deeper than this are not gone into: each of them is kept open on the way.
@@ -110,6 +111,16 @@ impl Step {
     pub fn readable(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(openat(&self.handle, ".", flags, Mode::empty())?)
+    }
+
+    /// A name as it is written here: letters with marks are the same letters however they are put together.
+    fn spelled(&self, name: OsString) -> OsString {
+        let is_here = |name: &OsStr| statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        let others = name.to_str().map(alike).unwrap_or_default();
+        if others.is_empty() || is_here(&name) {
+            return name;
+        }
+        others.into_iter().map(OsString::from).find(|other| is_here(other)).unwrap_or(name)
     }
 }
 
@@ -294,6 +305,7 @@ impl Way<'_> {
         let here = &self.folders[self.folders.len() - 1];
         let is_last = self.todo.is_empty();
         let kept = is_last && !by_link && last != Last::Followed;
+        let name = here.spelled(name);
         let about = match statat(&here.handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(about) => about,
             Err(Errno::NOENT) if kept => return Ok(Some(Leaf { name, about: None })),

@@ -1,6 +1,6 @@
 //! The set of flows that is live. Readers hold a snapshot; a new set replaces it whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -105,6 +105,9 @@ impl Catalog {
     pub fn of(candidates: Vec<Candidate>, findings: Vec<Diagnostic>, ground: Arc<Ground>) -> Self {
         let mut set = Self::settled(candidates, &findings, &ground);
         set.findings.sort_by(|a, b| a.file.cmp(&b.file));
+        // A folder that is away is told once, and not for each of its flows.
+        let mut told = HashSet::new();
+        set.findings.retain(|finding| told.insert((finding.file.clone(), finding.line, finding.message.clone())));
         set.look_at_failures();
         set.look_at_listeners();
         set.look_at_calls();

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod except;
 pub mod file;
 pub mod library;
+pub mod near;
 pub mod pattern;
 mod routes;
 pub mod schedule;

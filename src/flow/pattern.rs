@@ -1,15 +1,24 @@
 //! Which files a watch trigger means: `inbox/*.csv`, `inbox/**/*.csv`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use fast_glob::glob_match;
-use icu_normalizer::ComposingNormalizerBorrowed;
+
+use crate::files::composed;
+
+/// Most different letters of a pattern that are not ASCII.
+const MOST_LETTERS: usize = 63;
 
 /// A pattern of paths below the workspace.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
     base: String,
+    /// Its letters that are not ASCII, in their order.
+    letters: Vec<char>,
+    /// It with a byte for each letter.
+    glob: Vec<u8>,
 }
 
 impl Pattern {
@@ -54,7 +63,15 @@ impl Pattern {
         let plain = |part: &&str| !part.contains(['*', '?', '[', '{']);
         // The last part is a file's, wildcard or not.
         let base: Vec<&str> = parts[..parts.len() - 1].iter().copied().take_while(plain).collect();
-        Ok(Self { text: composed(text), base: base.join("/") })
+        let base = base.join("/");
+        let text = composed(text).into_owned();
+        let letters: BTreeSet<char> = text.chars().filter(|letter| !letter.is_ascii()).collect();
+        if letters.len() > MOST_LETTERS {
+            return refused(&format!("it has more than {MOST_LETTERS} different letters that are not ASCII"));
+        }
+        let letters: Vec<char> = letters.into_iter().collect();
+        let glob = bytes(&letters, &text);
+        Ok(Self { text, base, letters, glob })
     }
 
     /// The folder below which all files lie that it can mean; empty for the workspace itself.
@@ -72,12 +89,23 @@ impl Pattern {
     /// the same letters however they are put together: a Mac writes `ü` as `u` and two dots.
     pub fn means(&self, path: &str) -> bool {
         let hidden = path.split('/').any(|part| part.starts_with('.'));
-        !hidden && (glob_match(&self.text, path) || (!path.is_ascii() && glob_match(&self.text, composed(path))))
+        !hidden
+            && match path.is_ascii() {
+                true => glob_match(&self.glob, path),
+                false => glob_match(&self.glob, bytes(&self.letters, &composed(path))),
+            }
     }
 }
 
-fn composed(text: &str) -> String {
-    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
+/// A text with a byte for each letter, as globs are matched by bytes. Letters that the pattern has get bytes of their
+/// own, and those between two of them share one: what is equal stays equal, and what lies between stays between.
+fn bytes(letters: &[char], text: &str) -> Vec<u8> {
+    let byte = |letter: char| match letters.binary_search(&letter) {
+        _ if letter.is_ascii() => letter as u8,
+        Ok(place) => 129 + 2 * place as u8,
+        Err(place) => 128 + 2 * place as u8,
+    };
+    text.chars().map(byte).collect()
 }
 
 impl fmt::Display for Pattern {
@@ -105,6 +133,19 @@ mod tests {
             ("inbox/*.csv", "inbox", Some(1), "inbox/größe & co.csv", "inbox/a.CSV"),
             ("inbox/grün*.csv", "inbox", Some(1), "inbox/gru\u{308}n 1.csv", "inbox/grun.csv"),
             ("inbox/gru\u{308}n*.csv", "inbox", Some(1), "inbox/grün 1.csv", "inbox/grun.csv"),
+            ("gru\u{308}n/*.csv", "gru\u{308}n", Some(1), "grün/1.csv", "grun/1.csv"),
+            ("c/caf?.txt", "c", Some(1), "c/café.txt", "c/cafés.txt"),
+            ("c/caf?.txt", "c", Some(1), "c/cafe\u{301}.txt", "c/caf.txt"),
+            ("c/?.txt", "c", Some(1), "c/한.txt", "c/한한.txt"),
+            ("c/?.txt", "c", Some(1), "c/😀.txt", "c/яж.txt"),
+            ("c/[éb].txt", "c", Some(1), "c/e\u{301}.txt", "c/ê.txt"),
+            ("c/[e\u{301}b].txt", "c", Some(1), "c/é.txt", "c/e.txt"),
+            ("c/[!b].txt", "c", Some(1), "c/ß.txt", "c/b.txt"),
+            ("c/[!é].txt", "c", Some(1), "c/ê.txt", "c/e\u{301}.txt"),
+            ("c/[à-ü].txt", "c", Some(1), "c/ö.txt", "c/ý.txt"),
+            ("c/[à-ü].txt", "c", Some(1), "c/à.txt", "c/z.txt"),
+            ("c/[a-я]й.txt", "c", Some(1), "c/жи\u{306}.txt", "c/жи.txt"),
+            ("c/{ü,я}?.txt", "c", None, "c/яb.txt", "c/жb.txt"),
         ] {
             let pattern = Pattern::parse(text).unwrap();
             assert_eq!((pattern.base(), pattern.depth()), (base, depth), "{text}");
@@ -123,6 +164,7 @@ mod tests {
             ("!inbox/*", "`!` has no meaning"),
             ("inbox//*.csv", "not empty"),
             ("inbox\\a", "separated by `/`"),
+            (&('а'..).take(64).collect::<String>(), "63 different letters"),
         ] {
             let error = Pattern::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -2,6 +2,7 @@
 //! what counts is what a look at the folders finds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::near::near_names;
 use crate::clock::file_time;
 use crate::files::{Own, Top, open_regular};
 use crate::model::diagnostic::Diagnostic;
@@ -63,7 +65,7 @@ struct Signature {
 pub struct Scan {
     /// Paths of files that are new, have another text, or are gone.
     pub changed: BTreeSet<String>,
-    /// Folders that could not be read. What is known below them stays.
+    /// Files and folders that could not be read; what is known of them stays. Also what else is to be told.
     pub problems: Vec<Diagnostic>,
     /// Something was changed just now: look again in a moment.
     pub fresh: bool,
@@ -130,6 +132,9 @@ impl Sources {
                     look.leave_out(FLOWS, "the folder is away; its flows stay as they were until it is back".into());
                 }
                 Ok(None) => {}
+                Err(why) if folder == FLOWS && self.has_flows() => {
+                    look.leave_out(FLOWS, format!("{why}; those that were live stay as they were"));
+                }
                 Err(why) => look.leave_out(folder, why),
             }
         }
@@ -143,6 +148,7 @@ impl Sources {
             }
         }
         let Looking { mut scan, seen, kept, open } = look;
+        scan.problems.extend(near_names(&self.root));
         scan.problems.extend(opened(&open));
         let below = |path: &str| kept.iter().any(|folder| Path::new(path).starts_with(folder));
         let gone: Vec<String> =
@@ -180,15 +186,13 @@ impl Sources {
             look.warn_of(folder, &about);
         }
         let walk = WalkDir::new(&base).follow_links(true).max_depth(DEEPEST);
-        let mut walk = walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !hidden(entry));
+        let mut walk =
+            walk.into_iter().filter_entry(|entry: &DirEntry| entry.depth() == 0 || !is_hidden(Some(entry.file_name())));
         while let Some(entry) = walk.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    let missing = error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-                    if let Some(path) = error.path().and_then(|path| self.relative(path)).filter(|_| !missing) {
-                        look.leave_out(&path, format!("the folder cannot be read: {error}"));
-                    }
+                    self.unseen(&error, look);
                     continue;
                 }
             };
@@ -210,6 +214,9 @@ impl Sources {
                 continue;
             }
             if !entry.file_type().is_file() {
+                if path.ends_with(ending) {
+                    look.leave_out(&path, "it is no regular file, and is left out".into());
+                }
                 continue;
             }
             if is_nearly(&path, ending) {
@@ -226,6 +233,17 @@ impl Sources {
                 look.warn_of(&path, &about);
                 self.read(&path, &about, || link.and_then(|()| top.file(below)), look);
             }
+        }
+    }
+
+    /// Tells of what a look could not see. What went while it was looked at is nothing to tell of.
+    fn unseen(&self, error: &walkdir::Error, look: &mut Looking) {
+        let Some((path, shown)) = error.path().and_then(|path| Some((path, self.relative(path)?))) else { return };
+        let is_missing = error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if !is_missing {
+            look.leave_out(&shown, format!("the folder cannot be read: {error}"));
+        } else if path.is_symlink() && !is_hidden(path.file_name()) {
+            look.leave_out(&shown, "the link leads to nothing".into());
         }
     }
 
@@ -293,8 +311,8 @@ fn opened(open: &[String]) -> Option<Diagnostic> {
     Some(Diagnostic::warning(first, 0, 0, message).with_hint("run `chmod -R o-w flows scripts postrider.yaml .env`"))
 }
 
-fn hidden(entry: &DirEntry) -> bool {
-    entry.file_name().to_string_lossy().starts_with('.')
+fn is_hidden(name: Option<&OsStr>) -> bool {
+    name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn text(file: File) -> Result<Arc<str>, String> {

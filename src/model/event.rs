@@ -51,12 +51,14 @@ pub fn raw_of(event: &str) -> Option<(String, bool)> {
     Some((raw, false))
 }
 
-/// What stands in an event behind these names, as JSON; none where there is nothing.
+/// What stands in an event behind these names, as JSON; none where there is nothing. Headers are asked for in any
+/// letters.
 pub fn at(json: &str, names: &[String]) -> Option<String> {
     let root: &RawValue = serde_json::from_str(json).ok()?;
-    let found = names.iter().try_fold(root.to_owned(), |value, name| {
+    let found = names.iter().enumerate().try_fold(root.to_owned(), |value, (place, name)| {
         let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(value.get()).ok()?;
-        fields.remove(name)
+        let small = (place == 1 && names[0] == "headers").then(|| name.to_ascii_lowercase());
+        fields.remove(name).or_else(|| fields.remove(&small?))
     })?;
     Some(found.get().to_owned()).filter(|text| !matches!(text.as_str(), "null" | "\"\""))
 }
@@ -130,6 +132,13 @@ mod tests {
             (r#"{"trigger":"webhook","body":null,"raw":"null"}"#, "null"),
         ] {
             assert_eq!(seen(event)["raw"], raw, "{event}");
+        }
+        let names = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let event = r#"{"headers":{"x-shop":"a"},"body":{"x-shop":"b"}}"#;
+        for (path, found) in
+            [("headers.X-Shop", Some("\"a\"")), ("headers.x-shop", Some("\"a\"")), ("body.X-Shop", None)]
+        {
+            assert_eq!(at(event, &names(path)).as_deref(), found, "{path}");
         }
         assert_eq!(seen(r#"{"trigger":"manual","body":"a"}"#), json!({ "trigger": "manual", "body": "a" }));
         let all: Vec<u8> = (0..=255).collect();

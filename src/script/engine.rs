@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, LexError, Module as RhaiModule, OptimizationLevel, Shared, Token};
 
+use super::header_names::HeaderNames;
 use super::limits::{self, Watch};
 use super::{host, natives, secret_text, time};
 
@@ -93,8 +94,9 @@ pub fn bare() -> Engine {
     // They join texts of any length without asking anybody.
     engine.set_fast_operators(false);
     // Rhai keeps the word for itself and does nothing with it; here it is the name of a space.
+    let header_names = HeaderNames::default();
     #[allow(deprecated, reason = "Rhai marks the interface as one that may change, not as one that goes")]
-    engine.on_parse_token(|token, _, _| match token {
+    engine.on_parse_token(move |token, _, _| match header_names.told(token) {
         Token::Reserved(word) if word.as_str() == "shared" => Token::Identifier(word),
         // Reading a text may take too long as well.
         _ if limits::tick().is_err() => {

@@ -8,6 +8,7 @@ mod calls;
 mod constants;
 mod engine;
 mod error;
+mod header_names;
 mod host;
 mod limits;
 mod look;

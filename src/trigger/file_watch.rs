@@ -68,6 +68,8 @@ pub struct FileWatch {
     rule: watch::Receiver<(Arc<Flow>, Watch)>,
     bell: Bell,
     ears: Vec<Ear>,
+    /// The folders that they hear of.
+    bases: Vec<String>,
     seen: HashMap<String, SeenFile>,
     /// Files that are being written, as they looked and since when.
     unsettled: BTreeMap<String, (Look, Timestamp)>,
@@ -126,6 +128,7 @@ impl FileWatch {
             rule,
             bell: Bell::default(),
             ears: Vec::new(),
+            bases: Vec::new(),
             seen: seen.into_iter().map(|row| (row.path.clone(), row)).collect(),
             unsettled: BTreeMap::new(),
             missing: BTreeMap::new(),
@@ -141,13 +144,17 @@ impl FileWatch {
     /// Begins to hear of changes. Blocks while a large tree is gone through, and that may take
     /// long, so nobody waits for it but this trigger.
     async fn listen(&mut self) {
-        let (patterns, changes, bell) =
-            (self.rule.borrow().1.patterns.clone(), self.around.changes.clone(), self.bell.clone());
+        let (patterns, files) = (self.rule.borrow().1.patterns.clone(), self.around.files.clone());
+        let (changes, bell) = (self.around.changes.clone(), self.bell.clone());
         let listen = move || {
-            let ear = |pattern: &Pattern| changes.listen(pattern.base(), pattern.depth() != Some(1), &bell);
-            patterns.iter().map(ear).collect()
+            let bases = |pattern: &Pattern| files.spellings(pattern.base());
+            let ears = |pattern: &Pattern| {
+                let ear = |base: String| changes.listen(&base, pattern.depth() != Some(1), &bell);
+                bases(pattern).into_iter().map(ear).collect::<Vec<_>>()
+            };
+            (patterns.iter().flat_map(bases).collect(), patterns.iter().flat_map(ears).collect())
         };
-        self.ears = aside(&self.around.looks, listen).await.unwrap_or_default();
+        (self.bases, self.ears) = aside(&self.around.looks, listen).await.unwrap_or_default();
     }
 
     /// Looks until it is dropped.
@@ -186,6 +193,9 @@ impl FileWatch {
         let found = aside(&self.around.looks, move || scan(&files, &patterns)).await;
         let found = found.ok_or_else(|| StoreError::Other("the look at the folder broke down".into()))?;
         let now = self.around.clock.now();
+        if found.bases != self.bases {
+            self.listen().await;
+        }
         for why in &found.refused {
             self.say(why);
         }

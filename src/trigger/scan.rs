@@ -7,7 +7,7 @@ use std::path::Path;
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::files::{Files, Held};
+use crate::files::{Files, Held, composed};
 use crate::flow::pattern::Pattern;
 use crate::store::records::SeenFile;
 
@@ -52,12 +52,15 @@ pub struct Found {
     pub blind: Vec<String>,
     /// What may not be read, and why.
     pub refused: Vec<String>,
+    /// The folders that were looked into, as they are written on the disk.
+    pub bases: Vec<String>,
 }
 
 impl Found {
     /// Whether a file that is not among them is certainly not there.
     pub fn would_show(&self, path: &str) -> bool {
-        !self.blind.iter().any(|folder| Path::new(path).starts_with(folder))
+        let path = composed(path);
+        !self.blind.iter().any(|folder| Path::new(&*path).starts_with(&*composed(folder)))
     }
 }
 
@@ -89,23 +92,30 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn run(&self, found: &mut Found) {
+        let text = self.pattern.to_string();
+        if self.files.spellings(&text).iter().any(|path| self.files.root().join(path).is_dir()) {
+            found.refused.push(format!("`{text}` is a folder; write `{text}/*` to watch the files in it"));
+        }
+        for folder in self.files.spellings(self.pattern.base()) {
+            self.look_into(&folder, found);
+            found.bases.push(folder);
+        }
+    }
+
+    fn look_into(&self, folder: &str, found: &mut Found) {
         let (files, pattern) = (self.files, self.pattern);
-        let base = files.root().join(pattern.base());
-        let real = match files.real(if pattern.base().is_empty() { "." } else { pattern.base() }) {
+        let base = files.root().join(folder);
+        let real = match files.real(if folder.is_empty() { "." } else { folder }) {
             Ok(real) => real,
             Err(why) => {
                 // A folder that is not there, perhaps a drive that is not mounted, tells nothing.
-                found.blind.push(pattern.base().into());
+                found.blind.push(folder.into());
                 if base.exists() {
                     found.refused.push(why);
                 }
                 return;
             }
         };
-        let text = pattern.to_string();
-        if files.root().join(&text).is_dir() {
-            found.refused.push(format!("`{text}` is a folder; write `{text}/*` to watch the files in it"));
-        }
         let walk = WalkDir::new(&base).follow_links(true).max_depth(pattern.depth().unwrap_or(DEEPEST));
         let mut refused = Vec::new();
         let mut walk = walk.into_iter();
@@ -130,7 +140,7 @@ impl Search<'_> {
                 Ok(entry) => self.take(&entry, found),
                 Err(error) if error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound) => {}
                 Err(error) => {
-                    let path = error.path().map_or_else(|| pattern.base().to_owned(), |path| relative(files, path));
+                    let path = error.path().map_or_else(|| folder.to_owned(), |path| relative(files, path));
                     found.refused.push(format!("`{path}` cannot be looked into: {error}"));
                     found.blind.push(path);
                 }

@@ -78,7 +78,7 @@ fn what_is_no_yaml_or_no_script_says_where() {
     );
     for (file, text, place, part) in [
         ("flows/a.yaml", "triggers:\n\t- webhook: /a\nrun: 1\n", "flows/a.yaml:2:", "indent with blanks"),
-        ("flows/a.yaml", bomb.as_str(), "flows/a.yaml:", "this is no YAML"),
+        ("flows/a.yaml", bomb.as_str(), "flows/a.yaml:", "anchors multiply too much"),
         ("flows/a.yaml", "", "flows/a.yaml:0:", "the file is empty"),
         ("flows/a.yaml", "- just\n- a list\n", "flows/a.yaml:1:1", "a flow is a map, not a list"),
         ("flows/a.yaml", "run: 1\nrun: 2\n", "flows/a.yaml:2:", "run"),

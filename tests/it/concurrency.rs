@@ -259,6 +259,7 @@ async fn a_rule_that_cannot_be_meant_is_refused() {
     let house = House::open(&[]).await;
     for (rule, part) in [
         ("{ limit: 0 }", "from 1 to 1000"),
+        ("{ limit: 1.5 }", "whole number from 1 to 1000"),
         ("{ limit: 1, key: \"a..b\" }", "no path of names"),
         ("{ when_full: drop }", "none of `queue`, `skip`, `replace`"),
         ("3", "is a map"),

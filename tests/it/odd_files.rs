@@ -79,6 +79,7 @@ fn files_with_nearly_the_right_names_are_told() {
         ("postrider.yml", "`postrider.yaml`"),
         ("postrider.yaml.txt", "`postrider.yaml`"),
         ("Postrider.yaml", "`postrider.yaml`"),
+        ("POSTRIDER.YAML", "`postrider.yaml`"),
         (".env.txt", "`.env`"),
     ] {
         let folder = folder(&[("flows/a.yaml", "run: 1\n"), (near, "timezone: UTC\n")]);
@@ -89,10 +90,47 @@ fn files_with_nearly_the_right_names_are_told() {
         let output = binary::run(folder.path(), &["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         assert_eq!(output.status.code(), Some(1), "{near}");
     }
+    for (near, shown, wanted) in [
+        (".env.local", ".env.local", "`.env`"),
+        ("Flows/b.yaml", "Flows", "`flows/`"),
+        ("flow/b.yaml", "flow", "`flows/`"),
+        ("script/b.rhai", "script", "`scripts/`"),
+    ] {
+        let folder = folder(&[("flows/a.yaml", "run: 1\n"), (near, "run: 1\n")]);
+        let found = binary::run(folder.path(), &["check", "--json"]).stdout;
+        let found: Value = serde_json::from_slice(&found).unwrap();
+        let found = &found["diagnostics"][0];
+        assert!(found["file"] == shown && found["message"].to_string().contains(wanted), "{near}: {found}");
+    }
     let folder = folder(&[("flows/a.yaml", "run: 1\n"), ("flows/b.YAML", "run: 1\n"), ("flows/c.yml", "run: 1\n")]);
     let output = binary::run(folder.path(), &["check"]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("flows/b.YAML") && text.contains("flows/c.yml"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nearly_right_name_is_told_while_the_engine_runs_and_ends_nothing() {
+    let house = House::open(&[("flows/a.yaml", "run: 1\n")]).await;
+    let near = ["postrider.yml", "postrider.yaml.txt", ".env.txt"];
+    near.iter().for_each(|near| house.write(near, "timezone: UTC\n"));
+    let told = async || {
+        until("a look", async || {
+            house.pass(Duration::from_secs(5));
+            let flows = house.get("/flows").await;
+            assert_eq!(flows["flows"].as_array().unwrap().len(), 1, "{flows}");
+            let files: Vec<String> = flows["diagnostics"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|found| found["file"].as_str().unwrap().into())
+                .collect();
+            (files.len() == near.iter().filter(|near| house.folder.path().join(near).exists()).count()).then_some(files)
+        })
+        .await
+    };
+    assert_eq!(told().await, [".env.txt", "postrider.yaml.txt", "postrider.yml"]);
+    near.iter().for_each(|near| std::fs::remove_file(house.folder.path().join(near)).unwrap());
+    assert!(told().await.is_empty());
 }
 
 #[test]

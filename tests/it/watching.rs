@@ -274,3 +274,23 @@ async fn a_changed_flow_goes_on_with_what_it_has_seen() {
         assert!(run["event"]["path"].as_str().unwrap().starts_with("inbox/probe-"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_found_however_its_letters_are_put_together() {
+    const COMPOSED: &str = "\u{e9}";
+    const APART: &str = "e\u{301}";
+    let read = |path: &str| format!("[event.path, files::read(\"{path}/a.txt\"), files::list(\"{path}\").len]");
+    for (asked, there) in [(COMPOSED, APART), (APART, COMPOSED)] {
+        let flow = format!("triggers:\n  - watch: \"{asked}/*.txt\"\nrun: '{}'\n", read(asked));
+        let house = House::open(&[("flows/in.yaml", &flow), (&format!("{there}/.gitkeep"), "")]).await;
+        let path = format!("{there}/a.txt");
+        house.write(&path, "text");
+        let run = until("a run", async || {
+            house.pass(SECOND);
+            house.runs_of("in").await.pop()
+        })
+        .await;
+        let run = house.run_is(run["id"].as_str().unwrap(), "succeeded").await;
+        assert_eq!(run["result"], serde_json::json!([path, "text", 1]));
+    }
+}

@@ -242,6 +242,9 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
         if message.contains("Depth {") {
             return Diagnostic::error(file, line, column, format!("the file is nested more than {DEEPEST} deep"));
         }
+        if message.contains("budget breached") {
+            return too_much(file, text, (line, column));
+        }
         let finding = Diagnostic::error(file, line, column, format!("this is no YAML: {message}"));
         let own = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default();
         if let Some((_, key)) = message.split_once("duplicate mapping key: ") {
@@ -266,6 +269,22 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Diagnostic> {
         }
     })?;
     Reader { file, text }.node(read)
+}
+
+/// A file that comes to more than is read of one; an alias counts as all that it stands for.
+fn too_much(file: &str, text: &str, (line, column): (u32, u32)) -> Diagnostic {
+    match text.contains('&') && text.contains('*') {
+        true => Diagnostic::error(
+            file,
+            line,
+            column,
+            "the file's anchors multiply too much: what they stand for is too large",
+        )
+        .with_hint("use fewer aliases of what has aliases in it"),
+        false => {
+            Diagnostic::error(file, line, column, "there is too much in this file").with_hint("make two files of it")
+        }
+    }
 }
 
 /// Findings about one file.
@@ -436,7 +455,17 @@ impl Node {
         parse: impl FnOnce(&str) -> Result<T, String>,
         findings: &mut Findings,
     ) -> Option<T> {
-        match parse(&self.word(name, findings)?) {
+        let fraction = match self.value {
+            Yaml::Float(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let is_fraction = fraction.is_some();
+        match parse(&fraction.map_or_else(|| self.word(name, findings), Some)?) {
+            // Texts such as `1.50` have lost something as numbers.
+            Ok(_) if is_fraction => {
+                self.wrong(name, "a text", findings);
+                None
+            }
             Ok(value) => Some(value),
             Err(error) => {
                 findings.at(self, format!("`{name}`: {error}"));

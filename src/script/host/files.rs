@@ -4,7 +4,7 @@
 use rhai::{Array, Dynamic, Map, Module, NativeCallContext};
 use serde_json::Value;
 
-use super::convert::csv_parse;
+use super::table;
 use crate::model::journal::Kind;
 use crate::model::question::{Errand, Question, Read};
 use crate::script::error::{HostResult, at};
@@ -27,7 +27,7 @@ fn lines(ctx: NativeCallContext, path: &str) -> HostResult<Array> {
 
 fn csv(ctx: &NativeCallContext, path: &str, options: Map) -> HostResult<Array> {
     let text = text(ctx, path)?;
-    at(ctx, csv_parse(&format!("files::csv(\"{path}\")"), &text, options))
+    at(ctx, table::parse(&format!("files::csv(\"{path}\")"), &text, options))
 }
 
 fn exists(ctx: NativeCallContext, path: &str) -> HostResult<bool> {

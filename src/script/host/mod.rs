@@ -10,6 +10,7 @@ mod options;
 mod pattern;
 mod say;
 mod send;
+mod table;
 mod talk;
 mod together;
 mod wait;
@@ -31,6 +32,7 @@ pub fn register(module: &mut Module) {
 /// The functions in a namespace: `kv::get`, `json::parse`, ...
 pub fn spaces() -> Vec<(&'static str, Module)> {
     let mut spaces = convert::spaces();
+    spaces.push(("csv", table::space()));
     spaces.push(("files", files::space()));
     spaces.push(("flows", together::space()));
     spaces.push(("http", http::space()));

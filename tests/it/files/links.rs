@@ -175,3 +175,31 @@ async fn a_script_that_becomes_a_link_outwards_stays_as_it_was() {
     assert!(flow_in(&flows, "a")["diagnostics"].to_string().contains("scripts/a.rhai"), "{flows}");
     assert_eq!(house.hook("/a", &json!(1)).await, (200, json!("good")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_leads_to_nothing_is_named_and_its_flow_stays() {
+    let house = folder(&[("flows/store/live.txt", "run: 1\n"), ("scripts/.keep", "")]);
+    symlink("store/live.txt", house.path().join("flows/live.yaml")).unwrap();
+    let house = opened(house).await;
+    let root = house.folder.path();
+    std::fs::remove_file(root.join("flows/store/live.txt")).unwrap();
+    for name in ["flows/dangling.yaml", "flows/folder", "scripts/dangling.rhai", "flows/.#editors.yaml"] {
+        symlink("nowhere", root.join(name)).unwrap();
+    }
+    assert!(std::process::Command::new("mkfifo").arg(root.join("flows/pipe.yaml")).status().unwrap().success());
+    let wanted = ["flows/dangling.yaml", "flows/folder", "flows/live.yaml", "flows/pipe.yaml", "scripts/dangling.rhai"];
+    for _ in 0..3 {
+        until("all to be named", async || {
+            house.pass(Duration::from_secs(5));
+            let flows = house.get("/flows").await;
+            let files: Vec<&str> =
+                flows["diagnostics"].as_array().unwrap().iter().map(|found| found["file"].as_str().unwrap()).collect();
+            let live = flows["flows"].as_array().unwrap();
+            (files == wanted && live.len() == 1 && live[0]["stale"] == true).then_some(())
+        })
+        .await;
+    }
+    let found = binary::run(root, &["check", "--json"]).stdout;
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    assert_eq!(found["diagnostics"].as_array().unwrap().len(), wanted.len(), "{found}");
+}

@@ -124,6 +124,23 @@ fn pure_functions() {
 }
 
 #[test]
+fn headers_are_asked_for_in_any_letters() {
+    for (script, wanted) in [
+        (r#"event.headers["X-Shop"]"#, json!("a")),
+        (r#"`${event.headers["X-SHOP"]}` + event?.headers?["x-shop"]"#, json!("aa")),
+        (r#"fn f() { event.headers["X-Shop"] } f()"#, json!("a")),
+        (r#"event.headers["X-None"]"#, json!(null)),
+        (r#"event.headers.keys()"#, json!(["x-shop"])),
+        // Names of other things are what they are.
+        (r#"[event.body["X-Shop"], #{ "X-Shop": 1 }["X-Shop"], event.body["headers"]]"#, json!(["b", 1, null])),
+    ] {
+        let mut run = Run::new(script);
+        run.event = json!({ "trigger": "webhook", "headers": { "x-shop": "a" }, "body": { "X-Shop": "b" } });
+        assert_eq!(run.done(), wanted, "{script}");
+    }
+}
+
+#[test]
 fn what_can_be_said_before_running_is_said() {
     for (script, part) in [
         ("let a = ;", "the script cannot be read"),
