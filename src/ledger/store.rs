@@ -27,10 +27,10 @@ use crate::model::run::{NewRun, RunState};
 use crate::store::records::{
     ArmedRow, Beat, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate,
     Firing, FolderId, Forgotten, Gap, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows,
-    LastHeard, Lately, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
-    Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy, RunBrief, RunDecided,
-    RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey,
-    Trouble, VersionRow, Woken,
+    LastHeard, Lately, Line, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter,
+    OccurrenceRecord, Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy,
+    RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling,
+    ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use crate::store::rows;
 use crate::store::sqlite::Sqlite;
@@ -297,6 +297,10 @@ impl Store for Ledger {
 
     fn names(&self, account: &str, who: &str) -> Reply<Vec<String>> {
         self.at_once(|tx| rows::people::names(tx, account, who))
+    }
+
+    fn line(&self, run: RunId) -> Reply<Option<Line>> {
+        self.at_once(move |tx| rows::slots::standing(tx, run))
     }
 
     fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten> {

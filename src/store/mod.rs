@@ -33,10 +33,10 @@ use arrivals::Arrivals;
 use records::{
     ArmedRow, Beat, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate,
     Firing, FolderId, Forgotten, Gap, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows,
-    LastHeard, Lately, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter, OccurrenceRecord,
-    Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy, RunBrief, RunDecided,
-    RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling, ToClaim, Traffic, TriggerKey,
-    Trouble, VersionRow, Woken,
+    LastHeard, Lately, Line, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter,
+    OccurrenceRecord, Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy,
+    RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling,
+    ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// Whoever could not reach the store tries again then.
@@ -231,6 +231,8 @@ pub trait Store: Send + Sync + 'static {
     fn names(&self, account: &str, who: &str) -> Reply<Vec<String>>;
     /// Whether a run waits for what a person writes.
     fn is_listening(&self) -> Reply<bool>;
+    /// Where a run stands in line among those of its flow, if it does.
+    fn line(&self, run: RunId) -> Reply<Option<Line>>;
     /// Erases a person; `mark` stays.
     fn forget(&self, who: &str, mark: &str, now: Timestamp) -> Reply<Forgotten>;
     /// What is known of when a recipient last wrote to an account.

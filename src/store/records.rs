@@ -399,6 +399,15 @@ pub struct RunRecord {
     pub result: Option<String>,
 }
 
+/// Where a run stands in line among those of its flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Those under way that it waits for, the oldest first.
+    pub holders: Vec<RunId>,
+    /// How many stand before it.
+    pub before: u64,
+}
+
 /// A message as it is shown.
 #[derive(Clone, Debug)]
 pub struct MessageRecord {

@@ -15,7 +15,7 @@ use crate::model::journal::Pending;
 use crate::model::question::{Question, Wait};
 use crate::model::run::{RunState, ScriptError};
 use crate::store::StoreError;
-use crate::store::records::{Called, MessageFilter, Origin, RunFilter, RunRecord};
+use crate::store::records::{Called, Line, MessageFilter, Origin, RunFilter, RunRecord};
 
 /// Messages of one run that are shown.
 const MESSAGES: usize = 1_000;
@@ -292,6 +292,21 @@ impl View {
         Ok(())
     }
 
+    /// Says for whom a run stands in line.
+    async fn who_is_ahead(&self, row: &mut RunRow) -> Seen<()> {
+        let Some(waiting) = row.waiting_for.as_mut().filter(|waiting| waiting.kind == "slot") else { return Ok(()) };
+        let Some(Line { holders, before }) = self.store.line(row.id).await? else { return Ok(()) };
+        let are = if holders.len() == 1 { "is" } else { "are" };
+        let under_way = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let stand = match before {
+            0 => "it is the next".to_owned(),
+            1 => "1 run stands in line before it".to_owned(),
+            count => format!("{count} runs stand in line before it"),
+        };
+        waiting.detail = format!("{}: {under_way} {are} under way, and {stand}", waiting.detail);
+        Ok(())
+    }
+
     /// One run, whole.
     pub async fn run(&self, id: RunId) -> Seen<Option<RunWhole>> {
         let Some(run) = self.store.run(id).await? else { return Ok(None) };
@@ -304,7 +319,8 @@ impl View {
         let filter = MessageFilter { run: Some(id), limit: MESSAGES, ..MessageFilter::default() };
         let sent = self.store.messages(filter).await?.rows;
         let rows = self.run_rows(std::slice::from_ref(&run)).await?;
-        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
+        self.who_is_ahead(&mut row).await?;
         Ok(Some(RunWhole {
             run: row,
             event: seen(&run.event),

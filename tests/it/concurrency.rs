@@ -150,6 +150,12 @@ async fn nobody_in_line_is_overtaken_when_the_rule_changes() {
     for (place, kind) in ["time", "time", "slot", "slot", "slot"].into_iter().enumerate() {
         is(&house, &runs[place], kind).await;
     }
+    // Whoever stands in line is told who is ahead.
+    for (place, ahead) in [(2, "it is the next"), (3, "1 run stands in line"), (4, "2 runs stand in line before it")] {
+        let run = house.get(&format!("/runs/{}", runs[place])).await;
+        let detail = run["waiting_for"]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(ahead) && detail.contains(&runs[0]) && detail.contains(&runs[1]), "{detail}");
+    }
     // The newest alone: whoever stood in line makes way too.
     rule_is("concurrency: { limit: 1, when_full: replace }\n").await;
     runs.push(begin(&house, json!({ "n": 6 })).await);

@@ -2,6 +2,7 @@
 
 use crate::id::RunId;
 use crate::model::run::Slot;
+use crate::store::records::Line;
 use crate::store::tx::{Read, Tx, values};
 
 /// Flows with places that are taken, or waited for.
@@ -44,6 +45,17 @@ pub fn next(tx: &dyn Tx, flow: &str, part: &str) -> Read<Option<(RunId, u64)>> {
 pub fn line(tx: &dyn Tx, flow: &str, part: &str) -> Read<Vec<RunId>> {
     let sql = "SELECT run FROM slots WHERE flow = ? AND part = ? AND held = 0 ORDER BY place";
     tx.readable(sql, values![flow, part], "slots", |row| row.get(0))
+}
+
+/// Where a run stands in line, if it does.
+pub fn standing(tx: &dyn Tx, run: RunId) -> Read<Option<Line>> {
+    let sql = "SELECT flow, part, place FROM slots WHERE run = ? AND held = 0";
+    let found =
+        tx.first(sql, values![run], |row| Ok((row.get::<String>(0)?, row.get::<String>(1)?, row.get::<i64>(2)?)))?;
+    let Some((flow, part, place)) = found else { return Ok(None) };
+    let sql = "SELECT count(*) FROM slots WHERE flow = ? AND part = ? AND held = 0 AND place < ?";
+    let before = tx.first(sql, values![&flow, &part, place], |row| row.get::<i64>(0))?.unwrap_or_default();
+    Ok(Some(Line { holders: holders(tx, &flow, &part)?, before: before.unsigned_abs() }))
 }
 
 /// The parts of a flow that runs stand in line for.

@@ -219,6 +219,7 @@ mortal! {
         origin(id: RunId) -> Option<Origin>;
         names(account: &str, who: &str) -> Vec<String>;
         is_listening() -> bool;
+        line(run: RunId) -> Option<Line>;
         forget(who: &str, mark: &str, now: Timestamp) -> Forgotten;
         heard(account: &str, recipient: &str) -> LastHeard;
         click(id: MessageId, now: Timestamp) -> ();
