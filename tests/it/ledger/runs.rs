@@ -6,7 +6,7 @@ use postrider::model::delivery::MessageState;
 use postrider::model::journal::{KvWrite, Outcome, Retrying};
 use postrider::model::message::NewMessage;
 use postrider::model::question::Question;
-use postrider::model::run::{NewRun, RunState, ScriptError};
+use postrider::model::run::{NewRun, RunState, ScriptError, Slot, WhenFull};
 use postrider::store::StoreError;
 use postrider::store::records::*;
 use serde_json::json;
@@ -354,4 +354,29 @@ async fn a_repeated_run_knows_what_the_others_promised_and_may_have_sent() {
             .commit(turn(3, asks(Question::Change(postrider::model::question::Change::Cancel { message: id(1) }))))
             .await
     ));
+}
+
+#[tokio::test]
+async fn runs_of_a_limited_flow_stand_in_line_and_know_who_is_ahead() {
+    let ledger = Ledger::new();
+    let limited = |number, most| {
+        let slot = Slot { part: "all".into(), most, when_full: WhenFull::Queue };
+        NewRun { slot: Some(slot), ..run(number) }
+    };
+    for number in 1..=4 {
+        ledger.intake(limited(number, 1)).await.unwrap();
+    }
+    let line = async |number| ledger.line(run_id(number)).await.unwrap();
+    let ahead = |holders: &[u8], before| {
+        Some(Line { holders: holders.iter().map(|number| run_id(*number)).collect(), before })
+    };
+    let lines = [line(1).await, line(2).await, line(3).await, line(4).await];
+    assert_eq!(lines, [None, ahead(&[1], 0), ahead(&[1], 1), ahead(&[1], 2)]);
+    // The rule of today holds for all, and nobody is overtaken.
+    ledger.intake(limited(5, 2)).await.unwrap();
+    let lines = [line(2).await, line(3).await, line(4).await, line(5).await];
+    assert_eq!(lines, [None, ahead(&[1, 2], 0), ahead(&[1, 2], 1), ahead(&[1, 2], 2)]);
+    // Without a rule nobody has to stand in line.
+    ledger.intake(run(6)).await.unwrap();
+    assert_eq!([line(3).await, line(4).await, line(5).await], [None, None, None]);
 }
