@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use super::error::{HostResult, terminated};
@@ -33,6 +33,9 @@ thread_local! {
 /// What can be seen of a thread's turn from other threads.
 pub struct Alarm {
     thread: i32,
+    /// Grows by one before the next two change, and by one behind that: whoever reads an odd number, or not the same one
+    /// before and behind, has not read what belongs together (a seqlock; only the thread itself writes).
+    version: AtomicU64,
     /// The thread's CPU time when the turn began, in nanoseconds and plus one; 0 between turns.
     began: AtomicU64,
     allowed: AtomicU64,
@@ -43,8 +46,9 @@ pub struct Alarm {
 
 impl Alarm {
     fn of_this_thread() -> Self {
-        let (began, allowed, hurry) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Self { thread: thread_number(), began, allowed, hurry, stopped: Arc::default() }
+        let [version, began, allowed] = [0, 0, 0].map(AtomicU64::new);
+        let hurry = AtomicBool::new(false);
+        Self { thread: thread_number(), version, began, allowed, hurry, stopped: Arc::default() }
     }
 
     /// That of the calling thread.
@@ -65,15 +69,29 @@ impl Alarm {
     /// The CPU time of the turn that is under way, and how much it may use. Makes the turn look at its
     /// clock, too.
     pub fn spent(&self) -> Option<(Duration, Duration)> {
-        let began = self.began.load(Ordering::Acquire).checked_sub(1)?;
+        let version = self.version.load(Ordering::Acquire);
+        let (began, allowed) = (self.began.load(Ordering::Relaxed), self.allowed.load(Ordering::Relaxed));
+        let began = began.checked_sub(1)?;
         self.hurry.store(true, Ordering::Relaxed);
         let now = cpu_of_thread(self.thread)?;
-        // It may have begun another turn meanwhile, which has spent nothing yet.
-        if self.began.load(Ordering::Acquire) != began + 1 {
+        fence(Ordering::Acquire);
+        // It may have ended its turn meanwhile, or begun another one, which has spent nothing yet.
+        if version % 2 == 1 || self.version.load(Ordering::Relaxed) != version {
             return None;
         }
-        let allowed = Duration::from_nanos(self.allowed.load(Ordering::Relaxed));
-        Some((now.saturating_sub(Duration::from_nanos(began)), allowed))
+        Some((now.saturating_sub(Duration::from_nanos(began)), Duration::from_nanos(allowed)))
+    }
+
+    /// The thread's turn has begun then, and may use so much; gives what was so before.
+    fn set(&self, began: u64, allowed: u64) -> (u64, u64) {
+        let before = (self.began.load(Ordering::Relaxed), self.allowed.load(Ordering::Relaxed));
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.began.store(began, Ordering::Relaxed);
+        self.allowed.store(allowed, Ordering::Relaxed);
+        self.version.store(version + 2, Ordering::Release);
+        before
     }
 }
 
@@ -117,10 +135,7 @@ pub struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let before = self.before.take();
-        ALARM.with(|alarm| {
-            alarm.allowed.store(self.allowed, Ordering::Relaxed);
-            alarm.began.store(self.began, Ordering::Release);
-        });
+        ALARM.with(|alarm| alarm.set(self.began, self.allowed));
         CURRENT.with(|current| *current.borrow_mut() = before);
     }
 }
@@ -138,8 +153,7 @@ impl Watch {
     pub fn enter(&self) -> Entered {
         let alarm = &self.shared.alarm;
         let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX - 1);
-        let allowed = alarm.allowed.swap(nanos(self.cpu), Ordering::Relaxed);
-        let began = alarm.began.swap(nanos(self.start) + 1, Ordering::AcqRel);
+        let (began, allowed) = alarm.set(nanos(self.start) + 1, nanos(self.cpu));
         let ceiling =
             Ceiling::new(self.mark, self.memory.saturating_mul(2).saturating_add(MARGIN), alarm.stopped.clone());
         let before = CURRENT.with(|current| current.borrow_mut().replace(self.clone()));
@@ -294,6 +308,33 @@ pub fn excess_error(excess: Excess) -> ScriptError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_looks_while_turns_come_and_go_sees_each_with_what_it_may_use() {
+        let (told, alarm) = std::sync::mpsc::channel();
+        let over = Arc::new(AtomicBool::new(false));
+        let turns = std::thread::spawn({
+            let over = over.clone();
+            move || {
+                told.send(Alarm::mine()).unwrap();
+                let turn = Watch::new(Duration::from_secs(7), 1 << 30);
+                while !over.load(Ordering::Relaxed) {
+                    drop(turn.enter());
+                }
+            }
+        });
+        let alarm = alarm.recv().unwrap();
+        let mut seen = 0;
+        for _ in 0..300_000 {
+            if let Some((_, allowed)) = alarm.spent() {
+                seen += 1;
+                assert_eq!(allowed, Duration::from_secs(7));
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        turns.join().unwrap();
+        assert!(seen > 0, "nobody was seen");
+    }
 
     #[test]
     fn a_watch_within_another_leaves_it_in_force() {

@@ -367,9 +367,8 @@ async fn runs_of_a_limited_flow_stand_in_line_and_know_who_is_ahead() {
         ledger.intake(limited(number, 1)).await.unwrap();
     }
     let line = async |number| ledger.line(run_id(number)).await.unwrap();
-    let ahead = |holders: &[u8], before| {
-        Some(Line { holders: holders.iter().map(|number| run_id(*number)).collect(), before })
-    };
+    let ahead =
+        |holders: &[u8], before| Some(Line { holders: holders.iter().map(|number| run_id(*number)).collect(), before });
     let lines = [line(1).await, line(2).await, line(3).await, line(4).await];
     assert_eq!(lines, [None, ahead(&[1], 0), ahead(&[1], 1), ahead(&[1], 2)]);
     // The rule of today holds for all, and nobody is overtaken.
