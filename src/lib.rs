@@ -109,7 +109,7 @@
 //! | SQL of a noun | `store/rows/` |
 //! | the file itself: tables; opening; log; readers; rows that nobody can work on | `store/sqlite/schema.rs`; `store/sqlite/connect.rs`; `store/sqlite/checkpoint.rs`; `store/sqlite/readers.rs`; `store/sqlite/repair.rs` |
 //! | what is old enough to go; how much at once, and when it is looked for | `ledger/keep.rs`; `app/keep.rs` |
-//! | forgetting a person | `ledger/forget.rs` |
+//! | forgetting a person; what deleted rows leave on the disk | `ledger/forget.rs`; `store/sqlite/scrub.rs` |
 //!
 //! # Glossary
 //!
