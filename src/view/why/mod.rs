@@ -325,7 +325,7 @@ fn notes_of(catalog: &Catalog, name: &str) -> Vec<String> {
 fn never_live(catalog: &Catalog, name: &str) -> Option<String> {
     let files = ["yaml", "yml"].map(|ending| format!("flows/{name}.{ending}"));
     let is_wrong = |finding: &&crate::model::diagnostic::Diagnostic| {
-        finding.severity == Severity::Error && files.iter().any(|file| *file == finding.file)
+        finding.severity == Severity::Error && files.contains(&finding.file)
     };
     let finding = catalog.findings.iter().find(is_wrong)?;
     Some(format!("the flow `{name}` is not live, and never was: {finding}; `postrider check` shows the place"))
