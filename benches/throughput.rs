@@ -2,7 +2,8 @@
 //! bare forwarder that stores nothing. Load, gateway, engine and forwarder share the machine, so
 //! only the ratio means anything.
 //!
-//! `cargo bench --bench throughput -- --seconds 60 --rounds 5`
+//! `cargo bench --bench throughput -- --seconds 60 --rounds 5`; `--note 3000` makes each order as long as those that
+//! shops send.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing to say")]
 
 mod support;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::figures::flag;
 use super::gateway::{Count, PREFIX};
 
 /// What came of a load.
@@ -103,6 +104,7 @@ impl One {
         stream.set_nodelay(true).expect("no delay");
         let mut times = Vec::new();
         let mut buffer = vec![0; 4096];
+        let note = "x".repeat(flag("--note", 0) as usize);
         let mut turn: u64 = 0;
         while self.start.elapsed() < self.time {
             match self.press {
@@ -114,7 +116,8 @@ impl One {
             }
             // Exchanges begin with 2 to 9.
             let phone = 2_000_000 + (turn as usize * 7919 + self.number * 104_729) % 8_000_000;
-            let body = format!(r#"{{"order":{turn},"customer":{{"name":"Ada","phone":"+{PREFIX}{phone:07}"}}}}"#);
+            let customer = format!(r#"{{"name":"Ada","phone":"+{PREFIX}{phone:07}"}}"#);
+            let body = format!(r#"{{"order":{turn},"customer":{customer},"note":"{note}"}}"#);
             if matches!(self.press, Press::Rate(_)) {
                 self.delivered.asks(phone);
             }

@@ -1,10 +1,13 @@
 //! State files as earlier formats left them: they are brought up to date, and their runs go on.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider::clock::HandClock;
-use rusqlite::Connection;
+use postrider::ledger::Ledger;
+use postrider::store::Signals;
+use rusqlite::{Connection, params};
 
 use crate::support::engine::House;
 use crate::support::folder;
@@ -64,4 +67,48 @@ async fn a_journal_of_format_3_goes_on_to_the_same_end() {
     // What was sent before has its place among the ids that acks are told by.
     let hello = messages.iter().find(|message| message["body"]["text"] == "Hello Ada one 2 true 3").unwrap();
     assert_eq!(hello["provider_id"], format!("SANDBOX-{}", hello["id"].as_str().unwrap()));
+}
+
+/// A store in which so many runs wait for their time, each begun by an event of so many letters.
+fn with_waiting_runs(file: &Path, count: usize, letters: usize) {
+    drop(Ledger::open(file, 100, Signals::default()).unwrap());
+    let mut connection = Connection::open(file).unwrap();
+    let all = connection.transaction().unwrap();
+    let sql = "INSERT INTO runs (id, flow, version, trigger, state, wake_at, created_at, seed, event)
+        VALUES (?, 'f', 'v', 'webhook', 2, ?, 0, zeroblob(16), ?)";
+    let event = format!(r#"{{"body":"{}"}}"#, "x".repeat(letters));
+    for number in 0..count {
+        let id = (number as u128).to_be_bytes();
+        all.execute(sql, params![id, 9_000_000_000_000_i64, event]).unwrap();
+    }
+    all.commit().unwrap();
+}
+
+/// Bytes that this thread has read from files so far (`proc_pid_io(5)`).
+fn read_so_far() -> usize {
+    let counts = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    counts.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_start_looks_up_no_run_that_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.db");
+    with_waiting_runs(&file, 2_000, 3_000);
+    let before = read_so_far();
+    drop(Ledger::open(&file, 100, Signals::default()).unwrap());
+    let read = read_so_far() - before;
+    assert!(read < 1_000_000, "{read} bytes were read, of 6,000,000 that the runs have");
+}
+
+#[test]
+fn rows_lie_close_together_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = |name: &str, runs: usize| -> i64 {
+        let file = folder.path().join(name);
+        with_waiting_runs(&file, runs, 1_500);
+        Connection::open(&file).unwrap().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap()
+    };
+    let size = (pages("some.db", 1_000) - pages("none.db", 0)) * 4096;
+    assert!(size < 2_500_000, "1,000 runs of 1,600 bytes take {size} bytes");
 }

@@ -27,22 +27,26 @@ fn number_anew(connection: &Connection, table: &str, id: &str, number: &str, seq
     Ok(())
 }
 
-/// What has no id that can be one is no work for anybody: it cannot be addressed. Each statement goes by one
-/// index.
+/// What has no id that can be one is no work for anybody: it cannot be addressed. Each statement looks at one index,
+/// within a query of its own: an update would look up the row of each entry.
 fn retire_nameless(connection: &Connection) -> Read<()> {
     let nameless = |id: &str| format!("(typeof({id}) <> 'blob' OR length({id}) <> 16)");
     let failed = RunState::Failed as i64;
     let (dead, unknown) = (MessageState::Dead as i64, MessageState::Unknown as i64);
-    let (runs, messages) = (nameless("id"), nameless("id"));
+    let among =
+        |table: &str, which: &str| format!("id IN (SELECT id FROM {table} WHERE {which} AND {})", nameless("id"));
+    let (ready, due) = (among("runs", "ready IS NOT NULL"), among("runs", "wake_at IS NOT NULL"));
+    let (queued, planned) = (among("messages", "seq IS NOT NULL"), among("messages", "state = 0"));
+    let doubtful = among("messages", &format!("state = {unknown}"));
     for sql in [
-        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE ready IS NOT NULL AND {runs}"),
-        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE wake_at IS NOT NULL AND {runs}"),
+        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE {ready}"),
+        format!("UPDATE runs SET ready = NULL, wake_at = NULL, state = {failed} WHERE {due}"),
         format!("DELETE FROM listening WHERE {}", nameless("run")),
         format!(
-            "UPDATE messages SET seq = NULL, due_at = NULL, expires_at = NULL, recalled = 1, state = iif(state = 2, {unknown}, {dead}) WHERE seq IS NOT NULL AND {messages}"
+            "UPDATE messages SET seq = NULL, due_at = NULL, expires_at = NULL, recalled = 1, state = iif(state = 2, {unknown}, {dead}) WHERE {queued}"
         ),
-        format!("UPDATE messages SET due_at = NULL, expires_at = NULL, state = {dead} WHERE state = 0 AND {messages}"),
-        format!("UPDATE messages SET recalled = 1 WHERE state = {unknown} AND {messages}"),
+        format!("UPDATE messages SET due_at = NULL, expires_at = NULL, state = {dead} WHERE {planned}"),
+        format!("UPDATE messages SET recalled = 1 WHERE {doubtful}"),
     ] {
         let rows = connection.execute(&sql, [])?;
         if rows > 0 {
