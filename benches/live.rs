@@ -27,6 +27,8 @@ fn main() {
         println!("an edit among {flows} flows takes {:.1} times as long as one among 10", many / few);
         due_at_once(flows).await;
         idle(1_000).await;
+        at_rest(1_000).await;
+        at_rest(flows).await;
     });
 }
 
@@ -133,6 +135,34 @@ async fn due_at_once(flows: usize) {
         median(finished.clone())
     );
     engine.stop();
+}
+
+/// Nothing to do: what flows hold that have a webhook, a cron line and a script of their own each.
+async fn at_rest(flows: usize) {
+    let flow = |number: usize| {
+        let triggers = format!("  - webhook: /orders/{number}\n  - cron: \"{} 3 * * MON-FRI\"\n", number % 60);
+        format!("triggers:\n{triggers}script: flow-{number}.rhai\n")
+    };
+    let folder = workspace(flows, flow);
+    std::fs::create_dir_all(folder.path().join("scripts")).expect("a folder");
+    for number in 0..flows {
+        let script = format!(
+            "let order = event.body;\nif order.total > {number} {{\n  send_text(order.phone, `Thank you, ${{order.name}}`);\n}}\n"
+        );
+        std::fs::write(folder.path().join(format!("scripts/flow-{number}.rhai")), script).expect("a script");
+    }
+    for start in ["first", "second"] {
+        let engine = Engine::start(folder.path());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let mebibytes = |what: &str| engine.memory(what) as f64 / f64::from(1 << 20);
+        println!(
+            "{flows} flows at rest, {start} start: ready after {:?}, {:.1} MiB resident, {:.1} of them anonymous",
+            engine.ready_after,
+            mebibytes("VmRSS"),
+            mebibytes("RssAnon")
+        );
+        engine.stop();
+    }
 }
 
 /// Nothing to do, with triggers of all kinds armed.

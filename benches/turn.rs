@@ -25,7 +25,7 @@ const SENDER: AccountFacts = AccountFacts {
 };
 
 fn compiled(text: &str) -> Program {
-    let program = Program::compile(Main { file: "bench", text, indent: 0 }, &|_| None);
+    let program = Program::compile(Main { file: &"bench".into(), text: &text.into(), indent: 0 }, &|_| None);
     program.unwrap_or_else(|findings| panic!("{findings:?}"))
 }
 

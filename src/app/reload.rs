@@ -312,8 +312,8 @@ impl Reloader {
         let (published, kept) = {
             let library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
             let published = library.differs(&catalog);
-            let good = published.new.iter().map(|flow| (flow.file.clone(), Versions::row(flow))).collect();
-            let gone = published.gone.clone();
+            let good = published.new.iter().map(|flow| (flow.file.to_string(), Versions::row(flow))).collect();
+            let gone = published.gone.iter().map(ToString::to_string).collect();
             let home = published.home;
             (published, KeptFlows { good, gone, home })
         };

@@ -103,7 +103,7 @@ struct Row {
 
 fn timed(flow: &Flow) -> impl Iterator<Item = (&Flow, &crate::flow::Timed, String)> {
     flow.triggers.iter().filter(|_| flow.enabled).filter_map(move |trigger| match trigger {
-        Trigger::Timed(timed) => Some((flow, timed, trigger.key().unwrap_or_default())),
+        Trigger::Timed(timed) => Some((flow, &**timed, trigger.key().unwrap_or_default())),
         _ => None,
     })
 }

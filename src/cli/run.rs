@@ -70,6 +70,8 @@ async fn serve(workspace: &Workspace) -> Result<(), Failure> {
         _ = interrupt.recv() => return Ok(()),
     };
     greet(&engine, workspace);
+    // The flows were read on this thread, and took more than they keep.
+    memory::give_back();
     let broken = loop {
         tokio::select! {
             _ = terminate.recv() => break None,

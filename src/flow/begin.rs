@@ -16,7 +16,7 @@ pub fn prepare(flow: &Flow, trigger: &'static str, event: &impl Serialize, at: j
     NewRun {
         id,
         flow: flow.name.to_string(),
-        version: flow.version.clone(),
+        version: flow.version.to_string(),
         trigger: trigger.to_owned(),
         slot: flow.slot(&event),
         event: event.into(),

@@ -62,7 +62,7 @@ pub struct Catalog {
     pub hash: String,
     routes: Routes,
     /// Triggers by what people write.
-    pub listeners: Vec<(Arc<Flow>, OnMessage)>,
+    pub listeners: Vec<(Arc<Flow>, Arc<OnMessage>)>,
 }
 
 /// A flow that wants to be in the set.
@@ -135,7 +135,7 @@ impl Catalog {
             if fallen.is_empty() {
                 return set;
             }
-            let files: BTreeSet<String> = fallen.iter().map(|fallen| fallen.flow.file.clone()).collect();
+            let files: BTreeSet<Arc<str>> = fallen.iter().map(|fallen| fallen.flow.file.clone()).collect();
             candidates.retain(|candidate| !files.contains(&candidate.flow.file));
             candidates.extend(fallen);
         }
@@ -212,7 +212,7 @@ impl Catalog {
             for call in flow.program.calls() {
                 for finding in call.lacks(accounts, flow.account.as_deref(), &flow.who, flow.country) {
                     // A module is seen once for each flow that uses it.
-                    if call.file == flow.file || !found.contains(&finding) {
+                    if *call.file == *flow.file || !found.contains(&finding) {
                         found.push(finding);
                     }
                 }
@@ -228,7 +228,7 @@ impl Catalog {
 
     /// Warns of webhooks that anybody may call, where others can reach them and the file does not say so.
     fn look_at_doors(&mut self) {
-        let ajar = |webhook: &&Webhook| !webhook.is_verified() && !webhook.open;
+        let ajar = |webhook: &&Arc<Webhook>| !webhook.is_verified() && !webhook.open;
         for flow in self.flows.values().filter(|flow| flow.enabled && self.ground.exposed) {
             let Some(webhook) = flow.triggers.iter().filter_map(Trigger::webhook).find(ajar) else { continue };
             let message = format!("anybody who can reach this computer may call the webhook {}", webhook.path);
@@ -239,7 +239,7 @@ impl Catalog {
             };
             self.findings.push(finding.with_hint(hint));
         }
-        let shut = |webhook: &&Webhook| {
+        let shut = |webhook: &&Arc<Webhook>| {
             webhook.verify.as_ref().is_some_and(|rule| matches!(rule.way, Way::Twilio(_)) && !rule.observe)
         };
         for flow in self.flows.values().filter(|flow| flow.enabled && self.ground.public_url.is_none()) {

@@ -28,18 +28,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Library {
     sources: Sources,
     ground: Arc<Ground>,
-    readings: BTreeMap<String, Reading>,
+    readings: BTreeMap<Arc<str>, Reading>,
     problems: Vec<Diagnostic>,
     /// The last good version of each file, compiled.
-    good: BTreeMap<String, Arc<Flow>>,
+    good: BTreeMap<Arc<str>, Arc<Flow>>,
     /// The same by id; at first, what the store has kept.
-    kept: BTreeMap<String, String>,
+    kept: BTreeMap<Arc<str>, Arc<str>>,
     /// The folder that flows lie in, as it is kept.
     home: Option<FolderId>,
     /// Flows, by file, whose last good version cannot be built today.
-    withheld: BTreeMap<String, Arc<str>>,
+    withheld: BTreeMap<Arc<str>, Arc<str>>,
     /// Files that had a good version and are away since then.
-    away: BTreeMap<String, Timestamp>,
+    away: BTreeMap<Arc<str>, Timestamp>,
 }
 
 /// What a flow file was found to be.
@@ -79,7 +79,7 @@ impl Library {
             readings: BTreeMap::new(),
             problems: Vec::new(),
             good: BTreeMap::new(),
-            kept,
+            kept: kept.into_iter().map(|(file, version)| (file.into(), version.into())).collect(),
             withheld: BTreeMap::new(),
             away: BTreeMap::new(),
         }
@@ -96,7 +96,7 @@ impl Library {
         let settings = scan.changed.contains("postrider.yaml") || scan.changed.contains(".env");
         let had_problems = std::mem::replace(&mut self.problems, scan.problems);
         let mut flows = had_problems != self.problems;
-        self.readings.retain(|path, _| !(scan.changed.contains(path) && self.sources.text(path).is_none()));
+        self.readings.retain(|path, _| !(scan.changed.contains(&**path) && self.sources.text(path).is_none()));
         let stale = |path: &str| {
             scan.changed.contains(path)
                 || self
@@ -104,10 +104,13 @@ impl Library {
                     .get(path)
                     .is_none_or(|known| known.needs.iter().any(|need| scan.changed.contains(need)))
         };
-        let paths: Vec<String> = self.sources.flows().filter(|path| stale(path)).map(str::to_owned).collect();
+        let paths: Vec<Arc<str>> = self.sources.flows().filter(|path| stale(path)).cloned().collect();
         flows |= !paths.is_empty() || scan.changed.iter().any(|path| path.starts_with("flows/"));
-        for path in paths {
-            self.read(&path);
+        for path in &paths {
+            self.read(path);
+        }
+        if paths.len() > self.readings.len() / 2 {
+            compact(&mut self.readings);
         }
         Changes { settings, flows, fresh: scan.fresh }
     }
@@ -123,13 +126,13 @@ impl Library {
             self.withheld.insert(path, flow.name.clone());
         }
         if !same {
-            for path in self.sources.flows().map(str::to_owned).collect::<Vec<_>>() {
+            for path in self.sources.flows().cloned().collect::<Vec<_>>() {
                 self.read(&path);
             }
         }
     }
 
-    fn read(&mut self, path: &str) {
+    fn read(&mut self, path: &Arc<str>) {
         let needs = RefCell::new(BTreeSet::new());
         let script = |name: &str| {
             let path = format!("scripts/{name}");
@@ -153,13 +156,13 @@ impl Library {
             wrong
         });
         let needs = needs.into_iter().collect();
-        self.readings.insert(path.into(), Reading { outcome, needs });
+        self.readings.insert(path.clone(), Reading { outcome, needs });
     }
 
     /// Files that are not what the store has kept as their last good version, with the id of that
     /// version, as long as nobody has adopted it.
-    pub fn orphans(&self) -> Vec<(String, String)> {
-        let orphan = |(path, kept): (&String, &String)| {
+    pub fn orphans(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let orphan = |(path, kept): (&Arc<str>, &Arc<str>)| {
             let wanted = match self.readings.get(path) {
                 Some(reading) => !reading.outcome.as_ref().is_ok_and(|flow| flow.version == *kept),
                 None => self.blind(path).is_some(),
@@ -177,12 +180,12 @@ impl Library {
     }
 
     /// A last good version, built again from what was kept of it.
-    pub fn adopt(&mut self, path: String, flow: Flow) {
+    pub fn adopt(&mut self, path: Arc<str>, flow: Flow) {
         self.good.insert(path, Arc::new(flow));
     }
 
     /// The last good version of this file's flow cannot be built: what is kept of it stays.
-    pub fn withhold(&mut self, path: String, name: String) {
+    pub fn withhold(&mut self, path: Arc<str>, name: String) {
         self.withheld.insert(path, name.into());
     }
 
@@ -191,7 +194,7 @@ impl Library {
         let (mut candidates, findings) = self.present();
         let next = self.missing(now, &mut candidates);
         let mut catalog = Catalog::of(candidates, findings, self.ground.clone());
-        let broken = |path: &String| match self.readings.get(path) {
+        let broken = |path: &Arc<str>| match self.readings.get(path) {
             Some(reading) => reading.outcome.is_err() && !self.good.contains_key(path),
             None => self.blind(path).is_some(),
         };
@@ -254,7 +257,7 @@ impl Library {
         let mut next = None;
         let fresh = |flow: &Flow| {
             // The same text under another path: that is where it went.
-            let new = |(path, reading): (&String, &Reading)| {
+            let new = |(path, reading): (&Arc<str>, &Reading)| {
                 !self.kept.contains_key(path)
                     && reading.outcome.as_ref().is_ok_and(|new| new.content.yaml == flow.content.yaml)
             };
@@ -284,13 +287,13 @@ impl Library {
 
     /// How a set differs from the one that is live.
     pub fn differs(&self, catalog: &Catalog) -> Published {
-        let live: BTreeMap<&str, &Arc<Flow>> = catalog.flows.values().map(|flow| (flow.file.as_str(), flow)).collect();
+        let live: BTreeMap<&str, &Arc<Flow>> = catalog.flows.values().map(|flow| (&*flow.file, flow)).collect();
         let new = |flow: &&&Arc<Flow>| self.kept.get(&flow.file) != Some(&flow.version);
         // A file that is broken and whose last good version could not be built keeps its claim.
         let claims =
             |path: &str| live.contains_key(path) || self.readings.contains_key(path) || self.blind(path).is_some();
         let replaced =
-            |(path, old): &(&String, &Arc<Flow>)| live.get(path.as_str()).is_none_or(|new| new.version != old.version);
+            |(path, old): &(&Arc<str>, &Arc<Flow>)| live.get(&***path).is_none_or(|new| new.version != old.version);
         Published {
             new: live.values().filter(new).map(|flow| (*flow).clone()).collect(),
             gone: self.kept.keys().filter(|path| !claims(path)).cloned().collect(),
@@ -305,8 +308,19 @@ impl Library {
         self.home = difference.home.or(self.home);
         self.kept.extend(difference.new.iter().map(|flow| (flow.file.clone(), flow.version.clone())));
         self.good = catalog.flows.values().map(|flow| (flow.file.clone(), flow.clone())).collect();
+        // What the store told has its texts in common with what is live.
+        let shared = |(file, version): (Arc<str>, Arc<str>)| match self.good.get(&file) {
+            Some(flow) if flow.version == version => (flow.file.clone(), flow.version.clone()),
+            _ => (file, version),
+        };
+        self.kept = std::mem::take(&mut self.kept).into_iter().map(shared).collect();
         self.away.retain(|path, _| self.good.contains_key(path));
     }
+}
+
+/// A tree that grew entry by entry is half empty; one that is made at once is full.
+pub(super) fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
 }
 
 fn broke(path: &str, panic: &(dyn Any + Send)) -> Diagnostic {
@@ -320,7 +334,7 @@ pub struct Published {
     /// Flows that are new or have another version.
     pub new: Vec<Arc<Flow>>,
     /// Files that are gone for good.
-    pub gone: Vec<String>,
+    pub gone: Vec<Arc<str>>,
     /// Versions that are not live any more.
     pub replaced: Vec<Arc<Flow>>,
     /// The folder that they lie in, if it is another one.
@@ -332,17 +346,17 @@ pub struct Published {
 pub fn checked(files: &Files, catalog: &Catalog, file: &str, text: &str) -> Vec<Diagnostic> {
     let script = |name: &str| files.text(&format!("scripts/{name}")).ok().map(Arc::from);
     let around = Surroundings { script: &script, home: catalog.ground.home(), params: None };
-    let flow = match file::read(file, &text.into(), &around) {
+    let flow = match file::read(&file.into(), &text.into(), &around) {
         Ok(flow) => Arc::new(flow),
         Err(wrong) => return wrong,
     };
-    let others = catalog.flows.values().filter(|other| other.file != file).map(|other| Candidate {
+    let others = catalog.flows.values().filter(|other| *other.file != *file).map(|other| Candidate {
         flow: other.clone(),
         standing: Standing::Same,
         wrong: Vec::new(),
         before: None,
     });
-    let before = catalog.flows.values().find(|live| live.file == file).cloned();
+    let before = catalog.flows.values().find(|live| *live.file == *file).cloned();
     let standing = if before.is_some() { Standing::Changed } else { Standing::New };
     // What was live comes back where the text cannot come in, and is no finding of the text.
     let candidate = Candidate { flow: flow.clone(), standing, wrong: Vec::new(), before: None };

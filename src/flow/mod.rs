@@ -53,7 +53,7 @@ pub struct Flow {
     /// What walls between flows go by.
     pub who: Arc<Who>,
     /// Path below the workspace.
-    pub file: String,
+    pub file: Arc<str>,
     /// For people.
     pub description: Option<String>,
     /// Whether its triggers are armed.
@@ -82,12 +82,10 @@ pub struct Flow {
     pub concurrency: Option<Concurrency>,
     /// Longer than this it is not silent, unless something is wrong.
     pub expect: Option<Duration>,
-    /// The file that the script is in.
-    pub script: String,
     /// The compiled script.
     pub program: Program,
     /// Hash of the content: what runs are pinned to.
-    pub version: String,
+    pub version: Arc<str>,
     /// Everything needed to build it again.
     pub content: file::Content,
     /// Warnings about its file.
@@ -128,17 +126,17 @@ pub struct Concurrency {
     pub when_full: WhenFull,
 }
 
-/// A declared cause.
+/// A declared cause. Routes, schedules and watches share it with the flow.
 #[derive(Clone, Debug)]
 pub enum Trigger {
     /// An HTTP request.
-    Webhook(Webhook),
+    Webhook(Arc<Webhook>),
     /// A time.
-    Timed(Timed),
+    Timed(Arc<Timed>),
     /// A file.
-    Watch(Watch),
+    Watch(Arc<Watch>),
     /// A person's message.
-    Message(Box<OnMessage>),
+    Message(Arc<OnMessage>),
 }
 
 /// A trigger by what people write.
@@ -200,7 +198,7 @@ impl OnMessage {
 
 impl Trigger {
     /// Itself, if it is a webhook.
-    pub fn webhook(&self) -> Option<&Webhook> {
+    pub fn webhook(&self) -> Option<&Arc<Webhook>> {
         match self {
             Self::Webhook(webhook) => Some(webhook),
             _ => None,
@@ -208,7 +206,7 @@ impl Trigger {
     }
 
     /// Itself, if it hears what people write.
-    pub fn message(&self) -> Option<&OnMessage> {
+    pub fn message(&self) -> Option<&Arc<OnMessage>> {
         match self {
             Self::Message(on) => Some(on),
             _ => None,

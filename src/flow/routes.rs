@@ -17,7 +17,7 @@ pub struct Route {
     /// The flow.
     pub flow: Arc<Flow>,
     /// The trigger itself.
-    pub webhook: Webhook,
+    pub webhook: Arc<Webhook>,
 }
 
 /// Where a path leads.
@@ -99,7 +99,7 @@ impl Routes {
     }
 
     /// Leads a path that has room to a webhook.
-    pub(super) fn lead(&mut self, flow: &Arc<Flow>, webhook: &Webhook) {
+    pub(super) fn lead(&mut self, flow: &Arc<Flow>, webhook: &Arc<Webhook>) {
         let Some(place) = self.places.get(&webhook.path) else { return };
         if self.lists[*place].is_empty() {
             let (key, first) = shape(&webhook.path);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::library::compact;
 use super::near::near_names;
 use crate::clock::file_time;
 use crate::files::{Own, Top, open_regular};
@@ -39,7 +40,7 @@ const ANYBODY: u32 = 0o002;
 pub struct Sources {
     root: PathBuf,
     own: Own,
-    files: BTreeMap<String, Source>,
+    files: BTreeMap<Arc<str>, Source>,
     /// The folder that flows were last found in.
     home: Option<FolderId>,
     /// Flows were live before, and nobody has looked since.
@@ -151,11 +152,14 @@ impl Sources {
         scan.problems.extend(near_names(&self.root));
         scan.problems.extend(opened(&open));
         let below = |path: &str| kept.iter().any(|folder| Path::new(path).starts_with(folder));
-        let gone: Vec<String> =
-            self.files.keys().filter(|path| !seen.contains(*path) && !below(path)).cloned().collect();
+        let gone: Vec<Arc<str>> =
+            self.files.keys().filter(|path| !seen.contains(&***path) && !below(path)).cloned().collect();
         for path in gone {
             self.files.remove(&path);
-            scan.changed.insert(path);
+            scan.changed.insert(path.to_string());
+        }
+        if scan.changed.len() > self.files.len() / 2 {
+            compact(&mut self.files);
         }
         scan
     }
@@ -277,8 +281,8 @@ impl Sources {
     }
 
     /// The flow files that are there.
-    pub fn flows(&self) -> impl Iterator<Item = &str> {
-        self.files.keys().map(String::as_str).filter(|path| path.starts_with("flows/"))
+    pub fn flows(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.files.keys().filter(|path| path.starts_with("flows/"))
     }
 
     /// The text of a file, or why it cannot be read; none when it is not there.

@@ -41,7 +41,7 @@ impl Versions {
     pub fn row(flow: &Flow) -> VersionRow {
         // Texts and maps of texts: that cannot fail to be written as JSON.
         let content = serde_json::to_string(&flow.content).unwrap_or_default();
-        VersionRow { id: flow.version.clone(), flow: flow.name.to_string(), content }
+        VersionRow { id: flow.version.to_string(), flow: flow.name.to_string(), content }
     }
 
     /// A version that is not live any more; runs may need it.
@@ -58,7 +58,7 @@ impl Versions {
     /// # Errors
     /// When it is neither live nor kept, or cannot be built any more.
     pub async fn get(&self, name: &str, version: &str) -> Result<Arc<Flow>, Missing> {
-        if let Some(flow) = self.catalog.borrow().flow(name).filter(|flow| flow.version == version) {
+        if let Some(flow) = self.catalog.borrow().flow(name).filter(|flow| *flow.version == *version) {
             return Ok(flow.clone());
         }
         let known = self.old.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();

@@ -25,7 +25,7 @@ pub fn by_hand(context: &Context, wish: &Value) -> Result<Vec<NewMessage>, Scrip
     message.entry("kind").or_insert("text".into());
     let event = json!({ "to": to, "message": message }).to_string();
     let text = "send(event.to, event.message)";
-    let program = Program::compile(Main { file: "message", text, indent: 0 }, &|_| None)
+    let program = Program::compile(Main { file: &"message".into(), text: &text.into(), indent: 0 }, &|_| None)
         .map_err(|_| invalid("the message cannot be made"))?;
     let ground = context.catalog.borrow().ground.clone();
     let now = context.clock.now();

@@ -68,7 +68,7 @@ pub async fn read(context: &Context, flow: &Flow, read: &Read, now: jiff::Timest
 /// The version that a run of a flow would be pinned to now.
 fn version_of(catalog: &Catalog, name: &str) -> Answer {
     if let Some(flow) = catalog.flow(name) {
-        return Ok(flow.version.clone().into());
+        return Ok((*flow.version).into());
     }
     let known = catalog.flows.keys().map(|known| &**known);
     let hint = crate::units::nearest(name, known).map_or(String::new(), |near| format!("; did you mean `{near}`?"));

@@ -207,7 +207,7 @@ impl Made<'_> {
             Ending::Done(value) => Outcome::Succeeded(value),
             Ending::Waiting(pending) => Outcome::Waiting(pending),
             Ending::Failed(error) => Outcome::Failed(flow.program.with_source(ScriptError {
-                script: error.script.clone().or_else(|| Some(flow.script.clone())),
+                script: error.script.clone().or_else(|| Some(flow.program.file().to_owned())),
                 ..error
             })),
             Ending::Thrown(error) => {

@@ -17,7 +17,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::run::ScriptError;
 use crate::units::format_duration;
 
-/// Texts of the script files that a program uses, by path below `scripts/` without `.rhai`.
+/// Texts of the modules that a program uses, by name: the path below `scripts/` without `.rhai`.
 pub type Sources = BTreeMap<String, Arc<str>>;
 
 type Module = Shared<rhai::Module>;
@@ -32,13 +32,13 @@ const DEEPEST: usize = 32;
 /// A checked script. It is compiled when it is first run, and for as long as it is run now and then: what most flows
 /// of many hold would be nothing else.
 pub struct Program {
-    pub(super) main: String,
-    /// Names of the modules that it uses.
-    modules: Vec<String>,
-    texts: Few<Arc<str>>,
+    pub(super) main: Arc<str>,
+    text: Arc<str>,
+    /// Texts of the modules that it uses, by name.
+    modules: Few<Arc<str>>,
     indent: u32,
-    calls: Vec<Call>,
-    doubts: Vec<Diagnostic>,
+    calls: Box<[Call]>,
+    doubts: Box<[Diagnostic]>,
     recent: Mutex<Recent>,
 }
 
@@ -67,10 +67,10 @@ impl Code {
 /// The flow's own script.
 pub struct Main<'a> {
     /// The file that people know it by.
-    pub file: &'a str,
+    pub file: &'a Arc<str>,
     /// Its text. A script inside a YAML file begins with as many empty lines as stand above it
     /// there, so that its lines are the file's.
-    pub text: &'a str,
+    pub text: &'a Arc<str>,
     /// By how many columns it is indented in that file.
     pub indent: u32,
 }
@@ -82,13 +82,18 @@ impl Program {
     /// All findings: syntax, unknown functions, imports that are not literal, modules that are
     /// missing, import each other in a circle or too deep, or do more than define.
     pub fn compile(main: Main<'_>, load: &dyn Fn(&str) -> Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
-        let (file, indent) = (main.file.to_owned(), main.indent);
-        let mut texts = BTreeMap::from([(main.file.to_owned(), Arc::from(main.text))]);
-        let (code, mut calls, mut doubts) = built(&main, load, &mut texts)?;
-        calls.iter_mut().filter(|call| call.file == file).for_each(|call| call.column += indent);
-        doubts.iter_mut().filter(|doubt| doubt.file == file).for_each(|doubt| doubt.column += indent);
-        let (modules, texts) = (code.modules.into_keys().collect(), texts.into());
-        Ok(Self { main: file, modules, texts, indent, calls, doubts, recent: Mutex::default() })
+        let (file, text, indent) = (main.file.clone(), main.text.clone(), main.indent);
+        let mut modules = Sources::new();
+        let (_, mut calls, mut doubts) = built(&main, load, &mut modules)?;
+        calls.iter_mut().filter(|call| *call.file == *file).for_each(|call| call.column += indent);
+        doubts.iter_mut().filter(|doubt| *doubt.file == *file).for_each(|doubt| doubt.column += indent);
+        let (modules, recent) = (modules.into(), Mutex::default());
+        Ok(Self { main: file, text, modules, indent, calls: calls.into(), doubts: doubts.into(), recent })
+    }
+
+    /// The file that the script is in.
+    pub fn file(&self) -> &str {
+        &self.main
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -105,14 +110,13 @@ impl Program {
         if let Some(code) = &recent.code {
             return Ok(code.clone());
         }
-        let text = self.texts.get(&self.main).map_or("", |text| &**text);
-        let main = Main { file: &self.main, text, indent: self.indent };
-        let load = |name: &str| self.texts.get(&file_of(name)).cloned();
+        let main = Main { file: &self.main, text: &self.text, indent: self.indent };
+        let load = |name: &str| self.modules.get(name).cloned();
         let failed = |findings: Vec<Diagnostic>| {
             let message = findings.first().map_or_else(String::new, |finding| finding.message.clone());
             ScriptError::new("limit", format!("the script could not be compiled again: {message}"))
         };
-        let (code, ..) = built(&main, &load, &mut BTreeMap::new()).map_err(failed)?;
+        let (code, ..) = built(&main, &load, &mut Sources::new()).map_err(failed)?;
         let code = Arc::new(code);
         recent.code = Some(code.clone());
         Ok(code)
@@ -128,8 +132,7 @@ impl Program {
 
     /// The modules' texts by name, which belong to the flow's version.
     pub fn sources(&self) -> Sources {
-        let text = |name: &String| Some((name.clone(), self.texts.get(&file_of(name))?.clone()));
-        self.modules.iter().filter_map(text).collect()
+        self.modules.iter().map(|(name, text)| (name.to_owned(), text.clone())).collect()
     }
 
     /// The calls that send, as far as the text tells what they ask for.
@@ -140,7 +143,8 @@ impl Program {
     /// The first call that waits for the clock or for somebody, with its line.
     pub fn first_wait(&self) -> Option<(&'static str, usize)> {
         let engine = engine::bare();
-        self.texts.iter().find_map(|(_, text)| calls::first_wait(&compile(&engine, text).ok()?))
+        let mut texts = [&self.text].into_iter().chain(self.modules.iter().map(|(_, text)| text));
+        texts.find_map(|text| calls::first_wait(&compile(&engine, text).ok()?))
     }
 
     /// Warnings: what would be an error, should a run come there.
@@ -150,12 +154,15 @@ impl Program {
 
     /// Adds the line itself to an error that has a place.
     pub fn with_source(&self, mut error: ScriptError) -> ScriptError {
-        if error.script.as_deref() == Some(self.main.as_str()) {
+        let Some(script) = error.script.as_deref() else { return error };
+        let text = if *script == *self.main {
             error.column = error.column.map(|column| column + self.indent);
-        }
-        if let (Some(script), Some(line)) = (&error.script, error.line) {
-            let text = self.texts.get(script).or_else(|| self.texts.get(&file_of(script)));
-            error.source = text.and_then(|text| text.lines().nth(line as usize - 1)).map(str::to_owned);
+            Some(&self.text)
+        } else {
+            self.modules.iter().find(|(name, _)| *name == script || file_of(name) == script).map(|(_, text)| text)
+        };
+        if let (Some(text), Some(line)) = (text, error.line) {
+            error.source = text.lines().nth(line as usize - 1).map(str::to_owned);
         }
         error
     }
@@ -191,7 +198,7 @@ type Built = (Code, Vec<Call>, Vec<Diagnostic>);
 fn built(
     main: &Main<'_>,
     load: &dyn Fn(&str) -> Option<Arc<str>>,
-    texts: &mut BTreeMap<String, Arc<str>>,
+    texts: &mut Sources,
 ) -> Result<Built, Vec<Diagnostic>> {
     let (findings, doubts, modules) = (Vec::new(), Vec::new(), Modules::new());
     let mut build = Build { load, findings, doubts, modules, open: Vec::new(), calls: Vec::new() };
@@ -204,7 +211,7 @@ fn built(
             Ok((code, build.calls, build.doubts))
         }
         _ => {
-            for finding in build.findings.iter_mut().filter(|finding| finding.file == main.file) {
+            for finding in build.findings.iter_mut().filter(|finding| *finding.file == **main.file) {
                 finding.column += main.indent;
             }
             Err(build.findings)
@@ -226,7 +233,7 @@ impl Build<'_> {
         &mut self,
         file: &str,
         text: &str,
-        texts: &mut BTreeMap<String, Arc<str>>,
+        texts: &mut Sources,
         caught: &mut HashSet<String>,
     ) -> Option<AST> {
         let engine = engine::bare();
@@ -253,7 +260,7 @@ impl Build<'_> {
         name: &str,
         from: &str,
         at: Position,
-        texts: &mut BTreeMap<String, Arc<str>>,
+        texts: &mut Sources,
         caught: &mut HashSet<String>,
     ) {
         if self.modules.contains_key(name) {
@@ -288,7 +295,7 @@ impl Build<'_> {
         self.open.push(name.to_owned());
         let ast = self.file(&file, &text, texts, caught);
         self.open.pop();
-        texts.insert(file.clone(), text);
+        texts.insert(name.to_owned(), text);
         let Some(ast) = ast else { return };
         match self.module(&file, &ast) {
             Ok(module) => drop(self.modules.insert(name.to_owned(), module)),

@@ -29,14 +29,15 @@ pub struct Clockwork {
     calendars: Calendars,
     /// What was said of calendars that cannot be read, or not in full.
     said: HashMap<String, String>,
-    items: HashMap<TriggerKey, Item>,
+    /// Boxed: the table is half empty after it grew.
+    items: HashMap<TriggerKey, Box<Item>>,
     queue: BTreeSet<(Timestamp, TriggerKey)>,
     last: Option<Timestamp>,
 }
 
 struct Item {
     flow: Arc<Flow>,
-    timed: Timed,
+    timed: Arc<Timed>,
     /// All instants up to this one have their fate.
     position: Timestamp,
     /// The same before the clock was set back.
@@ -56,17 +57,17 @@ impl Clockwork {
     }
 
     /// A schedule begins to count, or goes on with another version of its flow.
-    pub fn arm(&mut self, key: TriggerKey, flow: &Arc<Flow>, timed: &Timed, position: Timestamp, now: Timestamp) {
+    pub fn arm(&mut self, key: TriggerKey, flow: &Arc<Flow>, timed: &Arc<Timed>, position: Timestamp, now: Timestamp) {
         // A clock that was wrong must not silence a schedule for ever; what was done is on record.
         let (position, furthest) = (position.min(now), position);
         let (flow, timed) = (flow.clone(), timed.clone());
         let item = Item { flow, timed, position, furthest, done: None, since: now, next: None };
-        self.items.insert(key.clone(), item);
+        self.items.insert(key.clone(), Box::new(item));
         self.queue_up(&key);
     }
 
     /// Its flow has another version, the schedule is the same.
-    pub fn update(&mut self, key: &TriggerKey, flow: &Arc<Flow>, timed: &Timed) {
+    pub fn update(&mut self, key: &TriggerKey, flow: &Arc<Flow>, timed: &Arc<Timed>) {
         if let Some(item) = self.items.get_mut(key) {
             (item.flow, item.timed) = (flow.clone(), timed.clone());
         }

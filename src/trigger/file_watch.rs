@@ -65,7 +65,7 @@ impl Surroundings {
 pub struct FileWatch {
     key: TriggerKey,
     around: Surroundings,
-    rule: watch::Receiver<(Arc<Flow>, Watch)>,
+    rule: watch::Receiver<(Arc<Flow>, Arc<Watch>)>,
     bell: Bell,
     ears: Vec<Ear>,
     /// The folders that they hear of.
@@ -116,7 +116,7 @@ impl FileWatch {
     pub fn new(
         key: TriggerKey,
         around: Surroundings,
-        rule: watch::Receiver<(Arc<Flow>, Watch)>,
+        rule: watch::Receiver<(Arc<Flow>, Arc<Watch>)>,
         seen: Vec<SeenFile>,
     ) -> Self {
         let mut unread: Vec<SeenFile> =

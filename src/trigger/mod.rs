@@ -42,7 +42,7 @@ pub struct Supervisor {
 
 /// A watch trigger at work.
 struct Watched {
-    rule: watch::Sender<(Arc<Flow>, Watch)>,
+    rule: watch::Sender<(Arc<Flow>, Arc<Watch>)>,
     task: AbortHandle,
 }
 
@@ -136,7 +136,7 @@ impl Supervisor {
     }
 
     /// Begins to watch.
-    fn begin(&mut self, key: TriggerKey, flow: &Arc<Flow>, watch: &Watch, seen: Vec<SeenFile>) {
+    fn begin(&mut self, key: TriggerKey, flow: &Arc<Flow>, watch: &Arc<Watch>, seen: Vec<SeenFile>) {
         let (rule, follow) = watch::channel((flow.clone(), watch.clone()));
         let folder = FileWatch::new(key.clone(), self.around.clone(), follow, seen);
         let task = tokio::spawn(folder.run()).abort_handle();

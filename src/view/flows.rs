@@ -179,14 +179,14 @@ impl View {
             let newest = last.first();
             FlowRow {
                 name: flow.name.to_string(),
-                file: flow.file.clone(),
+                file: flow.file.to_string(),
                 description: flow.description.clone(),
                 enabled: flow.enabled,
-                version: flow.version.clone(),
+                version: flow.version.to_string(),
                 stale: stale.is_some(),
                 diagnostics: stale.cloned().unwrap_or_default(),
                 triggers: flow.triggers.iter().map(|trigger| trigger_row(trigger, flow.enabled, now)).collect(),
-                script: flow.script.clone(),
+                script: flow.program.file().to_owned(),
                 account: flow.account.clone(),
                 on_failure: flow.on_failure.clone().or_else(|| catalog.ground.on_failure.clone()),
                 last_run: newest.map(|run| LastRun { id: run.id, state: run.state, created_at: Time(run.created_at) }),
@@ -209,7 +209,7 @@ impl View {
         let flow = self.catalog.borrow().flow(name)?.clone();
         let (files, file) = (self.files.clone(), flow.file.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let saved = std::fs::metadata(files.root().join(&file)).and_then(|data| data.modified()).ok();
+            let saved = std::fs::metadata(files.root().join(&*file)).and_then(|data| data.modified()).ok();
             (files.text(&file), saved)
         });
         let Ok((text, saved)) = read.await else { return Some(Err("the file cannot be read now".into())) };
@@ -218,7 +218,7 @@ impl View {
                 hash: hash_of(&text),
                 saved_at: saved.and_then(|at| Timestamp::try_from(at).ok()).map(Time),
                 live_text: (*flow.content.yaml != *text).then(|| flow.content.yaml.to_string()),
-                file: flow.file.clone(),
+                file: flow.file.to_string(),
                 text,
             }),
             Err(why) => Err(why),

@@ -183,7 +183,7 @@ impl View {
         let catalog = self.catalog.borrow().clone();
         let mut needs: BTreeMap<String, Need> = BTreeMap::new();
         for finding in catalog.findings.iter().filter(|finding| finding.severity == Severity::Error) {
-            let flow = catalog.flows.values().find(|flow| flow.file == finding.file);
+            let flow = catalog.flows.values().find(|flow| *flow.file == *finding.file);
             let place = if finding.line > 0 { format!(" Line {}.", finding.line) } else { String::new() };
             let need = needs.entry(finding.file.clone()).or_insert_with(|| Need {
                 kind: NeedKind::Flow,

@@ -1,5 +1,7 @@
 //! Times: what is due, and what became of what was.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -134,7 +136,7 @@ impl View {
         timed.due_after(after, &self.calendars).next()
     }
 
-    fn timed(&self) -> Vec<(String, String, Timed, bool)> {
+    fn timed(&self) -> Vec<(String, String, Arc<Timed>, bool)> {
         let catalog = self.catalog.borrow().clone();
         let mut all = Vec::new();
         for flow in catalog.flows.values() {

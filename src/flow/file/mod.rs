@@ -40,7 +40,7 @@ use share::Share;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// Path below the workspace.
-    pub file: String,
+    pub file: Arc<str>,
     /// Text of the flow file.
     pub yaml: Arc<str>,
     /// Texts of the script files that it uses, by path below the workspace.
@@ -99,7 +99,7 @@ const KEYS: [&str; 15] = [
 ///
 /// # Errors
 /// All findings in the file and its scripts.
-pub fn read(file: &str, yaml: &Arc<str>, around: &Surroundings<'_>) -> Result<Flow, Vec<Diagnostic>> {
+pub fn read(file: &Arc<str>, yaml: &Arc<str>, around: &Surroundings<'_>) -> Result<Flow, Vec<Diagnostic>> {
     let mut findings = Findings::new(file);
     let root = match node::parse(file, yaml) {
         Ok(root) => root,
@@ -113,7 +113,13 @@ pub fn read(file: &str, yaml: &Arc<str>, around: &Surroundings<'_>) -> Result<Fl
     }
 }
 
-fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, findings: &mut Findings) -> Option<Flow> {
+fn build(
+    file: &Arc<str>,
+    yaml: &Arc<str>,
+    root: &Node,
+    around: &Surroundings<'_>,
+    findings: &mut Findings,
+) -> Option<Flow> {
     let mut fields = Fields::of(root, "a flow", &KEYS, findings)?;
     let name = parts::name(fields.take("name"), file, findings);
     // Without a good name it is nobody, who has no more than anybody.
@@ -139,16 +145,16 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
     );
     let on_failure = fields.text("on_failure", findings);
     let expect = parts::expect(fields.take("expect"), findings);
-    let (script, program) = program(file, yaml, root, &mut fields, around, findings)?;
+    let program = program(file, yaml, root, &mut fields, around, findings)?;
     let concurrency = limited(&fields, &program, findings);
-    let content = content(file, yaml, &script, &program, &params, around);
-    let version = version(&content, &params, around);
+    let content = content(file, yaml, &program, &params, around);
+    let version = version(&content, &params, around).into();
     let name: Arc<str> = name?.into();
     let listens = triggers.iter().filter_map(Trigger::message).map(|on| on.account.clone()).collect();
     Some(Flow {
         who: Arc::new(Who::new(name.clone(), file, listens)),
         name,
-        file: file.into(),
+        file: file.clone(),
         description,
         enabled,
         zone,
@@ -163,7 +169,6 @@ fn build(file: &str, yaml: &Arc<str>, root: &Node, around: &Surroundings<'_>, fi
         on_failure,
         concurrency,
         expect,
-        script,
         program,
         version,
         content,
@@ -197,9 +202,8 @@ pub fn country(node: &Node, findings: &mut Findings) -> Option<Country> {
 
 /// All that the flow is made of.
 fn content(
-    file: &str,
+    file: &Arc<str>,
     yaml: &Arc<str>,
-    script: &str,
     program: &Program,
     params: &serde_json::Value,
     around: &Surroundings<'_>,
@@ -208,6 +212,7 @@ fn content(
     for (name, text) in program.sources() {
         scripts.insert(format!("scripts/{name}.rhai"), text);
     }
+    let script = program.file();
     if let Some(path) = script.strip_prefix("scripts/")
         && let Some(text) = (around.script)(path)
     {
@@ -216,7 +221,7 @@ fn content(
     let zone = around.home.zone.iana_name().map(str::to_owned);
     let country = around.home.country.map(|country| country.name().to_owned());
     let scripts = scripts.into();
-    Content { file: file.into(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone, country }
+    Content { file: file.clone(), yaml: yaml.clone(), scripts, params: Some(params.clone()), zone, country }
 }
 
 /// The version of a flow is the hash of all it is made of: its texts, its filled-in constants
@@ -242,15 +247,15 @@ fn version(content: &Content, params: &serde_json::Value, around: &Surroundings<
 }
 
 fn program(
-    file: &str,
+    file: &Arc<str>,
     yaml: &str,
     root: &Node,
     fields: &mut Fields<'_>,
     around: &Surroundings<'_>,
     findings: &mut Findings,
-) -> Option<(String, Program)> {
+) -> Option<Program> {
     let load = |name: &str| (around.script)(&format!("{name}.rhai"));
-    let (file, text, indent) = match (fields.take("script"), fields.take("run")) {
+    let (file, text, indent): (Arc<str>, Arc<str>, u32) = match (fields.take("script"), fields.take("run")) {
         (Some(script), None) => {
             let path = script.text("script", findings)?;
             let sound = path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
@@ -260,12 +265,12 @@ fn program(
                 findings.at(script, format!("there is no script `{path}`")).hint(hint);
                 return None;
             };
-            (format!("scripts/{path}"), text, 0)
+            (format!("scripts/{path}").into(), text, 0)
         }
         (None, Some(run)) => {
             let text = run.word("run", findings)?;
             match in_place(yaml, root, run, &text) {
-                Some((text, indent)) => (file.to_owned(), Arc::from(text), indent),
+                Some((text, indent)) => (file.clone(), text.into(), indent),
                 None => {
                     findings
                         .at(run, "YAML makes one line of these lines, and the script is another one than it looks")
@@ -286,7 +291,7 @@ fn program(
         }
     };
     match Program::compile(Main { file: &file, text: &text, indent }, &load) {
-        Ok(program) => Some((file, program)),
+        Ok(program) => Some(program),
         Err(list) => {
             findings.extend(list);
             None

@@ -1,6 +1,7 @@
 //! The parts of a flow file that are not a trigger or a script.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -101,15 +102,15 @@ fn trigger(
     };
     let own = |mut timed: Timed| {
         timed.lot = share.lot(&timed.schedule.to_string());
-        Trigger::Timed(timed)
+        Trigger::Timed(Arc::new(timed))
     };
     match key.as_text().unwrap_or_default() {
-        "webhook" => webhook::read(value, share, findings).map(Trigger::Webhook),
+        "webhook" => webhook::read(value, share, findings).map(|webhook| Trigger::Webhook(Arc::new(webhook))),
         "cron" => timed::cron(value, zone, findings).map(own),
         "every" => timed::every(value, zone, findings).map(own),
         "at" => timed::at(value, zone, findings).map(own),
-        "watch" => watch::read(value, findings).map(Trigger::Watch),
-        "message" => message::read(value, country, findings).map(|on| Trigger::Message(Box::new(on))),
+        "watch" => watch::read(value, findings).map(|watch| Trigger::Watch(Arc::new(watch))),
+        "message" => message::read(value, country, findings).map(|on| Trigger::Message(Arc::new(on))),
         other => {
             let finding = findings.at(key, format!("there is no trigger `{other}`"));
             match nearest(other, TRIGGERS) {

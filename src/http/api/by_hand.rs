@@ -131,7 +131,7 @@ fn live(house: &House, name: &str) -> Result<Arc<Flow>, Refused> {
 async fn replay(house: &House, id: RunId, origin: &Origin, latest: bool, resend: bool) -> Result<RunId, Refused> {
     remembered(origin)?;
     let version = match latest {
-        true => live(house, &origin.flow)?.version.clone(),
+        true => live(house, &origin.flow)?.version.to_string(),
         false => origin.version.clone(),
     };
     if house.view.store.version(&version).await?.is_none() {

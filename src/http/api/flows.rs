@@ -90,7 +90,7 @@ pub async fn put_source(house: &House, name: &str, headers: &HeaderMap, wish: &V
         Refused::new(status, "precondition", "`If-Match` is missing: the hash of the text that you changed")
     })?;
     let hash = house.editor.save(&house.view, &flow.file, text, Some(hash)).await?;
-    let diagnostics = house.view.check(flow.file.clone(), text.to_owned()).await;
+    let diagnostics = house.view.check(flow.file.to_string(), text.to_owned()).await;
     fine(&json!({ "hash": hash, "diagnostics": diagnostics }))
 }
 

@@ -235,7 +235,7 @@ pub async fn act(
     };
     let asked = Asked::of(&house, &headers, &uri, &[])?;
     let file = find(&house.view.catalog.borrow(), name)?.file.clone();
-    save(&house, &asked, Some(name.to_owned()), file, &fields).await
+    save(&house, &asked, Some(name.to_owned()), file.to_string(), &fields).await
 }
 
 /// Checks or saves a text, and shows what came of it.
@@ -327,7 +327,7 @@ async fn read(house: &House, file: &str) -> Result<String, Refused> {
     let known = {
         let catalog = house.view.catalog.borrow();
         file.starts_with("flows/") && catalog.findings.iter().any(|finding| finding.file == file)
-            || catalog.flows.values().any(|flow| flow.file == file)
+            || catalog.flows.values().any(|flow| *flow.file == *file)
     };
     let missing = || Refused::missing(format!("there is no file {file} that has a mistake"));
     if !known {
@@ -427,7 +427,7 @@ async fn until_live(house: &House, file: &str) {
     let mut catalog = house.view.catalog.clone();
     let live = catalog.wait_for(|catalog| {
         let found = catalog.findings.iter().any(|finding| finding.file == file && finding.severity == Severity::Error);
-        found || catalog.flows.values().any(|flow| flow.file == file)
+        found || catalog.flows.values().any(|flow| *flow.file == *file)
     });
     // If it takes longer, the page says so.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(3), live).await;

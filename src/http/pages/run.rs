@@ -80,7 +80,7 @@ pub async fn page(State(house): State<Arc<House>>, Path(id): Path<String>, heade
     let version = house.view.store.version(&whole.run.version).await?;
     let content: Option<Content> = version.and_then(|row| serde_json::from_str(&row.content).ok());
     let is_live =
-        house.view.catalog.borrow().flow(&whole.run.flow).is_some_and(|flow| flow.version == whole.run.version);
+        house.view.catalog.borrow().flow(&whole.run.flow).is_some_and(|flow| *flow.version == *whole.run.version);
     let frame = Frame::of(&house, &asked, "runs", format!("Run of {}", whole.run.flow)).await?;
     let look = &frame.look;
     let now = Time(look.now);
@@ -123,7 +123,7 @@ fn script_of(content: Option<&Content>) -> (String, String) {
     let inline = content.yaml.lines().any(|line| line.starts_with("run:"));
     match content.scripts.iter().next().filter(|_| !inline) {
         Some((file, text)) => (file.to_owned(), text.to_string()),
-        None => (content.file.clone(), content.yaml.to_string()),
+        None => (content.file.to_string(), content.yaml.to_string()),
     }
 }
 

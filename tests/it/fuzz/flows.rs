@@ -87,7 +87,7 @@ fn flow_files() {
             home: Home { environment: &environment, zone: &zone, country: None },
             params: None,
         };
-        let read = bounded(Duration::from_secs(1), 16 << 20, || read("flows/a.yaml", &text, &around));
+        let read = bounded(Duration::from_secs(1), 16 << 20, || read(&"flows/a.yaml".into(), &text, &around));
         if let Err(findings) = read {
             assert!(!findings.is_empty());
             for finding in findings {

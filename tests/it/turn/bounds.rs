@@ -359,7 +359,7 @@ fn constants_that_are_changed_from_within_say_so() {
     let error = error("const A = #{ b: 1 }; A.b = 2");
     assert_eq!(error.kind, "constant", "{error}");
     let doubts = Program::compile(
-        Main { file: "f", text: "const A = #{ b: 1 };\nA.b = 2;\nlet c = #{}; c.b = 1;", indent: 0 },
+        Main { file: &"f".into(), text: &"const A = #{ b: 1 };\nA.b = 2;\nlet c = #{}; c.b = 1;".into(), indent: 0 },
         &|_| None,
     );
     let doubts: Vec<String> =
@@ -369,7 +369,7 @@ fn constants_that_are_changed_from_within_say_so() {
 
 fn refused(main: &str, modules: &dyn Fn(&str) -> Option<Arc<str>>) -> Vec<Diagnostic> {
     let mark = Mark::new();
-    let findings = Program::compile(Main { file: "scripts/main.rhai", text: main, indent: 0 }, modules).err();
+    let findings = Program::compile(Main { file: &"scripts/main.rhai".into(), text: &main.into(), indent: 0 }, modules).err();
     assert!(mark.peak() < 300 * MIB);
     findings.unwrap_or_else(|| panic!("{main} was taken"))
 }
@@ -416,7 +416,7 @@ fn imports_are_so_deep_and_no_deeper() {
             Some(format!("{next}fn f() {{ {number} }}").into())
         }
     };
-    assert!(Program::compile(Main { file: "f", text: "import \"m1\" as m; m::f()", indent: 0 }, &chain(32)).is_ok());
+    assert!(Program::compile(Main { file: &"f".into(), text: &"import \"m1\" as m; m::f()".into(), indent: 0 }, &chain(32)).is_ok());
     let findings = refused("import \"m1\" as m; m::f()", &chain(5_000));
     assert!(findings[0].message.contains("32 modules"), "{findings:?}");
 }
@@ -429,7 +429,7 @@ fn reading_a_script_is_bounded() {
         let _ = writeln!(text, "const A{number} = A{0} + A{0};", number - 1);
     }
     let mark = Mark::new();
-    let program = Program::compile(Main { file: "f", text: &text, indent: 0 }, &|_| None);
+    let program = Program::compile(Main { file: &"f".into(), text: &text.into(), indent: 0 }, &|_| None);
     assert!(program.is_ok() && mark.peak() < 64 * MIB, "{}", mark.peak() / MIB);
     // A hundred thousand misspelt names are not compared with all the others.
     let findings = refused(&"sendtext(1);\n".repeat(100_000), &|_| None);

@@ -158,7 +158,7 @@ fn what_can_be_said_before_running_is_said() {
             "sends" => Some(Arc::from("send_text(\"+15417543010\", \"x\");")),
             _ => None,
         };
-        let main = Main { file: "scripts/main.rhai", text: script, indent: 0 };
+        let main = Main { file: &"scripts/main.rhai".into(), text: &script.into(), indent: 0 };
         let Err(findings) = Program::compile(main, &load) else { panic!("{script} was accepted") };
         let text: Vec<_> = findings.iter().map(ToString::to_string).collect();
         assert!(text.join("\n").contains(part), "{script}: {text:?}");

@@ -64,7 +64,7 @@ impl Run {
     fn with_modules(script: &str, modules: &[(&str, &str)]) -> Self {
         let modules: BTreeMap<String, Arc<str>> =
             modules.iter().map(|(name, text)| ((*name).to_owned(), Arc::from(*text))).collect();
-        let main = Main { file: "scripts/main.rhai", text: script, indent: 0 };
+        let main = Main { file: &"scripts/main.rhai".into(), text: &script.into(), indent: 0 };
         let program = Program::compile(main, &|name| modules.get(name).cloned());
         let program = program.unwrap_or_else(|findings| panic!("{findings:?}"));
         Self {

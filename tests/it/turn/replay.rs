@@ -72,7 +72,7 @@ impl Case {
     fn new(seed: u64) -> Self {
         let script = script(seed);
         let load = |name: &str| (name == "lib/more").then(|| Arc::from(script.module.as_str()));
-        let main = Main { file: "scripts/main.rhai", text: &script.main, indent: 0 };
+        let main = Main { file: &"scripts/main.rhai".into(), text: &script.main.as_str().into(), indent: 0 };
         let program = Program::compile(main, &load).unwrap_or_else(|findings| {
             panic!("case {seed} does not compile: {findings:?}\n{}\n{}", script.module, script.main)
         });
