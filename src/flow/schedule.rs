@@ -8,6 +8,7 @@
 mod fields;
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cron::parser::{CronParser, Seconds, Year};
@@ -28,6 +29,18 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(36_525 * DAY);
 pub const LAST_YEAR: u16 = 2200;
 /// From 2000 to 2027 the calendar shows each of its fourteen years: what is not due by then never is.
 const LAST_CYCLE: u16 = 2028;
+
+type Years = LazyLock<CronComponent>;
+static YEARS: Years = LazyLock::new(|| years_to(LAST_YEAR));
+static CYCLE: Years = LazyLock::new(|| years_to(LAST_CYCLE));
+
+/// All years up to this one.
+fn years_to(last: u16) -> CronComponent {
+    let mut years = CronComponent::new(1, last, 0, 0);
+    // `*` is what every component can be.
+    let _ = years.parse("*");
+    years
+}
 
 const NICKNAMES: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
@@ -71,13 +84,14 @@ struct Line {
 }
 
 impl Line {
-    fn parsed(&self, last_year: u16) -> Result<Cron, String> {
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Optional).dom_and_dow(self.both_days);
-        let mut cron = parser.build().parse(&self.fields).map_err(|error| error.to_string())?;
-        // No line names years, yet the parser keeps a mark for each up to 5000: as many as will do.
-        let mut years = CronComponent::new(1, last_year, 0, 0);
-        years.parse("*").map_err(|error| error.to_string())?;
-        cron.pattern.years = years;
+    fn parsed(&self, last_year: &Years) -> Result<Cron, String> {
+        let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Required).dom_and_dow(self.both_days);
+        // No line names years, and the parser would make a mark for each up to 5000: it gets one, and then all that
+        // will do, made once.
+        let seconds = if self.fields.split(' ').count() == 5 { "0 " } else { "" };
+        let mut cron =
+            parser.build().parse(&format!("{seconds}{} 2000", self.fields)).map_err(|error| error.to_string())?;
+        cron.pattern.years = CronComponent::clone(last_year);
         Ok(cron)
     }
 }
@@ -99,7 +113,7 @@ impl Schedule {
         let star = |place_from_end: usize| parts[parts.len() - place_from_end].starts_with('*');
         let (both_days, real_time) = (star(3) || star(1), star(5) || star(4));
         let rule = Line { fields: fields.as_str().into(), both_days, real_time };
-        let cron = rule.parsed(LAST_CYCLE).map_err(|error| format!("`{line}`: {error}"))?;
+        let cron = rule.parsed(&CYCLE).map_err(|error| format!("`{line}`: {error}"))?;
         let first = Date::constant(2000, 1, 1).at(0, 0, 0, 0);
         if cron.find_next_occurrence(&first, true).is_err() {
             return Err(format!("`{line}` can never be due: no month that it names has such a day"));
@@ -216,7 +230,7 @@ impl Schedule {
     pub fn after(&self, after: Timestamp) -> Instants<'_> {
         let cron = match &self.rule {
             // It was parsed when it was read.
-            Rule::Cron(line) => line.parsed(LAST_YEAR).ok(),
+            Rule::Cron(line) => line.parsed(&YEARS).ok(),
             _ => None,
         };
         Instants { schedule: self, cron, after }

@@ -229,13 +229,7 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn file(
-        &mut self,
-        file: &str,
-        text: &str,
-        texts: &mut Sources,
-        caught: &mut HashSet<String>,
-    ) -> Option<AST> {
+    fn file(&mut self, file: &str, text: &str, texts: &mut Sources, caught: &mut HashSet<String>) -> Option<AST> {
         let engine = engine::bare();
         let mut ast = match compile(&engine, text) {
             Ok(ast) => ast,
@@ -255,14 +249,7 @@ impl Build<'_> {
         Some(ast)
     }
 
-    fn import(
-        &mut self,
-        name: &str,
-        from: &str,
-        at: Position,
-        texts: &mut Sources,
-        caught: &mut HashSet<String>,
-    ) {
+    fn import(&mut self, name: &str, from: &str, at: Position, texts: &mut Sources, caught: &mut HashSet<String>) {
         if self.modules.contains_key(name) {
             return;
         }

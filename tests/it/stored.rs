@@ -72,8 +72,11 @@ async fn a_journal_of_format_3_goes_on_to_the_same_end() {
 /// A store in which so many runs wait for their time, each begun by an event of so many letters.
 fn with_waiting_runs(file: &Path, count: usize, letters: usize) {
     drop(Ledger::open(file, 100, Signals::default()).unwrap());
-    let mut connection = Connection::open(file).unwrap();
-    let all = connection.transaction().unwrap();
+    fill(&Connection::open(file).unwrap(), count, letters);
+}
+
+fn fill(connection: &Connection, count: usize, letters: usize) {
+    let all = connection.unchecked_transaction().unwrap();
     let sql = "INSERT INTO runs (id, flow, version, trigger, state, wake_at, created_at, seed, event)
         VALUES (?, 'f', 'v', 'webhook', 2, ?, 0, zeroblob(16), ?)";
     let event = format!(r#"{{"body":"{}"}}"#, "x".repeat(letters));
@@ -111,4 +114,32 @@ fn rows_lie_close_together_in_the_file() {
     };
     let size = (pages("some.db", 1_000) - pages("none.db", 0)) * 4096;
     assert!(size < 2_500_000, "1,000 runs of 1,600 bytes take {size} bytes");
+}
+
+#[test]
+fn the_manual_names_the_present_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.db");
+    drop(Ledger::open(&file, 100, Signals::default()).unwrap());
+    let connection = Connection::open(&file).unwrap();
+    let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md")).unwrap();
+    assert!(manual.contains(&format!("The format of `state.db` is {format}.")), "it is {format}");
+}
+
+#[test]
+fn a_file_that_was_brought_up_to_date_has_no_empty_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.db");
+    let old = Connection::open(&file).unwrap();
+    old.execute_batch(FORMAT_3).unwrap();
+    fill(&old, 1_000, 3_000);
+    old.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 3;").unwrap();
+    drop(old);
+    drop(Ledger::open(&file, 100, Signals::default()).unwrap());
+    let connection = Connection::open(&file).unwrap();
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("SELECT count(*) FROM runs WHERE flow = 'f' AND length(event) = 3011"), 1_000);
+    let (empty, all) = (number("PRAGMA freelist_count"), number("PRAGMA page_count"));
+    assert!(empty * 20 < all, "{empty} of {all} pages are empty");
 }

@@ -62,8 +62,10 @@ impl<C: Send + 'static> Sqlite<C> {
         }
         restrict(file)?;
         let mut connection = connect(file)?;
-        schema::migrate(&mut connection)?;
-        scrub::give_map(&connection);
+        let is_older = schema::migrate(&mut connection)?;
+        if is_older || !scrub::has_map(&connection) {
+            scrub::write_anew(&connection);
+        }
         place::settle(&connection, file)?;
         // From here on the file by itself shows what it is and where it belongs.
         place::fold_some(&connection);

@@ -623,14 +623,18 @@ pub fn examine(connection: &Connection, file: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Brings the file behind `connection` to the present format, in one transaction.
+/// Brings the file behind `connection` to the present format, in one transaction. Gives whether it had an earlier one:
+/// tables that were written anew have left as much empty room.
 ///
 /// # Errors
 /// As SQLite fails; the file is then as it was.
-pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+pub fn migrate(connection: &mut Connection) -> Result<bool, StoreError> {
     let format = number(connection, "user_version")?.max(0);
     if format >= FORMAT {
-        return Ok(());
+        return Ok(false);
+    }
+    if format > 0 {
+        tracing::info!("the state file has format {format} and is brought to {FORMAT}; a large one takes some minutes");
     }
     let steps = MIGRATIONS[usize::try_from(format).unwrap_or(0)..].concat();
     let sql = format!(
@@ -640,7 +644,8 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         // It may have stopped within the transaction; what cannot be taken back goes with the connection.
         let _ = connection.execute_batch("ROLLBACK");
         error_of(&error)
-    })
+    })?;
+    Ok(format > 0)
 }
 
 fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {

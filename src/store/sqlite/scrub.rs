@@ -119,12 +119,14 @@ fn alone<T>(writer: &Connection, path: &Path, work: impl FnOnce() -> T) -> Optio
     done
 }
 
-/// Gives a file the map of its pages: those of the first versions had none. It is written anew for that, once.
-pub fn give_map(connection: &Connection) {
+/// Whether the file has a map of its pages, by which it gets smaller when rows go: those of the first versions had none.
+pub fn has_map(connection: &Connection) -> bool {
     let has_map = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0));
-    if !matches!(has_map, Ok(0)) {
-        return;
-    }
+    !matches!(has_map, Ok(0))
+}
+
+/// Writes the file anew: with the map, and without the empty room that tables of an earlier format left.
+pub fn write_anew(connection: &Connection) {
     // In memory the copy might not have room.
     let made = connection.execute_batch("PRAGMA temp_store = FILE; VACUUM;");
     if let Err(error) = connection.execute_batch("PRAGMA temp_store = MEMORY;").and(made) {

@@ -369,7 +369,8 @@ fn constants_that_are_changed_from_within_say_so() {
 
 fn refused(main: &str, modules: &dyn Fn(&str) -> Option<Arc<str>>) -> Vec<Diagnostic> {
     let mark = Mark::new();
-    let findings = Program::compile(Main { file: &"scripts/main.rhai".into(), text: &main.into(), indent: 0 }, modules).err();
+    let findings =
+        Program::compile(Main { file: &"scripts/main.rhai".into(), text: &main.into(), indent: 0 }, modules).err();
     assert!(mark.peak() < 300 * MIB);
     findings.unwrap_or_else(|| panic!("{main} was taken"))
 }
@@ -416,7 +417,10 @@ fn imports_are_so_deep_and_no_deeper() {
             Some(format!("{next}fn f() {{ {number} }}").into())
         }
     };
-    assert!(Program::compile(Main { file: &"f".into(), text: &"import \"m1\" as m; m::f()".into(), indent: 0 }, &chain(32)).is_ok());
+    assert!(
+        Program::compile(Main { file: &"f".into(), text: &"import \"m1\" as m; m::f()".into(), indent: 0 }, &chain(32))
+            .is_ok()
+    );
     let findings = refused("import \"m1\" as m; m::f()", &chain(5_000));
     assert!(findings[0].message.contains("32 modules"), "{findings:?}");
 }
