@@ -1,4 +1,5 @@
-//! A map of few entries. A tree has room for eleven in each of its nodes, which thousands of flows would pay for.
+//! Maps that take little room. A tree has room for eleven entries in each of its nodes, which thousands of flows would
+//! pay for.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Entries by name, sorted. Made at once, and not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Few<V>(Box<[(Box<str>, V)]>);
+
+/// A tree that grew entry by entry is half empty; one that is made at once is full.
+pub fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
+}
 
 impl<V> Few<V> {
     /// The value with this name.

@@ -107,7 +107,7 @@
 //! | what a lane shows of itself | `outbox/mod.rs` |
 //! | what a list shows and how it is searched | `store/rows/lists.rs` |
 //! | SQL of a noun | `store/rows/` |
-//! | the file itself: tables; opening; log; readers; rows that nobody can work on | `store/sqlite/schema.rs`; `store/sqlite/connect.rs`; `store/sqlite/checkpoint.rs`; `store/sqlite/readers.rs`; `store/sqlite/repair.rs` |
+//! | the file itself: tables; formats; opening; log; readers; rows that nobody can work on | `store/sqlite/formats.rs`; `store/sqlite/schema.rs`; `store/sqlite/connect.rs`; `store/sqlite/checkpoint.rs`; `store/sqlite/readers.rs`; `store/sqlite/repair.rs` |
 //! | what is old enough to go; how much at once, and when it is looked for | `ledger/keep.rs`; `app/keep.rs` |
 //! | forgetting a person; what deleted rows leave on the disk | `ledger/forget.rs`; `store/sqlite/scrub.rs` |
 //!

@@ -16,6 +16,7 @@ use super::catalog::{Candidate, Catalog, Ground, Standing};
 use super::file::{self, Surroundings};
 use super::sources::Sources;
 use crate::clock::{after, rfc3339};
+use crate::few::compact;
 use crate::files::Files;
 use crate::model::diagnostic::{Diagnostic, Severity};
 use crate::panics;
@@ -316,11 +317,6 @@ impl Library {
         self.kept = std::mem::take(&mut self.kept).into_iter().map(shared).collect();
         self.away.retain(|path, _| self.good.contains_key(path));
     }
-}
-
-/// A tree that grew entry by entry is half empty; one that is made at once is full.
-pub(super) fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
-    *map = std::mem::take(map).into_iter().collect();
 }
 
 fn broke(path: &str, panic: &(dyn Any + Send)) -> Diagnostic {

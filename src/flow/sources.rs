@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::library::compact;
 use super::near::near_names;
 use crate::clock::file_time;
+use crate::few::compact;
 use crate::files::{Own, Top, open_regular};
 use crate::model::diagnostic::Diagnostic;
 use crate::store::records::FolderId;

@@ -16,6 +16,7 @@ mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,9 @@ const KEYS: [&str; 15] = [
     "expect",
 ];
 
+/// A run whose file says nothing of it is not tried again.
+const ONCE: Retry = Retry { attempts: 1, first: Duration::from_secs(1), max: Duration::from_secs(300) };
+
 /// Reads a flow.
 ///
 /// # Errors
@@ -138,11 +142,7 @@ fn build(
     };
     let secrets = parts::secrets(fields.take("secrets"), &share, findings);
     let holds = share.given();
-    let retry = parts::retry(
-        fields.take("retry"),
-        Retry { attempts: 1, first: std::time::Duration::from_secs(1), max: std::time::Duration::from_secs(300) },
-        findings,
-    );
+    let retry = parts::retry(fields.take("retry"), ONCE, findings);
     let on_failure = fields.text("on_failure", findings);
     let expect = parts::expect(fields.take("expect"), findings);
     let program = program(file, yaml, root, &mut fields, around, findings)?;

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod connect;
+mod formats;
 pub mod place;
 mod readers;
 mod repair;
