@@ -1,5 +1,6 @@
 //! State files as earlier formats left them: they are brought up to date, and their runs go on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use postrider::clock::HandClock;
 use postrider::ledger::Ledger;
 use postrider::store::Signals;
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params};
 
 use crate::support::engine::House;
 use crate::support::folder;
@@ -142,4 +144,38 @@ fn a_file_that_was_brought_up_to_date_has_no_empty_room() {
     assert_eq!(number("SELECT count(*) FROM runs WHERE flow = 'f' AND length(event) = 3011"), 1_000);
     let (empty, all) = (number("PRAGMA freelist_count"), number("PRAGMA page_count"));
     assert!(empty * 20 < all, "{empty} of {all} pages are empty");
+}
+
+/// A run that sleeps until 09:44:47, a value, a message on its way to a phone of the sandbox, and one from there. Each
+/// table of texts has a row.
+const FORMAT_10: &str = include_str!("stored/format-10.sql");
+
+/// The rows of a table, each with what it has in which column.
+fn rows_of(file: &Path, table: &str) -> Vec<BTreeMap<String, Value>> {
+    let connection = Connection::open(file).unwrap();
+    let mut all = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+    let names: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
+    let row = |row: &Row<'_>| names.iter().map(|name| Ok((name.clone(), row.get(&**name)?))).collect();
+    all.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_format_10_keeps_each_row_and_goes_on() {
+    let folder = folder(&[("flows/other.yaml", "run: 1\n"), (".postrider/.keep", "")]);
+    let file = folder.path().join(".postrider/state.db");
+    let connection = Connection::open(&file).unwrap();
+    connection.execute_batch(FORMAT_10).unwrap();
+    connection.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 10;").unwrap();
+    drop(connection);
+    let tables = ["versions", "runs", "journal", "messages", "kv", "phones", "incoming"];
+    let before = tables.map(|table| rows_of(&file, table));
+    assert!(before.iter().all(|rows| !rows.is_empty()));
+    drop(Ledger::open(&file, 100, Signals::default()).unwrap());
+    assert_eq!(tables.map(|table| rows_of(&file, table)), before);
+    let clock = Arc::new(HandClock::new("2026-12-01T09:00:00Z".parse().unwrap()));
+    let house = House::again(folder, clock).await;
+    house.pass(Duration::from_secs(3600));
+    let messages = house.messages_are(2, "delivered").await;
+    let texts: Vec<_> = messages.iter().filter_map(|message| message["body"]["text"].as_str()).collect();
+    assert_eq!(texts, ["Hello Ada", "Still 7"]);
 }
