@@ -135,13 +135,13 @@ fn a_file_that_was_brought_up_to_date_has_no_empty_room() {
     let file = folder.path().join("state.db");
     let old = Connection::open(&file).unwrap();
     old.execute_batch(FORMAT_3).unwrap();
-    fill(&old, 1_000, 3_000);
+    fill(&old, 2_000, 1_500);
     old.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 3;").unwrap();
     drop(old);
     drop(Ledger::open(&file, 100, Signals::default()).unwrap());
     let connection = Connection::open(&file).unwrap();
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(number("SELECT count(*) FROM runs WHERE flow = 'f' AND length(event) = 3011"), 1_000);
+    assert_eq!(number("SELECT count(*) FROM runs WHERE flow = 'f' AND length(event) = 1511"), 2_000);
     let (empty, all) = (number("PRAGMA freelist_count"), number("PRAGMA page_count"));
     assert!(empty * 20 < all, "{empty} of {all} pages are empty");
 }

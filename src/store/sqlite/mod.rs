@@ -63,10 +63,8 @@ impl<C: Send + 'static> Sqlite<C> {
         }
         restrict(file)?;
         let mut connection = connect(file)?;
-        let is_older = schema::migrate(&mut connection)?;
-        if is_older || !scrub::has_map(&connection) {
-            scrub::write_anew(&connection);
-        }
+        schema::migrate(&mut connection)?;
+        scrub::mend(&connection);
         place::settle(&connection, file)?;
         // From here on the file by itself shows what it is and where it belongs.
         place::fold_some(&connection);

@@ -28,29 +28,33 @@ pub fn examine(connection: &Connection, file: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Brings the file behind `connection` to the present format, in one transaction. Gives whether it had an earlier one:
-/// tables that were written anew have left as much empty room.
+/// Brings the file behind `connection` to the present format, in one transaction.
 ///
 /// # Errors
 /// As SQLite fails; the file is then as it was.
-pub fn migrate(connection: &mut Connection) -> Result<bool, StoreError> {
+pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let format = number(connection, "user_version")?.max(0);
     if format >= FORMAT {
-        return Ok(false);
+        return Ok(());
     }
     if format > 0 {
         tracing::info!("the state file has format {format} and is brought to {FORMAT}; a large one takes some minutes");
     }
     let steps = FORMATS[usize::try_from(format).unwrap_or(0)..].concat();
+    // What a statement would have to take back is as large as a table: it may not have room in memory. The log is as
+    // large as all tables.
     let sql = format!(
-        "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        "PRAGMA temp_store = FILE; BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;
+         PRAGMA temp_store = MEMORY;"
     );
     connection.execute_batch(&sql).map_err(|error| {
         // It may have stopped within the transaction; what cannot be taken back goes with the connection.
         let _ = connection.execute_batch("ROLLBACK");
         error_of(&error)
     })?;
-    Ok(format > 0)
+    // It is brought into the file now or later.
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    Ok(())
 }
 
 fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {

@@ -31,6 +31,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The page at this place in the file (1 GiB) is for locks, and never used.
 const LOCKED: u64 = 1 << 30;
 
+/// So many empty pages are left to what comes.
+const MUCH: i64 = 1_000;
+
 /// A walk over the pages of the file.
 pub struct Scrub {
     path: PathBuf,
@@ -119,18 +122,19 @@ fn alone<T>(writer: &Connection, path: &Path, work: impl FnOnce() -> T) -> Optio
     done
 }
 
-/// Whether the file has a map of its pages, by which it gets smaller when rows go: those of the first versions had none.
-pub fn has_map(connection: &Connection) -> bool {
-    let has_map = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0));
-    !matches!(has_map, Ok(0))
-}
-
-/// Writes the file anew: with the map, and without the empty room that tables of an earlier format left.
-pub fn write_anew(connection: &Connection) {
+/// Writes the file anew if it has no map of its pages, by which it gets smaller when rows go (those of the first versions
+/// had none), or if two fifths of much are empty: tables that became others leave half.
+pub fn mend(connection: &Connection) {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).unwrap_or(-1);
+    let has_map = number("PRAGMA auto_vacuum") != 0;
+    let (empty, all) = (number("PRAGMA freelist_count"), number("PRAGMA page_count"));
+    if has_map && (empty < MUCH || empty * 5 < all * 2) {
+        return;
+    }
     // In memory the copy might not have room.
     let made = connection.execute_batch("PRAGMA temp_store = FILE; VACUUM;");
     if let Err(error) = connection.execute_batch("PRAGMA temp_store = MEMORY;").and(made) {
-        tracing::warn!(%error, "the state file cannot be written in its new form, in which it gets smaller when rows go");
+        tracing::warn!(%error, "the state file cannot be written anew, and stays as large as it is until the next start");
     }
 }
 
