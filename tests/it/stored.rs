@@ -154,7 +154,7 @@ const FORMAT_10: &str = include_str!("stored/format-10.sql");
 fn rows_of(file: &Path, table: &str) -> Vec<BTreeMap<String, Value>> {
     let connection = Connection::open(file).unwrap();
     let mut all = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
-    let names: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = all.column_names().map(str::to_owned).collect();
     let row = |row: &Row<'_>| names.iter().map(|name| Ok((name.clone(), row.get(&**name)?))).collect();
     all.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
 }
