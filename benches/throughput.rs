@@ -45,7 +45,6 @@ fn main() {
             ratios.push(ratio);
         }
         println!("median ratio of {rounds} rounds: {:.3}", median(ratios));
-        idle().await;
     });
 }
 
@@ -108,7 +107,8 @@ async fn engine(gateway: SocketAddr, count: Count, seconds: Duration) -> Outcome
         outcome.percentile(99.0),
     );
     println!(
-        "         {cpu:.0} µs of CPU for each message; peak memory {} MiB, store {} MiB, log {} MiB",
+        "         ready after {:?}; {cpu:.0} µs of CPU for each message; peak memory {} MiB, store {} MiB, log {} MiB",
+        engine.ready_after,
         engine.memory("VmHWM") >> 20,
         size("state.db") >> 20,
         size("state.db-wal") >> 20,
@@ -137,23 +137,6 @@ async fn calm(engine: &Engine, count: Count, rate: u64) {
         end(99).copied().unwrap_or_default(),
         times.len(),
     );
-}
-
-/// Nothing to do, a thousand flows.
-async fn idle() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir_all(folder.path().join("flows")).expect("a folder");
-    for number in 0..1_000 {
-        let flow = format!(
-            "triggers:\n  - webhook: /orders/{number}\nrun: |\n  let order = event.body;\n  send_text(order.phone, `Thank you, ${{order.name}}`);\n"
-        );
-        std::fs::write(folder.path().join(format!("flows/flow-{number}.yaml")), flow).expect("a flow");
-    }
-    let engine = Engine::start(folder.path());
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let resident = engine.memory("VmRSS") as f64 / f64::from(1 << 20);
-    println!("idle with 1,000 flows: ready after {:?}, {resident:.1} MiB resident", engine.ready_after);
-    engine.stop();
 }
 
 fn workspace(folder: &Path, gateway: SocketAddr) {

@@ -30,9 +30,8 @@ pub const LAST_YEAR: u16 = 2200;
 /// From 2000 to 2027 the calendar shows each of its fourteen years: what is not due by then never is.
 const LAST_CYCLE: u16 = 2028;
 
-type Years = LazyLock<CronComponent>;
-static YEARS: Years = LazyLock::new(|| years_to(LAST_YEAR));
-static CYCLE: Years = LazyLock::new(|| years_to(LAST_CYCLE));
+static YEARS: LazyLock<CronComponent> = LazyLock::new(|| years_to(LAST_YEAR));
+static CYCLE: LazyLock<CronComponent> = LazyLock::new(|| years_to(LAST_CYCLE));
 
 /// All years up to this one.
 fn years_to(last: u16) -> CronComponent {
@@ -84,14 +83,14 @@ struct Line {
 }
 
 impl Line {
-    fn parsed(&self, last_year: &Years) -> Result<Cron, String> {
+    fn parsed(&self, years: &CronComponent) -> Result<Cron, String> {
         let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Required).dom_and_dow(self.both_days);
         // No line names years, and the parser would make a mark for each up to 5000: it gets one, and then all that
         // will do, made once.
         let seconds = if self.fields.split(' ').count() == 5 { "0 " } else { "" };
         let mut cron =
             parser.build().parse(&format!("{seconds}{} 2000", self.fields)).map_err(|error| error.to_string())?;
-        cron.pattern.years = CronComponent::clone(last_year);
+        cron.pattern.years = years.clone();
         Ok(cron)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::support::engine::House;
 use crate::support::until;
@@ -25,13 +26,8 @@ async fn waits_for(house: &House, run: &str) -> Option<String> {
 }
 
 async fn is(house: &House, run: &str, kind: &str) {
-    for _ in 0..200 {
-        if waits_for(house, run).await.as_deref() == Some(kind) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("{run} does not wait for {kind}: {}", house.get("/runs?flow=in").await);
+    let what = format!("{run} to wait for {kind}");
+    until(&what, async || (waits_for(house, run).await.as_deref() == Some(kind)).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,11 +112,8 @@ async fn one_more_is_passed_over_and_says_so() {
     let third = begin(&house, json!({ "n": 3 })).await;
     is(&house, &third, "time").await;
     // Times of the clock have a fate instead.
-    for _ in 0..8 {
-        house.pass(Duration::from_secs(15));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     until("the fates", async || {
+        house.pass(Duration::from_secs(15));
         let fates = house.fates_of("timed").await;
         (fates.iter().any(|fate| fate.contains("skipped")) && fates.iter().any(|fate| fate.contains("ran")))
             .then_some(())
@@ -213,8 +206,13 @@ async fn the_newest_takes_the_place_of_the_oldest_with_what_that_has_not_sent() 
     let replaces = "triggers:\n  - webhook: { path: /in, respond: result }\nconcurrency: { limit: 1, key: body.customer, when_full: replace }\nrun: |\n  let to = \"+15417543010\";\n  send_text(to, `now ${event.body.n}`);\n  send_text(to, `later ${event.body.n}`, #{ at: \"10m\" });\n  send_text(to, `kept ${event.body.n}`, #{ at: \"10m\", keep: true });\n  sleep(\"1m\");\n  event.body.n\n";
     let house = House::open(&[("flows/in.yaml", replaces)]).await;
     let event = |n: u32| json!({ "customer": "ada", "n": n });
+    let told = Notify::new();
     let (first, second, ()) = tokio::join!(
-        async { house.hook("/in", &event(1)).await },
+        async {
+            let answer = house.hook("/in", &event(1)).await;
+            told.notify_one();
+            answer
+        },
         async {
             until("the first to sleep", async || {
                 let runs = house.get("/runs?flow=in&state=waiting").await;
@@ -231,7 +229,7 @@ async fn the_newest_takes_the_place_of_the_oldest_with_what_that_has_not_sent() 
             })
             .await;
             // The one that was replaced is told before the other one ends.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            told.notified().await;
             for _ in 0..4 {
                 house.pass(Duration::from_secs(9));
             }

@@ -236,10 +236,10 @@ async fn other_content_counts_also_with_the_size_and_the_time_that_it_had() {
     };
     put("AAA");
     runs(1).await;
-    put("XXX");
+    put("BBB");
     runs(2).await;
     // The same content once more is nothing new.
-    put("XXX");
+    put("BBB");
     for _ in 0..20 {
         house.pass(Duration::from_millis(500));
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -250,7 +250,7 @@ async fn other_content_counts_also_with_the_size_and_the_time_that_it_had() {
         results.push(house.get(&format!("/runs/{}", run["id"].as_str().unwrap())).await["result"].clone());
     }
     assert!(
-        results.contains(&json!(["created", "AAA"])) && results.contains(&json!(["modified", "XXX"])),
+        results.contains(&json!(["created", "AAA"])) && results.contains(&json!(["modified", "BBB"])),
         "{results:?}"
     );
 }

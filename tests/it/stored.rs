@@ -14,17 +14,21 @@ use rusqlite::{Connection, Row, params};
 use crate::support::engine::House;
 use crate::support::folder;
 
+/// A file as it was left in this format.
+fn stored(file: &Path, format: u32, rows: &str) -> Connection {
+    let connection = Connection::open(file).unwrap();
+    connection.execute_batch(rows).unwrap();
+    connection.execute_batch(&format!("PRAGMA application_id = 0x706f7374; PRAGMA user_version = {format};")).unwrap();
+    connection
+}
+
 /// A run that sleeps until 15:11:55 and a message that is due at 16:11:55, without the flow's file.
 const FORMAT_2: &str = include_str!("stored/format-2.sql");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_of_format_2_goes_on() {
     let folder = folder(&[("flows/other.yaml", "run: 1\n"), (".postrider/.keep", "")]);
-    let file = folder.path().join(".postrider/state.db");
-    let connection = Connection::open(&file).unwrap();
-    connection.execute_batch(FORMAT_2).unwrap();
-    connection.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 2;").unwrap();
-    drop(connection);
+    drop(stored(&folder.path().join(".postrider/state.db"), 2, FORMAT_2));
     let clock = Arc::new(HandClock::new("2026-11-20T14:12:00Z".parse().unwrap()));
     let house = House::again(folder, clock).await;
     house.messages_are(1, "scheduled").await;
@@ -45,11 +49,7 @@ const FORMAT_3: &str = include_str!("stored/format-3.sql");
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_of_format_3_goes_on_to_the_same_end() {
     let folder = folder(&[("flows/other.yaml", "run: 1\n"), (".postrider/.keep", "")]);
-    let file = folder.path().join(".postrider/state.db");
-    let connection = Connection::open(&file).unwrap();
-    connection.execute_batch(FORMAT_3).unwrap();
-    connection.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 3;").unwrap();
-    drop(connection);
+    drop(stored(&folder.path().join(".postrider/state.db"), 3, FORMAT_3));
     let clock = Arc::new(HandClock::new("2026-11-20T17:00:00Z".parse().unwrap()));
     let house = House::again(folder, clock).await;
     let run = house.get("/runs").await["runs"][0]["id"].as_str().unwrap().to_owned();
@@ -133,11 +133,7 @@ fn the_manual_names_the_present_format() {
 fn a_file_that_was_brought_up_to_date_has_no_empty_room() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.db");
-    let old = Connection::open(&file).unwrap();
-    old.execute_batch(FORMAT_3).unwrap();
-    fill(&old, 2_000, 1_500);
-    old.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 3;").unwrap();
-    drop(old);
+    fill(&stored(&file, 3, FORMAT_3), 2_000, 1_500);
     drop(Ledger::open(&file, 100, Signals::default()).unwrap());
     let connection = Connection::open(&file).unwrap();
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -163,10 +159,7 @@ fn rows_of(file: &Path, table: &str) -> Vec<BTreeMap<String, Value>> {
 async fn a_store_of_format_10_keeps_each_row_and_goes_on() {
     let folder = folder(&[("flows/other.yaml", "run: 1\n"), (".postrider/.keep", "")]);
     let file = folder.path().join(".postrider/state.db");
-    let connection = Connection::open(&file).unwrap();
-    connection.execute_batch(FORMAT_10).unwrap();
-    connection.execute_batch("PRAGMA application_id = 0x706f7374; PRAGMA user_version = 10;").unwrap();
-    drop(connection);
+    drop(stored(&file, 10, FORMAT_10));
     let tables = ["versions", "runs", "journal", "messages", "kv", "phones", "incoming"];
     let before = tables.map(|table| rows_of(&file, table));
     assert!(before.iter().all(|rows| !rows.is_empty()));

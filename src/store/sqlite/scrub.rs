@@ -131,6 +131,8 @@ pub fn mend(connection: &Connection) {
     if has_map && (empty < MUCH || empty * 5 < all * 2) {
         return;
     }
+    let share = if empty > 0 { empty * 100 / all.max(1) } else { 0 };
+    tracing::info!("the state file is written anew: {share} % of it are empty; a large one takes some minutes");
     // In memory the copy might not have room.
     let made = connection.execute_batch("PRAGMA temp_store = FILE; VACUUM;");
     if let Err(error) = connection.execute_batch("PRAGMA temp_store = MEMORY;").and(made) {

@@ -77,6 +77,7 @@ async fn half_requests_by_the_thousand_keep_nobody_out() {
     let peak = process.memory("VmHWM") >> 20;
     println!("usual answer {usual:?}, peak {peak} MiB");
     assert!(usual < Duration::from_millis(200), "{usual:?}");
+    // The bodies alone would be 300 MiB.
     assert!(peak < 150, "{peak} MiB");
     let long = [&half[..], &[b'x'; 90_000]].concat();
     let longer = hold(process.public, 1_000, &long).await;
