@@ -220,8 +220,8 @@ async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, (u64,
         sizes.push((begun.elapsed(), resident()));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let third = sizes.get(sizes.len() / 3).map_or(0, |(_, size)| *size);
-    (largest, (third, resident()))
+    let at = |place: usize| sizes.get(place).map_or(0, |(_, size)| *size);
+    (largest, (at(sizes.len() / 3), at(sizes.len() - 1)))
 }
 
 fn resident() -> u64 {

@@ -73,7 +73,8 @@ pub async fn run(
     }
     let mut times = Vec::new();
     for task in tasks {
-        times.extend(task.await.expect("a connection's task"));
+        let micros = task.await.expect("a connection's task");
+        times.extend(micros.into_iter().map(|micros| Duration::from_micros(micros.into())));
     }
     let spent = start.elapsed().as_secs_f64();
     let arrived = delivered.arrived.load(Ordering::Relaxed) - before;
@@ -99,7 +100,8 @@ struct One {
 }
 
 impl One {
-    async fn run(self) -> Vec<Duration> {
+    /// Gives the time to each answer in microseconds.
+    async fn run(self) -> Vec<u32> {
         let mut stream = TcpStream::connect(self.target).await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
         let mut times = Vec::new();
@@ -131,7 +133,7 @@ impl One {
             stream.write_all(request.as_bytes()).await.expect("a request");
             let status = answer(&mut stream, &mut buffer).await;
             assert!((200..300).contains(&status), "status {status}");
-            times.push(sent.elapsed());
+            times.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
             self.accepted.fetch_add(1, Ordering::Relaxed);
             turn += 1;
         }

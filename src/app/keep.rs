@@ -11,7 +11,7 @@ use crate::blobs::Blobs;
 use crate::clock::{SharedClock, after, before, from_millis};
 use crate::flow::catalog::Catalog;
 use crate::service::Service;
-use crate::store::records::{Prunable, Pruned, Spans};
+use crate::store::records::{OldRecords, Prunable, Pruned, Spans};
 use crate::store::{Store, StoreError};
 
 /// How often it is looked for.
@@ -21,7 +21,7 @@ const PAGE: usize = 1_000;
 /// Rows that go in one command: as many as take about so long, so that nobody waits long behind them.
 const AT_MOST: usize = 500;
 const AT_LEAST: usize = 8;
-const LONG: Duration = Duration::from_millis(10);
+const LONG: Duration = Duration::from_millis(4);
 /// A copy of a file that nothing hangs on may belong to a turn that is not on disk yet.
 const YOUNG: Duration = Duration::from_secs(24 * 3600);
 
@@ -54,7 +54,6 @@ impl Keeper {
         let mut room = Room { most, ..Room::default() };
         loop {
             let page = self.store.prunable(until, behind.clone(), PAGE).await?;
-            let is_full = page.runs.len().max(page.messages.len()) == PAGE;
             let is_last = page.runs.is_empty() && page.messages.is_empty();
             let (mut runs, mut messages) = (&page.runs[..], &page.messages[..]);
             loop {
@@ -62,17 +61,14 @@ impl Keeper {
                 let (first_runs, other_runs) = runs.split_at(batch.min(runs.len()));
                 let (first_messages, other_messages) = messages.split_at(batch.min(messages.len()));
                 (runs, messages) = (other_runs, other_messages);
-                let records = match most {
+                let records_until = match most {
                     // What is recorded goes as far as the runs and messages of its time.
                     Some(_) if !is_last => Spans { runs: last_of(first_runs), messages: last_of(first_messages) },
                     _ => until,
                 };
+                let records = OldRecords { until: records_until, limit: batch };
                 let pruned = self.store.prune(ids(first_runs), ids(first_messages), until, records).await?;
-                self.batch = match pruned.took {
-                    took if took > 2 * LONG => (self.batch / 2).max(AT_LEAST),
-                    took if took < LONG => (self.batch * 2).min(AT_MOST),
-                    _ => self.batch,
-                };
+                self.adapt(batch, &pruned);
                 room.freed_by = pruned.runs + pruned.messages;
                 gone.runs += pruned.runs;
                 gone.messages += pruned.messages;
@@ -80,11 +76,8 @@ impl Keeper {
                 if runs.is_empty() && messages.is_empty() && !(is_last && pruned.more) {
                     break;
                 }
-                // Those who came meanwhile have the writer for as long, unless there is so much to do that it would
-                // never be done.
-                if !is_full {
-                    tokio::time::sleep(pruned.took.min(LONG)).await;
-                }
+                // Those who came meanwhile have the writer for as long.
+                tokio::time::sleep(pruned.took.min(LONG)).await;
             }
             if is_last {
                 return Ok(gone);
@@ -96,6 +89,16 @@ impl Keeper {
             if let Some(last) = page.messages.last() {
                 behind.messages = vec![*last];
             }
+        }
+    }
+
+    /// Finds out how many rows go in [`LONG`], from how long a batch of so many took.
+    fn adapt(&mut self, batch: usize, pruned: &Pruned) {
+        let rows = pruned.runs.max(pruned.messages).max(pruned.records);
+        if pruned.took > LONG {
+            self.batch = (batch / 2).max(AT_LEAST);
+        } else if pruned.took < LONG / 2 && rows >= self.batch as u64 {
+            self.batch = (batch * 2).min(AT_MOST);
         }
     }
 

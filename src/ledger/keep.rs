@@ -7,19 +7,16 @@ use std::time::Instant;
 use super::work::Work;
 use crate::id::{MessageId, RunId};
 use crate::model::inbound::bare_id;
-use crate::store::records::{Pruned, Spans};
+use crate::store::records::{OldRecords, Pruned, Spans};
 use crate::store::rows;
 use crate::store::tx::Read;
 
-/// Most rows of each record that go at once.
-const RECORDS: usize = 1_000;
-
-/// Deletes what may go of these, and some of what is recorded by its time until `records`.
+/// Deletes what may go of these, and some of what is recorded by its time.
 pub fn prune(
     work: &mut Work<'_>,
     (runs, messages): (&[RunId], &[MessageId]),
     until: &Spans,
-    records: &Spans,
+    old: &OldRecords,
 ) -> Read<Pruned> {
     let begun = Instant::now();
     let deleted = rows::keep::delete_messages(work.tx, messages, until.messages)?;
@@ -36,8 +33,8 @@ pub fn prune(
     for (version, runs) in uses {
         rows::flows::count_runs(work.tx, &version, runs)?;
     }
-    let records = rows::keep::delete_records(work.tx, records, RECORDS)?;
+    let records = rows::keep::delete_records(work.tx, old)?;
     work.after.reclaim();
-    let (messages, more) = (deleted.len() as u64, records >= RECORDS as u64);
+    let (messages, more) = (deleted.len() as u64, records >= old.limit as u64);
     Ok(Pruned { runs: gone, messages, records, more, took: begun.elapsed() })
 }

@@ -28,9 +28,9 @@ use crate::store::records::{
     ArmedRow, Beat, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate,
     Firing, FolderId, Forgotten, Gap, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows,
     LastHeard, Lately, Line, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter,
-    OccurrenceRecord, Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy,
-    RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling,
-    ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    OccurrenceRecord, OldRecords, Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow,
+    ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts,
+    Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 use crate::store::rows;
 use crate::store::sqlite::Sqlite;
@@ -214,7 +214,7 @@ impl Store for Ledger {
         self.aside(move |tx| rows::keep::page(tx, &until, &after, limit))
     }
 
-    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: Spans) -> Reply<Pruned> {
+    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: OldRecords) -> Reply<Pruned> {
         self.take(Prune { runs, messages, until, records })
     }
 

@@ -34,9 +34,9 @@ use records::{
     ArmedRow, Beat, Begun, Called, ClaimRules, Claims, Committed, Decided, Decision, Diversion, DueMessage, Fate,
     Firing, FolderId, Forgotten, Gap, Handset, HandsetChange, Inbound, IncomingFilter, IncomingRecord, KeptFlows,
     LastHeard, Lately, Line, MessageFilter, MessageRecord, MessageRef, Moved, NewTrigger, OccurrenceFilter,
-    OccurrenceRecord, Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow, ResendPolicy,
-    RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts, Telling,
-    ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
+    OccurrenceRecord, OldRecords, Origin, Page, Person, PhoneMessage, Prunable, Pruned, ReadyRun, RefusedRow,
+    ResendPolicy, RunBrief, RunDecided, RunFilter, RunRecord, Seen, SeenFile, Settlement, Spans, Spent, StateCounts,
+    Telling, ToClaim, Traffic, TriggerKey, Trouble, VersionRow, Woken,
 };
 
 /// Whoever could not reach the store tries again then.
@@ -193,9 +193,8 @@ pub trait Store: Send + Sync + 'static {
     fn unused_versions(&self) -> Reply<Vec<String>>;
     /// What is settled and may go, behind what was given before.
     fn prunable(&self, until: Spans, after: Prunable, limit: usize) -> Reply<Prunable>;
-    /// Deletes what may go of these, and some of what is recorded by its time until `records`. What is under way
-    /// stays.
-    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: Spans) -> Reply<Pruned>;
+    /// Deletes what may go of these, and some of what is recorded by its time. What is under way stays.
+    fn prune(&self, runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: OldRecords) -> Reply<Pruned>;
     /// Bytes that are in use.
     fn used(&self) -> Reply<u64>;
     /// Those of some copies of files that nothing needs.

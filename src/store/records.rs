@@ -175,6 +175,15 @@ pub struct Spans {
     pub messages: Timestamp,
 }
 
+/// Records of what happened that go along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldRecords {
+    /// Those of before this.
+    pub until: Spans,
+    /// Most rows of each table.
+    pub limit: usize,
+}
+
 /// What may go, each with the time by which it is sorted (milliseconds since 1970), the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prunable {

@@ -16,8 +16,8 @@ use crate::model::question::Answer;
 use crate::model::run::NewRun;
 use crate::store::records::{
     Beat, Begun, ClaimRules, Claims, Committed, Decided, Decision, Diversion, Fate, Firing, Forgotten, Gap,
-    HandsetChange, Inbound, KeptFlows, Moved, NewTrigger, PhoneMessage, Pruned, RefusedRow, ResendPolicy, RunDecided,
-    Seen, Settlement, Spans, Telling, ToClaim, TriggerKey, Woken,
+    HandsetChange, Inbound, KeptFlows, Moved, NewTrigger, OldRecords, PhoneMessage, Pruned, RefusedRow, ResendPolicy,
+    RunDecided, Seen, Settlement, Spans, Telling, ToClaim, TriggerKey, Woken,
 };
 
 use super::job::Step;
@@ -98,7 +98,7 @@ step!(
 );
 step!(
     /// Deletes what is old enough.
-    Prune { runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: Spans } -> Pruned,
+    Prune { runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: OldRecords } -> Pruned,
     |this, work| keep::prune(work, (&this.runs, &this.messages), &this.until, &this.records)?
 );
 step!(

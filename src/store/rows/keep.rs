@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::id::{MessageId, RunId};
 use crate::model::delivery::Part;
-use crate::store::records::{Prunable, Spans};
+use crate::store::records::{OldRecords, Prunable, Spans};
 use crate::store::tx::{Columns, Read, Tx, Value, values};
 
 /// Runs that ended before `until`, the oldest first, behind a place.
@@ -92,8 +92,9 @@ pub fn delete_messages(tx: &dyn Tx, messages: &[MessageId], until: Timestamp) ->
     Ok(deleted)
 }
 
-/// Deletes at most so many rows of each table in which what happened stands by its time. Says how many there were.
-pub fn delete_records(tx: &dyn Tx, until: &Spans, limit: usize) -> Read<u64> {
+/// Deletes some rows of each table in which what happened stands by its time. Says how many there were.
+pub fn delete_records(tx: &dyn Tx, old: &OldRecords) -> Read<u64> {
+    let OldRecords { until, limit } = *old;
     // The last one of each trigger stays: an `at` has no other, and it may be of long ago.
     let occurrences = "DELETE FROM occurrences WHERE (flow, trigger, at) IN
         (SELECT flow, trigger, at FROM occurrences old WHERE at < ?1 AND coalesce(until, at) < ?1

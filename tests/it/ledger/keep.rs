@@ -11,6 +11,7 @@ use super::{ADA, Ledger, at, entry, id, message, promises, run, run_id, turn};
 
 /// Everything before this may go.
 const LATER: Spans = Spans { runs: jiff::Timestamp::MAX, messages: jiff::Timestamp::MAX };
+const RECORDS: OldRecords = OldRecords { until: LATER, limit: 1_000 };
 
 impl Ledger {
     /// Lets everything go that may; gives how many runs and messages that were.
@@ -18,7 +19,7 @@ impl Ledger {
         let found = self.prunable(until, Prunable::default(), 1_000).await.unwrap();
         let runs = found.runs.iter().map(|(_, id)| *id).collect();
         let messages = found.messages.iter().map(|(_, id)| *id).collect();
-        let pruned = self.prune(runs, messages, until, until).await.unwrap();
+        let pruned = self.prune(runs, messages, until, OldRecords { until, ..RECORDS }).await.unwrap();
         (pruned.runs, pruned.messages)
     }
 }
@@ -33,7 +34,7 @@ async fn messages_go_when_they_are_settled_and_no_sooner() {
     let open = [Scheduled, Queued, Sending, Unknown];
     // Handed in by whoever does not ask first, nothing else goes either.
     let all = (1..=12).map(id).collect::<Vec<_>>();
-    let pruned = ledger.prune(Vec::new(), all, LATER, LATER).await.unwrap();
+    let pruned = ledger.prune(Vec::new(), all, LATER, RECORDS).await.unwrap();
     assert_eq!(pruned.messages, 12 - open.len() as u64);
     for (number, state) in (1..).zip(MessageState::ALL) {
         let is_there = ledger.message(id(number)).await.unwrap().is_some();
@@ -97,7 +98,7 @@ async fn runs_go_with_their_journals_unless_something_of_them_is_open() {
     }
     ledger.begin(6).await;
     ledger.commit(turn(6, Outcome::Failed(postrider::model::run::ScriptError::new("thrown", "no")))).await;
-    let pruned = ledger.prune((1..=6).map(run_id).collect(), Vec::new(), LATER, LATER).await.unwrap();
+    let pruned = ledger.prune((1..=6).map(run_id).collect(), Vec::new(), LATER, RECORDS).await.unwrap();
     assert_eq!(pruned.runs, 2);
     for number in 1..=6 {
         let is_there = ledger.run(run_id(number)).await.unwrap().is_some();

@@ -213,7 +213,7 @@ mortal! {
         retry_run(id: RunId) -> RunDecided;
         unused_versions() -> Vec<String>;
         prunable(until: Spans, after: Prunable, limit: usize) -> Prunable;
-        prune(runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: Spans) -> Pruned;
+        prune(runs: Vec<RunId>, messages: Vec<MessageId>, until: Spans, records: OldRecords) -> Pruned;
         used() -> u64;
         unattached(blobs: Vec<String>) -> Vec<String>;
         origin(id: RunId) -> Option<Origin>;
