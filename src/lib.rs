@@ -53,7 +53,7 @@
 //! | 3 | [`flow`], [`outbox`], [`ledger`] | flow files and versions; lanes, order, pace, retries; every legal step of what is durable |
 //! | 2 | [`store`], [`transport`], [`script`] | rows and the database; gateways; Rhai |
 //! | 1 | [`model`] | nouns and pure decisions |
-//! | 0 | [`blobs`], [`changes`], [`clock`], [`feed`], [`fetch`], [`few`], [`files`], [`id`], [`json`], [`links`], [`memory`], [`panics`], [`plain`], [`preview`], [`secret`], [`service`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
+//! | 0 | [`blobs`], [`changes`], [`clock`], [`cores`], [`feed`], [`fetch`], [`few`], [`files`], [`id`], [`json`], [`links`], [`memory`], [`panics`], [`plain`], [`preview`], [`secret`], [`service`], [`shutdown`], [`tally`], [`telemetry`], [`units`], [`wake`] | leaves |
 //!
 //! # Where things are decided
 //!
@@ -159,6 +159,7 @@ pub mod changes;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cores;
 pub mod feed;
 pub mod fetch;
 pub mod few;

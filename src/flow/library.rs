@@ -16,6 +16,7 @@ use super::catalog::{Candidate, Catalog, Ground, Standing};
 use super::file::{self, Surroundings};
 use super::sources::Sources;
 use crate::clock::{after, rfc3339};
+use crate::cores::shared_out;
 use crate::few::compact;
 use crate::files::Files;
 use crate::model::diagnostic::{Diagnostic, Severity};
@@ -24,6 +25,8 @@ use crate::store::records::FolderId;
 
 /// A file is let go when it has been away for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So many flows, read in some 50 ms, are worth a thread of their own; each leaves some memory behind.
+const WORTHWHILE: usize = 1_000;
 
 /// All flow files of a workspace, read.
 pub struct Library {
@@ -107,9 +110,7 @@ impl Library {
         };
         let paths: Vec<Arc<str>> = self.sources.flows().filter(|path| stale(path)).cloned().collect();
         flows |= !paths.is_empty() || scan.changed.iter().any(|path| path.starts_with("flows/"));
-        for path in &paths {
-            self.read(path);
-        }
+        self.read(&paths);
         if paths.len() > self.readings.len() / 2 {
             compact(&mut self.readings);
         }
@@ -127,13 +128,19 @@ impl Library {
             self.withheld.insert(path, flow.name.clone());
         }
         if !same {
-            for path in self.sources.flows().cloned().collect::<Vec<_>>() {
-                self.read(&path);
-            }
+            let paths: Vec<_> = self.sources.flows().cloned().collect();
+            self.read(&paths);
         }
     }
 
-    fn read(&mut self, path: &Arc<str>) {
+    fn read(&mut self, paths: &[Arc<str>]) {
+        let readings = shared_out(paths, WORTHWHILE, |path| self.reading(path));
+        let read = paths.iter().zip(readings).filter_map(|(path, reading)| Some((path.clone(), reading?)));
+        self.readings.extend(read);
+    }
+
+    /// What a flow file is; none when it is not there.
+    fn reading(&self, path: &Arc<str>) -> Option<Reading> {
         let needs = RefCell::new(BTreeSet::new());
         let script = |name: &str| {
             let path = format!("scripts/{name}");
@@ -147,7 +154,7 @@ impl Library {
             Some(Ok(yaml)) => catch_unwind(AssertUnwindSafe(|| file::read(path, &yaml, &around).map(Arc::new)))
                 .unwrap_or_else(|panic| Err(vec![broke(path, &*panic)])),
             Some(Err(why)) => Err(vec![Diagnostic::error(path, 0, 0, why)]),
-            None => return,
+            None => return None,
         };
         let needs = needs.into_inner();
         let outcome = outcome.map_err(|mut wrong: Vec<Diagnostic>| {
@@ -156,8 +163,7 @@ impl Library {
             wrong.extend(needs.iter().filter_map(unread));
             wrong
         });
-        let needs = needs.into_iter().collect();
-        self.readings.insert(path.clone(), Reading { outcome, needs });
+        Some(Reading { outcome, needs: needs.into_iter().collect() })
     }
 
     /// Files that are not what the store has kept as their last good version, with the id of that

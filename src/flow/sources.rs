@@ -13,6 +13,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::near::near_names;
 use crate::clock::file_time;
+use crate::cores::shared_out;
 use crate::few::compact;
 use crate::files::{Own, Top, open_regular};
 use crate::model::diagnostic::Diagnostic;
@@ -25,6 +26,9 @@ const DEEPEST: usize = 100;
 /// File systems tell times apart that lie so far apart, nanoseconds. A file that was changed later
 /// than this before it was read may be changed once more without looking different.
 const TICK: i64 = 20_000_000;
+
+/// So many files, read in some 30 ms, are worth a thread of their own.
+const WORTHWHILE: usize = 2_000;
 
 /// Where flows are.
 const FLOWS: &str = "flows";
@@ -59,6 +63,49 @@ struct Signature {
     modified: (i64, i64),
     changed: (i64, i64),
     inode: (u64, u64),
+}
+
+impl Signature {
+    fn of(about: &Metadata) -> Self {
+        Self {
+            size: about.size(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+            inode: (about.dev(), about.ino()),
+        }
+    }
+
+    /// Whether the file was changed just now.
+    fn is_fresh(&self) -> bool {
+        let (seconds, nanos) = self.changed;
+        let age = file_time().saturating_sub(seconds.saturating_mul(1_000_000_000).saturating_add(nanos));
+        // A time far ahead is another machine's: nothing to wait for.
+        (-TICK..TICK).contains(&age)
+    }
+}
+
+/// A file that is there.
+struct Found {
+    path: String,
+    signature: Signature,
+    /// The same path from the folder that is looked through.
+    below: PathBuf,
+    /// Why it is not read, if a link leads to it that is not followed.
+    link: Result<(), String>,
+}
+
+/// What a file holds, and whether that may have been changed while it was read.
+struct Content {
+    text: Result<Arc<str>, String>,
+    fresh: bool,
+}
+
+impl Content {
+    fn read(signature: &Signature, open: impl FnOnce() -> Result<File, String>) -> Self {
+        // Asked first: what is changed from here on looks different the next time.
+        let fresh = signature.is_fresh();
+        Self { text: open().and_then(|file| text(file, signature.size)), fresh }
+    }
 }
 
 /// What a look found.
@@ -145,7 +192,12 @@ impl Sources {
                 look.warn_of(path, &about);
                 // What is no file, such as a pipe, is said by whoever reads the settings.
                 let open = || open_regular(&file).map_err(|error| format!("the file cannot be read: {error}"));
-                self.read(path, &about, open, &mut look);
+                let signature = Signature::of(&about);
+                if !self.is_known(path, &signature) {
+                    let content = Content::read(&signature, open);
+                    self.take(path, signature, content, &mut look);
+                }
+                look.seen.insert(path.into());
             }
         }
         let Looking { mut scan, seen, kept, open } = look;
@@ -189,6 +241,7 @@ impl Sources {
         if let Ok(about) = base.metadata() {
             look.warn_of(folder, &about);
         }
+        let mut found = Vec::new();
         let walk = WalkDir::new(&base).follow_links(true).max_depth(DEEPEST);
         let mut walk =
             walk.into_iter().filter_entry(|entry: &DirEntry| entry.depth() == 0 || !is_hidden(Some(entry.file_name())));
@@ -235,9 +288,10 @@ impl Sources {
                     look.scan.problems.push(Diagnostic::error(&path, 0, 0, why.clone()));
                 }
                 look.warn_of(&path, &about);
-                self.read(&path, &about, || link.and_then(|()| top.file(below)), look);
+                found.push(Found { path, signature: Signature::of(&about), below: below.into(), link });
             }
         }
+        self.read(top, found, look);
     }
 
     /// Tells of what a look could not see. What went while it was looked at is nothing to tell of.
@@ -255,26 +309,25 @@ impl Sources {
         path.strip_prefix(&self.root).ok().map(|path| path.to_string_lossy().into_owned())
     }
 
-    /// Reads a file that looks different from what is known of it.
-    fn read(&mut self, path: &str, about: &Metadata, open: impl FnOnce() -> Result<File, String>, look: &mut Looking) {
-        look.seen.insert(path.into());
-        let signature = Signature {
-            size: about.size(),
-            modified: (about.mtime(), about.mtime_nsec()),
-            changed: (about.ctime(), about.ctime_nsec()),
-            inode: (about.dev(), about.ino()),
-        };
-        let known = self.files.get(path);
-        if known.is_some_and(|known| known.signature.as_ref() == Some(&signature)) {
-            return;
+    /// Reads those files that look different from what is known of them.
+    fn read(&mut self, top: &Top, mut found: Vec<Found>, look: &mut Looking) {
+        look.seen.extend(found.iter().map(|found| found.path.clone()));
+        found.retain(|found| !self.is_known(&found.path, &found.signature));
+        let contents = shared_out(&found, WORTHWHILE, |found| {
+            Content::read(&found.signature, || found.link.clone().and_then(|()| top.file(&found.below)))
+        });
+        for (found, content) in found.into_iter().zip(contents) {
+            self.take(&found.path, found.signature, content, look);
         }
-        let (seconds, nanos) = signature.changed;
-        let age = file_time().saturating_sub(seconds.saturating_mul(1_000_000_000).saturating_add(nanos));
-        // A time far ahead is another machine's: nothing to wait for.
-        let fresh = (-TICK..TICK).contains(&age);
+    }
+
+    fn is_known(&self, path: &str, signature: &Signature) -> bool {
+        self.files.get(path).is_some_and(|known| known.signature.as_ref() == Some(signature))
+    }
+
+    fn take(&mut self, path: &str, signature: Signature, Content { text, fresh }: Content, look: &mut Looking) {
         look.scan.fresh |= fresh;
-        let text = open().and_then(text);
-        if known.is_none_or(|known| known.text != text) {
+        if self.files.get(path).is_none_or(|known| known.text != text) {
             look.scan.changed.insert(path.into());
         }
         self.files.insert(path.into(), Source { signature: (!fresh).then_some(signature), text });
@@ -319,8 +372,10 @@ fn is_hidden(name: Option<&OsStr>) -> bool {
     name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-fn text(file: File) -> Result<Arc<str>, String> {
-    let mut bytes = Vec::new();
+/// The text of a file that looked so large.
+fn text(file: File, size: u64) -> Result<Arc<str>, String> {
+    // With a byte more than it looked like, it and its end are found at once.
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(LARGEST)).unwrap_or(0) + 1);
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("the file cannot be read: {error}"))?;
     if bytes.len() as u64 > LARGEST {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// Modules by row; imports may only point to a lower one.
 const ROWS: [&[&str]; 11] = [
     &[
-        "blobs", "clock", "fetch", "few", "files", "id", "json", "memory", "panics", "plain", "secret", "shutdown",
-        "tally", "units", "wake",
+        "blobs", "clock", "cores", "fetch", "few", "files", "id", "json", "memory", "panics", "plain", "secret",
+        "shutdown", "tally", "units", "wake",
     ],
     &["changes", "feed", "links", "preview", "service", "telemetry"],
     &["model"],
