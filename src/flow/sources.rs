@@ -84,7 +84,7 @@ impl Signature {
     }
 }
 
-/// A file that is there.
+/// A file that looks different from what is known of it.
 struct Found {
     path: String,
     signature: Signature,
@@ -288,7 +288,11 @@ impl Sources {
                     look.scan.problems.push(Diagnostic::error(&path, 0, 0, why.clone()));
                 }
                 look.warn_of(&path, &about);
-                found.push(Found { path, signature: Signature::of(&about), below: below.into(), link });
+                look.seen.insert(path.clone());
+                let signature = Signature::of(&about);
+                if !self.is_known(&path, &signature) {
+                    found.push(Found { path, signature, below: below.into(), link });
+                }
             }
         }
         self.read(top, found, look);
@@ -309,10 +313,8 @@ impl Sources {
         path.strip_prefix(&self.root).ok().map(|path| path.to_string_lossy().into_owned())
     }
 
-    /// Reads those files that look different from what is known of them.
-    fn read(&mut self, top: &Top, mut found: Vec<Found>, look: &mut Looking) {
-        look.seen.extend(found.iter().map(|found| found.path.clone()));
-        found.retain(|found| !self.is_known(&found.path, &found.signature));
+    /// Reads files that look different from what is known of them.
+    fn read(&mut self, top: &Top, found: Vec<Found>, look: &mut Looking) {
         let contents = shared_out(&found, WORTHWHILE, |found| {
             Content::read(&found.signature, || found.link.clone().and_then(|()| top.file(&found.below)))
         });

@@ -487,3 +487,28 @@ async fn flows_stay_live_while_their_folder_is_away_or_another_one_lies_there() 
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_flows_are_read_as_few_are() {
+    // So many that they are shared out among the cores: each has its own script, one has none, one is no YAML.
+    let flow = |number: usize| match number {
+        1_717 => "triggers: [".to_owned(),
+        _ => format!("triggers:\n  - webhook: {{ path: /f/{number}, respond: result }}\nscript: s{number}.rhai\n"),
+    };
+    let mut files = Vec::new();
+    for number in 0..4_000 {
+        files.push((format!("flows/f{number}.yaml"), flow(number)));
+        if number != 2_929 {
+            files.push((format!("scripts/s{number}.rhai"), format!("\"it is {number}\"")));
+        }
+    }
+    let files: Vec<_> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let house = House::open(&files).await;
+    for number in [0, 1, 1_716, 1_718, 1_999, 2_000, 2_001, 2_928, 3_999] {
+        says(&house, &format!("/f/{number}"), &format!("it is {number}")).await;
+    }
+    let flows = house.get("/flows").await;
+    assert_eq!(flows["flows"].as_array().unwrap().len(), 3_998);
+    let found = flows["diagnostics"].as_array().unwrap().iter().map(|finding| finding["file"].as_str().unwrap());
+    assert_eq!(found.collect::<Vec<_>>(), ["flows/f1717.yaml", "flows/f2929.yaml"]);
+}
