@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn what_is_too_little_stays_on_its_thread() {
         let threads = Mutex::new(BTreeSet::new());
-        let note = |_: &u8| drop(threads.lock().unwrap().insert(format!("{:?}", current().id())));
+        let note = |_: &u8| threads.lock().unwrap().insert(format!("{:?}", current().id()));
         shared_out(&[1, 2, 3], 2, note);
         assert_eq!(*threads.lock().unwrap(), BTreeSet::from([format!("{:?}", current().id())]));
     }

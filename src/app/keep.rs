@@ -2,7 +2,7 @@
 //! needs any more; and of compiled scripts that have not been run for a while.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ const PAGE: usize = 1_000;
 const AT_MOST: usize = 500;
 const AT_LEAST: usize = 8;
 const LONG: Duration = Duration::from_millis(4);
+/// How long others are let in between.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A copy of a file that nothing hangs on may belong to a turn that is not on disk yet.
 const YOUNG: Duration = Duration::from_secs(24 * 3600);
 
@@ -52,6 +54,7 @@ impl Keeper {
     async fn prune(&mut self, until: Spans, most: Option<u64>) -> Result<Pruned, StoreError> {
         let (mut behind, mut gone) = (Prunable::default(), Pruned::default());
         let mut room = Room { most, ..Room::default() };
+        let begun = Instant::now();
         loop {
             let page = self.store.prunable(until, behind.clone(), PAGE).await?;
             let is_last = page.runs.is_empty() && page.messages.is_empty();
@@ -76,8 +79,11 @@ impl Keeper {
                 if runs.is_empty() && messages.is_empty() && !(is_last && pruned.more) {
                     break;
                 }
-                // Those who came meanwhile have the writer for as long.
-                tokio::time::sleep(pruned.took.min(LONG)).await;
+                // Those who came meanwhile have the writer for as long, unless there is so much to do that it might
+                // never be done.
+                if begun.elapsed() < PATIENCE {
+                    tokio::time::sleep(pruned.took.min(LONG)).await;
+                }
             }
             if is_last {
                 return Ok(gone);
@@ -92,13 +98,14 @@ impl Keeper {
         }
     }
 
-    /// Finds out how many rows go in [`LONG`], from how long a batch of so many took.
+    /// Finds out how many rows go in [`LONG`], from how long it took when a batch of so many was to go.
     fn adapt(&mut self, batch: usize, pruned: &Pruned) {
         let rows = pruned.runs.max(pruned.messages).max(pruned.records);
-        if pruned.took > LONG {
-            self.batch = (batch / 2).max(AT_LEAST);
-        } else if pruned.took < LONG / 2 && rows >= self.batch as u64 {
-            self.batch = (batch * 2).min(AT_MOST);
+        // A few rows take about as long as many.
+        if pruned.took > LONG || rows >= batch as u64 {
+            let wanted = rows.saturating_mul(LONG.as_micros() as u64) / (pruned.took.as_micros() as u64).max(1);
+            let wanted = usize::try_from(wanted).unwrap_or(AT_MOST);
+            self.batch = wanted.clamp(batch / 2, batch * 2).clamp(AT_LEAST, AT_MOST);
         }
     }
 

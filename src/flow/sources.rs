@@ -289,10 +289,8 @@ impl Sources {
                 }
                 look.warn_of(&path, &about);
                 look.seen.insert(path.clone());
-                let signature = Signature::of(&about);
-                if !self.is_known(&path, &signature) {
-                    found.push(Found { path, signature, below: below.into(), link });
-                }
+                let new = Found { path, signature: Signature::of(&about), below: below.into(), link };
+                found.extend((!self.is_known(&new.path, &new.signature)).then_some(new));
             }
         }
         self.read(top, found, look);
