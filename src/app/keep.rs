@@ -71,7 +71,7 @@ impl Keeper {
                 };
                 let records = OldRecords { until: records_until, limit: batch };
                 let pruned = self.store.prune(ids(first_runs), ids(first_messages), until, records).await?;
-                self.adapt(batch, &pruned);
+                self.adapt(&pruned);
                 room.freed_by = pruned.runs + pruned.messages;
                 gone.runs += pruned.runs;
                 gone.messages += pruned.messages;
@@ -98,14 +98,14 @@ impl Keeper {
         }
     }
 
-    /// Finds out how many rows go in [`LONG`], from how long it took when a batch of so many was to go.
-    fn adapt(&mut self, batch: usize, pruned: &Pruned) {
+    /// Finds out how many rows go in [`LONG`], from how long the last ones took.
+    fn adapt(&mut self, pruned: &Pruned) {
         let rows = pruned.runs.max(pruned.messages).max(pruned.records);
-        // A few rows take about as long as many.
-        if pruned.took > LONG || rows >= batch as u64 {
+        // A few rows take about as long as many: they say something only if they took too long.
+        if pruned.took > LONG || rows >= self.batch as u64 {
             let wanted = rows.saturating_mul(LONG.as_micros() as u64) / (pruned.took.as_micros() as u64).max(1);
             let wanted = usize::try_from(wanted).unwrap_or(AT_MOST);
-            self.batch = wanted.clamp(batch / 2, batch * 2).clamp(AT_LEAST, AT_MOST);
+            self.batch = wanted.clamp(self.batch / 2, self.batch * 2).clamp(AT_LEAST, AT_MOST);
         }
     }
 
