@@ -33,6 +33,10 @@ fn main() {
     let (settled, day) = (number("--settled", 1_000_000), number("--day", 1_000_000));
     let (seconds, rounds) = (Duration::from_secs(flag("--seconds", 20)), flag("--rounds", 3));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
+    // The load of a day is its own process: what it remembers is not to be taken for the engine's.
+    if let Some(target) = std::env::args().skip_while(|arg| arg != "--press-on").nth(1) {
+        return runtime.block_on(press(target.parse().expect("an address"), day, flag("--rate", 2_000)));
+    }
     runtime.block_on(async {
         if settled > 0 {
             beside(settled, seconds, rounds).await;
@@ -164,21 +168,16 @@ async fn a_day(messages: usize, rate: u64) {
     let watch = tokio::spawn(watched(folder.path().join(".postrider/state.db"), over.clone()));
     let time = Duration::from_secs_f64(messages as f64 / rate as f64);
     let hands = tokio::spawn(moved(clock, time, over.clone()));
-    let count = Arc::new(gateway::Gate::new());
-    let answers = load::run(target, "/hooks/orders", count, 64, time, Press::Rate(rate)).await;
+    println!("a day of {messages} webhooks in {time:.0?} with `keep: {{ runs: 1h, messages: 2h }}`");
+    let load = tokio::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--press-on", &target.to_string(), "--day", &messages.to_string(), "--rate", &rate.to_string()])
+        .status();
+    assert!(load.await.expect("the load").success());
     over.store(true, Ordering::Relaxed);
     hands.await.expect("the clock");
     let (largest, resident) = watch.await.expect("the watch");
     println!(
-        "a day of {} webhooks in {time:.0?} with `keep: {{ runs: 1h, messages: 2h }}`: {:.0}/s, answers p50 {:?}, p99 {:?}, longest {:?}",
-        answers.times.len(),
-        answers.answered,
-        answers.percentile(50.0),
-        answers.percentile(99.0),
-        answers.percentile(100.0),
-    );
-    println!(
-        "  the state file had at most {} MiB; load and engine had {} MiB resident after a third, {} MiB after nine tenths",
+        "  the state file had at most {} MiB; the engine had {} MiB resident after a third, {} MiB at the end",
         largest >> 20,
         resident.0 >> 20,
         resident.1 >> 20,
@@ -197,6 +196,21 @@ async fn a_day(messages: usize, rate: u64) {
     engine.stop().await;
 }
 
+/// The load of a day, at an engine that another process has.
+async fn press(target: SocketAddr, messages: usize, rate: u64) {
+    let time = Duration::from_secs_f64(messages as f64 / rate as f64);
+    let nobody = Arc::new(gateway::Gate::new());
+    let answers = load::run(target, "/hooks/orders", nobody, 64, time, Press::Rate(rate)).await;
+    println!(
+        "  {} answers, {:.0}/s: p50 {:?}, p99 {:?}, longest {:?}",
+        answers.times.len(),
+        answers.answered,
+        answers.percentile(50.0),
+        answers.percentile(99.0),
+        answers.percentile(100.0),
+    );
+}
+
 async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port")
 }
@@ -212,8 +226,7 @@ async fn moved(clock: Arc<HandClock>, time: Duration, over: Arc<AtomicBool>) {
     }
 }
 
-/// The largest size of a file, and the memory of this process after a third of the time and after nine tenths: the load's
-/// own figures are put together at the end.
+/// The largest size of a file, and the memory of this process after a third of the time and at the end.
 async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, (u64, u64)) {
     let (mut largest, mut sizes) = (0, Vec::new());
     while !over.load(Ordering::Relaxed) {
@@ -221,8 +234,8 @@ async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, (u64,
         sizes.push(resident());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let after = |tenths: f64| sizes.get((sizes.len() as f64 * tenths / 10.0) as usize).copied().unwrap_or_default();
-    (largest, (after(10.0 / 3.0), after(9.0)))
+    let third = sizes.get(sizes.len() / 3).copied().unwrap_or_default();
+    (largest, (third, sizes.last().copied().unwrap_or_default()))
 }
 
 fn resident() -> u64 {
