@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::pace::quiet_until;
 use super::{Account, LaneView};
-use crate::clock::rfc3339;
+use crate::clock::{after, rfc3339};
 use crate::model::delivery::MessageState;
 use crate::model::phone::person_of;
+use crate::model::policy::OnUnknown;
 use crate::store::records::MessageRecord;
 
 /// Why a message is where it is.
@@ -42,17 +43,31 @@ pub fn why(message: &MessageRecord, lane: Option<(&Account, &LaneView)>, behind:
             message.due_at.map(|at| Why::new("schedule", Some(at), None, format!("schedule: due at {}", rfc3339(at))))
         }
         MessageState::Queued => Some(queued(message, lane, behind, now)),
-        MessageState::Unknown => {
-            let error = message.error.as_deref().unwrap_or("no clear answer came");
-            let text = format!("unknown: {error}; `postrider messages release` settles it");
-            Some(Why::new("unknown", None, Some(error), text))
-        }
+        MessageState::Unknown => Some(unknown(message, lane.map(|(account, _)| account))),
         MessageState::Rejected | MessageState::Dead => message.error.clone().map(Why::end),
         MessageState::Expired if out => Some(Why::end("its `valid_for` passed before all of its parts were out")),
         MessageState::Expired => Some(Why::end("its `valid_for` passed before it could be sent")),
         MessageState::Cancelled if out => Some(Why::end("taken back when some of its parts were out already")),
         _ => None,
     }
+}
+
+fn unknown(message: &MessageRecord, account: Option<&Account>) -> Why {
+    let error = message.error.as_deref().unwrap_or("no clear answer came");
+    let resends = account.filter(|account| account.on_unknown == OnUnknown::Resend && !message.recalled);
+    let (until, what) = match resends {
+        Some(account) if message.tries >= account.retry.attempts => {
+            (None, format!("after {} tries it is not sent again (`attempts` of `retry`); ", message.tries))
+        }
+        Some(account) => match after(message.changed_at, account.unknown_after) {
+            at if message.expires_at.is_some_and(|end| end <= at) => {
+                (None, "it is not sent again, since its `valid_for` ends before; ".into())
+            }
+            at => (Some(at), format!("it is sent again at {} if nothing tells more until then; ", rfc3339(at))),
+        },
+        None => (None, String::new()),
+    };
+    Why::new("unknown", until, Some(error), format!("unknown: {error}; {what}`postrider messages release` settles it"))
 }
 
 fn queued(message: &MessageRecord, lane: Option<(&Account, &LaneView)>, behind: bool, now: Timestamp) -> Why {

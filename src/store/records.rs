@@ -450,6 +450,14 @@ pub struct MessageRecord {
     pub created_at: Timestamp,
     /// Not before this.
     pub due_at: Option<Timestamp>,
+    /// Not after this.
+    pub expires_at: Option<Timestamp>,
+    /// Tries that count.
+    pub tries: u32,
+    /// It was taken back when it might have been out already.
+    pub recalled: bool,
+    /// Since when it stands where it stands.
+    pub changed_at: Timestamp,
 }
 
 /// A message on a phone of the sandbox.

@@ -109,6 +109,29 @@ async fn unknown_messages_are_sent_again_when_the_account_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_message_says_when_it_is_sent_again_and_that_it_is_not_any_more() {
+    let gateway = Gateway::with(|_, _| Say::Vanish).await;
+    let resend = "pace: unlimited, on_unknown: resend, unknown_after: 10m, retry: { attempts: 2 }";
+    let house = House::open(&[("flows/burst.yaml", BURST), ("postrider.yaml", &gateway.settings(resend))]).await;
+    house.trigger("burst", json!({ "to": "+15417543010", "count": 1, "name": "m" })).await;
+    let message = house.messages_are(1, "unknown").await[0].clone();
+    let (at, why) = (message["attempts"][0]["at"].as_str().unwrap(), message["why"].as_str().unwrap());
+    let then = at.parse::<jiff::Timestamp>().unwrap() + Duration::from_secs(600);
+    let said = format!(
+        "; it is sent again at {then:.3} if nothing tells more until then; `postrider messages release` settles it"
+    );
+    assert!(why.starts_with("unknown: ") && why.ends_with(&said), "{why}, not {said}");
+    house.pass(Duration::from_secs(600));
+    let why = until("the second try", async || {
+        let message = house.messages_are(1, "unknown").await[0].clone();
+        (message["attempts"].as_array().unwrap().len() == 2).then(|| message["why"].as_str().unwrap().to_owned())
+    })
+    .await;
+    let said = "; after 2 tries it is not sent again (`attempts` of `retry`); `postrider messages release` settles it";
+    assert!(why.ends_with(said), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_cannot_send_pauses_and_probes_and_loses_nothing() {
     let gateway = Gateway::with(|_, _| Say::No(401, "AUTHENTICATION_ERROR", None)).await;
     let settings = gateway.settings("pace: unlimited");

@@ -459,7 +459,7 @@ pub fn journal(tx: &dyn Tx, id: RunId) -> Read<Vec<Called>> {
 /// The columns that [`message_or_damage`] reads.
 pub const MESSAGE: &str =
     "SELECT id, run, flow, account, recipient, body, state, attempts, provider_id, degraded, error,
-    created_at, due_at, parts, clicks.count, clicks.first_at
+    created_at, due_at, parts, clicks.count, clicks.first_at, expires_at, tries, recalled, changed_at
     FROM messages LEFT JOIN clicks ON clicks.message = messages.id";
 
 fn message_row(row: &dyn Columns) -> Read<MessageRecord> {
@@ -482,6 +482,10 @@ fn message_row(row: &dyn Columns) -> Read<MessageRecord> {
             (Some(count), Some(first)) => Some((count, first)),
             _ => None,
         },
+        expires_at: row.get(16)?,
+        tries: row.get(17)?,
+        recalled: row.get(18)?,
+        changed_at: row.get(19)?,
     })
 }
 
@@ -495,6 +499,7 @@ pub fn message_or_damage(row: &dyn Columns) -> Read<MessageRecord> {
     let id: MessageId = row.get(0)?;
     let unread = Body { content: Content::Text { text: String::new() }, options: SendOptions::default() };
     let why: Option<String> = row.maybe::<Option<String>>(10)?.flatten();
+    let created_at = row.maybe(11)?.unwrap_or(id.made_at());
     Ok(MessageRecord {
         id,
         run: row.maybe::<Option<RunId>>(1)?.flatten(),
@@ -510,10 +515,14 @@ pub fn message_or_damage(row: &dyn Columns) -> Read<MessageRecord> {
             why.filter(|why| why.starts_with("damaged"))
                 .unwrap_or_else(|| format!("damaged: {}", damaged(&unreadable))),
         ),
-        created_at: row.maybe(11)?.unwrap_or(id.made_at()),
+        created_at,
         due_at: row.maybe::<Option<_>>(12)?.flatten(),
         parts: row.json_or_default(13)?,
         clicks: None,
+        expires_at: row.maybe::<Option<_>>(16)?.flatten(),
+        tries: row.maybe(17)?.unwrap_or_default(),
+        recalled: row.maybe(18)?.unwrap_or_default(),
+        changed_at: row.maybe(19)?.unwrap_or(created_at),
     })
 }
 
