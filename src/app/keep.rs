@@ -21,7 +21,7 @@ const PAGE: usize = 1_000;
 /// Rows that go in one command: as many as take about so long, so that nobody waits long behind them.
 const AT_MOST: usize = 500;
 const AT_LEAST: usize = 8;
-const LONG: Duration = Duration::from_millis(4);
+const LONG: Duration = Duration::from_millis(2);
 /// How long others are let in between.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A copy of a file that nothing hangs on may belong to a turn that is not on disk yet.
