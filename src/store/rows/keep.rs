@@ -26,7 +26,7 @@ pub fn messages(
 ) -> Read<Vec<(i64, MessageId)>> {
     let (at, id) = after.unwrap_or((i64::MIN, MessageId::from_bytes([0; 16])));
     let sql = "SELECT created_at, id FROM messages
-        WHERE created_at < ? AND (created_at, id) > (?, ?) AND state IN (3, 4, 5, 6, 8, 9, 10, 11) AND changed_at < ?
+        WHERE created_at < ? AND (created_at, id) > (?, ?) AND state > 2 AND state <> 7 AND changed_at < ?
         ORDER BY created_at, id LIMIT ?";
     let values = values![until, at, id, until, limit];
     tx.readable(sql, values, "old messages", |row| Ok((row.get(0)?, row.get(1)?)))
@@ -36,7 +36,7 @@ pub fn messages(
 /// were begun with.
 pub fn delete_runs(tx: &dyn Tx, runs: &[RunId], until: Timestamp) -> Read<Vec<String>> {
     let sql = "DELETE FROM runs WHERE id = ? AND finished_at < ? AND state > 2 AND ready IS NULL
-            AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.run = runs.id AND messages.state IN (0, 1, 2, 7))
+            AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.run = runs.id AND (messages.state <= 2 OR messages.state = 7))
         RETURNING version";
     let rows: Vec<Vec<Value<'_>>> = runs.iter().map(|run| vec![(*run).into(), until.into()]).collect();
     let mut gone = Vec::new();
@@ -68,8 +68,7 @@ fn deleted_of(row: &dyn Columns) -> Read<Deleted> {
 /// Deletes messages that are settled, for which nobody waits and whose run is not under way, with all that hangs on
 /// them.
 pub fn delete_messages(tx: &dyn Tx, messages: &[MessageId], until: Timestamp) -> Read<Vec<Deleted>> {
-    let sql =
-        "DELETE FROM messages WHERE id = ? AND state IN (3, 4, 5, 6, 8, 9, 10, 11) AND changed_at < ? AND waited = 0
+    let sql = "DELETE FROM messages WHERE id = ? AND state > 2 AND state <> 7 AND changed_at < ? AND waited = 0
             AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = messages.run AND runs.state <= 2)
         RETURNING account, provider_id, parts";
     let rows: Vec<Vec<Value<'_>>> = messages.iter().map(|id| vec![(*id).into(), until.into()]).collect();

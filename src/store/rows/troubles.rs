@@ -51,7 +51,7 @@ pub fn behind(tx: &dyn Tx, after: i64, limit: usize) -> Read<Vec<Trouble>> {
 
 /// How many messages came to a bad end, by account and flow.
 pub fn bad(tx: &dyn Tx) -> Read<Vec<(String, String, u64)>> {
-    let sql = "SELECT account, flow, count(*) FROM messages WHERE state = 7 OR state = 8 OR state = 9 GROUP BY account, flow";
+    let sql = "SELECT account, flow, count(*) FROM messages WHERE state >= 7 AND state <= 9 GROUP BY account, flow";
     tx.readable(sql, values![], "counts of messages", |row| {
         Ok((row.get(0)?, row.get(1)?, row.get::<i64>(2)?.unsigned_abs()))
     })

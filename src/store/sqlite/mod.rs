@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod connect;
+mod format_11;
 mod formats;
 pub mod place;
 mod readers;
