@@ -11,6 +11,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,6 +167,10 @@ async fn a_day(messages: usize, rate: u64) {
 
     let over = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(watched(folder.path().join(".postrider/state.db"), over.clone()));
+    let disk = std::thread::spawn({
+        let (file, over) = (folder.path().join("page"), over.clone());
+        move || written_beside(&file, &over)
+    });
     let time = Duration::from_secs_f64(messages as f64 / rate as f64);
     let hands = tokio::spawn(moved(clock, time, over.clone()));
     println!("a day of {messages} webhooks in {time:.0?} with `keep: {{ runs: 1h, messages: 2h }}`");
@@ -176,6 +181,13 @@ async fn a_day(messages: usize, rate: u64) {
     over.store(true, Ordering::Relaxed);
     hands.await.expect("the clock");
     let (largest, resident) = watch.await.expect("the watch");
+    let pages = disk.join().expect("the pages");
+    println!(
+        "  meanwhile a page of a file beside it, written 50 times a second, was on disk after p50 {:?}, p99 {:?}, longest {:?}",
+        pages.percentile(50.0),
+        pages.percentile(99.0),
+        pages.percentile(100.0),
+    );
     println!(
         "  the state file had at most {} MiB; the engine had {} MiB resident after a third, {} MiB at the end",
         largest >> 20,
@@ -236,6 +248,21 @@ async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, (u64,
     }
     let third = sizes.get(sizes.len() / 3).copied().unwrap_or_default();
     (largest, (third, sizes.last().copied().unwrap_or_default()))
+}
+
+/// How long the disk alone takes, under the engine's load.
+fn written_beside(file: &Path, over: &AtomicBool) -> load::Outcome {
+    let file = std::fs::File::create(file).expect("a file");
+    let mut times = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        let begun = Instant::now();
+        file.write_all_at(&[1; 4096], 0).expect("a page");
+        file.sync_data().expect("to be on disk");
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    load::Outcome { times, ..load::Outcome::default() }
 }
 
 fn resident() -> u64 {
