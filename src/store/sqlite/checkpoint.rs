@@ -73,14 +73,13 @@ impl Checkpoints {
             if is_alone || frames(writer).is_ok_and(|frames| frames.left() <= FEW || frames.in_log >= MOST) {
                 copy(writer);
             }
-        } else if commits.is_multiple_of(LOOK_EVERY) {
-            if frames(writer).is_ok_and(|frames| frames.in_log >= FRAMES)
-                && let Some(begin) = &self.begin
-            {
-                // That the thread is gone is found out above.
-                let _ = begin.send(());
-                self.under_way = true;
-            }
+        } else if commits.is_multiple_of(LOOK_EVERY)
+            && frames(writer).is_ok_and(|frames| frames.in_log >= FRAMES)
+            && let Some(begin) = &self.begin
+        {
+            // That the thread is gone is found out above.
+            let _ = begin.send(());
+            self.under_way = true;
         }
     }
 }
