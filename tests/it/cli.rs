@@ -187,7 +187,7 @@ fn a_state_file_that_is_not_ours_is_refused_and_left_alone() {
     };
     let damaged: Make = |path| std::fs::write(path, vec![7; 20_000]).unwrap();
     let cases = [
-        (newer, "has format 99, this Postrider knows up to 11; use the newer version"),
+        (newer, "has format 99, this Postrider knows up to 12; use the newer version"),
         (foreign, "is no Postrider state file"),
         (damaged, "is damaged"),
     ];
