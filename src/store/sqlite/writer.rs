@@ -11,16 +11,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::checkpoint::Checkpoints;
 use super::schema::error_of;
 use super::scrub::{self, Scrub, Scrubbed};
-use crate::memory;
 use crate::shutdown::Breakdown;
 use crate::store::StoreError;
 use crate::store::group::{Afterwards, Rules, Undone};
 
 /// Most commands in one transaction; more would only make the first ones wait.
 const GROUP: usize = 512;
-
-/// Without a command for so long, what is held of the file in memory is let go of: the system has it too.
-const REST: Duration = Duration::from_secs(5);
 
 /// Pages that are given back at once: that takes a moment for each.
 const RECLAIMED: i64 = 64;
@@ -101,7 +97,6 @@ struct Thread<R> {
 
 impl<R: Rules> Thread<R> {
     fn run(mut self, inbox: &Receiver<R::Command>) {
-        let mut at_rest = false;
         loop {
             // What is erased from the disk beside it has its turn even if commands never end.
             let due_in = self.scrub.due_in();
@@ -109,18 +104,11 @@ impl<R: Rules> Thread<R> {
                 self.scrub();
             }
             let first = match due_in {
-                None if at_rest => inbox.recv().map_err(RecvTimeoutError::from),
-                None => inbox.recv_timeout(REST),
+                None => inbox.recv().map_err(RecvTimeoutError::from),
                 Some(pause) => inbox.recv_timeout(pause),
             };
-            at_rest = first.is_err() && due_in.is_none();
             let mut group = match first {
                 Ok(first) => vec![first],
-                Err(RecvTimeoutError::Timeout) if at_rest => {
-                    let _ = self.connection.execute_batch("PRAGMA shrink_memory");
-                    memory::give_back();
-                    continue;
-                }
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
