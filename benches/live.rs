@@ -153,7 +153,7 @@ async fn at_rest(flows: usize) {
     }
     for start in ["first", "second"] {
         let engine = Engine::start(folder.path());
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         let mebibytes = |what: &str| engine.memory(what) as f64 / f64::from(1 << 20);
         println!(
             "{flows} flows at rest, {start} start: ready after {:?}, {:.1} MiB resident, {:.1} of them anonymous",
