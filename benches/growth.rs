@@ -250,7 +250,7 @@ async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, (u64,
     (largest, (third, sizes.last().copied().unwrap_or_default()))
 }
 
-/// How long the disk alone takes, under the engine's load.
+/// How long the disk takes for one page of another file, under the engine's load.
 fn written_beside(file: &Path, over: &AtomicBool) -> load::Outcome {
     let file = std::fs::File::create(file).expect("a file");
     let mut times = Vec::new();

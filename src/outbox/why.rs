@@ -52,6 +52,7 @@ pub fn why(message: &MessageRecord, lane: Option<(&Account, &LaneView)>, behind:
     }
 }
 
+/// The store decides by the same facts what is sent again (`rows::outbox::unknown_since`).
 fn unknown(message: &MessageRecord, account: Option<&Account>) -> Why {
     let error = message.error.as_deref().unwrap_or("no clear answer came");
     let resends = account.filter(|account| account.on_unknown == OnUnknown::Resend && !message.recalled);

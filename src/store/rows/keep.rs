@@ -36,7 +36,8 @@ pub fn messages(
 /// were begun with.
 pub fn delete_runs(tx: &dyn Tx, runs: &[RunId], until: Timestamp) -> Read<Vec<String>> {
     let sql = "DELETE FROM runs WHERE id = ? AND finished_at < ? AND state > 2 AND ready IS NULL
-            AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.run = runs.id AND (messages.state <= 2 OR messages.state = 7))
+            AND NOT EXISTS
+                (SELECT 1 FROM messages WHERE messages.run = runs.id AND (messages.state <= 2 OR messages.state = 7))
         RETURNING version";
     let rows: Vec<Vec<Value<'_>>> = runs.iter().map(|run| vec![(*run).into(), until.into()]).collect();
     let mut gone = Vec::new();
