@@ -23,7 +23,7 @@ use postrider::config::Flags;
 use support::engine::Engine;
 use support::figures::{flag, median};
 use support::gateway::{self, Count};
-use support::load::{self, Press};
+use support::load::{self, Press, Spell};
 use tokio::net::TcpListener;
 
 const FLOW: &str = "triggers:\n  - webhook: /orders\nrun: |\n  let order = event.body;\n  send_text(order.customer.phone, `Thank you, ${order.customer.name}: order ${order.order} has arrived`);\n";
@@ -35,8 +35,10 @@ fn main() {
     let (seconds, rounds) = (Duration::from_secs(flag("--seconds", 20)), flag("--rounds", 3));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     // The load of a day is its own process: what it remembers is not to be taken for the engine's.
-    if let Some(target) = std::env::args().skip_while(|arg| arg != "--press-on").nth(1) {
-        return runtime.block_on(press(target.parse().expect("an address"), day, flag("--rate", 2_000)));
+    let mut asked = std::env::args().skip_while(|arg| arg != "--press-on").skip(1);
+    if let (Some(target), Some(folder)) = (asked.next(), asked.next()) {
+        let target = target.parse().expect("an address");
+        return runtime.block_on(press(target, Path::new(&folder), day, flag("--rate", 2_000)));
     }
     runtime.block_on(async {
         if settled > 0 {
@@ -167,32 +169,20 @@ async fn a_day(messages: usize, rate: u64) {
 
     let over = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(watched(folder.path().join(".postrider/state.db"), over.clone()));
-    let disk = std::thread::spawn({
-        let (file, over) = (folder.path().join("page"), over.clone());
-        move || written_beside(&file, &over)
-    });
     let time = Duration::from_secs_f64(messages as f64 / rate as f64);
     let hands = tokio::spawn(moved(clock, time, over.clone()));
     println!("a day of {messages} webhooks in {time:.0?} with `keep: {{ runs: 1h, messages: 2h }}`");
     let load = tokio::process::Command::new(std::env::current_exe().expect("this program"))
-        .args(["--press-on", &target.to_string(), "--day", &messages.to_string(), "--rate", &rate.to_string()])
+        .args(["--day", &messages.to_string(), "--rate", &rate.to_string(), "--press-on", &target.to_string()])
+        .arg(folder.path())
         .status();
     assert!(load.await.expect("the load").success());
     over.store(true, Ordering::Relaxed);
     hands.await.expect("the clock");
-    let (largest, resident) = watch.await.expect("the watch");
-    let pages = disk.join().expect("the pages");
+    let (largest, [third, end]) = watch.await.expect("the watch");
     println!(
-        "  meanwhile a page of a file beside it, written 50 times a second, was on disk after p50 {:?}, p99 {:?}, longest {:?}",
-        pages.percentile(50.0),
-        pages.percentile(99.0),
-        pages.percentile(100.0),
-    );
-    println!(
-        "  the state file had at most {} MiB; the engine had {} MiB resident after a third, {} MiB at the end",
-        largest >> 20,
-        resident.0 >> 20,
-        resident.1 >> 20,
+        "  the state file had at most {} MiB; the engine had {third} after a third, {end} at the end",
+        largest >> 20
     );
     let state = rusqlite::Connection::open(folder.path().join(".postrider/state.db")).expect("the state");
     let number = |sql: &str| state.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
@@ -208,11 +198,19 @@ async fn a_day(messages: usize, rate: u64) {
     engine.stop().await;
 }
 
-/// The load of a day, at an engine that another process has.
-async fn press(target: SocketAddr, messages: usize, rate: u64) {
+/// The load of a day, at an engine that another process has, and a page beside its file that is written meanwhile.
+async fn press(target: SocketAddr, folder: &Path, messages: usize, rate: u64) {
+    let over = Arc::new(AtomicBool::new(false));
+    let disk = std::thread::spawn({
+        let (file, over) = (folder.join("page"), over.clone());
+        move || written_beside(&file, &over)
+    });
     let time = Duration::from_secs_f64(messages as f64 / rate as f64);
     let nobody = Arc::new(gateway::Gate::new());
+    let begun = Instant::now();
     let answers = load::run(target, "/hooks/orders", nobody, 64, time, Press::Rate(rate)).await;
+    over.store(true, Ordering::Relaxed);
+    let pages = disk.join().expect("the pages");
     println!(
         "  {} answers, {:.0}/s: p50 {:?}, p99 {:?}, longest {:?}",
         answers.times.len(),
@@ -221,6 +219,34 @@ async fn press(target: SocketAddr, messages: usize, rate: u64) {
         answers.percentile(99.0),
         answers.percentile(100.0),
     );
+    println!(
+        "  meanwhile a page of a file beside it, written 50 times a second, was on disk after p50 {:?}, p99 {:?}, longest {:?}",
+        pages.percentile(50.0),
+        pages.percentile(99.0),
+        pages.percentile(100.0),
+    );
+    for (answer, page) in longest_moments(answers.slow, &pages.slow) {
+        let waited = page.map_or("for less than 20 ms".to_owned(), |page| format!("for {:.1?}", page.time()));
+        println!(
+            "  after {:.1?} an answer took {:.1?}; that page waited {waited} at that moment",
+            answer.begin - begun,
+            answer.time()
+        );
+    }
+}
+
+/// The ten longest of the answers, of those that waited at the same moment only one, each with the longest wait of the
+/// page that it met.
+fn longest_moments(mut answers: Vec<Spell>, pages: &[Spell]) -> Vec<(Spell, Option<Spell>)> {
+    answers.sort_by_key(|answer| std::cmp::Reverse(answer.time()));
+    let mut moments: Vec<Spell> = Vec::new();
+    for answer in answers {
+        if moments.len() < 10 && !moments.iter().any(|moment| moment.meets(&answer)) {
+            moments.push(answer);
+        }
+    }
+    let met = |answer: &Spell| pages.iter().filter(|page| page.meets(answer)).max_by_key(|page| page.time()).copied();
+    moments.into_iter().map(|answer| (answer, met(&answer))).collect()
 }
 
 async fn listener() -> TcpListener {
@@ -239,34 +265,40 @@ async fn moved(clock: Arc<HandClock>, time: Duration, over: Arc<AtomicBool>) {
 }
 
 /// The largest size of a file, and the memory of this process after a third of the time and at the end.
-async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, (u64, u64)) {
+async fn watched(file: std::path::PathBuf, over: Arc<AtomicBool>) -> (u64, [String; 2]) {
     let (mut largest, mut sizes) = (0, Vec::new());
     while !over.load(Ordering::Relaxed) {
         largest = largest.max(std::fs::metadata(&file).map_or(0, |file| file.len()));
-        sizes.push(resident());
+        sizes.push(["VmRSS", "RssAnon"].map(memory));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let third = sizes.get(sizes.len() / 3).copied().unwrap_or_default();
-    (largest, (third, sizes.last().copied().unwrap_or_default()))
+    let told = |place: usize| {
+        let [all, anonymous] = sizes.get(place).copied().unwrap_or_default();
+        format!("{} MiB resident, {} of them anonymous,", all >> 20, anonymous >> 20)
+    };
+    (largest, [told(sizes.len() / 3), told(sizes.len().saturating_sub(1))])
 }
 
 /// How long the disk takes for one page of another file, under the engine's load.
 fn written_beside(file: &Path, over: &AtomicBool) -> load::Outcome {
     let file = std::fs::File::create(file).expect("a file");
-    let mut times = Vec::new();
+    let (mut times, mut slow) = (Vec::new(), Vec::new());
     while !over.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
-        let begun = Instant::now();
+        let begin = Instant::now();
         file.write_all_at(&[1; 4096], 0).expect("a page");
         file.sync_data().expect("to be on disk");
-        times.push(begun.elapsed());
+        let spell = Spell { begin, end: Instant::now() };
+        times.push(spell.time());
+        slow.extend((spell.time() > load::SLOW).then_some(spell));
     }
     times.sort();
-    load::Outcome { times, ..load::Outcome::default() }
+    load::Outcome { times, slow, ..load::Outcome::default() }
 }
 
-fn resident() -> u64 {
+/// A size from this process's status, in bytes.
+fn memory(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("its status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("the field");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("the field");
     line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
 }

@@ -22,6 +22,28 @@ pub struct Outcome {
     pub backlog: u64,
     /// Times to answer, sorted.
     pub times: Vec<Duration>,
+    /// The answers that took longer than [`SLOW`].
+    pub slow: Vec<Spell>,
+}
+
+/// An answer that takes longer is remembered with its moment.
+pub const SLOW: Duration = Duration::from_millis(20);
+
+/// From when until when somebody waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Spell {
+    pub begin: Instant,
+    pub end: Instant,
+}
+
+impl Spell {
+    pub fn time(&self) -> Duration {
+        self.end - self.begin
+    }
+
+    pub fn meets(&self, other: &Self) -> bool {
+        self.begin < other.end && other.begin < self.end
+    }
 }
 
 impl Outcome {
@@ -71,9 +93,10 @@ pub async fn run(
         };
         tasks.push(tokio::spawn(one.run()));
     }
-    let mut times = Vec::new();
+    let (mut times, mut slow) = (Vec::new(), Vec::new());
     for task in tasks {
-        let micros = task.await.expect("a connection's task");
+        let (micros, spells) = task.await.expect("a connection's task");
+        slow.extend(spells);
         times.extend(micros.into_iter().map(|micros| Duration::from_micros(micros.into())));
     }
     let spent = start.elapsed().as_secs_f64();
@@ -84,6 +107,7 @@ pub async fn run(
         delivered: arrived as f64 / spent,
         backlog: accepted.load(Ordering::Relaxed).saturating_sub(arrived),
         times,
+        slow,
     }
 }
 
@@ -100,11 +124,11 @@ struct One {
 }
 
 impl One {
-    /// Gives the time to each answer in microseconds.
-    async fn run(self) -> Vec<u32> {
+    /// Gives the time to each answer in microseconds, and the slow ones with their moments.
+    async fn run(self) -> (Vec<u32>, Vec<Spell>) {
         let mut stream = TcpStream::connect(self.target).await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
-        let mut times = Vec::new();
+        let (mut times, mut slow) = (Vec::new(), Vec::new());
         let mut buffer = vec![0; 4096];
         let note = "x".repeat(flag("--note", 0) as usize);
         let mut turn: u64 = 0;
@@ -129,15 +153,17 @@ impl One {
                 self.target,
                 body.len()
             );
-            let sent = Instant::now();
+            let begin = Instant::now();
             stream.write_all(request.as_bytes()).await.expect("a request");
             let status = answer(&mut stream, &mut buffer).await;
             assert!((200..300).contains(&status), "status {status}");
-            times.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+            let spell = Spell { begin, end: Instant::now() };
+            times.push(u32::try_from(spell.time().as_micros()).unwrap_or(u32::MAX));
+            slow.extend((spell.time() > SLOW).then_some(spell));
             self.accepted.fetch_add(1, Ordering::Relaxed);
             turn += 1;
         }
-        times
+        (times, slow)
     }
 }
 
