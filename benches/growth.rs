@@ -241,12 +241,16 @@ fn longest_moments(mut answers: Vec<Spell>, pages: &[Spell]) -> Vec<(Spell, Opti
     answers.sort_by_key(|answer| std::cmp::Reverse(answer.time()));
     let mut moments: Vec<Spell> = Vec::new();
     for answer in answers {
-        if moments.len() < 10 && !moments.iter().any(|moment| moment.meets(&answer)) {
+        if moments.len() < 10 && !moments.iter().any(|moment| meet(moment, &answer)) {
             moments.push(answer);
         }
     }
-    let met = |answer: &Spell| pages.iter().filter(|page| page.meets(answer)).max_by_key(|page| page.time()).copied();
+    let met = |answer: &Spell| pages.iter().filter(|page| meet(page, answer)).max_by_key(|page| page.time()).copied();
     moments.into_iter().map(|answer| (answer, met(&answer))).collect()
+}
+
+fn meet(one: &Spell, other: &Spell) -> bool {
+    one.begin < other.end && other.begin < one.end
 }
 
 async fn listener() -> TcpListener {

@@ -99,12 +99,14 @@ async fn engine(gateway: SocketAddr, count: Count, seconds: Duration) -> Outcome
     let cpu = engine.cpu().as_secs_f64() * 1e6 / (count.arrived.load(Ordering::Relaxed) - before) as f64;
     let size = |name: &str| std::fs::metadata(folder.path().join(".postrider").join(name)).map_or(0, |file| file.len());
     println!(
-        "         engine {:>8.0} webhooks/s, {:.0} delivered/s, {} open at the end; p50 {:?}, p99 {:?}",
+        "         engine {:>8.0} webhooks/s, {:.0} delivered/s, {} open at the end; p50 {:?}, p99 {:?}, {} over {:?}",
         outcome.answered,
         outcome.delivered,
         outcome.backlog,
         outcome.percentile(50.0),
         outcome.percentile(99.0),
+        outcome.slow.len(),
+        load::SLOW,
     );
     println!(
         "         ready after {:?}; {cpu:.0} µs of CPU for each message; peak memory {} MiB, store {} MiB, log {} MiB",

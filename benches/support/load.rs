@@ -40,10 +40,6 @@ impl Spell {
     pub fn time(&self) -> Duration {
         self.end - self.begin
     }
-
-    pub fn meets(&self, other: &Self) -> bool {
-        self.begin < other.end && other.begin < self.end
-    }
 }
 
 impl Outcome {
