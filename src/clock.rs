@@ -15,8 +15,15 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 
     /// Resolves once `instant` has come, at once if it has passed; also when the clock was set
-    /// back meanwhile, so that whoever waits can think again.
-    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// back after it showed `since`, so that whoever waits can think again. `since` is what it showed when
+    /// `instant` was worked out: it may be set back between that and this call too.
+    fn sleep_until(&self, instant: Timestamp, since: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// The same for so much time from now on.
+    fn rest(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let now = self.now();
+        self.sleep_until(after(now, span), now)
+    }
 
     /// How much time has passed, whatever the hands show.
     fn passed(&self) -> Passed;
@@ -46,13 +53,13 @@ impl Clock for SystemClock {
         Passed { all: since(ClockId::Boottime), awake: since(ClockId::Monotonic) }
     }
 
-    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn sleep_until(&self, instant: Timestamp, since: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         // The wall clock may be set back or the machine put to sleep, so long waits are cut into
         // pieces and the wall is asked again after each.
         Box::pin(async move {
             // Whoever asks in a circle for what has passed must not keep others from running.
             tokio::task::yield_now().await;
-            let mut last = Timestamp::now();
+            let mut last = since;
             loop {
                 let now = Timestamp::now();
                 let left = instant.duration_since(now);
@@ -117,9 +124,9 @@ impl Clock for HandClock {
         *self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn sleep_until(&self, instant: Timestamp, since: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let mut time = self.time.subscribe();
-        let mut last = *time.borrow();
+        let mut last = since;
         Box::pin(async move {
             let over = |now: &Timestamp| *now >= instant || *now < std::mem::replace(&mut last, *now);
             // The sender is gone only when the whole engine is: then nobody is left to wake.

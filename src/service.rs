@@ -30,10 +30,11 @@ pub trait Service: Send {
 /// `rest` has passed, or when it is woken before.
 pub async fn run(mut service: impl Service, clock: SharedClock, rest: Duration, shutdown: Shutdown) {
     while shutdown.is_running() {
+        let since = clock.now();
         let next = next(&mut service, &clock, rest).await;
         let due = async {
             match next {
-                Some(at) => clock.sleep_until(at).await,
+                Some(at) => clock.sleep_until(at, since).await,
                 None => std::future::pending().await,
             }
         };
@@ -63,7 +64,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::clock::{Clock, HandClock};
+    use crate::clock::{Clock, HandClock, before};
     use crate::shutdown::{Phase, channel};
     use crate::wake::Bell;
 
@@ -110,5 +111,44 @@ mod tests {
         stopper.enter(Phase::Draining);
         running.await.unwrap();
         assert!(made.recv().await.is_none());
+    }
+
+    /// Sees its clock set back by an hour in the first of its turns, after it has decided when the next one is due.
+    struct SetBack {
+        clock: Arc<HandClock>,
+        turns: mpsc::UnboundedSender<Timestamp>,
+        is_first: bool,
+    }
+
+    impl Service for SetBack {
+        type Error = &'static str;
+        const TROUBLE: &'static str = "a turn of a test failed";
+
+        async fn turn(&mut self) -> Result<Option<Timestamp>, &'static str> {
+            let now = self.clock.now();
+            self.turns.send(now).unwrap();
+            if std::mem::take(&mut self.is_first) {
+                self.clock.set_back(Duration::from_secs(3_600));
+            }
+            Ok(Some(after(now, Duration::from_secs(10))))
+        }
+
+        async fn woken(&mut self) {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_set_back_during_a_turn_is_looked_at_again_at_once() {
+        let start = after(Timestamp::UNIX_EPOCH, Duration::from_secs(7_200));
+        let clock = Arc::new(HandClock::new(start));
+        let (_stopper, shutdown) = channel();
+        let (turns, mut made) = mpsc::unbounded_channel();
+        let service = SetBack { clock: clock.clone(), turns, is_first: true };
+        let running = tokio::spawn(run(service, clock.clone(), Duration::from_secs(1), shutdown));
+        assert_eq!(made.recv().await, Some(start));
+        let next = tokio::time::timeout(Duration::from_secs(60), made.recv()).await;
+        assert_eq!(next.expect("a turn by the new time"), Some(before(start, Duration::from_secs(3_600))));
+        running.abort();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::clock::{SharedClock, after};
+use crate::clock::SharedClock;
 use crate::config::{AccountSettings, Settings};
 use crate::feed::Change;
 use crate::outbox::{Account, Accounts, Lane, Preparer, SharedView};
@@ -179,7 +179,7 @@ async fn look(account: Account, view: SharedView, clock: SharedClock, shutdown: 
             view.checked(clock.now(), found);
         }
         tokio::select! {
-            () = clock.sleep_until(after(clock.now(), LOOKS)) => {}
+            () = clock.rest(LOOKS) => {}
             () = shutdown.draining() => return,
         }
         let seen = view.look();

@@ -136,16 +136,18 @@ impl Reloader {
 
     /// Follows the files until told to stop; then waits for the lanes.
     pub async fn run(mut self, versions: Arc<Versions>, again: Bell, shutdown: Shutdown) {
-        let mut next = Next { at: after(self.clock.now(), LOOK), publish: false };
+        let mut since = self.clock.now();
+        let mut next = Next { at: after(since, LOOK), publish: false };
         while shutdown.is_running() {
             let mut all = false;
             tokio::select! {
                 () = shutdown.draining() => break,
                 () = self.bell.rung() => {}
                 () = again.rung() => all = true,
-                () = self.clock.sleep_until(next.at) => {}
+                () = self.clock.sleep_until(next.at, since) => {}
             }
             self.quiet().await;
+            since = self.clock.now();
             next = tokio::select! {
                 () = shutdown.draining() => break,
                 next = self.turn(&versions, all, next.publish) => next,

@@ -373,7 +373,7 @@ impl Call<'_> {
     async fn answered(&self, house: &House, run: NewRun) -> Result<Response<Body>, Refused> {
         let mut id = run.id;
         let mut place = house.subscribers.subscribe(id);
-        let deadline = house.view.clock.sleep_until(after(house.view.clock.now(), PATIENCE));
+        let deadline = house.view.clock.rest(PATIENCE);
         let verified = self.route.webhook.is_verified();
         match house.intake.accept(run).await {
             Ok(_) => {

@@ -104,7 +104,7 @@ impl Attempt {
                 // takes writes again. If the engine dies before, the message is unknown.
                 Err(error) => tracing::error!(id = %id, error, "an attempt's end cannot be recorded"),
             }
-            preparer.clock.sleep_until(after(preparer.clock.now(), STORE_REST)).await;
+            preparer.clock.rest(STORE_REST).await;
         }
     }
 
@@ -283,7 +283,8 @@ impl Attempt {
             self.permit.release();
             let clock = self.preparer.clock.clone();
             // However long it took until the part's end was on record.
-            clock.sleep_until(after(self.sent_at.unwrap_or_else(|| clock.now()), wait)).await;
+            let sent_at = self.sent_at.unwrap_or_else(|| clock.now());
+            clock.sleep_until(after(sent_at, wait), sent_at).await;
         }
     }
 }

@@ -132,7 +132,7 @@ impl Lane {
                 () = self.inbox.bell().rung() => {}
                 () = shutdown.draining(), if shutdown.is_running() => {}
                 () = tokio::task::yield_now(), if reads_on => {}
-                () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {}
+                () = async { match wake { Some(at) => clock.sleep_until(at, now).await, None => pending().await } } => {}
             }
         }
     }

@@ -38,8 +38,8 @@ impl Clock for OddClock {
         self.hands.now()
     }
 
-    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.hands.sleep_until(instant)
+    fn sleep_until(&self, instant: Timestamp, since: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.hands.sleep_until(instant, since)
     }
 
     fn passed(&self) -> Passed {

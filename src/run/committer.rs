@@ -13,7 +13,6 @@ use super::queue::RunQueue;
 use super::subscribers::Reply;
 use super::without_script::{damaged, no_room};
 use super::worker::Worked;
-use crate::clock::after;
 use crate::model::journal::{Outcome, TurnCommit};
 use crate::model::question::{Errand, Question};
 use crate::model::run::RunState;
@@ -179,8 +178,7 @@ impl Committer {
 
     async fn not_committed(&self, run: &ReadyRun, ready: i64, error: StoreError) {
         tracing::error!(flow = %run.flow, run = %run.id, %error, "a turn could not be committed; it is done again");
-        let clock = &self.context.clock;
-        clock.sleep_until(after(clock.now(), STORE_REST)).await;
+        self.context.clock.rest(STORE_REST).await;
         self.queue.again(run.id, ready);
     }
 }

@@ -3,7 +3,6 @@
 use super::context::Context;
 use super::effects::Caller;
 use super::queue::RunQueue;
-use crate::clock::after;
 use crate::flow::versions::Missing;
 use crate::id::RunId;
 use crate::model::event::part_of;
@@ -44,7 +43,7 @@ impl InFlight {
         };
         let Err(error) = recorded else { return queue.landed(self.id, &self.flow) };
         tracing::error!(flow = %self.flow, run = %self.id, %error, "the answer to a question could not be recorded; it is asked again");
-        context.clock.sleep_until(after(context.clock.now(), STORE_REST)).await;
+        context.clock.rest(STORE_REST).await;
         queue.landed(self.id, &self.flow);
         queue.reread(&self.flow, self.ready);
     }

@@ -161,7 +161,7 @@ impl FileWatch {
     pub async fn run(mut self) {
         self.listen().await;
         loop {
-            let begun = Instant::now();
+            let (begun, since) = (Instant::now(), self.around.clock.now());
             let next = match self.turn().await {
                 Ok(next) => next,
                 Err(error) => {
@@ -175,7 +175,7 @@ impl FileWatch {
             let at = next.map_or(look, |next| next.min(look));
             tokio::select! {
                 () = self.bell.rung() => tokio::time::sleep(GATHER.max(took.saturating_mul(5))).await,
-                () = self.around.clock.sleep_until(at) => {}
+                () = self.around.clock.sleep_until(at, since) => {}
                 () = self.beside.next() => {}
                 Some(read) = self.reading.join_next() => if let Err(error) = self.take_read(read.unwrap_or_default()).await {
                     tracing::error!(flow = %self.key.flow, %error, "what was read of files cannot be recorded");
